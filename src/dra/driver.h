@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a driver author writes: one object that says what is here and how to hand it out. Everything else
+// (registration, gRPC, claims, slices, CDI files, records, metrics) is done by dra::Plugin, see plugin.h.
+// Nothing here knows of networks.
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "fairlead/core/result.h"
+#include "fairlead/formats/cdi.h"
+#include "fairlead/kube/api.h"
+
+namespace fairlead::dra {
+
+using Device = kube::Device;
+using AttributeValue = kube::AttributeValue;
+using Capacity = kube::Capacity;
+using Version = kube::Version;
+
+/// Devices that are allocated together under one name, unique in the cluster. A node's own pool has the
+/// node's name.
+struct Pool {
+  std::string name;  // empty: the node's name
+  std::vector<Device> devices;
+};
+
+/// Opaque parameters meant for one device: those of our own driver only, request and sub-request already
+/// matched.
+struct DeviceConfig {
+  bool from_class = false;  // written by an admin in a DeviceClass; else by whoever wrote the claim
+  std::string parameters;   // JSON text as the API server sent it: decode it with formats/strict_json.h
+  std::string path;         // where it stood: "config[1].opaque.parameters", for error messages
+};
+
+/// One device of one claim that is allocated from our driver.
+struct AllocatedDevice {
+  std::string request;  // "main" or "main/sub"
+  std::string pool, device;
+  std::string share_id;       // of a device that allows multiple allocations; else empty
+  bool admin_access = false;  // monitoring only: never configure or take the device
+  std::map<std::string, std::string> consumed_capacity;
+  std::vector<DeviceConfig> config;  // weakest first: class, then claim; a later one wins
+
+  /// "main" of "main/sub": what a container's resources.claims[].request names.
+  [[nodiscard]] std::string main_request() const { return request.substr(0, request.find('/')); }
+};
+
+struct Pod {
+  std::string name, uid;
+};
+
+/// A claim as the API server has it now: UID checked, allocated, on this node, filtered to our driver.
+struct Claim {
+  std::string namespace_, name, uid;
+  std::vector<Pod> reserved_for;
+  std::vector<AllocatedDevice> devices;  // at least one
+};
+
+/// What prepare() gives back. Containers that use a device get its edits and the claim's.
+struct Prepared {
+  /// One entry per Claim::devices entry, in that order. Empty edits: the device needs no CDI and gets no CDI
+  /// ID.
+  std::vector<cdi::ContainerEdits> device_edits;
+  /// Applied once per container that uses any device of the claim.
+  cdi::ContainerEdits claim_edits;
+  /// Whatever the driver wants to find again (any text; JSON by custom). Kept in the claim's record.
+  std::string state;
+};
+
+/// Where a claim stands. In-flight states are states: they are on disk before the effect begins.
+enum class ClaimState : std::uint8_t { kPreparing, kPrepared, kUnpreparing };
+
+/// A claim's record, as kept on disk: enough to unprepare without the API server.
+struct ClaimRecord {
+  Claim claim;
+  ClaimState state = ClaimState::kPreparing;
+  std::string plan;  // what plan() said
+  Prepared
+      prepared;  // empty until prepare() succeeded; `state` inside may be changed later by Plugin::update
+};
+
+/// Deadline and cancellation of one call. Blocking work should look at both; both may be ignored by quick
+/// work.
+struct CallContext {
+  std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
+  std::stop_token cancelled;
+};
+
+/// Calls come from worker threads: never two at once for one claim, nor for two claims that have a device in
+/// common; otherwise in parallel. discover() comes from one thread of its own. Errors become the claim's
+/// error, word for word, in the pod's events.
+class Driver {
+ public:
+  Driver() = default;
+  Driver(const Driver&) = delete;
+  Driver& operator=(const Driver&) = delete;
+  Driver(Driver&&) = delete;
+  Driver& operator=(Driver&&) = delete;
+  virtual ~Driver() = default;
+
+  /// Everything this node has to offer now, devices of prepared claims included. Called at start, on
+  /// Plugin::republish() and once in a while. An error keeps the last published state.
+  virtual Result<std::vector<Pool>> discover() = 0;
+
+  /// Checks a claim and says what prepare() will do, touching nothing. The text is on disk before prepare()
+  /// is called, so that unprepare() can undo a prepare() that was cut off at any point. Called again when a
+  /// prepare is tried again.
+  virtual Result<std::string> plan(const Claim& claim) {
+    (void)claim;
+    return std::string();
+  }
+
+  /// Makes the devices ready. May be called again with the same claim after a crash or an error: continue or
+  /// start over, never double. After an error the driver must have undone its part; the framework then calls
+  /// unprepare() as well, to be sure.
+  virtual Result<Prepared> prepare(const Claim& claim, const std::string& plan,
+                                   const CallContext& context) = 0;
+
+  /// Undoes whatever prepare() did or half did. No API server here. What is gone already counts as undone.
+  virtual Result<> unprepare(const ClaimRecord& record, const CallContext& context) = 0;
+
+  /// All records found on disk, once, before the kubelet can call: the moment to compare with the real world.
+  virtual void restored(const std::vector<ClaimRecord>& records) { (void)records; }
+};
+
+}  // namespace fairlead::dra

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// dra::Plugin runs a Driver as a DRA plugin of the kubelet. See driver.h for the author's side and
+// docs/drivers.md for a tour.
+//
+// Paths (docs/operations.md draws them):
+//   <registry_dir>/<driver>[-<pod uid>]-reg.sock   registration, appears last
+//   <plugin_dir>/dra[-<pod uid>].sock              the DRA service
+//   <cdi_dir>/<driver>-claim_<claim uid>.json      one CDI file per prepared claim
+//   <state_dir>/claims/<claim uid>.json            one record per claim; <state_dir>/quarantine/ what could
+//   not be read
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fairlead/core/result.h"
+#include "fairlead/dra/driver.h"
+
+namespace fairlead::dra {
+
+struct PluginOptions {
+  std::string driver_name;  // DNS subdomain, at most 63 bytes; also the CDI vendor
+  std::string node_name;    // the Node object's name
+  std::string kubeconfig;   // empty: in-cluster
+  std::string registry_dir = "/var/lib/kubelet/plugins_registry";
+  std::string plugin_dir;  // empty: /var/lib/kubelet/plugins/<driver_name>
+  std::string cdi_dir = "/var/run/cdi";
+  std::string state_dir;  // empty: /run/<driver_name>
+  std::string pod_uid;    // set: socket names carry it, so that two instances can overlap in a rolling update
+  std::string http_listen;           // "127.0.0.1:9095" serves /metrics, /healthz, /readyz; empty: not served
+  double kube_qps = 20;              // requests per second to the API server, bursts of twice that
+  std::chrono::seconds resync{600};  // discover() and a full slice comparison at least this often
+  std::chrono::milliseconds call_budget{40'000};  // work on one Prepare; the kubelet gives up after 45 s
+  unsigned workers = 4;
+
+  /// Reads --driver-name --node-name --kubeconfig --registry-dir --plugin-dir --cdi-dir --state-dir --pod-uid
+  /// --http-listen --kube-qps
+  /// --log-level, each with an environment variable (DRIVER_NAME, NODE_NAME, KUBECONFIG, REGISTRY_DIR,
+  /// PLUGIN_DIR, CDI_DIR, STATE_DIR, POD_UID, HTTP_LISTEN, KUBE_QPS, LOG_LEVEL). `defaults` holds what the
+  /// program itself presets. For --help and --version it prints and answers kCancelled; for a wrong flag
+  /// kInvalid with one sentence.
+  static Result<PluginOptions> from_args(int argc, const char* const* argv, PluginOptions defaults);
+};
+
+/// One sentence per broken rule, or nothing.
+Result<> validate(const PluginOptions& options);
+
+class Plugin {
+ public:
+  /// The driver must outlive the plugin. Fills empty options with their defaults and validates them; touches
+  /// nothing yet.
+  static Result<std::unique_ptr<Plugin>> create(PluginOptions options, Driver& driver);
+  Plugin(const Plugin&) = delete;
+  Plugin& operator=(const Plugin&) = delete;
+  Plugin(Plugin&&) = delete;
+  Plugin& operator=(Plugin&&) = delete;
+  ~Plugin();
+
+  /// Restores records, finishes or undoes what was in flight, rebuilds CDI files, then serves and registers.
+  /// Does not wait for the API server nor the kubelet.
+  Result<> start();
+  /// Unregisters, finishes calls in flight, removes the sockets. Slices, records and CDI files stay.
+  /// Idempotent.
+  void stop();
+  /// start(), wait for SIGTERM or SIGINT (a second one ends the process at once), stop(). The exit status for
+  /// main(). Signals are blocked in create(), so that every thread inherits it: call create() before starting
+  /// threads of your own.
+  int run();
+
+  /// Something changed: discover() again soon. Any thread; calls in quick succession become one.
+  void republish();
+
+  [[nodiscard]] const PluginOptions& options() const;
+  /// A copy of the record, if the claim is known. Any thread.
+  [[nodiscard]] std::optional<ClaimRecord> find(const std::string& claim_uid) const;
+  [[nodiscard]] std::vector<ClaimRecord> records() const;
+  /// Runs `change` with the claim's record while no prepare, unprepare or other change of this claim runs
+  /// (waits until `deadline`), and keeps the text it returns as the record's Prepared::state, on disk before
+  /// this returns. kNotFound when the claim is not known.
+  Result<> update(const std::string& claim_uid, std::chrono::steady_clock::time_point deadline,
+                  const std::function<Result<std::string>(const ClaimRecord&)>& change);
+  /// /metrics as text. Any thread.
+  [[nodiscard]] std::string metrics_text() const;
+
+  class Impl;
+
+ private:
+  explicit Plugin(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace fairlead::dra

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Files, the few ways we touch them. All blocking; any thread.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fairlead/core/fd.h"
+#include "fairlead/core/result.h"
+
+namespace fairlead::sys {
+
+/// Opens with O_CLOEXEC added. The error names the path.
+Result<UniqueFd> open_file(const std::string& path, int flags, mode_t mode = 0);
+
+/// The whole file; kOverflow when it is larger than `limit` bytes.
+Result<std::string> read_file(const std::string& path, std::size_t limit = std::size_t{16} << 20);
+/// As read_file, but nothing when the file is not there.
+Result<std::optional<std::string>> read_file_if_exists(const std::string& path);
+
+/// Replaces `dir`/`name` in one step: a temporary file in the same folder (its name never ends in .json or
+/// .yaml, which CDI readers would pick up) and a rename. A reader, and a process killed at any moment, sees
+/// the old or the new content. Not synced to disk: our state lives on tmpfs and dies with a reboot like the
+/// kernel objects it describes.
+Result<> replace_file(const std::string& dir, const std::string& name, std::string_view body,
+                      mode_t mode = 0600);
+
+/// Removing what is gone succeeds.
+Result<> remove_file(const std::string& path);
+/// mkdir -p; folders that exist keep their mode.
+Result<> make_dirs(const std::string& path, mode_t mode = 0755);
+/// Names of the entries (no "." and ".."), sorted. A folder that is not there has none.
+Result<std::vector<std::string>> list_dir(const std::string& path);
+/// rm -r below and including `path`, which must be absolute and have at least two components. Follows no
+/// symbolic link.
+Result<> remove_tree(const std::string& path);
+
+}  // namespace fairlead::sys
