@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Fails when a file includes a higher floor, or drydock includes what it must not know.
+
+A file may include "fairlead/<floor>/..." only for its own floor and those below it; third-party headers that a floor hides
+(curl, gRPC, JSON) may stand only where they belong. Prints one line per offence: file:line: why.
+"""
+import os
+import re
+import subprocess
+import sys
+
+FLOORS = {
+    "core": set(),
+    "sys": {"core"},
+    "kube": {"core", "sys"},
+    "formats": {"core"},
+    "rpc": {"core", "sys"},
+    "dra": {"core", "sys", "kube", "formats", "rpc"},
+    "devices": {"core", "sys", "kube", "formats", "dra"},
+    "agent": {"core", "sys", "kube", "formats", "rpc", "dra", "devices"},
+}
+DRYDOCK_MAY = {"core", "sys", "kube", "formats", "rpc"}
+# third-party header prefix -> folders that may include it
+HIDDEN = {
+    "curl/": ("src/kube/",),
+    "grpcpp/": ("src/rpc/", "src/dra/", "drydock/"),
+    "libmnl/": ("src/sys/netlink/", "tests/bench/"),
+    "prometheus/": ("src/dra/", "src/agent/"),
+    "httplib.h": ("src/dra/", "src/kube/", "drydock/"),
+    "spdlog/": ("src/core/",),
+    "CLI/": ("src/dra/", "app/", "drydock/"),
+}
+JSON_IN_HEADERS = ("drydock/",)  # a tool, not a library
+
+
+def floor_of(path):
+    parts = path.split("/")
+    return parts[1] if parts[0] == "src" else parts[0]
+
+
+def allowed(path, included):
+    floor = floor_of(path)
+    if path.startswith("src/"):
+        return included == floor or included in FLOORS[floor]
+    if floor == "guard":
+        return False  # the guard depends on nothing
+    if floor == "drydock":
+        return included in DRYDOCK_MAY
+    if floor == "examples":
+        return included in {"core", "dra", "formats", "kube"}
+    return True  # app and tests may use everything
+
+
+def main():
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    files = subprocess.run(["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.h", "*.cc"], cwd=root,
+                           check=True, capture_output=True, text=True).stdout.split()
+    offences = []
+    for path in files:
+        full = os.path.join(root, path)
+        if path.startswith("include/") or not os.path.exists(full):
+            continue
+        with open(full, encoding="utf-8") as source:
+            for number, line in enumerate(source, 1):
+                match = re.match(r'\s*#\s*include\s*[<"]([^">]+)[">]', line)
+                if not match:
+                    continue
+                target = match.group(1)
+                test = path.endswith("_test.cc") or path.startswith("tests/") or "test" in os.path.basename(path)
+                if target.startswith("fairlead/"):
+                    included = target.split("/")[1]
+                    if included not in FLOORS:
+                        offences.append(f"{path}:{number}: {target}: no such floor")
+                    elif not allowed(path, included):
+                        offences.append(f"{path}:{number}: {floor_of(path)} must not include {target} (a higher floor)")
+                if target.startswith("drydock/") and not path.startswith(("drydock/", "tests/")):
+                    offences.append(f"{path}:{number}: only drydock and tests include {target}")
+                for prefix, homes in HIDDEN.items():
+                    if target.startswith(prefix) and not test and not path.startswith(homes):
+                        offences.append(f"{path}:{number}: {target} belongs to {', '.join(homes)} only")
+                if target.startswith("nlohmann/") and path.endswith(".h") and not test and not path.startswith(JSON_IN_HEADERS):
+                    if target != "nlohmann/json_fwd.hpp":
+                        offences.append(f"{path}:{number}: {target} in a header: keep JSON in .cc files")
+    for offence in offences:
+        print(offence)
+    print(f"layers: {len(files)} files, {len(offences)} offences")
+    return 1 if offences else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
