@@ -89,6 +89,15 @@ Result<> replace_file(const std::string& dir, const std::string& name, std::stri
   return {};
 }
 
+Result<> rewrite_file(const std::string& path, std::string_view body, mode_t mode) {
+  FL_ASSIGN(const UniqueFd fd, open_file(path, O_WRONLY | O_CREAT, mode), "");
+  FL_TRY(write_all(fd.get(), body, path), "");
+  if (::ftruncate(fd.get(), static_cast<off_t>(body.size())) != 0) {
+    return Error::from_errno(errno, "truncate " + path);
+  }
+  return {};
+}
+
 Result<> remove_file(const std::string& path) {
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
     return Error::from_errno(errno, "remove " + path);

@@ -30,6 +30,11 @@ Result<std::optional<std::string>> read_file_if_exists(const std::string& path);
 Result<> replace_file(const std::string& dir, const std::string& name, std::string_view body,
                       mode_t mode = 0600);
 
+/// Gives the file that is at `path` now (or a new one) this content, keeping the inode: for files that are
+/// bind-mounted into containers, which would not see a replacement. Not atomic: readers may see the new
+/// content with the old tail for a moment.
+Result<> rewrite_file(const std::string& path, std::string_view body, mode_t mode = 0644);
+
 /// Removing what is gone succeeds.
 Result<> remove_file(const std::string& path);
 /// mkdir -p; folders that exist keep their mode.

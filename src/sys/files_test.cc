@@ -35,6 +35,18 @@ TEST_F(Files, ReplaceLeavesOnlyTheNewContent) {
   EXPECT_EQ(info.st_mode & 0777, 0600U);
 }
 
+TEST_F(Files, RewriteKeepsTheInodeAndDropsTheOldTail) {
+  const std::string path = dir_ + "/mounted";
+  ASSERT_TRUE(rewrite_file(path, "a longer content"));
+  struct stat before = {};
+  ASSERT_EQ(stat(path.c_str(), &before), 0);
+  ASSERT_TRUE(rewrite_file(path, "short"));
+  struct stat after = {};
+  ASSERT_EQ(stat(path.c_str(), &after), 0);
+  EXPECT_EQ(before.st_ino, after.st_ino);
+  EXPECT_EQ(*read_file(path), "short");
+}
+
 TEST_F(Files, ReplaceIntoMissingFolderNamesIt) {
   const auto result = replace_file(dir_ + "/gone", "a", "x");
   ASSERT_FALSE(result);
