@@ -24,7 +24,8 @@ endif()
 add_library(fairlead_warnings INTERFACE)
 target_compile_options(fairlead_warnings INTERFACE
   -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wold-style-cast -Wnon-virtual-dtor -Woverloaded-virtual
-  -Wcast-qual -Wformat=2 -Wundef)
+  -Wcast-qual -Wformat=2 -Wundef
+  -Wno-missing-field-initializers)  # designated initialisers leave the rest at its default on purpose
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   target_compile_options(fairlead_warnings INTERFACE -Wthread-safety)
 endif()

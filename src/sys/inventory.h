@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// What network links this node has, joined with the PCI functions below them: an immutable snapshot.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fairlead/core/result.h"
+#include "fairlead/sys/netlink/socket.h"
+#include "fairlead/sys/netlink/types.h"
+#include "fairlead/sys/pci.h"
+
+namespace fairlead::sys {
+
+struct InventoryOptions {
+  /// Where PCI facts are read: below bus/ and devices/. Links come from netlink, so the network namespace of
+  /// the sysfs mount does not matter.
+  std::string sysfs_root = "/sys";
+};
+
+struct InventoryLink {
+  netlink::Link link;
+  /// The function the link sits on, if any. link.parent_bus is "pci" when it is the function's own link.
+  std::optional<PciDevice> pci;
+  /// The node itself lives on this link: it carries a default route of the main table (IPv4 or IPv6), or lies
+  /// below one that does (lower link of a VLAN or macvlan, port of a bond, bridge or team).
+  bool is_uplink = false;
+};
+
+class Inventory {
+ public:
+  Inventory() = default;
+  explicit Inventory(std::vector<InventoryLink> links) : links_(std::move(links)) {}
+  [[nodiscard]] const std::vector<InventoryLink>& links() const { return links_; }
+  /// By name or altname; nullptr when there is none.
+  [[nodiscard]] const InventoryLink* find(std::string_view name) const;
+  [[nodiscard]] const InventoryLink* find(netlink::IfIndex index) const;
+  /// The function's own links; a multi-port card without a function per port has several.
+  [[nodiscard]] std::vector<const InventoryLink*> find_bdf(std::string_view bdf) const;
+
+ private:
+  std::vector<InventoryLink> links_;  // sorted by index
+};
+
+/// Reads links and routes in the socket's namespace (the node's own) and PCI facts from sysfs. What vanishes
+/// while being read is left out.
+Result<Inventory> read_inventory(netlink::Socket& socket, const InventoryOptions& options = {});
+
+/// The same from values: for tests, and for callers that have the dumps already.
+Inventory make_inventory(std::vector<netlink::Link> links, const std::vector<netlink::Route>& routes,
+                         const InventoryOptions& options = {});
+
+}  // namespace fairlead::sys

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+// The values of rtnetlink: what a link, an address and a route are, and how they are asked for.
+// Plain data; any thread. Numbers are the kernel's (include/uapi/linux/if_link.h, rtnetlink.h).
+#pragma once
+
+#include <array>
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "fairlead/core/result.h"
+
+namespace fairlead::netlink {
+
+/// Interface index, unique within one network namespace; 0 means none.
+class IfIndex {
+ public:
+  constexpr IfIndex() = default;
+  explicit constexpr IfIndex(std::int32_t value) : value_(value) {}
+  [[nodiscard]] constexpr std::int32_t value() const { return value_; }
+  [[nodiscard]] constexpr bool valid() const { return value_ > 0; }
+  friend auto operator<=>(const IfIndex&, const IfIndex&) = default;
+
+ private:
+  std::int32_t value_ = 0;
+};
+
+/// A link-layer address: 6 octets for Ethernet, 20 for IPoIB, at most 32 (MAX_ADDR_LEN); empty is none.
+class MacAddress {
+ public:
+  static constexpr std::size_t kMaxSize = 32;
+  MacAddress() = default;
+  /// Octets beyond kMaxSize are dropped.
+  explicit MacAddress(std::span<const std::uint8_t> octets);
+  /// "02:00:00:aa:bb:01" (':' or '-', either case), 6 or 20 octets. kInvalid otherwise.
+  static Result<MacAddress> parse(std::string_view text);
+
+  /// Lower case with colons; "" when empty.
+  [[nodiscard]] std::string to_string() const;
+  [[nodiscard]] std::span<const std::uint8_t> octets() const { return std::span(octets_).first(size_); }
+  [[nodiscard]] bool empty() const { return size_ == 0; }
+  /// All octets zero (an interface never has such an address of its own).
+  [[nodiscard]] bool is_zero() const;
+  /// The group bit: no interface can have such an address.
+  [[nodiscard]] bool is_multicast() const { return size_ > 0 && (octets_[0] & 1U) != 0; }
+  friend auto operator<=>(const MacAddress&, const MacAddress&) = default;
+
+ private:
+  std::array<std::uint8_t, kMaxSize> octets_ = {};
+  std::size_t size_ = 0;
+};
+
+/// An IPv4 or IPv6 address.
+class IpAddress {
+ public:
+  IpAddress() = default;  // 0.0.0.0
+  /// 4 or 16 octets in network order; nothing for another length.
+  static std::optional<IpAddress> from_octets(std::span<const std::uint8_t> octets);
+  /// "10.0.0.1" or "fd00::1"; no zone, no prefix length. kInvalid otherwise.
+  static Result<IpAddress> parse(std::string_view text);
+
+  [[nodiscard]] std::string to_string() const;
+  [[nodiscard]] bool is_v6() const { return v6_; }
+  /// AF_INET or AF_INET6.
+  [[nodiscard]] std::uint8_t family() const;
+  [[nodiscard]] std::size_t bits() const { return v6_ ? 128 : 32; }
+  [[nodiscard]] std::span<const std::uint8_t> octets() const {
+    return std::span(octets_).first(v6_ ? 16 : 4);
+  }
+  [[nodiscard]] bool is_unspecified() const;
+  /// Keeps the first `length` bits and clears the rest.
+  [[nodiscard]] IpAddress masked(std::size_t length) const;
+  friend auto operator<=>(const IpAddress&, const IpAddress&) = default;
+
+ private:
+  bool v6_ = false;
+  std::array<std::uint8_t, 16> octets_ = {};
+};
+
+/// An address with a prefix length ("10.0.0.5/24"): an interface's address, host bits kept, or a destination.
+class IpPrefix {
+ public:
+  IpPrefix() = default;  // 0.0.0.0/0
+  /// `length` is cut to the family's bits.
+  IpPrefix(IpAddress address, std::size_t length);
+  /// CIDR text; the length must be there. kInvalid otherwise.
+  static Result<IpPrefix> parse(std::string_view text);
+
+  /// Canonical: "fd00::5/64".
+  [[nodiscard]] std::string to_string() const;
+  [[nodiscard]] const IpAddress& address() const { return address_; }
+  [[nodiscard]] std::uint8_t length() const { return length_; }
+  [[nodiscard]] bool is_v6() const { return address_.is_v6(); }
+  /// The same with host bits cleared, as a route's destination must be.
+  [[nodiscard]] IpPrefix network() const;
+  /// 0.0.0.0/0 or ::/0.
+  [[nodiscard]] bool is_default() const { return length_ == 0; }
+  friend auto operator<=>(const IpPrefix&, const IpPrefix&) = default;
+
+ private:
+  IpAddress address_;
+  std::uint8_t length_ = 0;
+};
+
+/// A name that the kernel takes for an interface (net/core/dev.c dev_valid_name): 1 to 15 bytes, not "." or
+/// "..", no '/', ':', white space. Also refused: '%' (the kernel would count up) and control characters.
+/// The error says what is wrong with it.
+Result<> check_link_name(std::string_view name);
+
+enum class MacvlanMode : std::uint32_t { kPrivate = 1, kVepa = 2, kBridge = 4, kPassthru = 8, kSource = 16 };
+std::string_view to_string(MacvlanMode mode);
+/// "private", "vepa", "bridge", "passthru", "source"; nothing for another word.
+std::optional<MacvlanMode> parse_macvlan_mode(std::string_view word);
+
+/// RFC 2863 states with the kernel's numbers (IF_OPER_*).
+enum class OperState : std::uint8_t {
+  kUnknown,
+  kNotPresent,
+  kDown,
+  kLowerLayerDown,
+  kTesting,
+  kDormant,
+  kUp
+};
+std::string_view to_string(OperState state);
+
+/// A link as the kernel describes it. Empty strings and invalid indices mean "the kernel said none".
+struct Link {
+  IfIndex index;
+  std::string name;
+  std::vector<std::string> altnames;
+  std::string kind;        // rtnl kind: "macvlan", "veth", ...; empty for hardware and loopback
+  std::string slave_kind;  // what its master is: "bridge", "bond", ...; empty without master
+  MacAddress mac;
+  MacAddress permanent_mac;  // burnt in; empty for virtual links
+  std::uint32_t mtu = 0;
+  std::uint32_t flags = 0;  // IFF_*
+  OperState operstate = OperState::kUnknown;
+  IfIndex parent;                              // IFLA_LINK: lower link (macvlan, vlan) or veth peer
+  std::optional<std::int32_t> parent_netnsid;  // set: `parent` counts in that namespace, not in this one
+  IfIndex master;                              // bridge, bond, ... this is a port of
+  std::string alias;
+  std::string parent_dev;    // "0000:03:00.0" when parent_bus is "pci" (kernel >= 5.14)
+  std::string parent_bus;    // "pci", "virtio", ...
+  std::uint16_t arphrd = 0;  // ARPHRD_ETHER 1, ARPHRD_INFINIBAND 32, ARPHRD_LOOPBACK 772
+  std::optional<MacvlanMode> macvlan_mode;
+
+  [[nodiscard]] bool is_up() const;                          // administratively (IFF_UP)
+  [[nodiscard]] bool is_running() const;                     // has carrier (IFF_RUNNING)
+  [[nodiscard]] bool is_loopback() const;                    // IFF_LOOPBACK
+  [[nodiscard]] bool has_name(std::string_view text) const;  // its name or one of its altnames
+  /// `parent` as an index of this namespace; invalid when there is none or it is in another one.
+  [[nodiscard]] IfIndex local_parent() const { return parent_netnsid ? IfIndex() : parent; }
+  friend bool operator==(const Link&, const Link&) = default;
+};
+
+/// The other end of a new veth pair.
+struct VethPeer {
+  std::string name;
+  std::optional<MacAddress> mac;
+  std::optional<std::uint32_t> mtu;
+  /// Descriptor of the namespace it is born in; without one, the socket's. Borrowed for the call.
+  std::optional<int> netns;
+  bool up = false;
+};
+struct Macvlan {
+  IfIndex parent;  // in the socket's namespace
+  MacvlanMode mode = MacvlanMode::kBridge;
+};
+struct Veth {
+  VethPeer peer;
+};
+struct Dummy {};
+struct Bridge {};
+
+/// A link to create, in its final shape: with `netns` it is born there and never seen anywhere else.
+struct NewLink {
+  std::string name;
+  std::variant<Macvlan, Veth, Dummy, Bridge> kind;
+  std::optional<MacAddress> mac;
+  std::optional<std::uint32_t> mtu;
+  /// Descriptor of the namespace it is born in; without one, the socket's. Borrowed for the call.
+  std::optional<int> netns;
+  IfIndex index;   // chosen; invalid lets the kernel choose
+  IfIndex master;  // in the namespace the link is born in
+  std::string alias;
+  bool up = false;
+};
+/// "macvlan", "veth", ...
+std::string_view kind_name(const NewLink& link);
+
+/// Changes to a link in its namespace; only what is set is touched.
+struct LinkChange {
+  std::optional<std::string> name;
+  std::optional<bool> up;
+  std::optional<std::uint32_t> mtu;
+  std::optional<MacAddress> mac;
+  std::optional<std::string> alias;  // "" removes it
+  std::optional<IfIndex> master;     // IfIndex() releases the link from its master
+};
+
+/// A link to take to another namespace. Down on arrival, without addresses and routes (the kernel drops
+/// them); MAC, MTU and altnames stay.
+struct MoveLink {
+  IfIndex link;
+  int netns = -1;        // where to; borrowed for the call
+  std::string new_name;  // empty: keeps its name
+};
+
+/// An address on a link.
+struct Address {
+  IfIndex link;
+  IpPrefix prefix;
+  std::uint8_t scope = 0;   // RT_SCOPE_*
+  std::uint32_t flags = 0;  // IFA_F_*
+  friend bool operator==(const Address&, const Address&) = default;
+};
+struct NewAddress {
+  IfIndex link;
+  IpPrefix prefix;
+  /// IPv6: usable at once, no duplicate address detection (about 1 s in which bind() fails).
+  bool no_dad = true;
+};
+
+struct NextHop {
+  IfIndex link;
+  std::optional<IpAddress> gateway;
+  friend bool operator==(const NextHop&, const NextHop&) = default;
+};
+inline constexpr std::uint32_t kMainTable = 254;  // RT_TABLE_MAIN
+/// A route of any table.
+struct Route {
+  IpPrefix destination;
+  std::vector<NextHop> hops;  // none for blackhole and the like, several for multipath
+  std::uint32_t metric = 0;
+  std::uint32_t table = kMainTable;
+  std::uint8_t type = 1;      // RTN_UNICAST
+  std::uint8_t scope = 0;     // RT_SCOPE_UNIVERSE
+  std::uint8_t protocol = 0;  // RTPROT_*
+  friend bool operator==(const Route&, const Route&) = default;
+};
+struct NewRoute {
+  IpPrefix destination;  // host bits are cleared; 0.0.0.0/0 or ::/0 for the default route
+  std::optional<IpAddress> gateway;
+  IfIndex link;
+  std::uint32_t metric = 0;  // 0: the kernel's default (IPv6: 1024)
+  std::uint32_t table = kMainTable;
+  /// The gateway is on the link even if no address of ours covers it (RTNH_F_ONLINK).
+  bool onlink = false;
+};
+
+}  // namespace fairlead::netlink

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// PCI facts from sysfs, below a root that tests redirect.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "fairlead/core/result.h"
+
+namespace fairlead::sys {
+
+/// True for "0000:03:00.1": four lower-case hex digits of domain, as Kubernetes' pciBusID wants it.
+bool is_bdf(std::string_view text);
+
+/// One PCI function (Documentation/ABI/testing/sysfs-bus-pci).
+struct PciDevice {
+  std::string bdf;           // lower case
+  std::uint16_t vendor = 0;  // 0x8086
+  std::uint16_t device = 0;
+  std::uint32_t class_code = 0;  // 0x020000: Ethernet controller
+  std::string driver;            // empty: no driver bound
+  int numa_node = -1;            // -1: the machine does not say
+  std::string pcie_root;   // "pci0000:00": first component below /sys/devices; empty if not of that form
+  std::string link_speed;  // "8.0 GT/s PCIe", as sysfs says; empty: unknown
+  int link_width = 0;      // lanes; 0: unknown
+  std::optional<int> sriov_total_vfs;  // set: it is a physical function that can have VFs
+  int sriov_num_vfs = 0;
+  std::string physical_function;  // BDF of the PF when this is a VF
+  [[nodiscard]] bool is_vf() const { return !physical_function.empty(); }
+  friend bool operator==(const PciDevice&, const PciDevice&) = default;
+};
+
+/// Nothing when there is no such function (any more). Facts that cannot be read keep their default.
+Result<std::optional<PciDevice>> read_pci_device(const std::string& sysfs_root, std::string_view bdf);
+
+/// The PCI function that a device of any bus sits on ("virtio", "virtio3" -> "0000:00:03.0"), itself if the
+/// bus is "pci"; nothing when it has none or is gone.
+std::optional<std::string> pci_function_of(const std::string& sysfs_root, const std::string& bus,
+                                           const std::string& device);
+
+}  // namespace fairlead::sys
