@@ -20,6 +20,10 @@
 #include "fairlead/core/result.h"
 #include "fairlead/dra/driver.h"
 
+namespace CLI {
+class App;
+}  // namespace CLI
+
 namespace fairlead::dra {
 
 struct PluginOptions {
@@ -42,8 +46,10 @@ struct PluginOptions {
   /// --log-level, each with an environment variable (DRIVER_NAME, NODE_NAME, KUBECONFIG, REGISTRY_DIR,
   /// PLUGIN_DIR, CDI_DIR, STATE_DIR, POD_UID, HTTP_LISTEN, KUBE_QPS, LOG_LEVEL). `defaults` holds what the
   /// program itself presets. For --help and --version it prints and answers kCancelled; for a wrong flag
-  /// kInvalid with one sentence.
-  static Result<PluginOptions> from_args(int argc, const char* const* argv, PluginOptions defaults);
+  /// kInvalid with one sentence. `more_flags` may add the program's own flags to the same command line
+  /// (CLI11) before it is read.
+  static Result<PluginOptions> from_args(int argc, const char* const* argv, PluginOptions defaults,
+                                         const std::function<void(CLI::App&)>& more_flags = {});
 };
 
 /// One sentence per broken rule, or nothing.
