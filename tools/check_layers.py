@@ -48,7 +48,7 @@ def allowed(path, included):
     if floor == "drydock":
         return included in DRYDOCK_MAY
     if floor == "examples":
-        return included in {"core", "dra", "formats", "kube"}
+        return included in {"core", "sys", "dra", "formats", "kube"}
     return True  # app and tests may use everything
 
 
