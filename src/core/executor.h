@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Executor: a bounded pool of worker threads that keeps order where order matters.
+//
+// A task names the things it needs for itself alone as keys ("claim/<uid>", "device/<pool>/<name>"). Tasks
+// that have a key in common run one after another, in the order they were submitted; all others in parallel.
+// A running task may ask for more keys and a second part (Turn::then): it keeps what it has while it waits.
+// That cannot deadlock as long as keys of the first part and keys of the second are of different kinds, for
+// all tasks alike: first "claim/", then "device/".
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fairlead/core/result.h"
+
+namespace fairlead {
+
+/// Any thread may call anything here, except that a task must not call acquire() nor stop().
+class Executor {
+ public:
+  struct Options {
+    /// How many threads each lane has at most. Lanes keep slow waiting (lane 1: requests to a server) from
+    /// taking the threads of other work. A lane starts with one thread and grows when tasks wait.
+    std::vector<unsigned> lanes = {4};
+    /// Tasks that were accepted and have not started.
+    std::size_t queue_limit = 1024;
+  };
+  using Keys = std::vector<std::string>;
+  class Turn;
+  /// Must not throw.
+  using Task = std::move_only_function<void(Turn&)>;
+
+  /// Given to a running task.
+  class Turn {
+   public:
+    /// After this task returns, `next` runs as soon as `more` keys are free too; the keys of this task stay
+    /// held. The queue bound does not apply. The last call counts.
+    void then(Keys more, Task next, std::size_t lane = 0);
+
+   private:
+    friend class Executor;
+    struct Next;
+    std::shared_ptr<Next> next_;
+  };
+
+  /// Keys held by the caller's own thread; freed when it goes.
+  class Hold {
+   public:
+    Hold(Hold&&) noexcept;
+    Hold& operator=(Hold&&) noexcept;
+    Hold(const Hold&) = delete;
+    Hold& operator=(const Hold&) = delete;
+    ~Hold();
+
+   private:
+    friend class Executor;
+    struct State;
+    explicit Hold(std::unique_ptr<State> state);
+    std::unique_ptr<State> state_;
+  };
+
+  Executor() : Executor(Options{}) {}
+  explicit Executor(Options options);
+  Executor(const Executor&) = delete;
+  Executor& operator=(const Executor&) = delete;
+  Executor(Executor&&) = delete;
+  Executor& operator=(Executor&&) = delete;
+  /// stop().
+  ~Executor();
+
+  /// kBusy when the queue is full, kCancelled after stop(): then the task was not taken and is destroyed.
+  Result<> submit(Keys keys, Task task, std::size_t lane = 0);
+  /// Waits in the same order as tasks. kTimeout when `deadline` came first, kCancelled after stop().
+  Result<Hold> acquire(Keys keys, std::chrono::steady_clock::time_point deadline);
+  /// Takes no more tasks, runs all that were taken (with their second parts), ends the threads. Idempotent.
+  void stop();
+
+  struct Impl;
+
+ private:
+  std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace fairlead

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+// Timer: one thread that calls functions later. For deadlines and retries; whatever takes longer than a
+// moment belongs on an Executor.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <thread>
+#include <utility>
+
+#include "fairlead/core/mutex.h"
+
+namespace fairlead {
+
+/// Any thread.
+class Timer {
+ public:
+  using TimePoint = std::chrono::steady_clock::time_point;
+  using Id = std::uint64_t;
+  using Function = std::move_only_function<void()>;
+
+  Timer();
+  Timer(const Timer&) = delete;
+  Timer& operator=(const Timer&) = delete;
+  Timer(Timer&&) = delete;
+  Timer& operator=(Timer&&) = delete;
+  /// stop().
+  ~Timer();
+
+  /// Calls `function` (which must not throw) at `when` or a little later, from the timer's own thread.
+  Id at(TimePoint when, Function function);
+  /// The function will not be called, unless it was or is right now.
+  void cancel(Id id);
+  /// Forgets everything that is not due, waits for a call in progress. Later at() calls do nothing.
+  void stop();
+
+ private:
+  void run();
+
+  Mutex mutex_;
+  ConditionVariable wake_;
+  std::map<std::pair<TimePoint, Id>, Function> entries_ FL_GUARDED_BY(mutex_);
+  std::map<Id, TimePoint> when_ FL_GUARDED_BY(mutex_);
+  Id next_ FL_GUARDED_BY(mutex_) = 1;
+  bool stopping_ FL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;  // last: it uses all of the above
+};
+
+}  // namespace fairlead
