@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/rpc/unix_listener.h"
+
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <cstring>
+
+#include "fairlead/sys/files.h"
+
+namespace fairlead::rpc {
+namespace {
+
+Result<UniqueFd> make_socket() {
+  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd.valid()) {
+    return Error::from_errno(errno, "create a unix socket");
+  }
+  return fd;
+}
+
+sockaddr_un address_of(const std::string& path) {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  return address;
+}
+
+template <class F>
+int with_address(const std::string& path, F call) {
+  const sockaddr_un address = address_of(path);
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): the sockets API
+  return call(reinterpret_cast<const sockaddr*>(&address), static_cast<socklen_t>(sizeof address));
+}
+
+/// Binds; false when the name is taken.
+Result<bool> try_bind(int fd, const std::string& path) {
+  const int e = with_address(path, [fd](const sockaddr* address, socklen_t size) {
+    return ::bind(fd, address, size) == 0 ? 0 : errno;
+  });
+  if (e == 0) {
+    return true;
+  }
+  if (e == EADDRINUSE) {
+    return false;
+  }
+  return Error::from_errno(e, "bind " + path);
+}
+
+/// Removes a socket that nobody listens on.
+Result<> remove_stale(const std::string& path) {
+  struct stat info = {};
+  if (::lstat(path.c_str(), &info) != 0) {
+    const int e = errno;
+    return e == ENOENT ? Result<>() : Error::from_errno(e, "stat " + path);
+  }
+  if (!S_ISSOCK(info.st_mode)) {
+    return Error(Code::kExists, path + " exists and is no socket; remove it");
+  }
+  FL_ASSIGN(const UniqueFd probe, make_socket(), "");
+  const int e = with_address(path, [&probe](const sockaddr* address, socklen_t size) {
+    return ::connect(probe.get(), address, size) == 0 ? 0 : errno;
+  });
+  if (e == ENOENT) {
+    return {};
+  }
+  if (e != ECONNREFUSED) {  // connected, or its backlog is full (EAGAIN)
+    return Error(Code::kBusy, "another instance is running: it listens on " + path);
+  }
+  return sys::remove_file(path);
+}
+
+}  // namespace
+
+Result<UnixListener> UnixListener::open(const std::string& path) {
+  if (path.empty() || path.front() != '/') {
+    return Error(Code::kInvalid, "socket path \"" + path + "\" must be absolute");
+  }
+  if (path.size() > kMaxSocketPath) {
+    return Error(Code::kInvalid, "socket path " + path + " has " + std::to_string(path.size()) +
+                                     " bytes; unix sockets allow " + std::to_string(kMaxSocketPath));
+  }
+  FL_TRY(sys::make_dirs(path.substr(0, std::max<std::size_t>(1, path.rfind('/'))), 0750), "");
+  FL_ASSIGN(UniqueFd fd, make_socket(), "");
+  // bind() gives the new inode the mode of the socket's own (unix_bind_bsd in net/unix/af_unix.c), less the
+  // umask: so there is no moment at which others could connect, and no umask to change for all threads.
+  if (::fchmod(fd.get(), 0600) != 0) {
+    return Error::from_errno(errno, "set the mode of socket " + path);
+  }
+  FL_ASSIGN(bool bound, try_bind(fd.get(), path), "");
+  if (!bound) {
+    FL_TRY(remove_stale(path), "");
+    FL_ASSIGN(bound, try_bind(fd.get(), path), "");
+  }
+  if (!bound) {
+    return Error(Code::kBusy, "another instance is starting: it took " + path);
+  }
+  struct stat info = {};
+  if (::lstat(path.c_str(), &info) != 0) {
+    return Error::from_errno(errno, "stat " + path);
+  }
+  UnixListener listener(std::move(fd), path, info.st_dev, info.st_ino);
+  if (::listen(listener.descriptor(), SOMAXCONN) != 0) {
+    return Error::from_errno(errno, "listen on " + path);
+  }
+  return listener;
+}
+
+UnixListener::UnixListener(UnixListener&& other) noexcept
+    : fd_(std::move(other.fd_)),
+      path_(std::exchange(other.path_, {})),
+      device_(other.device_),
+      inode_(other.inode_) {}
+
+UnixListener& UnixListener::operator=(UnixListener&& other) noexcept {
+  close();
+  fd_ = std::move(other.fd_);
+  path_ = std::exchange(other.path_, {});
+  device_ = other.device_;
+  inode_ = other.inode_;
+  return *this;
+}
+
+UnixListener::~UnixListener() { close(); }
+
+void UnixListener::unlink() {
+  if (path_.empty()) {
+    return;
+  }
+  struct stat info = {};
+  if (::lstat(path_.c_str(), &info) == 0 && info.st_dev == device_ && info.st_ino == inode_) {
+    (void)::unlink(path_.c_str());
+  }
+  path_.clear();
+}
+
+void UnixListener::close() {
+  unlink();
+  fd_.reset();
+}
+
+}  // namespace fairlead::rpc

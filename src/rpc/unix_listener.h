@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// A listening unix socket that only its owner may connect to, and that cleans up after itself and after
+// instances that died.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <string>
+
+#include "fairlead/core/fd.h"
+#include "fairlead/core/result.h"
+
+namespace fairlead::rpc {
+
+/// sockaddr_un has room for 107 bytes and the final NUL.
+inline constexpr std::size_t kMaxSocketPath = 107;
+
+/// Not thread-safe; descriptor() may be polled and accepted from by one other thread.
+class UnixListener {
+ public:
+  /// Binds and listens on `path` (absolute). The socket has mode 0600 from its first moment, whatever the
+  /// umask; missing folders are made with mode 0750. A socket left behind by a dead process is replaced.
+  /// kInvalid: the path is too long or not absolute; kExists: something that is no socket has the name;
+  /// kBusy: somebody listens there.
+  static Result<UnixListener> open(const std::string& path);
+  UnixListener(UnixListener&& other) noexcept;
+  UnixListener& operator=(UnixListener&& other) noexcept;
+  UnixListener(const UnixListener&) = delete;
+  UnixListener& operator=(const UnixListener&) = delete;
+  /// close().
+  ~UnixListener();
+
+  /// Non-blocking.
+  [[nodiscard]] int descriptor() const { return fd_.get(); }
+  [[nodiscard]] const std::string& path() const { return path_; }
+  /// Removes the name, unless it is another's socket by now; connections are still accepted. Idempotent.
+  void unlink();
+  /// unlink(), then stops listening. Idempotent.
+  void close();
+
+ private:
+  UnixListener(UniqueFd fd, std::string path, dev_t device, ino_t inode)
+      : fd_(std::move(fd)), path_(std::move(path)), device_(device), inode_(inode) {}
+
+  UniqueFd fd_;
+  std::string path_;  // empty: unlinked
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
+};
+
+}  // namespace fairlead::rpc
