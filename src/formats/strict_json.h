@@ -15,7 +15,9 @@
 // Use one document from one thread. The document must outlive its objects.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,11 +30,17 @@ namespace fairlead::strict_json {
 
 class Object;
 
+/// Size limits of a document; the default is what the API server allows for opaque parameters.
+struct Limits {
+  std::size_t bytes = std::size_t{10} << 10;
+  std::size_t depth = 16;
+};
+
 class Document {
  public:
   /// `path` is put in front of every field path ("" for none). kInvalid for text that is no JSON object or
   /// breaks a limit.
-  static Result<Document> parse(std::string_view text, std::string path = "");
+  static Result<Document> parse(std::string_view text, std::string path = "", Limits limits = {});
   Document(Document&&) noexcept;
   Document& operator=(Document&&) noexcept;
   Document(const Document&) = delete;
@@ -65,6 +73,10 @@ class Object {
   std::optional<bool> optional_bool(std::string_view key) const;
   /// Empty when absent.
   std::vector<std::string> optional_strings(std::string_view key, std::size_t max_items) const;
+  std::vector<std::int64_t> optional_integers(std::string_view key, std::int64_t min, std::int64_t max,
+                                              std::size_t max_items) const;
+  /// An object whose values are all strings. Empty when absent.
+  std::map<std::string, std::string> optional_string_map(std::string_view key, std::size_t max_items) const;
   Object required_object(std::string_view key) const;
   std::optional<Object> optional_object(std::string_view key) const;
   std::vector<Object> optional_objects(std::string_view key, std::size_t max_items) const;

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+// The small HTTP server for people and probes: GET /metrics, /healthz and /readyz. Nothing else is served,
+// and nothing can be changed through it.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "fairlead/core/result.h"
+
+namespace fairlead::dra {
+
+class AdminHttp {
+ public:
+  /// Called from the server's two threads; must not throw and should answer within a few seconds.
+  struct Sources {
+    std::function<std::string()> metrics;  // the text of /metrics
+    /// 200 "ok", or 503 with the error's sentence. A liveness probe restarts the process on 503, so this asks
+    /// only what a restart can mend: does our own DRA socket answer an empty NodePrepareResources?
+    std::function<Result<>()> health;
+    /// 200 "ok", or 503 with the error's sentence: registered with the kubelet, slices published?
+    std::function<Result<>()> ready;
+  };
+
+  /// `listen` is "address:port", e.g. "127.0.0.1:9095", "[::1]:9095", ":9095" (every address); port 0 takes a
+  /// free one. kInvalid for another form, kBusy when the port is taken, kUnavailable when the address cannot
+  /// be used. Serves when it returns.
+  static Result<std::unique_ptr<AdminHttp>> start(const std::string& listen, Sources sources);
+  AdminHttp(const AdminHttp&) = delete;
+  AdminHttp& operator=(const AdminHttp&) = delete;
+  AdminHttp(AdminHttp&&) = delete;
+  AdminHttp& operator=(AdminHttp&&) = delete;
+  /// Stops serving; waits for answers under way.
+  ~AdminHttp();
+
+  /// The port in use.
+  [[nodiscard]] int port() const;
+
+  class Impl;
+
+ private:
+  explicit AdminHttp(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace fairlead::dra

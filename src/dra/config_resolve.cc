@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/dra/config_resolve.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace fairlead::dra {
+namespace {
+
+std::string_view main_part(std::string_view request) { return request.substr(0, request.find('/')); }
+
+/// "main" covers "main" and "main/sub"; "main/sub" covers itself.
+bool covers(std::string_view wanted, std::string_view request) {
+  return wanted == request || wanted == main_part(request);
+}
+
+bool applies(const kube::AllocationConfig& entry, std::string_view request) {
+  return entry.requests.empty() || std::ranges::any_of(entry.requests, [&](const std::string& wanted) {
+           return covers(wanted, request);
+         });
+}
+
+std::string quoted_list(const std::vector<std::string>& words) {
+  std::string out;
+  for (const std::string& word : words) {
+    out += (out.empty() ? "\"" : ", \"") + word + "\"";
+  }
+  return out;
+}
+
+Result<> check_requests(const kube::ResourceClaim& claim, const kube::AllocationConfig& entry,
+                        std::size_t index) {
+  for (std::size_t j = 0; j < entry.requests.size(); ++j) {
+    const std::string& wanted = entry.requests[j];
+    if (!std::ranges::any_of(claim.request_names,
+                             [&](const std::string& name) { return covers(wanted, name); })) {
+      return Error(Code::kInvalid, "status.allocation.devices.config[" + std::to_string(index) +
+                                       "].requests[" + std::to_string(j) + "]: the claim has no request \"" +
+                                       wanted + "\" (it has " + quoted_list(claim.request_names) + ")");
+    }
+  }
+  return {};
+}
+
+struct OwnConfig {
+  const kube::AllocationConfig* entry;
+  std::size_t index;
+};
+
+/// Our entries, class before claim whatever order the server had; a stable sort keeps the order of each.
+Result<std::vector<OwnConfig>> own_config(const kube::ResourceClaim& claim, std::string_view driver) {
+  std::vector<OwnConfig> own;
+  const auto& all = claim.allocation->config;
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (all[i].driver == driver) {
+      FL_TRY(check_requests(claim, all[i], i), "");
+      own.push_back({.entry = &all[i], .index = i});
+    }
+  }
+  std::ranges::stable_partition(own, [](const OwnConfig& config) { return config.entry->from_class; });
+  return own;
+}
+
+AllocatedDevice allocated_device(const kube::AllocationResult& result, const std::vector<OwnConfig>& own) {
+  AllocatedDevice device{.request = result.request,
+                         .pool = result.pool,
+                         .device = result.device,
+                         .share_id = result.share_id,
+                         .admin_access = result.admin_access,
+                         .consumed_capacity = result.consumed_capacity,
+                         .config = {}};
+  for (const OwnConfig& config : own) {
+    if (applies(*config.entry, result.request)) {
+      device.config.push_back({.from_class = config.entry->from_class,
+                               .parameters = config.entry->parameters,
+                               .path = "config[" + std::to_string(config.index) + "].opaque.parameters"});
+    }
+  }
+  return device;
+}
+
+}  // namespace
+
+Result<Claim> resolve_config(const kube::ResourceClaim& claim, std::string_view driver_name) {
+  if (!claim.allocation) {
+    return Error(Code::kInvalid, "status.allocation: the claim is not allocated");
+  }
+  FL_ASSIGN(const auto own, own_config(claim, driver_name), "");
+  Claim out{.namespace_ = claim.meta.namespace_,
+            .name = claim.meta.name,
+            .uid = claim.meta.uid,
+            .reserved_for = {},
+            .devices = {}};
+  for (const kube::ClaimConsumer& consumer : claim.reserved_for) {
+    if (consumer.api_group.empty() && consumer.resource == "pods") {
+      out.reserved_for.push_back({.name = consumer.name, .uid = consumer.uid});
+    }
+  }
+  for (const kube::AllocationResult& result : claim.allocation->results) {
+    if (result.driver == driver_name) {
+      out.devices.push_back(allocated_device(result, own));
+    }
+  }
+  if (out.devices.empty()) {
+    return Error(Code::kInvalid, "status.allocation.devices.results: no device of the driver \"" +
+                                     std::string(driver_name) + "\" is allocated to the claim");
+  }
+  return out;
+}
+
+}  // namespace fairlead::dra

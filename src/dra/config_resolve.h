@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// From the claim as the API server has it to what a driver sees of it. Pure.
+#pragma once
+
+#include <string_view>
+
+#include "fairlead/core/result.h"
+#include "fairlead/dra/driver.h"
+#include "fairlead/kube/api.h"
+
+namespace fairlead::dra {
+
+/// The devices of `claim` that are allocated from `driver_name`, in the order of the allocation result, each
+/// with the opaque parameters meant for it: own driver only; class entries first, then claim entries, so that
+/// a later one wins; an entry without requests is for all, "main" is for all sub-requests of main, "main/sub"
+/// for that one only (KEP-4381, KEP-4816). Consumers that are not pods are left out of reserved_for.
+/// kInvalid: the claim is not allocated, nothing of it is ours, or a config entry names a request that the
+/// claim does not have (the error starts with "status.allocation.devices.config[i].requests[j]").
+/// Whether the claim is the one asked for (UID) and is for this node is the caller's to check.
+Result<Claim> resolve_config(const kube::ResourceClaim& claim, std::string_view driver_name);
+
+}  // namespace fairlead::dra

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/dra/config_resolve.h"
+
+#include <gmock/gmock.h>
+
+namespace fairlead::dra {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+constexpr std::string_view kDriver = "dra.example.com";
+
+kube::AllocationResult result(const std::string& request, const std::string& device,
+                              std::string_view driver = kDriver) {
+  return {.request = request,
+          .driver = std::string(driver),
+          .pool = "node-1",
+          .device = device,
+          .share_id = "",
+          .admin_access = false,
+          .consumed_capacity = {}};
+}
+
+kube::AllocationConfig config(bool from_class, std::vector<std::string> requests,
+                              const std::string& parameters, std::string_view driver = kDriver) {
+  return {.from_class = from_class,
+          .requests = std::move(requests),
+          .driver = std::string(driver),
+          .parameters = parameters};
+}
+
+kube::ResourceClaim claim(std::vector<std::string> requests, std::vector<kube::AllocationResult> results,
+                          std::vector<kube::AllocationConfig> configs = {}) {
+  kube::ResourceClaim out;
+  out.meta.name = "data-net";
+  out.meta.namespace_ = "default";
+  out.meta.uid = "11111111-2222-3333-4444-555555555555";
+  out.request_names = std::move(requests);
+  out.allocation =
+      kube::Allocation{.results = std::move(results), .config = std::move(configs), .node_name = "node-1"};
+  return out;
+}
+
+std::vector<std::string> parameters_of(const AllocatedDevice& device) {
+  std::vector<std::string> out;
+  for (const DeviceConfig& entry : device.config) {
+    out.push_back(entry.parameters);
+  }
+  return out;
+}
+
+TEST(ResolveConfig, CopiesWhatTheDriverNeeds) {
+  auto in = claim({"nic"}, {result("nic", "eth1")});
+  in.allocation->results[0].share_id = "share";
+  in.allocation->results[0].admin_access = true;
+  in.allocation->results[0].consumed_capacity = {{"slots", "1"}};
+  in.reserved_for = {{.api_group = "", .resource = "pods", .name = "pod-1", .uid = "u1"},
+                     {.api_group = "example.com", .resource = "things", .name = "t", .uid = "u2"}};
+  const auto out = resolve_config(in, kDriver);
+  ASSERT_TRUE(out) << out.error().what();
+  EXPECT_EQ(out->name, "data-net");
+  EXPECT_EQ(out->namespace_, "default");
+  EXPECT_EQ(out->uid, in.meta.uid);
+  ASSERT_EQ(out->reserved_for.size(), 1U);
+  EXPECT_EQ(out->reserved_for[0].uid, "u1");
+  ASSERT_EQ(out->devices.size(), 1U);
+  EXPECT_EQ(out->devices[0].pool, "node-1");
+  EXPECT_EQ(out->devices[0].device, "eth1");
+  EXPECT_EQ(out->devices[0].share_id, "share");
+  EXPECT_TRUE(out->devices[0].admin_access);
+  EXPECT_EQ(out->devices[0].consumed_capacity.at("slots"), "1");
+}
+
+TEST(ResolveConfig, OtherDrivers_AreLeftOut) {
+  const auto out = resolve_config(
+      claim({"nic", "gpu"}, {result("gpu", "gpu0", "gpu.example.com"), result("nic", "eth1")},
+            {config(false, {}, "{\"gpu\":1}", "gpu.example.com"), config(false, {}, "{\"nic\":1}")}),
+      kDriver);
+  ASSERT_TRUE(out) << out.error().what();
+  ASSERT_EQ(out->devices.size(), 1U);
+  EXPECT_EQ(out->devices[0].device, "eth1");
+  EXPECT_THAT(parameters_of(out->devices[0]), ElementsAre("{\"nic\":1}"));
+  EXPECT_EQ(out->devices[0].config[0].path, "config[1].opaque.parameters");
+}
+
+TEST(ResolveConfig, ClassComesFirst_OrderIsKept) {
+  const auto out = resolve_config(claim({"nic"}, {result("nic", "eth1")},
+                                        {config(true, {}, "c1"), config(false, {}, "m1"),
+                                         config(true, {}, "c2"), config(false, {}, "m2")}),
+                                  kDriver);
+  ASSERT_TRUE(out) << out.error().what();
+  EXPECT_THAT(parameters_of(out->devices[0]), ElementsAre("c1", "c2", "m1", "m2"));
+  EXPECT_TRUE(out->devices[0].config[1].from_class);
+  EXPECT_EQ(out->devices[0].config[1].path, "config[2].opaque.parameters");
+  EXPECT_FALSE(out->devices[0].config[2].from_class);
+}
+
+TEST(ResolveConfig, Requests_SelectTheDevice) {
+  const auto out = resolve_config(
+      claim({"a", "b", "main/x", "main/y"},
+            {result("a", "d1"), result("b", "d2"), result("main/x", "d3"), result("main/y", "d4")},
+            {config(false, {}, "all"), config(false, {"b"}, "only-b"), config(false, {"main"}, "main"),
+             config(false, {"main/y", "a"}, "y-and-a")}),
+      kDriver);
+  ASSERT_TRUE(out) << out.error().what();
+  ASSERT_EQ(out->devices.size(), 4U);
+  EXPECT_THAT(parameters_of(out->devices[0]), ElementsAre("all", "y-and-a"));
+  EXPECT_THAT(parameters_of(out->devices[1]), ElementsAre("all", "only-b"));
+  EXPECT_THAT(parameters_of(out->devices[2]), ElementsAre("all", "main"));
+  EXPECT_THAT(parameters_of(out->devices[3]), ElementsAre("all", "main", "y-and-a"));
+}
+
+TEST(ResolveConfig, NamesThatOnlyBeginAlike_DoNotMatch) {
+  const auto out = resolve_config(
+      claim({"main", "mainly"}, {result("mainly", "d1")}, {config(false, {"main"}, "no")}), kDriver);
+  ASSERT_TRUE(out) << out.error().what();
+  EXPECT_THAT(parameters_of(out->devices[0]), IsEmpty());
+}
+
+TEST(ResolveConfig, RequestThatDoesNotExist_NamesTheField) {
+  const auto out = resolve_config(claim({"nic", "main/x"}, {result("nic", "eth1")},
+                                        {config(false, {}, "{}"), config(false, {"nic", "nicc"}, "{}")}),
+                                  kDriver);
+  ASSERT_FALSE(out);
+  EXPECT_EQ(out.error().code(), Code::kInvalid);
+  EXPECT_EQ(out.error().what(),
+            "status.allocation.devices.config[1].requests[1]: the claim has no request \"nicc\" (it has "
+            "\"nic\", \"main/x\")");
+}
+
+TEST(ResolveConfig, SubRequestThatDoesNotExist_NamesTheField) {
+  const auto out = resolve_config(
+      claim({"main/x"}, {result("main/x", "eth1")}, {config(false, {"main/z"}, "{}")}), kDriver);
+  ASSERT_FALSE(out);
+  EXPECT_THAT(out.error().what(), ::testing::StartsWith("status.allocation.devices.config[0].requests[0]: "));
+}
+
+TEST(ResolveConfig, BadRequestOfAnotherDriver_IsNotOurs) {
+  EXPECT_TRUE(resolve_config(
+      claim({"nic"}, {result("nic", "eth1")}, {config(false, {"nope"}, "{}", "other.example.com")}),
+      kDriver));
+}
+
+TEST(ResolveConfig, NotAllocated_IsAnError) {
+  auto in = claim({"nic"}, {});
+  in.allocation.reset();
+  const auto out = resolve_config(in, kDriver);
+  ASSERT_FALSE(out);
+  EXPECT_EQ(out.error().what(), "status.allocation: the claim is not allocated");
+}
+
+TEST(ResolveConfig, NothingOfOurs_IsAnError) {
+  const auto out = resolve_config(claim({"gpu"}, {result("gpu", "gpu0", "gpu.example.com")}), kDriver);
+  ASSERT_FALSE(out);
+  EXPECT_THAT(out.error().what(), ::testing::HasSubstr("no device of the driver \"dra.example.com\""));
+}
+
+}  // namespace
+}  // namespace fairlead::dra

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// Keeps the ResourceSlices of this node and driver in the API server as the driver's discover() says.
+//
+//            republish(), resync ──► discover() ─┐
+//   watch: others changed or deleted ours ───────┼──► validate, page, diff against a fresh list ──► few
+//   writes kubelet registered us: check_now() ──────────┘        ▲                                          │
+//                                                         └── conflict, no API server: back-off ◄────┘
+//
+// The list is read anew for each round and events of our own writes are recognised by their resourceVersion,
+// so that no cache can hide a deletion (kubernetes issues 132683, 140011, 140063) and nothing is written in
+// steady state.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "fairlead/core/result.h"
+#include "fairlead/dra/driver.h"
+#include "fairlead/dra/metrics.h"
+#include "fairlead/kube/api.h"
+
+namespace fairlead::dra {
+
+/// What a watch says about one of our slices.
+struct SliceEvent {
+  enum class Kind : std::uint8_t {
+    kChanged,  // added or modified
+    kDeleted,
+    kResynced,  // the watch began anew; anything may have happened
+  };
+  Kind kind = Kind::kResynced;
+  std::string name, uid, resource_version;  // empty for kResynced
+};
+
+/// The little of the API server that publishing needs; made for one driver and node. Calls come from the
+/// publisher's thread; they return soon after `stop` is requested.
+class SliceApi {
+ public:
+  SliceApi() = default;
+  SliceApi(const SliceApi&) = delete;
+  SliceApi& operator=(const SliceApi&) = delete;
+  SliceApi(SliceApi&&) = delete;
+  SliceApi& operator=(SliceApi&&) = delete;
+  virtual ~SliceApi() = default;
+
+  /// The UID of the Node object. kNotFound: it is not there (yet).
+  virtual Result<std::string> node_uid(std::stop_token stop) = 0;
+  /// All slices with our spec.driver and spec.nodeName, as they are now (no cache).
+  virtual Result<std::vector<kube::ResourceSlice>> list(std::stop_token stop) = 0;
+  /// Answers what the server stored. kExists: the generated name was taken, try again.
+  virtual Result<kube::ResourceSlice> create(const kube::ResourceSlice& slice, std::stop_token stop) = 0;
+  /// kConflict: changed since it was read; kNotFound: gone.
+  virtual Result<kube::ResourceSlice> update(const kube::ResourceSlice& slice, std::stop_token stop) = 0;
+  /// Only the object with this UID and resourceVersion. kConflict as above; gone already is success.
+  virtual Result<> remove(const kube::ResourceSlice& slice, std::stop_token stop) = 0;
+  /// Begins to call `on_event` (any thread, must not block) whenever one of our slices changes, with
+  /// kResynced whenever events may have been missed, until unwatch() returns.
+  virtual void watch(std::function<void(const SliceEvent&)> on_event) = 0;
+  virtual void unwatch() = 0;
+};
+
+struct PublisherOptions {
+  std::string driver_name, node_name;
+  std::chrono::milliseconds resync{600'000};      // discover() and a full comparison at least this often
+  std::chrono::milliseconds settle{20};           // triggers in quick succession become one round
+  std::chrono::milliseconds backoff_min{200};     // after a failed round; doubles, with jitter
+  std::chrono::milliseconds backoff_max{30'000};  //
+  /// Repairs of what others changed: this many at once without waiting, then one per repair_interval, so that
+  /// two drivers of one name do not flood the API server.
+  unsigned repair_burst = 10;
+  std::chrono::milliseconds repair_interval{6'000};
+};
+
+/// Owns one thread. discover() is called on it only, one call at a time.
+class SlicePublisher {
+ public:
+  using Discover = std::function<Result<std::vector<Pool>>()>;
+
+  /// `api` and `metrics` must outlive it. Does nothing before start().
+  SlicePublisher(PublisherOptions options, SliceApi& api, Discover discover, Metrics& metrics);
+  SlicePublisher(const SlicePublisher&) = delete;
+  SlicePublisher& operator=(const SlicePublisher&) = delete;
+  SlicePublisher(SlicePublisher&&) = delete;
+  SlicePublisher& operator=(SlicePublisher&&) = delete;
+  ~SlicePublisher();  // stop()
+
+  void start();
+  /// Ends the thread; waits for it. The slices stay: the next instance finds them, and the kubelet removes
+  /// them when none comes. Idempotent.
+  void stop();
+
+  /// discover() again soon. Any thread, never blocks.
+  void republish();
+  /// Compare with the API server again soon (the kubelet (re)registered us). Any thread, never blocks.
+  void check_now();
+
+  /// Success once all slices stood as wanted for the first time; else kUnavailable with the reason it has not
+  /// come to that. Any thread.
+  [[nodiscard]] Result<> ready() const;
+
+  class Impl;
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace fairlead::dra
