@@ -2,6 +2,7 @@
 // Requests to rtnetlink: one blocking socket, one answer per request, the kernel's own words in errors.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -10,10 +11,13 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "fairlead/core/fd.h"
 #include "fairlead/core/result.h"
+#include "fairlead/sys/netlink/codec.h"
 #include "fairlead/sys/netlink/types.h"
 
 namespace fairlead::netlink {
@@ -35,14 +39,14 @@ class Batch {
  private:
   friend class Socket;
   struct Request {
-    std::string what;                 // "add address ... to link 7"
-    std::vector<std::uint8_t> bytes;  // the message; its sequence number is filled in when sent
+    std::string what;                 // "add address 10.0.0.5/24 to link 7"
+    std::vector<std::uint8_t> bytes;  // the message; its sequence number is filled in when it is sent
     std::optional<Error> refused;     // could not be encoded: reported instead of sending anything
-    int already = 0;                  // an errno that means "it is so already", 0 for none
-    int already_too = 0;
-    std::optional<NewRoute> route;  // EEXIST must be compared with what is there
+    std::array<int, 2> fine = {};     // errnos that mean "it is so already"
+    /// EEXIST is fine too if exactly this is there.
+    std::variant<std::monostate, NewAddress, NewRoute> wanted;
   };
-  Batch& add(Request request);
+  static Request make(std::string what, Result<std::vector<std::uint8_t>> bytes);
   std::vector<Request> requests_;
 };
 
@@ -66,7 +70,9 @@ class Socket {
   /// By name or altname; nothing when there is none.
   Result<std::optional<Link>> link(std::string_view name);
 
-  /// kExists when the name (or the chosen index) is taken where the link is to be born.
+  /// kExists when the name (or the chosen index) is taken where the link is to be born. Two things the kernel
+  /// cannot do at birth and are done right after: an alias, and a veth's peer that is up (so let the end that
+  /// must be ready first be the link, the other one the peer). Should they fail the link is deleted again.
   Result<> create_link(const NewLink& link);
   /// Takes effect in the order the kernel applies it (net/core/rtnetlink.c do_setlink): MAC, MTU, name,
   /// alias, master, up. A rename needs the link to be down on kernels before 6.2.
@@ -93,11 +99,15 @@ class Socket {
   Result<> delete_address(IfIndex link, const IpPrefix& prefix);
 
   // ---- routes
-  /// All tables, both families, without the kernel's own cached and local ones.
-  Result<std::vector<Route>> routes();
+  /// Both families, of one table or of all; without those of the kernel's own table `local` unless it is
+  /// asked for. Default routes have destination.is_default().
+  Result<std::vector<Route>> routes(std::optional<std::uint32_t> table = std::nullopt);
   /// What is there already counts as added; kExists when another route to that destination with that metric
   /// is in the way.
   Result<> add_route(const NewRoute& route);
+
+  /// The namespace the socket belongs to (ioctl SIOCGSKNS; CAP_NET_ADMIN).
+  [[nodiscard]] Result<UniqueFd> netns() const;
 
   // ---- several at once
   /// Sends the batch and reads every answer. The error names the first request that failed and counts the
@@ -105,19 +115,26 @@ class Socket {
   Result<> run(Batch batch);
 
  private:
-  struct Answer;
-  explicit Socket(UniqueFd fd, std::uint32_t port) : fd_(std::move(fd)), port_(port) {}
+  explicit Socket(UniqueFd fd, std::uint32_t port);
+  using Clock = std::chrono::steady_clock;
+  using Bytes = std::vector<std::uint8_t>;
+  using View = std::span<const std::uint8_t>;
+  using Visitor = std::function<void(const codec::Message&)>;
   std::uint32_t next_sequence();
-  Result<> send(std::span<const std::uint8_t> bytes);
-  /// Reads one datagram from the kernel into buffer_.
-  Result<std::span<const std::uint8_t>> receive(std::chrono::steady_clock::time_point deadline);
-  using Visitor = std::function<void(std::span<const std::uint8_t> message)>;
-  Result<> dump(std::vector<std::uint8_t> request, const std::string& what,
-                const std::function<void()>& restart, const Visitor& visit);
-  Result<bool> dump_once(std::span<const std::uint8_t> request, const std::string& what,
-                         std::uint32_t sequence, const Visitor& visit);
-  Result<std::optional<Link>> get_link(std::vector<std::uint8_t> request, const std::string& what);
-  Result<bool> has_route(const NewRoute& route);
+  [[nodiscard]] Result<> send(std::span<Batch::Request> requests) const;
+  Result<View> receive(Clock::time_point deadline);
+  /// Calls `visit` for each message that answers one of our requests, until it returns true.
+  Result<> receive_until(const std::function<bool(const codec::Message&)>& visit);
+  Result<std::vector<codec::Answer>> exchange(std::span<Batch::Request> requests);
+  Result<> dump(Batch::Request request, const std::function<void()>& restart, const Visitor& visit);
+  Result<std::optional<Link>> get_link(Batch::Request request);
+  Result<bool> is_there(const Batch::Request& request);
+  Result<bool> is_fine(const Batch::Request& request, int error);
+  Result<> finish_birth(const NewLink& link);
+  Result<> change_in(std::optional<int> netns, const std::string& name, const LinkChange& change);
+  void take_back(const NewLink& link);
+  Error take_home(const Link& before, const MoveLink& move, Error error, Socket& target);
+  Result<> bring_back(const Link& stray, const Link& before, Socket& target);
 
   UniqueFd fd_;
   std::uint32_t port_ = 0;

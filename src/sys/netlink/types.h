@@ -167,8 +167,10 @@ struct VethPeer {
   std::optional<std::uint32_t> mtu;
   /// Descriptor of the namespace it is born in; without one, the socket's. Borrowed for the call.
   std::optional<int> netns;
-  bool up = false;
+  bool up = false;  // not at birth but right after, see Socket::create_link
 };
+/// Cannot talk to its parent itself. kPassthru has the parent's MAC, whatever is asked for, and must be the
+/// parent's only macvlan.
 struct Macvlan {
   IfIndex parent;  // in the socket's namespace
   MacvlanMode mode = MacvlanMode::kBridge;

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// Internal to netlink/: the kernel end of a socket, for requests and events alike.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "fairlead/core/fd.h"
+#include "fairlead/core/result.h"
+
+namespace fairlead::netlink {
+
+struct Endpoint {
+  UniqueFd fd;
+  std::uint32_t port = 0;
+};
+
+/// A bound NETLINK_ROUTE socket of namespace `netns`, or of the calling thread's, with extended acks, capped
+/// acks and strict checking where the kernel has them, and a receive buffer of `receive_buffer` bytes if we
+/// may.
+Result<Endpoint> open_endpoint(std::optional<int> netns, int receive_buffer);
+
+/// One datagram from the kernel into `buffer` (grown as needed), without waiting; nothing when none is there.
+/// Datagrams from other processes are dropped. kOverflow (ENOBUFS): the kernel had to drop some.
+Result<std::optional<std::span<const std::uint8_t>>> receive_datagram(int fd,
+                                                                      std::vector<std::uint8_t>& buffer);
+
+}  // namespace fairlead::netlink
