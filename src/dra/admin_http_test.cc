@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/dra/admin_http.h"
+
+#include <arpa/inet.h>
+#include <gmock/gmock.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "fairlead/core/fd.h"
+
+namespace fairlead::dra {
+namespace {
+
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+UniqueFd connect_to(int port) {
+  UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in in{};
+  in.sin_family = AF_INET;
+  in.sin_port = htons(static_cast<std::uint16_t>(port));
+  in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(::connect(fd.get(), reinterpret_cast<const sockaddr*>(&in), sizeof in), 0);
+  return fd;
+}
+
+std::string talk(int port, const std::string& request) {
+  const UniqueFd fd = connect_to(port);
+  EXPECT_EQ(::send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL),
+            static_cast<ssize_t>(request.size()));
+  std::string out;
+  std::array<char, 4096> chunk{};
+  for (ssize_t got = 0; (got = ::recv(fd.get(), chunk.data(), chunk.size(), 0)) > 0;) {
+    out.append(chunk.data(), static_cast<std::size_t>(got));
+  }
+  return out;
+}
+
+std::string get(int port, const std::string& path) {
+  return talk(port, "GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n");
+}
+
+AdminHttp::Sources sources() {
+  return {.metrics = [] { return std::string("a 1\n"); },
+          .health = [] { return Result<>{}; },
+          .ready = [] { return Result<>(Error(Code::kUnavailable, "not registered with the kubelet yet")); }};
+}
+
+TEST(AdminHttp, ServesItsThreePages) {
+  const auto server = AdminHttp::start("127.0.0.1:0", sources());
+  ASSERT_TRUE(server) << server.error().what();
+  const int port = (*server)->port();
+  EXPECT_THAT(get(port, "/metrics"), StartsWith("HTTP/1.1 200 OK\r\n"));
+  EXPECT_THAT(get(port, "/metrics"), HasSubstr("text/plain; version=0.0.4"));
+  EXPECT_THAT(get(port, "/metrics"), EndsWith("\r\n\r\na 1\n"));
+  EXPECT_THAT(get(port, "/healthz?verbose=1"), EndsWith("\r\n\r\nok\n"));
+  EXPECT_THAT(get(port, "/readyz"), StartsWith("HTTP/1.1 503 "));
+  EXPECT_THAT(get(port, "/readyz"), EndsWith("\r\n\r\nnot registered with the kubelet yet\n"));
+  EXPECT_THAT(get(port, "/"), StartsWith("HTTP/1.1 404 "));
+  EXPECT_THAT(get(port, "/../etc/passwd"), StartsWith("HTTP/1.1 404 "));
+}
+
+TEST(AdminHttp, OnlyReading) {
+  const auto server = AdminHttp::start("127.0.0.1:0", sources());
+  ASSERT_TRUE(server) << server.error().what();
+  const int port = (*server)->port();
+  EXPECT_THAT(talk(port, "POST /metrics HTTP/1.1\r\nContent-Length: 0\r\n\r\n"), StartsWith("HTTP/1.1 405 "));
+  EXPECT_THAT(talk(port, "DELETE /metrics HTTP/1.1\r\n\r\n"), HasSubstr("Allow: GET, HEAD\r\n"));
+  EXPECT_THAT(talk(port, "HEAD /metrics HTTP/1.1\r\n\r\n"), EndsWith("Connection: close\r\n\r\n"));
+  EXPECT_THAT(talk(port, "nonsense\r\n\r\n"), StartsWith("HTTP/1.1 400 "));
+  EXPECT_THAT(talk(port, "GET /metrics SMTP\r\n\r\n"), StartsWith("HTTP/1.1 400 "));
+}
+
+TEST(AdminHttp, RequestWithoutEnd_IsCutOff) {
+  const auto server = AdminHttp::start("127.0.0.1:0", sources());
+  ASSERT_TRUE(server) << server.error().what();
+  // The connection is reset with bytes unread, or closed: in either case nothing comes back.
+  EXPECT_EQ(talk((*server)->port(), "GET /" + std::string(9000, 'x')), "");
+}
+
+TEST(AdminHttp, ManyClients) {
+  std::atomic<int> calls = 0;
+  auto own = sources();
+  own.metrics = [&] { return std::to_string(++calls); };
+  const auto server = AdminHttp::start("127.0.0.1:0", own);
+  ASSERT_TRUE(server) << server.error().what();
+  std::vector<std::jthread> clients;
+  for (int i = 0; i < 8; ++i) {
+    clients.emplace_back([&] {
+      for (int n = 0; n < 20; ++n) {
+        EXPECT_THAT(get((*server)->port(), "/metrics"), StartsWith("HTTP/1.1 200 OK\r\n"));
+      }
+    });
+  }
+  clients.clear();
+  EXPECT_EQ(calls, 160);
+}
+
+TEST(AdminHttp, Stop_DoesNotWaitForSilentClients) {
+  auto server = AdminHttp::start("127.0.0.1:0", sources());
+  ASSERT_TRUE(server) << server.error().what();
+  const UniqueFd one = connect_to((*server)->port());
+  const UniqueFd two = connect_to((*server)->port());
+  const UniqueFd three = connect_to((*server)->port());
+  server->reset();
+  char byte = 0;
+  EXPECT_LE(::recv(three.get(), &byte, 1, 0), 0);
+}
+
+TEST(AdminHttp, PortInUse_SaysSo) {
+  const auto first = AdminHttp::start("127.0.0.1:0", sources());
+  ASSERT_TRUE(first) << first.error().what();
+  const std::string listen = "127.0.0.1:" + std::to_string((*first)->port());
+  const auto second = AdminHttp::start(listen, sources());
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code(), Code::kBusy);
+  EXPECT_EQ(
+      second.error().what(),
+      "listen on " + listen +
+          ": Address already in use (another program, or another instance of this driver, has the port)");
+}
+
+TEST(AdminHttp, AddressOfNobody_SaysSo) {
+  const auto server = AdminHttp::start("192.0.2.1:0", sources());
+  ASSERT_FALSE(server);
+  EXPECT_EQ(server.error().code(), Code::kUnavailable);
+  EXPECT_THAT(server.error().what(), HasSubstr("no interface of this node has the address"));
+}
+
+TEST(AdminHttp, BadListenAddress_SaysWhatIsRight) {
+  for (const char* listen :
+       {"", "9095", "127.0.0.1", "127.0.0.1:", "127.0.0.1:x", "127.0.0.1:65536", "127.0.0.1:-1",
+        "node.example.com:9095", "::1:9095", "[::1]", "[]:1", "1.2.3:80", "127.0.0.1:80 "}) {
+    const auto server = AdminHttp::start(listen, sources());
+    ASSERT_FALSE(server) << listen;
+    EXPECT_EQ(server.error().code(), Code::kInvalid) << listen;
+    EXPECT_THAT(server.error().what(), HasSubstr("such as 127.0.0.1:9095")) << listen;
+  }
+}
+
+}  // namespace
+}  // namespace fairlead::dra
