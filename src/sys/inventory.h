@@ -33,12 +33,17 @@ class Inventory {
  public:
   Inventory() = default;
   explicit Inventory(std::vector<InventoryLink> links) : links_(std::move(links)) {}
-  [[nodiscard]] const std::vector<InventoryLink>& links() const { return links_; }
+  // What these return points into the inventory, so none can be called on one that is about to go.
+  [[nodiscard]] const std::vector<InventoryLink>& links() const& { return links_; }
+  void links() const&& = delete;
   /// By name or altname; nullptr when there is none.
-  [[nodiscard]] const InventoryLink* find(std::string_view name) const;
-  [[nodiscard]] const InventoryLink* find(netlink::IfIndex index) const;
+  [[nodiscard]] const InventoryLink* find(std::string_view name) const&;
+  void find(std::string_view name) const&& = delete;
+  [[nodiscard]] const InventoryLink* find(netlink::IfIndex index) const&;
+  void find(netlink::IfIndex index) const&& = delete;
   /// The function's own links; a multi-port card without a function per port has several.
-  [[nodiscard]] std::vector<const InventoryLink*> find_bdf(std::string_view bdf) const;
+  [[nodiscard]] std::vector<const InventoryLink*> find_bdf(std::string_view bdf) const&;
+  void find_bdf(std::string_view bdf) const&& = delete;
 
  private:
   std::vector<InventoryLink> links_;  // sorted by index

@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <string>
 #include <thread>
 #include <utility>
@@ -479,12 +480,17 @@ TEST_F(Rtnl, Move_WhileItsNameIsFoughtOver_NeverLosesTheLink) {
   std::atomic<bool> stop = false;
   std::thread rival([&] {
     auto socket = Socket::open_in(pod_fd_.get());
-    while (socket && !stop) {
-      (void)socket->create_link({.name = "net1", .kind = Bridge{}, .index = IfIndex(500)});
-      (void)socket->delete_link(IfIndex(500));
+    if (!socket || !socket->create_link({.name = "other", .kind = Bridge{}, .index = IfIndex(500)})) {
+      return;
+    }
+    while (!stop) {
+      (void)socket->rename(IfIndex(500), "net1");
+      (void)socket->rename(IfIndex(500), "other");
     }
   });
-  for (int i = 0; i < 15; ++i) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  bool was_taken_home = false;
+  while (!was_taken_home && std::chrono::steady_clock::now() < deadline && link.index.valid()) {
     const auto moved = home_->move_link({.link = link.index, .netns = pod_fd_.get(), .new_name = "net1"});
     if (moved) {
       EXPECT_EQ(moved->mac, link.mac);
@@ -492,12 +498,16 @@ TEST_F(Rtnl, Move_WhileItsNameIsFoughtOver_NeverLosesTheLink) {
       EXPECT_TRUE(back) << back.error().what();
     } else {
       EXPECT_EQ(moved.error().code(), Code::kExists) << moved.error().what();
+      was_taken_home = moved.error().what().contains("was taken home");
     }
     link = find(*home_, "up0");
-    ASSERT_TRUE(link.index.valid()) << "lost in round " << i;
   }
   stop = true;
   rival.join();
+  EXPECT_TRUE(link.index.valid()) << "the link is lost";
+  if (!was_taken_home) {
+    GTEST_SKIP() << "the race was not hit on this machine";
+  }
 }
 
 TEST_F(Rtnl, Socket_BelongsToItsNamespaceForEver) {
