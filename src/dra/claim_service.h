@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+// What NodePrepareResources and NodeUnprepareResources mean, without gRPC: order, records, exclusivity, CDI
+// files, undo. One claim's way:
+//
+//   prepare:   key of the claim ─► read record, GET claim ─► keys of its devices ─► plan ─► admission
+//   (conflicts,
+//              intent on disk) ─► Driver::prepare ─► CDI file ─► record ─► answer
+//   unprepare: key of the claim ─► read record ─► keys of its devices ─► intent ─► Driver::unprepare ─► CDI
+//   file
+//              gone ─► record gone ─► answer
+//
+// The claim is read after its key is held: a Prepare that comes late, after an Unprepare, sees what the claim
+// is now. Keys order the threads of this process (Executor) and the instances of the driver
+// (ClaimStore::Keys).
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "fairlead/core/result.h"
+#include "fairlead/dra/driver.h"
+#include "fairlead/dra/metrics.h"
+#include "fairlead/kube/api.h"
+
+namespace fairlead::dra {
+
+/// Where claims are read: the API server.
+class ClaimSource {
+ public:
+  ClaimSource() = default;
+  ClaimSource(const ClaimSource&) = delete;
+  ClaimSource& operator=(const ClaimSource&) = delete;
+  ClaimSource(ClaimSource&&) = delete;
+  ClaimSource& operator=(ClaimSource&&) = delete;
+  virtual ~ClaimSource() = default;
+
+  /// The claim as it is now, tries repeated for up to `timeout`. kNotFound; kUnavailable, kTimeout: no
+  /// answer. Called from several threads.
+  virtual Result<kube::ResourceClaim> get_claim(const std::string& namespace_, const std::string& name,
+                                                std::chrono::milliseconds timeout,
+                                                const std::stop_token& stop) = 0;
+};
+
+/// A claim as the kubelet names it. Nothing in it is trusted: it becomes paths.
+struct ClaimRef {
+  std::string namespace_, name, uid;
+};
+
+/// One device as the kubelet is told of it.
+struct ServedDevice {
+  std::string request;  // of the pod's containers: the main request
+  std::string pool, device, share_id;
+  std::vector<std::string> cdi_ids;
+  bool operator==(const ServedDevice&) const = default;
+};
+
+/// Exactly one entry per UID asked for.
+using PrepareAnswers = std::map<std::string, Result<std::vector<ServedDevice>>>;
+using UnprepareAnswers = std::map<std::string, Result<>>;
+
+/// Any thread may call anything, except where noted.
+class ClaimService {
+ public:
+  struct Options {
+    std::string driver_name, node_name, state_dir, cdi_dir;
+    std::chrono::milliseconds call_budget{40'000};
+    unsigned workers = 4;
+    unsigned fetchers = 8;  // claims read from the API server at the same time
+    std::size_t queue_limit = 1024;
+    /// How long the API server may take when the answer is known from the record anyway.
+    std::chrono::milliseconds recheck_timeout{2'000};
+    /// How long the undo of a failed prepare may take.
+    std::chrono::milliseconds undo_budget{10'000};
+    /// An undo that failed is tried again after this, then twice as long each time up to a minute.
+    std::chrono::milliseconds retry_min{1'000};
+    std::string boot_id;  // empty: the kernel's
+  };
+
+  /// `driver`, `source` and `metrics` must outlive it. Makes state_dir.
+  static Result<std::unique_ptr<ClaimService>> open(Options options, Driver& driver, ClaimSource& source,
+                                                    Metrics& metrics);
+  ClaimService(const ClaimService&) = delete;
+  ClaimService& operator=(const ClaimService&) = delete;
+  ClaimService(ClaimService&&) = delete;
+  ClaimService& operator=(ClaimService&&) = delete;
+  /// stop().
+  ~ClaimService();
+
+  /// Once, before the first call: what was in flight is undone, CDI files are rebuilt or removed,
+  /// Driver::restored is called. Does not need the API server.
+  Result<> restore();
+
+  /// Calls `done` once, from any thread: when all claims have their answer, or a little after the deadline
+  /// with errors for those that have none yet (their work goes on; a repeated call waits for it).
+  void prepare(const std::vector<ClaimRef>& claims, const CallContext& context,
+               std::move_only_function<void(PrepareAnswers)> done);
+  void unprepare(const std::vector<ClaimRef>& claims, const CallContext& context,
+                 std::move_only_function<void(UnprepareAnswers)> done);
+  /// Refuses new calls and finishes those in flight; cancels them when that takes longer than `grace`.
+  /// Idempotent.
+  void stop(std::chrono::milliseconds grace = std::chrono::seconds(20));
+
+  [[nodiscard]] std::optional<ClaimRecord> find(const std::string& claim_uid) const;
+  [[nodiscard]] std::vector<ClaimRecord> records() const;
+  /// See Plugin::update. Not from inside a Driver call of the same claim.
+  Result<> update(const std::string& claim_uid, std::chrono::steady_clock::time_point deadline,
+                  const std::function<Result<std::string>(const ClaimRecord&)>& change);
+
+  class Impl;
+
+ private:
+  explicit ClaimService(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+/// kInvalid names the part that breaks the rules: they become file names.
+Result<> validate(const ClaimRef& claim);
+
+}  // namespace fairlead::dra

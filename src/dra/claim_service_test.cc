@@ -1,0 +1,832 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/dra/claim_service.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <spawn.h>
+#include <sys/wait.h>
+
+#include <csignal>
+#include <cstdlib>
+#include <latch>
+
+#include "fairlead/core/fault.h"
+#include "fairlead/dra/claim_store.h"
+#include "fairlead/dra/claim_test_support.h"
+#include "fairlead/formats/cdi.h"
+
+namespace fairlead::dra::test {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// ---- the way of one claim ----
+
+TEST(Prepare, Claim_IsPreparedRecordedAndDescribedToTheRuntime) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1"), result_of("eth2", "main/sub")}));
+  const auto service = node.open();
+  const auto answers = prepare(*service, {ref_of("a")});
+  ASSERT_EQ(outcome(answers), "ok");
+  const std::string kind = std::string(kDriver) + "/claim=claim-a-uid-";
+  EXPECT_EQ(
+      *answers.at("a-uid"),
+      (std::vector<ServedDevice>{
+          {.request = "req", .pool = kNode, .device = "eth1", .share_id = "", .cdi_ids = {kind + "0"}},
+          {.request = "main", .pool = kNode, .device = "eth2", .share_id = "", .cdi_ids = {kind + "1"}}}));
+  const auto spec = cdi::parse(*sys::read_file(node.cdi_path("a")));
+  ASSERT_TRUE(spec) << spec.error().what();
+  EXPECT_EQ(spec->kind, std::string(kDriver) + "/claim");
+  ASSERT_EQ(spec->devices.size(), 2U);
+  EXPECT_EQ(spec->devices[1].name, "claim-a-uid-1");
+  EXPECT_THAT(spec->devices[1].edits.env, ElementsAre("DEVICE=eth2"));
+  const auto record = service->find("a-uid");
+  ASSERT_TRUE(record);
+  EXPECT_EQ(record->state, ClaimState::kPrepared);
+  EXPECT_EQ(record->plan, "plan of a-uid");
+  EXPECT_EQ(record->prepared.state, "state of a-uid");
+  EXPECT_EQ(record->claim.reserved_for.at(0).uid, "pod-uid");
+}
+
+TEST(Prepare, EmptyBatch_GetsAnEmptyAnswer) {
+  Node node;
+  const auto service = node.open();
+  EXPECT_TRUE(prepare(*service, {}).empty());
+  EXPECT_TRUE(unprepare(*service, {}).empty());
+}
+
+TEST(Prepare, BadClaimInABatch_FailsAlone) {
+  Node node;
+  node.claims.put(claim_of("good", {result_of("eth1")}));
+  const auto service = node.open();
+  const auto answers = prepare(*service, {ref_of("missing"), ref_of("good"), {"default", "x", "../x"}});
+  ASSERT_EQ(answers.size(), 3U);
+  EXPECT_TRUE(answers.at("good-uid"));
+  EXPECT_EQ(answers.at("missing-uid").error().what(),
+            "read claim default/missing: resourceclaims \"missing\" not found");
+  EXPECT_FALSE(answers.at("../x"));
+}
+
+TEST(Prepare, UidTwiceInABatch_GetsOneAnswer) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  const auto service = node.open();
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("a"), ref_of("a")})), "ok");
+  EXPECT_EQ(node.driver.count("prepare a-uid"), 1);
+}
+
+TEST(Prepare, NamesThatWouldBecomePaths_AreRefused) {
+  Node node;
+  const auto service = node.open();
+  using namespace std::string_literals;
+  const std::vector<ClaimRef> bad = {{"default", "a", ""},
+                                     {"default", "a", "../../etc/passwd"},
+                                     {"default", "a", "a/b"},
+                                     {"default", "a", "a\0b"s},
+                                     {"default", "a", std::string(64, 'a')},
+                                     {"default", "a", "-rf"},
+                                     {"../x", "a", "u"},
+                                     {"", "a", "u"},
+                                     {"Default", "a", "u"},
+                                     {"a.b", "a", "u"},
+                                     {"default", "", "u"},
+                                     {"default", "a/b", "u"},
+                                     {"default", "..", "u"},
+                                     {"default", "a..b", "u"},
+                                     {"default", "a.-b", "u"},
+                                     {"default", std::string(254, 'a'), "u"}};
+  for (const ClaimRef& ref : bad) {
+    EXPECT_THAT(outcome(prepare(*service, {ref})), HasSubstr("must be"));
+    EXPECT_THAT(outcome(unprepare(*service, {ref})), HasSubstr("must be"));
+  }
+  EXPECT_EQ(node.claims.gets, 0);
+  EXPECT_TRUE(validate(ClaimRef{"kube-system", "a.b-c.d", "0b5c0a7e-6A1b-4f0e-9d1c-1b2c3d4e5f60"}));
+}
+
+TEST(Prepare, ClaimThatIsNotTheOneAskedFor_IsRefused) {
+  Node node;
+  auto other_uid = claim_of("uid", {result_of("eth1")});
+  other_uid.meta.uid = "new";
+  node.claims.put(other_uid);
+  auto unallocated = claim_of("unallocated", {});
+  unallocated.allocation.reset();
+  node.claims.put(unallocated);
+  auto elsewhere = claim_of("elsewhere", {result_of("eth1")});
+  elsewhere.allocation->node_name = "node-2";
+  node.claims.put(elsewhere);
+  auto foreign = claim_of("foreign", {result_of("gpu")});
+  foreign.allocation->results[0].driver = "gpu.example.com";
+  node.claims.put(foreign);
+  const auto service = node.open();
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("uid")})),
+            "claim default/uid has uid new by now, not uid-uid: it was deleted and made again");
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("unallocated")})),
+            "claim default/unallocated is not allocated (status.allocation is missing)");
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("elsewhere")})),
+            "claim default/elsewhere is allocated for node node-2; this is node node-1");
+  EXPECT_THAT(outcome(prepare(*service, {ref_of("foreign")})), HasSubstr("no device of the driver"));
+  EXPECT_THAT(node.driver.calls(), ElementsAre("restored 0"));
+}
+
+TEST(Prepare, DevicesOfOtherDrivers_AreLeftOut) {
+  Node node;
+  auto mixed = claim_of("a", {result_of("gpu"), result_of("eth1")});
+  mixed.allocation->results[0].driver = "gpu.example.com";
+  node.claims.put(mixed);
+  const auto service = node.open();
+  const auto answers = prepare(*service, {ref_of("a")});
+  ASSERT_EQ(outcome(answers), "ok");
+  ASSERT_EQ(answers.at("a-uid")->size(), 1U);
+  EXPECT_EQ(answers.at("a-uid")->at(0).device, "eth1");
+}
+
+// ---- what the runtime is told ----
+
+TEST(Prepare, DeviceWithoutEdits_GetsNoCdiId) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1"), result_of("eth2")}));
+  node.driver.on_prepared = [](Prepared prepared) {
+    prepared.device_edits[0] = {};
+    return prepared;
+  };
+  const auto service = node.open();
+  const auto answers = prepare(*service, {ref_of("a")});
+  ASSERT_EQ(outcome(answers), "ok");
+  EXPECT_TRUE(answers.at("a-uid")->at(0).cdi_ids.empty());
+  EXPECT_EQ(answers.at("a-uid")->at(1).cdi_ids.size(), 1U);
+}
+
+TEST(Prepare, NoEditsAtAll_LeaveNoCdiFile) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  node.driver.on_prepared = [](Prepared prepared) {
+    prepared.device_edits[0] = {};
+    return prepared;
+  };
+  const auto service = node.open();
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("a")})), "ok");
+  EXPECT_EQ(node.traces("a"), "record effect");
+}
+
+TEST(Prepare, EditsOfTheClaimAlone_ReachEveryDevice) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1", "my-net")}));
+  node.driver.on_prepared = [](Prepared prepared) {
+    prepared.device_edits[0] = {};
+    prepared.claim_edits.env.push_back("CLAIM=1");
+    return prepared;
+  };
+  const auto service = node.open();
+  const auto answers = prepare(*service, {ref_of("a")});
+  ASSERT_EQ(outcome(answers), "ok");
+  EXPECT_EQ(answers.at("a-uid")->at(0).cdi_ids.size(), 1U);
+  const auto spec = cdi::parse(*sys::read_file(node.cdi_path("a")));
+  ASSERT_TRUE(spec) << spec.error().what();
+  EXPECT_THAT(spec->edits.env, ElementsAre("CLAIM=1"));
+  EXPECT_THAT(spec->devices.at(0).edits.env, ElementsAre("DRA_DEVICE_MY_NET_0=dra.example.com/node-1/eth1"));
+}
+
+TEST(Prepare, WrongNumberOfEdits_IsTheDriversErrorAndUndone) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  node.driver.on_prepared = [](Prepared prepared) {
+    prepared.device_edits.clear();
+    return prepared;
+  };
+  const auto service = node.open();
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("a")})),
+            "the driver prepared 1 devices and gave container edits for 0");
+  EXPECT_EQ(node.traces("a"), "");
+}
+
+TEST(Prepare, InvalidEdits_AreUndone) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  node.driver.on_prepared = [](Prepared prepared) {
+    prepared.device_edits[0].env = {"no equals sign"};
+    return prepared;
+  };
+  const auto service = node.open();
+  EXPECT_THAT(outcome(prepare(*service, {ref_of("a")})), HasSubstr("container edits"));
+  EXPECT_EQ(node.traces("a"), "");
+}
+
+// ---- again, at once, after a restart ----
+
+TEST(Prepare, Twice_HasOneEffectAndOneAnswer) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  const auto service = node.open();
+  const auto first = prepare(*service, {ref_of("a")});
+  ASSERT_EQ(outcome(first), "ok");
+  ASSERT_EQ(::unlink(node.cdi_path("a").c_str()), 0);
+  const auto second = prepare(*service, {ref_of("a")});
+  ASSERT_EQ(outcome(second), "ok");
+  EXPECT_EQ(*first.at("a-uid"), *second.at("a-uid"));
+  EXPECT_EQ(node.driver.count("prepare a-uid"), 1);
+  EXPECT_EQ(node.traces("a"), "record cdi effect");
+}
+
+TEST(Prepare, TwoAtOnce_HaveOneEffectAndOneAnswer) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  std::promise<void> go;
+  const auto gone = go.get_future().share();
+  node.driver.on_prepare = [gone](const Claim&, const CallContext&) -> Result<> {
+    gone.wait();
+    return {};
+  };
+  const auto service = node.open();
+  auto first = prepare_async(*service, {ref_of("a")});
+  auto second = prepare_async(*service, {ref_of("a")});
+  node.driver.await("prepare a-uid");
+  go.set_value();
+  const auto one = first.get();
+  const auto two = second.get();
+  ASSERT_EQ(outcome(one), "ok");
+  ASSERT_EQ(outcome(two), "ok");
+  EXPECT_EQ(*one.at("a-uid"), *two.at("a-uid"));
+  EXPECT_EQ(node.driver.count("prepare a-uid"), 1);
+}
+
+TEST(Prepare, AfterRestartWithTheApiServerAway_AnswersFromTheRecord) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  const auto first = prepare(*node.open(), {ref_of("a")});
+  ASSERT_EQ(outcome(first), "ok");
+  ASSERT_EQ(::unlink(node.cdi_path("a").c_str()), 0);
+  node.claims.away = true;
+  const auto service = node.open();
+  EXPECT_EQ(node.traces("a"), "record cdi effect") << "the CDI file is back before the first call";
+  const auto again = prepare(*service, {ref_of("a")});
+  ASSERT_EQ(outcome(again), "ok");
+  EXPECT_EQ(*again.at("a-uid"), *first.at("a-uid"));
+  EXPECT_EQ(node.driver.count("prepare a-uid"), 1);
+  EXPECT_EQ(node.driver.count("restored 1"), 1);
+}
+
+TEST(Prepare, NewClaimWithTheApiServerAway_FailsWithItsReason) {
+  Node node;
+  node.claims.away = true;
+  const auto service = node.open();
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("a")})),
+            "read claim default/a: connect to 127.0.0.1: Connection refused");
+}
+
+TEST(Prepare, OtherAllocationThanRecorded_UndoesTheOldOneFirst) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  const auto service = node.open();
+  ASSERT_EQ(outcome(prepare(*service, {ref_of("a")})), "ok");
+  node.claims.put(claim_of("a", {result_of("eth2")}));
+  const auto answers = prepare(*service, {ref_of("a")});
+  ASSERT_EQ(outcome(answers), "ok");
+  EXPECT_EQ(answers.at("a-uid")->at(0).device, "eth2");
+  EXPECT_THAT(node.driver.calls(), ElementsAre("restored 0", "plan a-uid", "prepare a-uid", "unprepare a-uid",
+                                               "plan a-uid", "prepare a-uid"));
+}
+
+TEST(Prepare, LateAfterUnprepare_ReadsTheClaimAgain) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  const auto service = node.open();
+  ASSERT_EQ(outcome(prepare(*service, {ref_of("a")})), "ok");
+  std::future<UnprepareAnswers> ended;
+  std::future<PrepareAnswers> late;
+  const auto held = service->update("a-uid", std::chrono::steady_clock::time_point::max(),
+                                    [&](const ClaimRecord&) -> Result<std::string> {
+                                      ended = unprepare_async(*service, {ref_of("a")});
+                                      late = prepare_async(*service, {ref_of("a")});
+                                      node.claims.remove("a");  // gone before the late call gets its turn
+                                      return std::string("x");
+                                    });
+  ASSERT_TRUE(held);
+  EXPECT_EQ(outcome(ended.get()), "ok");
+  EXPECT_THAT(outcome(late.get()), HasSubstr("not found"));
+  EXPECT_EQ(node.traces("a"), "");
+}
+
+// ---- one device, one claim ----
+
+TEST(Exclusivity, DeviceOfAnotherClaim_IsRefusedWithTheHoldersName) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  node.claims.put(claim_of("b", {result_of("eth0"), result_of("eth1")}));
+  const auto service = node.open();
+  ASSERT_EQ(outcome(prepare(*service, {ref_of("a")})), "ok");
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("b")})),
+            "device eth1 of pool node-1 is in use by claim default/a (uid a-uid); it is free when that "
+            "claim's last "
+            "pod on this node is gone");
+  EXPECT_EQ(node.traces("b"), "");
+  EXPECT_EQ(node.driver.count("prepare b-uid"), 0);
+  ASSERT_EQ(outcome(unprepare(*service, {ref_of("a")})), "ok");
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("b")})), "ok");
+}
+
+TEST(Exclusivity, OneDeviceForTwoClaimsOfABatch_GoesToOneOfThem) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  node.claims.put(claim_of("b", {result_of("eth1")}));
+  const auto service = node.open();
+  const auto answers = prepare(*service, {ref_of("a"), ref_of("b")});
+  ASSERT_EQ(answers.size(), 2U);
+  EXPECT_NE(answers.at("a-uid").has_value(), answers.at("b-uid").has_value());
+}
+
+TEST(Exclusivity, MonitorsAndShares_MayHaveTheSameDevice) {
+  Node node;
+  auto share_1 = claim_of("s1", {result_of("eth1")});
+  share_1.allocation->results[0].share_id = "11111111-0000-4000-8000-000000000000";
+  auto share_2 = share_1;
+  share_2 = claim_of("s2", share_1.allocation->results);
+  share_2.allocation->results[0].share_id = "22222222-0000-4000-8000-000000000000";
+  auto same_share = claim_of("s3", share_1.allocation->results);
+  auto monitor = claim_of("m", {result_of("eth1")});
+  monitor.allocation->results[0].admin_access = true;
+  auto whole = claim_of("w", {result_of("eth1")});
+  for (const auto& claim : {share_1, share_2, same_share, monitor, whole}) {
+    node.claims.put(claim);
+  }
+  const auto service = node.open();
+  const auto first = prepare(*service, {ref_of("s1")});
+  ASSERT_EQ(outcome(first), "ok");
+  EXPECT_EQ(first.at("s1-uid")->at(0).share_id, "11111111-0000-4000-8000-000000000000");
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("s2")})), "ok");
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("m")})), "ok");
+  EXPECT_THAT(outcome(prepare(*service, {ref_of("s3")})), HasSubstr("in use by claim default/s1"));
+  EXPECT_THAT(outcome(prepare(*service, {ref_of("w")})), HasSubstr("in use by claim default/s1"));
+}
+
+TEST(Exclusivity, ClaimsThatShareNoDevice_ArePreparedAtTheSameTime) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  node.claims.put(claim_of("b", {result_of("eth2")}));
+  std::latch both(2);
+  node.driver.on_prepare = [&both](const Claim&, const CallContext&) -> Result<> {
+    both.arrive_and_wait();
+    return {};
+  };
+  const auto service = node.open();
+  const auto answers = prepare(*service, {ref_of("a"), ref_of("b")});
+  EXPECT_TRUE(answers.at("a-uid"));
+  EXPECT_TRUE(answers.at("b-uid"));
+}
+
+TEST(Prepare, ClaimsOfABatch_AreReadAtTheSameTime) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  node.claims.put(claim_of("b", {result_of("eth2")}));
+  std::latch both(2);
+  node.claims.on_get = [&both] { both.arrive_and_wait(); };
+  const auto service = node.open();
+  EXPECT_EQ(prepare(*service, {ref_of("a"), ref_of("b")}).size(), 2U);
+}
+
+// ---- failures ----
+
+TEST(Prepare, RefusedPlan_TouchesNothing) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  node.driver.on_plan = [](const Claim&) -> Result<std::string> {
+    return Error(Code::kInvalid, "netdev.kind: must be one of macvlan, veth");
+  };
+  const auto service = node.open();
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("a")})), "netdev.kind: must be one of macvlan, veth");
+  EXPECT_EQ(node.traces("a"), "");
+  EXPECT_THAT(node.driver.calls(), ElementsAre("restored 0", "plan a-uid"));
+}
+
+TEST(Prepare, FailedDriver_IsUndoneAndTriedAnew) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  node.driver.on_prepare = [](const Claim&, const CallContext&) -> Result<> {
+    return Error(Code::kExists, "create link data0: File exists");
+  };
+  const auto service = node.open();
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("a")})), "create link data0: File exists");
+  EXPECT_EQ(node.traces("a"), "");
+  node.driver.on_prepare = nullptr;
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("a")})), "ok");
+}
+
+TEST(Prepare, FailedUndo_IsKeptAndRepeatedUntilItSucceeds) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  node.claims.put(claim_of("b", {result_of("eth1")}));
+  node.driver.on_prepare = [](const Claim& claim, const CallContext&) -> Result<> {
+    return claim.uid == "b-uid" ? Result<>() : Error(Code::kInternal, "no");
+  };
+  std::atomic<bool> stuck{true};
+  node.driver.on_unprepare = [&stuck](const ClaimRecord& record, const CallContext&) -> Result<> {
+    EXPECT_EQ(record.state, ClaimState::kUnpreparing);
+    return stuck ? Error(Code::kBusy, "link is busy") : Result<>();
+  };
+  const auto service = node.open();
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("a")})),
+            "no (undoing it failed too and will be tried again: link is busy)");
+  EXPECT_THAT(outcome(prepare(*service, {ref_of("b")})),
+              HasSubstr("is still being released by claim default/a"));
+  node.driver.await("unprepare a-uid", 3);
+  stuck = false;
+  while (Node::exists(node.record_path("a"))) {
+    node.driver.await("unprepare a-uid", 4);
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(node.traces("a"), "");
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("b")})), "ok");
+}
+
+TEST(Prepare, ThrowingDriver_IsAnErrorLikeAnyOther) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  node.driver.on_prepare = [](const Claim&, const CallContext&) -> Result<> {
+    throw std::runtime_error("out of luck");
+  };
+  const auto service = node.open();
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("a")})), "the driver threw an exception: out of luck");
+  EXPECT_EQ(node.traces("a"), "");
+}
+
+TEST(Prepare, DriverPastTheDeadline_IsAnsweredForAndItsResultKept) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  std::promise<void> go;
+  const auto gone = go.get_future().share();
+  node.driver.on_prepare = [gone](const Claim&, const CallContext&) -> Result<> {
+    gone.wait();
+    return {};
+  };
+  auto options = node.options();
+  options.call_budget = std::chrono::milliseconds(50);
+  const auto service = node.open(options);
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("a")})),
+            "not done after 1 s; the work goes on, and the next try gets its result");
+  auto retry = prepare_async(
+      *service, {ref_of("a")},
+      {.deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60), .cancelled = {}});
+  go.set_value();
+  (void)retry.get();  // in time or not, it did not start a second effect
+  service->stop();
+  EXPECT_EQ(node.driver.count("prepare a-uid"), 1);
+  EXPECT_EQ(node.traces("a"), "record cdi effect");
+}
+
+TEST(Prepare, DeadlineAndCancellation_ReachTheDriver) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  std::stop_source caller;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  node.driver.on_prepare = [&](const Claim&, const CallContext& context) -> Result<> {
+    EXPECT_LT(context.deadline, deadline);
+    std::promise<void> cancelled;
+    const std::stop_callback seen(context.cancelled, [&cancelled] { cancelled.set_value(); });
+    caller.request_stop();
+    cancelled.get_future().wait();
+    return Error(Code::kCancelled, "cancelled");
+  };
+  const auto service = node.open();
+  EXPECT_EQ(
+      outcome(prepare(*service, {ref_of("a")}, {.deadline = deadline, .cancelled = caller.get_token()})),
+      "cancelled");
+  EXPECT_EQ(node.traces("a"), "");
+}
+
+TEST(Prepare, CallerGoneBeforeTheTurn_HasNoEffect) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  std::stop_source caller;
+  caller.request_stop();
+  const auto service = node.open();
+  const auto answers = prepare(*service, {ref_of("a")}, {.cancelled = caller.get_token()});
+  EXPECT_EQ(answers.at("a-uid").error().code(), Code::kCancelled);
+  EXPECT_THAT(node.driver.calls(), ElementsAre("restored 0"));
+}
+
+TEST(Prepare, FullQueue_RefusesPerClaim) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  auto options = node.options();
+  options.queue_limit = 0;
+  const auto service = node.open(options);
+  EXPECT_THAT(outcome(prepare(*service, {ref_of("a")})), HasSubstr("try again later"));
+}
+
+// ---- unprepare ----
+
+TEST(Unprepare, UnknownClaim_SucceedsWithoutTheApiServer) {
+  Node node;
+  node.claims.away = true;
+  const auto service = node.open();
+  EXPECT_EQ(outcome(unprepare(*service, {ref_of("a")})), "ok");
+  EXPECT_EQ(node.claims.gets, 0);
+}
+
+TEST(Unprepare, Twice_LeavesNothingAndUnpreparesOnce) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  const auto service = node.open();
+  ASSERT_EQ(outcome(prepare(*service, {ref_of("a")})), "ok");
+  node.claims.away = true;
+  EXPECT_EQ(outcome(unprepare(*service, {ref_of("a")})), "ok");
+  EXPECT_EQ(outcome(unprepare(*service, {ref_of("a")})), "ok");
+  EXPECT_EQ(node.traces("a"), "");
+  EXPECT_EQ(node.driver.count("unprepare a-uid"), 1);
+}
+
+TEST(Unprepare, OneFailing_DoesNotStopTheOthers) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  node.claims.put(claim_of("b", {result_of("eth2")}));
+  const auto service = node.open();
+  ASSERT_EQ(prepare(*service, {ref_of("a"), ref_of("b")}).size(), 2U);
+  node.driver.on_unprepare = [](const ClaimRecord& record, const CallContext&) -> Result<> {
+    return record.claim.uid == "a-uid" ? Error(Code::kBusy, "link is busy") : Result<>();
+  };
+  const auto answers = unprepare(*service, {ref_of("a"), ref_of("b")});
+  EXPECT_EQ(answers.at("a-uid").error().what(), "link is busy");
+  EXPECT_TRUE(answers.at("b-uid"));
+  EXPECT_EQ(service->find("a-uid")->state, ClaimState::kUnpreparing);
+  node.driver.on_unprepare = nullptr;
+  EXPECT_EQ(outcome(unprepare(*service, {ref_of("a")})), "ok");
+  EXPECT_EQ(node.traces("a"), "");
+}
+
+// ---- update, stop ----
+
+TEST(Update, ChangesTheStateOnDisk) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  const auto service = node.open();
+  ASSERT_EQ(outcome(prepare(*service, {ref_of("a")})), "ok");
+  const auto soon = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  const auto changed = service->update("a-uid", soon, [](const ClaimRecord& record) -> Result<std::string> {
+    return record.prepared.state + "!";
+  });
+  ASSERT_TRUE(changed) << changed.error().what();
+  EXPECT_EQ(service->find("a-uid")->prepared.state, "state of a-uid!");
+  const auto refused = service->update(
+      "a-uid", soon, [](const ClaimRecord&) -> Result<std::string> { return Error(Code::kBusy, "not now"); });
+  EXPECT_EQ(refused.error().what(), "not now");
+  EXPECT_EQ(node.open()->find("a-uid")->prepared.state, "state of a-uid!");
+}
+
+TEST(Update, UnknownClaim_IsNotFound) {
+  Node node;
+  const auto service = node.open();
+  const auto never = [](const ClaimRecord&) -> Result<std::string> { return std::string(); };
+  const auto soon = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  EXPECT_EQ(service->update("nobody", soon, never).error().code(), Code::kNotFound);
+  EXPECT_EQ(service->update("../x", soon, never).error().code(), Code::kNotFound);
+  EXPECT_FALSE(service->find("../x"));
+}
+
+TEST(Update, WaitsForAPrepareUntilItsDeadline) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  std::promise<void> go;
+  const auto gone = go.get_future().share();
+  node.driver.on_prepare = [gone](const Claim&, const CallContext&) -> Result<> {
+    gone.wait();
+    return {};
+  };
+  const auto service = node.open();
+  auto call = prepare_async(*service, {ref_of("a")});
+  node.driver.await("prepare a-uid");
+  const auto change = [](const ClaimRecord&) -> Result<std::string> { return std::string("new"); };
+  EXPECT_EQ(service->update("a-uid", std::chrono::steady_clock::now(), change).error().code(),
+            Code::kTimeout);
+  go.set_value();
+  EXPECT_TRUE(service->update("a-uid", std::chrono::steady_clock::now() + std::chrono::seconds(60), change));
+  EXPECT_EQ(service->find("a-uid")->prepared.state, "new");
+  EXPECT_EQ(outcome(call.get()), "ok");
+}
+
+TEST(Stop, FinishesWhatRunsAndRefusesTheRest) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  std::promise<void> go;
+  const auto gone = go.get_future().share();
+  node.driver.on_prepare = [gone](const Claim&, const CallContext&) -> Result<> {
+    gone.wait();
+    return {};
+  };
+  const auto service = node.open();
+  auto call = prepare_async(*service, {ref_of("a")});
+  node.driver.await("prepare a-uid");
+  auto stopped = std::async(std::launch::async, [&] { service->stop(); });
+  go.set_value();
+  stopped.get();
+  EXPECT_EQ(outcome(call.get()), "ok");
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("a")})), "the program is stopping");
+  EXPECT_EQ(outcome(unprepare(*service, {ref_of("a")})), "the program is stopping");
+}
+
+TEST(Stop, PastItsGrace_CancelsWhatRuns) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  node.driver.on_prepare = [](const Claim&, const CallContext& context) -> Result<> {
+    std::promise<void> cancelled;
+    const std::stop_callback seen(context.cancelled, [&cancelled] { cancelled.set_value(); });
+    cancelled.get_future().wait();
+    return Error(Code::kCancelled, "cancelled");
+  };
+  const auto service = node.open();
+  auto call = prepare_async(*service, {ref_of("a")});
+  node.driver.await("prepare a-uid");
+  service->stop(std::chrono::milliseconds(1));
+  EXPECT_EQ(outcome(call.get()), "cancelled");
+}
+
+// ---- restore ----
+
+TEST(Restore, UnreadableRecord_IsPutAsideAndTheRestGoesOn) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  ASSERT_EQ(outcome(prepare(*node.open(), {ref_of("a")})), "ok");
+  const std::string good = *sys::read_file(node.record_path("a"));
+  const std::string dir = node.dir / "state/claims";
+  std::string flipped = good;
+  flipped[flipped.find("eth1")] = 'X';
+  ASSERT_TRUE(sys::replace_file(dir, "flipped-uid.json", flipped));
+  ASSERT_TRUE(sys::replace_file(dir, "torn-uid.json", good.substr(0, good.size() / 2)));
+  ASSERT_TRUE(sys::replace_file(dir, "empty-uid.json", ""));
+  ASSERT_TRUE(sys::replace_file(dir, "newer-uid.json", R"({"version": 2, "crc32": "0", "record": {}})"));
+  ASSERT_TRUE(sys::replace_file(dir, "misplaced-uid.json", good));
+  const auto service = node.open();
+  ASSERT_EQ(service->records().size(), 1U);
+  EXPECT_EQ(service->records()[0].claim.uid, "a-uid");
+  EXPECT_EQ(sys::list_dir(node.dir / "state/quarantine")->size(), 5U);
+  EXPECT_THAT(node.metrics.text(), HasSubstr("quarantine"));
+  EXPECT_EQ(outcome(unprepare(*service, {ref_of("torn")})), "ok");
+}
+
+TEST(Restore, RecordOfAnotherBoot_IsDroppedWithItsCdiFile) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  auto before = node.options();
+  before.boot_id = "before";
+  ASSERT_EQ(outcome(prepare(*node.open(before), {ref_of("a")})), "ok");
+  const auto service = node.open();
+  EXPECT_EQ(node.traces("a"), "effect") << "what the kernel lost is not undone";
+  EXPECT_EQ(node.driver.count("unprepare a-uid"), 0);
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("a")})), "ok");
+}
+
+TEST(Restore, CdiFileWithoutRecord_IsRemovedAndForeignOnesStay) {
+  Node node;
+  ASSERT_TRUE(sys::make_dirs(node.dir / "cdi"));
+  const std::string mine = std::string(kDriver) + "-claim_lost-uid.json";
+  const std::string odd = std::string(kDriver) + "-claim_.json";
+  ASSERT_TRUE(sys::replace_file(node.dir / "cdi", mine, "{}"));
+  ASSERT_TRUE(sys::replace_file(node.dir / "cdi", odd, "{}"));
+  ASSERT_TRUE(sys::replace_file(node.dir / "cdi", "other-claim_x.json", "{}"));
+  const auto service = node.open();
+  EXPECT_THAT(*sys::list_dir(node.dir / "cdi"), ElementsAre(odd, "other-claim_x.json"));
+}
+
+TEST(Restore, UndoThatFails_IsRepeated) {
+  Node node;
+  ClaimRecord record;
+  record.claim = {.namespace_ = "default", .name = "a", .uid = "a-uid", .reserved_for = {}, .devices = {}};
+  record.claim.devices.push_back({.request = "req",
+                                  .pool = kNode,
+                                  .device = "eth1",
+                                  .share_id = {},
+                                  .admin_access = false,
+                                  .consumed_capacity = {},
+                                  .config = {}});
+  auto store = ClaimStore::open({.state_dir = node.dir / "state", .boot_id = "", .on_quarantine = {}});
+  ASSERT_TRUE((*store)->write(record));
+  std::atomic<int> tries{0};
+  node.driver.on_unprepare = [&tries](const ClaimRecord&, const CallContext&) -> Result<> {
+    return ++tries < 3 ? Error(Code::kBusy, "link is busy") : Result<>();
+  };
+  const auto service = node.open();
+  node.driver.await("unprepare a-uid", 3);
+  service->stop();
+  EXPECT_EQ(node.traces("a"), "");
+}
+
+// ---- two instances (a rolling update) ----
+
+TEST(TwoInstances, SeeEachOthersRecords) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  node.claims.put(claim_of("b", {result_of("eth1")}));
+  const auto older = node.open();
+  const auto newer = node.open();
+  const auto first = prepare(*older, {ref_of("a")});
+  ASSERT_EQ(outcome(first), "ok");
+  const auto again = prepare(*newer, {ref_of("a")});
+  ASSERT_EQ(outcome(again), "ok");
+  EXPECT_EQ(*again.at("a-uid"), *first.at("a-uid"));
+  EXPECT_THAT(outcome(prepare(*newer, {ref_of("b")})), HasSubstr("in use by claim default/a"));
+  EXPECT_EQ(outcome(unprepare(*newer, {ref_of("a")})), "ok");
+  EXPECT_FALSE(older->find("a-uid"));
+  EXPECT_EQ(outcome(prepare(*older, {ref_of("b")})), "ok");
+  EXPECT_EQ(node.driver.count("prepare a-uid"), 1);
+}
+
+TEST(TwoInstances, StartOfTheNewer_LeavesTheOldersWorkAlone) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  std::promise<void> go;
+  const auto gone = go.get_future().share();
+  node.driver.on_prepare = [gone](const Claim&, const CallContext&) -> Result<> {
+    gone.wait();
+    return {};
+  };
+  const auto older = node.open();
+  auto call = prepare_async(*older, {ref_of("a")});
+  node.driver.await("prepare a-uid");
+  const auto newer = node.open();
+  EXPECT_EQ(node.driver.count("unprepare a-uid"), 0);
+  auto at_the_same_time = prepare_async(*newer, {ref_of("a")});
+  go.set_value();
+  EXPECT_EQ(outcome(call.get()), "ok");
+  EXPECT_EQ(outcome(at_the_same_time.get()), "ok");
+  EXPECT_EQ(node.driver.count("prepare a-uid"), 1);
+}
+
+// ---- kill -9 at every step ----
+
+constexpr const char* kCrashDir = "FAIRLEAD_TEST_CRASH_DIR";
+
+/// Runs in a child process that is killed on the way; see Crash below.
+TEST(CrashChild, DISABLED_PrepareAndUnprepare) {
+  const char* dir = std::getenv(kCrashDir);
+  ASSERT_NE(dir, nullptr);
+  FakeDriver driver(std::string(dir) + "/world");
+  FakeClaims claims;
+  claims.put(claim_of("a", {result_of("eth1")}));
+  Metrics metrics(kDriver, "1.0.0");
+  ClaimService::Options options;
+  options.driver_name = kDriver;
+  options.node_name = kNode;
+  options.state_dir = std::string(dir) + "/state";
+  options.cdi_dir = std::string(dir) + "/cdi";
+  const auto service = ClaimService::open(options, driver, claims, metrics);
+  ASSERT_TRUE(service);
+  ASSERT_TRUE((*service)->restore());
+  (void)prepare(**service, {ref_of("a")});
+  (void)unprepare(**service, {ref_of("a")});
+}
+
+class Crash : public ::testing::TestWithParam<const char*> {};
+
+/// Runs CrashChild with a fault; the signal that ended it.
+int run_child_until(const std::string& fault, const std::string& dir) {
+  const std::string set_dir = std::string(kCrashDir) + "=" + dir;
+  const std::string set_fault = "FAIRLEAD_FAULT=" + fault + ":kill";
+  std::string self = "/proc/self/exe";
+  std::string filter = "--gtest_filter=CrashChild.DISABLED_PrepareAndUnprepare";
+  std::string disabled = "--gtest_also_run_disabled_tests";
+  std::vector<char*> arguments = {self.data(), filter.data(), disabled.data(), nullptr};
+  std::string one = set_dir;
+  std::string two = set_fault;
+  std::vector<char*> environment = {one.data(), two.data(), nullptr};
+  pid_t pid = 0;
+  EXPECT_EQ(::posix_spawn(&pid, self.c_str(), nullptr, nullptr, arguments.data(), environment.data()), 0);
+  int status = 0;
+  EXPECT_EQ(::waitpid(pid, &status, 0), pid);
+  return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+TEST_P(Crash, Restart_FinishesOrUndoesAndThePodStartsAndEnds) {
+  if (!fault_points_enabled()) {
+    GTEST_SKIP() << "this build has no fault points (CMake option FAIRLEAD_FAULTS)";
+  }
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  ASSERT_EQ(run_child_until(GetParam(), node.dir.path()), SIGKILL);
+  {
+    const auto service = node.open();
+    const bool was_prepared = std::string(GetParam()) == "after-record";
+    EXPECT_EQ(node.traces("a"), was_prepared ? "record cdi effect" : "");
+    const auto answers = prepare(*service, {ref_of("a")});
+    EXPECT_EQ(outcome(answers), "ok");
+    EXPECT_EQ(node.driver.count("prepare a-uid"), was_prepared ? 0 : 1);
+    EXPECT_EQ(node.driver.count("double a-uid"), 0);
+    EXPECT_EQ(node.traces("a"), "record cdi effect");
+  }
+  const auto service = node.open();
+  EXPECT_EQ(outcome(unprepare(*service, {ref_of("a")})), "ok");
+  EXPECT_EQ(node.traces("a"), "");
+  EXPECT_TRUE(sys::list_dir(node.dir / "state/quarantine")->empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(AtEveryStep, Crash,
+                         ::testing::Values("after-intent", "after-prepare", "after-cdi", "after-record",
+                                           "before-unprepare-effect", "after-unprepare-effect",
+                                           "after-cdi-removed", "after-record-removed"),
+                         [](const auto& point) {
+                           std::string name = point.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace fairlead::dra::test

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+// The gRPC services that the kubelet calls: registration, and DRA v1 and v1beta1 on one implementation. Thin:
+// they translate, ClaimService decides.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "fairlead/core/result.h"
+#include "fairlead/dra/claim_service.h"
+
+namespace grpc {
+class Service;
+}  // namespace grpc
+
+namespace fairlead::dra {
+
+struct Registration {
+  std::string driver_name;
+  std::string endpoint;  // absolute path of the DRA socket
+  /// The kubelet said how it went; `error` is its reason when it did not register us. Must not block.
+  std::function<void(bool registered, const std::string& error)> on_status;
+};
+
+std::unique_ptr<grpc::Service> make_registration_service(Registration registration);
+/// `claims` must outlive the services.
+std::unique_ptr<grpc::Service> make_dra_v1_service(ClaimService& claims);
+std::unique_ptr<grpc::Service> make_dra_v1beta1_service(ClaimService& claims);
+
+/// Asks our own DRA socket to prepare no claims: whether the whole way through gRPC answers.
+Result<> probe_dra_socket(const std::string& path, std::chrono::milliseconds timeout);
+
+}  // namespace fairlead::dra
