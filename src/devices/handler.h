@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+// What one kind of device can do. A new kind is one class that implements Handler and one line in app/ that
+// registers it.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fairlead/core/result.h"
+#include "fairlead/devices/marker.h"
+#include "fairlead/devices/node.h"
+#include "fairlead/dra/driver.h"
+#include "fairlead/formats/strict_json.h"
+#include "fairlead/sys/netlink/socket.h"
+
+namespace fairlead::devices {
+
+/// One opaque config, `type` and `kind` read, the section of its type ("netdev") still to be read.
+struct Section {
+  strict_json::Document document;
+  strict_json::Object fields;
+  std::string path;  // of the section: "config[1].opaque.parameters.netdev"
+  bool from_class = false;
+};
+
+/// What plan() decided for one device. Kept as JSON with the claim's record.
+struct DevicePlan {
+  std::string type, kind;
+  std::string request;              // for messages and for the container's environment
+  std::string interface_name;       // in the pod; empty until the claim gives it a default
+  std::string interface_name_path;  // where the name was asked for; empty: a default
+  std::string body;                 // JSON object of the handler's own
+};
+
+struct PlanInput {
+  const dra::AllocatedDevice* device = nullptr;
+  const NodeView* node = nullptr;
+  /// Of a link in the node's namespace.
+  std::function<Result<std::vector<netlink::Address>>(netlink::IfIndex)> addresses_of;
+};
+
+/// A network namespace and a socket in it. Borrowed.
+struct Place {
+  int netns = -1;
+  netlink::Socket* socket = nullptr;
+};
+
+struct AttachInput {
+  const DevicePlan* plan = nullptr;
+  Marker marker;
+  Place node;
+  Place pod;
+  const NodeOptions* options = nullptr;
+};
+
+struct Attached {
+  netlink::IfIndex index;  // in the pod
+  bool changed = false;    // made or moved by this call: undone when the call as a whole fails
+};
+
+struct StageInput {
+  const DevicePlan* plan = nullptr;
+  Marker marker;
+  Place node;
+  const NodeOptions* options = nullptr;
+};
+
+struct DetachInput {
+  const DevicePlan* plan = nullptr;
+  Marker marker;
+  Place node;
+  std::optional<Place> pod;   // nothing: the pod's namespace is gone, or was never known
+  bool was_attached = false;  // attach() or stage() succeeded once
+  std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
+  const NodeOptions* options = nullptr;
+};
+
+/// Stateless: any thread, several at once.
+class Handler {
+ public:
+  Handler() = default;
+  Handler(const Handler&) = delete;
+  Handler& operator=(const Handler&) = delete;
+  Handler(Handler&&) = delete;
+  Handler& operator=(Handler&&) = delete;
+  virtual ~Handler() = default;
+
+  [[nodiscard]] virtual std::string_view type() const = 0;
+  [[nodiscard]] virtual std::string_view kind() const = 0;
+
+  /// Decodes strictly, checks against the node, changes nothing. Of several sections (class first, claim
+  /// last) a later one overrides field by field. Everything detach() needs later must be in the plan.
+  virtual Result<DevicePlan> plan(const PlanInput& input, std::vector<Section> sections) const = 0;
+  /// Puts the device into the pod's namespace, or completes what is already there. Undoes its own part on
+  /// failure.
+  virtual Result<Attached> attach(const AttachInput& input) const = 0;
+  /// Puts the device into the node's namespace for the OCI runtime to move; answers its name there. May be
+  /// called again.
+  virtual Result<std::string> stage(const StageInput& input) const = 0;
+  /// Undoes attach() and stage(), however far they got. What is gone counts as undone.
+  virtual Result<> detach(const DetachInput& input) const = 0;
+  /// The NIC that this plan takes away from the node, as it was before.
+  [[nodiscard]] virtual std::optional<sys::InventoryLink> takes(const DevicePlan& plan) const {
+    (void)plan;
+    return std::nullopt;
+  }
+};
+
+}  // namespace fairlead::devices

@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/devices/marker.h"
+
+#include <array>
+#include <charconv>
+#include <cstdint>
+
+namespace fairlead::devices {
+namespace {
+
+constexpr std::string_view kPrefix = "fairlead:";
+constexpr std::string_view kHostEnd = "/host";
+
+/// FNV-1a: names must come out the same in every process and version, which std::hash does not promise.
+std::uint64_t fnv1a(std::string_view text) {
+  std::uint64_t hash = 0xcbf29ce484222325U;
+  for (const char c : text) {
+    hash ^= static_cast<unsigned char>(c);
+    hash *= 0x100000001b3U;
+  }
+  return hash;
+}
+
+std::string twelve_hex(std::string_view text) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::uint64_t hash = fnv1a(text);
+  std::string hex;
+  for (int i = 0; i < 12; ++i) {
+    hex += kDigits[hash & 0xfU];
+    hash >>= 4U;
+  }
+  return hex;
+}
+
+}  // namespace
+
+std::string Marker::alias() const {
+  return std::string(kPrefix) + driver + ":" + claim_uid + "/" + std::to_string(index);
+}
+
+std::string Marker::host_alias() const { return alias() + std::string(kHostEnd); }
+
+std::string Marker::transit_name() const { return "fl" + twelve_hex(alias()); }
+
+std::string Marker::host_name() const { return "flh" + twelve_hex(alias()); }
+
+std::optional<Marker> Marker::parse(std::string_view alias) {
+  if (!alias.starts_with(kPrefix)) {
+    return std::nullopt;
+  }
+  alias.remove_prefix(kPrefix.size());
+  if (alias.ends_with(kHostEnd)) {
+    alias.remove_suffix(kHostEnd.size());
+  }
+  const auto colon = alias.find(':');
+  const auto slash = alias.rfind('/');
+  if (colon == std::string_view::npos || slash == std::string_view::npos || slash < colon) {
+    return std::nullopt;
+  }
+  Marker marker{.driver = std::string(alias.substr(0, colon)),
+                .claim_uid = std::string(alias.substr(colon + 1, slash - colon - 1))};
+  const std::string_view digits = alias.substr(slash + 1);
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), marker.index);
+  if (digits.empty() || error != std::errc{} || end != digits.data() + digits.size()) {
+    return std::nullopt;
+  }
+  return marker;
+}
+
+}  // namespace fairlead::devices

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/devices/netdev/common.h"
+
+#include <algorithm>
+
+namespace fairlead::devices::netdev {
+
+std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
+
+Result<NetdevPlan> common_plan(const PlanInput& input, const Config& config) {
+  NetdevPlan plan;
+  if (config.mtu) {
+    plan.mtu = config.mtu->value;
+  }
+  if (config.mac) {
+    plan.mac = config.mac->value;
+  }
+  if (config.addresses) {
+    plan.addresses = config.addresses->value;
+  }
+  if (config.routes && !config.routes->value.empty()) {
+    if (input.node->options().mode == AttachMode::kNetdevices) {
+      // OCI runtime-spec 1.3.0, linux.netDevices: the runtime carries addresses over, but no routes.
+      return Error(Code::kUnsupported,
+                   config.routes->path +
+                       ": this node attaches with --attach=netdevices, where the container runtime "
+                       "moves the interface and cannot set routes; leave them out or use a "
+                       "node that attaches with guard");
+    }
+    plan.routes = config.routes->value;
+  }
+  return plan;
+}
+
+DevicePlan device_plan(const Config& config, const NetdevPlan& plan) {
+  DevicePlan out;
+  if (config.interface_name) {
+    out.interface_name = config.interface_name->value;
+    out.interface_name_path = config.interface_name->path;
+  }
+  out.body = to_json(plan);
+  return out;
+}
+
+Result<const sys::InventoryLink*> find_link(const NodeView& node, const Field<std::string>& name,
+                                            std::string_view what) {
+  const sys::InventoryLink* link = node.find(name.value);
+  if (link != nullptr) {
+    return link;
+  }
+  std::string links;
+  for (const sys::InventoryLink& other : node.inventory().links()) {
+    const bool ours = Marker::parse(other.link.alias).has_value();
+    if (!ours && !other.link.is_loopback() && links.size() < 80) {
+      links += (links.empty() ? "" : ", ") + other.link.name;
+    }
+  }
+  return Error(Code::kNotFound, name.path + ": this node has no " + std::string(what) + " " +
+                                    quoted(name.value) + " (it has " + (links.empty() ? "no links" : links) +
+                                    ")");
+}
+
+Error name_taken(std::string_view interface_name) {
+  return {Code::kExists, "the name " + quoted(interface_name) +
+                             " is already taken in the container's network namespace; choose another "
+                             "interfaceName"};
+}
+
+Result<std::optional<netlink::Link>> find_marked(netlink::Socket& socket, std::string_view alias) {
+  FL_ASSIGN(auto links, socket.links(), "");
+  const auto it = std::ranges::find(links, alias, &netlink::Link::alias);
+  return it == links.end() ? std::nullopt : std::optional(std::move(*it));
+}
+
+Result<> configure(netlink::Socket& socket, netlink::IfIndex link, const NetdevPlan& plan) {
+  netlink::Batch batch;
+  for (const netlink::IpPrefix& prefix : plan.addresses) {
+    batch.add_address({.link = link, .prefix = prefix});
+  }
+  batch.change_link(link, {.up = true});
+  for (const RouteConfig& route : plan.routes) {
+    batch.add_route({.destination = route.destination, .gateway = route.gateway, .link = link});
+  }
+  return socket.run(std::move(batch));
+}
+
+}  // namespace fairlead::devices::netdev

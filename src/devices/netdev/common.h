@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the netdev kinds share.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fairlead/core/result.h"
+#include "fairlead/devices/handler.h"
+#include "fairlead/devices/netdev/config.h"
+#include "fairlead/devices/netdev/plan.h"
+
+namespace fairlead::devices::netdev {
+
+/// "\"text\"", for messages.
+std::string quoted(std::string_view text);
+
+/// mtu, mac, addresses and routes, and the rules that hold for every kind.
+Result<NetdevPlan> common_plan(const PlanInput& input, const Config& config);
+/// A DevicePlan with the interface's name and the body filled in.
+DevicePlan device_plan(const Config& config, const NetdevPlan& plan);
+/// What a field names in the node, or a sentence that starts with the field's path.
+Result<const sys::InventoryLink*> find_link(const NodeView& node, const Field<std::string>& name,
+                                            std::string_view what);
+
+/// kExists, in the words of whoever wrote the claim.
+Error name_taken(std::string_view interface_name);
+/// The link that carries the alias; nothing when there is none.
+Result<std::optional<netlink::Link>> find_marked(netlink::Socket& socket, std::string_view alias);
+/// Addresses, up, routes: one exchange. What is there already stays.
+Result<> configure(netlink::Socket& socket, netlink::IfIndex link, const NetdevPlan& plan);
+
+}  // namespace fairlead::devices::netdev

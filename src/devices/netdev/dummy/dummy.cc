@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/devices/netdev/dummy/dummy.h"
+
+namespace fairlead::devices::netdev {
+
+Result<> DummyKind::resolve(const PlanInput& input, const Config& config, NetdevPlan& /*plan*/) const {
+  return require_virtual_device(input, config, kind());
+}
+
+Result<netlink::NewLink> DummyKind::make(const NetdevPlan& /*plan*/, const Marker& /*marker*/,
+                                         const Place& /*node*/) const {
+  return netlink::NewLink{.kind = netlink::Dummy{}};
+}
+
+}  // namespace fairlead::devices::netdev

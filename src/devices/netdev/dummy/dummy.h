@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0
+// netdev.kind "dummy": an interface with nothing behind it.
+#pragma once
+
+#include "fairlead/devices/netdev/virtual_link.h"
+
+namespace fairlead::devices::netdev {
+
+class DummyKind final : public VirtualLink {
+ public:
+  [[nodiscard]] std::string_view kind() const override { return "dummy"; }
+
+ protected:
+  Result<> resolve(const PlanInput& input, const Config& config, NetdevPlan& plan) const override;
+  Result<netlink::NewLink> make(const NetdevPlan& plan, const Marker& marker,
+                                const Place& node) const override;
+};
+
+}  // namespace fairlead::devices::netdev

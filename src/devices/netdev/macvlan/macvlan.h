@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// netdev.kind "macvlan": an interface with a MAC of its own on a link of the node, `master`. On a request
+// that was allocated a whole NIC, that NIC is the master.
+#pragma once
+
+#include "fairlead/devices/netdev/virtual_link.h"
+
+namespace fairlead::devices::netdev {
+
+class MacvlanKind final : public VirtualLink {
+ public:
+  [[nodiscard]] std::string_view kind() const override { return "macvlan"; }
+
+ protected:
+  Result<> resolve(const PlanInput& input, const Config& config, NetdevPlan& plan) const override;
+  Result<netlink::NewLink> make(const NetdevPlan& plan, const Marker& marker,
+                                const Place& node) const override;
+};
+
+}  // namespace fairlead::devices::netdev

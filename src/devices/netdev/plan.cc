@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/devices/netdev/plan.h"
+
+#include <nlohmann/json.hpp>
+
+namespace fairlead::devices::netdev {
+namespace {
+
+using netlink::IpAddress;
+using netlink::IpPrefix;
+using netlink::MacAddress;
+using nlohmann::json;
+
+/// Record texts are ours, so a wrong one is damage; exceptions stay in this file.
+template <class T>
+T value_of(Result<T> result) {
+  if (!result) {
+    throw std::runtime_error(result.error().what());
+  }
+  return *std::move(result);
+}
+
+MacAddress mac_from(const std::string& text) {
+  return text.empty() ? MacAddress() : value_of(MacAddress::parse(text));
+}
+
+json json_of(const std::vector<IpPrefix>& prefixes) {
+  json list = json::array();
+  for (const IpPrefix& prefix : prefixes) {
+    list.push_back(prefix.to_string());
+  }
+  return list;
+}
+
+std::vector<IpPrefix> prefixes_from(const json& list) {
+  std::vector<IpPrefix> prefixes;
+  for (const json& item : list) {
+    prefixes.push_back(value_of(IpPrefix::parse(item.get<std::string>())));
+  }
+  return prefixes;
+}
+
+json json_of(const sys::PciDevice& pci) {
+  return {{"bdf", pci.bdf},       {"vendor", pci.vendor},      {"device", pci.device},
+          {"driver", pci.driver}, {"numaNode", pci.numa_node}, {"pcieRoot", pci.pcie_root}};
+}
+
+sys::PciDevice pci_from(const json& in) {
+  sys::PciDevice pci;
+  pci.bdf = in.at("bdf");
+  pci.vendor = in.at("vendor");
+  pci.device = in.at("device");
+  pci.driver = in.at("driver");
+  pci.numa_node = in.at("numaNode");
+  pci.pcie_root = in.at("pcieRoot");
+  return pci;
+}
+
+json json_of(const Original& original) {
+  const netlink::Link& link = original.link.link;
+  json out = {{"ifindex", link.index.value()},
+              {"name", link.name},
+              {"altnames", link.altnames},
+              {"kind", link.kind},
+              {"mac", link.mac.to_string()},
+              {"permanentMac", link.permanent_mac.to_string()},
+              {"mtu", link.mtu},
+              {"flags", link.flags},
+              {"operstate", static_cast<int>(link.operstate)},
+              {"alias", link.alias},
+              {"parentDev", link.parent_dev},
+              {"parentBus", link.parent_bus},
+              {"arphrd", link.arphrd},
+              {"addresses", json_of(original.addresses)}};
+  if (original.link.pci) {
+    out["pci"] = json_of(*original.link.pci);
+  }
+  return out;
+}
+
+Original original_from(const json& in) {
+  Original original;
+  netlink::Link& link = original.link.link;
+  link.index = netlink::IfIndex(in.at("ifindex").get<std::int32_t>());
+  link.name = in.at("name");
+  link.altnames = in.at("altnames").get<std::vector<std::string>>();
+  link.kind = in.at("kind");
+  link.mac = mac_from(in.at("mac"));
+  link.permanent_mac = mac_from(in.at("permanentMac"));
+  link.mtu = in.at("mtu");
+  link.flags = in.at("flags");
+  link.operstate = static_cast<netlink::OperState>(in.at("operstate").get<int>());
+  link.alias = in.at("alias");
+  link.parent_dev = in.at("parentDev");
+  link.parent_bus = in.at("parentBus");
+  link.arphrd = in.at("arphrd");
+  original.addresses = prefixes_from(in.at("addresses"));
+  if (const auto pci = in.find("pci"); pci != in.end()) {
+    original.link.pci = pci_from(*pci);
+  }
+  return original;
+}
+
+json json_of(const std::vector<RouteConfig>& routes) {
+  json list = json::array();
+  for (const RouteConfig& route : routes) {
+    json item = {{"dst", route.destination.to_string()}};
+    if (route.gateway) {
+      item["gw"] = route.gateway->to_string();
+    }
+    list.push_back(std::move(item));
+  }
+  return list;
+}
+
+NetdevPlan plan_from(const json& in) {
+  NetdevPlan plan;
+  if (const auto mtu = in.find("mtu"); mtu != in.end()) {
+    plan.mtu = mtu->get<std::uint32_t>();
+  }
+  if (const auto mac = in.find("mac"); mac != in.end()) {
+    plan.mac = mac_from(*mac);
+  }
+  plan.addresses = prefixes_from(in.value("addresses", json::array()));
+  for (const json& item : in.value("routes", json::array())) {
+    RouteConfig route{.destination = value_of(IpPrefix::parse(item.at("dst").get<std::string>()))};
+    if (const auto gw = item.find("gw"); gw != item.end()) {
+      route.gateway = value_of(IpAddress::parse(gw->get<std::string>()));
+    }
+    plan.routes.push_back(route);
+  }
+  plan.master = in.value("master", "");
+  if (const auto mode = netlink::parse_macvlan_mode(in.value("mode", "bridge"))) {
+    plan.mode = *mode;
+  }
+  plan.bridge = in.value("bridge", "");
+  if (const auto original = in.find("original"); original != in.end()) {
+    plan.original = original_from(*original);
+  }
+  return plan;
+}
+
+}  // namespace
+
+std::string to_json(const NetdevPlan& plan) {
+  json out = json::object();
+  if (plan.mtu) {
+    out["mtu"] = *plan.mtu;
+  }
+  if (plan.mac) {
+    out["mac"] = plan.mac->to_string();
+  }
+  if (!plan.addresses.empty()) {
+    out["addresses"] = json_of(plan.addresses);
+  }
+  if (!plan.routes.empty()) {
+    out["routes"] = json_of(plan.routes);
+  }
+  if (!plan.master.empty()) {
+    out["master"] = plan.master;
+    out["mode"] = netlink::to_string(plan.mode);
+  }
+  if (!plan.bridge.empty()) {
+    out["bridge"] = plan.bridge;
+  }
+  if (plan.original) {
+    out["original"] = json_of(*plan.original);
+  }
+  return out.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+Result<NetdevPlan> parse_plan(std::string_view text) {
+  try {
+    return plan_from(json::parse(text));
+  } catch (const std::exception& e) {
+    return Error(Code::kCorrupt, std::string("the plan in the claim's record cannot be read: ") + e.what());
+  }
+}
+
+}  // namespace fairlead::devices::netdev

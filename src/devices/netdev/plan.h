@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a netdev handler decided, as it stands in the claim's record (DevicePlan::body).
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fairlead/core/result.h"
+#include "fairlead/devices/netdev/config.h"
+#include "fairlead/sys/inventory.h"
+
+namespace fairlead::devices::netdev {
+
+/// How a NIC was before we touched it: what it gets back, and how it is found again.
+struct Original {
+  sys::InventoryLink link;                   // name, altnames, alias, MAC, MTU, flags, PCI function
+  std::vector<netlink::IpPrefix> addresses;  // permanent, global ones
+};
+
+struct NetdevPlan {
+  std::optional<std::uint32_t> mtu;
+  std::optional<netlink::MacAddress> mac;
+  std::vector<netlink::IpPrefix> addresses;
+  std::vector<RouteConfig> routes;
+  std::string master;                                         // macvlan
+  netlink::MacvlanMode mode = netlink::MacvlanMode::kBridge;  // macvlan; "bridge" is the CNI plugin's default
+  std::string bridge;                                         // veth; empty: host end stands alone
+  std::optional<Original> original;                           // host-device
+};
+
+std::string to_json(const NetdevPlan& plan);
+/// kCorrupt when it is not ours.
+Result<NetdevPlan> parse_plan(std::string_view json);
+
+}  // namespace fairlead::devices::netdev

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/devices/netdev/veth/veth.h"
+
+namespace fairlead::devices::netdev {
+namespace {
+
+/// The host end of this marker. Between its birth and the alias that finish_host_side() sets there is a
+/// moment when only the name tells it.
+Result<std::optional<netlink::Link>> host_end(const Marker& marker, const Place& node) {
+  FL_ASSIGN(auto link, node.socket->link(marker.host_name()), "");
+  const bool ours =
+      link && link->kind == "veth" && (link->alias.empty() || link->alias == marker.host_alias());
+  return ours ? std::move(link) : std::nullopt;
+}
+
+}  // namespace
+
+Result<> VethKind::resolve(const PlanInput& input, const Config& config, NetdevPlan& plan) const {
+  FL_TRY(require_virtual_device(input, config, kind()), "");
+  if (!config.bridge) {
+    return {};
+  }
+  FL_ASSIGN(const sys::InventoryLink* bridge, find_link(*input.node, *config.bridge, "bridge"), "");
+  if (bridge->link.kind != "bridge") {
+    return Error(Code::kInvalid, config.bridge->path + ": " + quoted(config.bridge->value) +
+                                     " is not a bridge" +
+                                     (bridge->link.kind.empty() ? "" : " but a " + bridge->link.kind));
+  }
+  plan.bridge = bridge->link.name;
+  return {};
+}
+
+Result<netlink::NewLink> VethKind::make(const NetdevPlan& plan, const Marker& marker,
+                                        const Place& node) const {
+  netlink::VethPeer peer{.name = marker.host_name(), .mtu = plan.mtu, .netns = node.netns, .up = true};
+  return netlink::NewLink{.kind = netlink::Veth{.peer = std::move(peer)}};
+}
+
+Result<> VethKind::remove_host_side(const Marker& marker, const Place& node) const {
+  FL_ASSIGN(const auto link, host_end(marker, node), "");
+  return link ? node.socket->delete_link(link->index) : Result<>();
+}
+
+Result<> VethKind::finish_host_side(const NetdevPlan& plan, const Marker& marker, const Place& node) const {
+  FL_ASSIGN(const auto link, host_end(marker, node), "");
+  if (!link) {
+    return Error(Code::kNotFound, "the host end " + marker.host_name() + " of the pair is gone");
+  }
+  netlink::LinkChange change{.up = true, .alias = marker.host_alias()};
+  if (!plan.bridge.empty()) {
+    FL_ASSIGN(const auto bridge, node.socket->link(plan.bridge), "");
+    if (!bridge) {
+      return Error(Code::kNotFound, "the bridge " + quoted(plan.bridge) + " is gone from this node");
+    }
+    change.master = bridge->index;
+  }
+  return node.socket->change_link(link->index, change);
+}
+
+}  // namespace fairlead::devices::netdev

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// netdev.kind "veth": a pair, one end in the pod, the other on the node; the host end is a port of `bridge`
+// if one is named.
+#pragma once
+
+#include "fairlead/devices/netdev/virtual_link.h"
+
+namespace fairlead::devices::netdev {
+
+class VethKind final : public VirtualLink {
+ public:
+  [[nodiscard]] std::string_view kind() const override { return "veth"; }
+
+ protected:
+  Result<> resolve(const PlanInput& input, const Config& config, NetdevPlan& plan) const override;
+  Result<netlink::NewLink> make(const NetdevPlan& plan, const Marker& marker,
+                                const Place& node) const override;
+  Result<> remove_host_side(const Marker& marker, const Place& node) const override;
+  Result<> finish_host_side(const NetdevPlan& plan, const Marker& marker, const Place& node) const override;
+};
+
+}  // namespace fairlead::devices::netdev

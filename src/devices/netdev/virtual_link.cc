@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/devices/netdev/virtual_link.h"
+
+#include "fairlead/core/fd.h"
+#include "fairlead/core/log.h"
+
+namespace fairlead::devices::netdev {
+
+Result<DevicePlan> VirtualLink::plan(const PlanInput& input, std::vector<Section> sections) const {
+  FL_ASSIGN(const Config config, decode(kind(), std::move(sections)), "");
+  if (!input.node->options().kinds_of_kernel.contains(std::string(kind()))) {
+    return Error(Code::kUnsupported, config.path + ".kind: this node's kernel has no " + std::string(kind()) +
+                                         " links (module " + std::string(kind()) + ")");
+  }
+  FL_ASSIGN(NetdevPlan plan, common_plan(input, config), "");
+  FL_TRY(resolve(input, config, plan), "");
+  return device_plan(config, plan);
+}
+
+Result<> VirtualLink::remove_host_side(const Marker& /*marker*/, const Place& /*node*/) const { return {}; }
+
+Result<> VirtualLink::finish_host_side(const NetdevPlan& /*plan*/, const Marker& /*marker*/,
+                                       const Place& /*node*/) const {
+  return {};
+}
+
+/// Makes the link where it is to be born; nothing is left when that fails.
+Result<netlink::IfIndex> VirtualLink::create(const NetdevPlan& plan, const Marker& marker, const Place& node,
+                                             const Birth& birth) const {
+  FL_TRY(remove_host_side(marker, node), "");
+  FL_ASSIGN(const auto taken, birth.where.socket->link(birth.name), "");
+  if (taken) {
+    return name_taken(birth.name);
+  }
+  FL_ASSIGN(netlink::NewLink link, make(plan, marker, node), "");
+  link.name = birth.name;
+  link.mac = plan.mac;
+  link.mtu = plan.mtu;
+  link.netns = birth.where.netns;
+  link.alias = marker.alias();
+  FL_TRY(node.socket->create_link(link), "");
+  FL_ASSIGN(const auto made, birth.where.socket->link(birth.name), "");
+  if (!made) {
+    return Error(Code::kInternal, "link " + birth.name + " was made but is not there");
+  }
+  return made->index;
+}
+
+Result<Attached> VirtualLink::attach(const AttachInput& input) const {
+  FL_ASSIGN(const NetdevPlan plan, parse_plan(input.plan->body), "");
+  FL_ASSIGN(const auto there, find_marked(*input.pod.socket, input.marker.alias()), "");
+  Attached attached;
+  if (there) {
+    attached.index = there->index;
+  } else {
+    FL_ASSIGN(
+        attached.index,
+        create(plan, input.marker, input.node, {.name = input.plan->interface_name, .where = input.pod}), "");
+    attached.changed = true;
+  }
+  ScopeExit undo([&] {
+    if (attached.changed) {
+      if (const auto gone = input.pod.socket->delete_link(attached.index); !gone) {
+        log::warn("a half-made link stays in the pod", {{"error", gone.error().what()}});
+      }
+      (void)remove_host_side(input.marker, input.node);
+    }
+  });
+  FL_TRY(finish_host_side(plan, input.marker, input.node), "");
+  FL_TRY(configure(*input.pod.socket, attached.index, plan), "");
+  undo.release();
+  return attached;
+}
+
+Result<std::string> VirtualLink::stage(const StageInput& input) const {
+  FL_ASSIGN(const NetdevPlan plan, parse_plan(input.plan->body), "");
+  const DetachInput leftovers{.plan = input.plan, .marker = input.marker, .node = input.node};
+  FL_TRY(detach(leftovers), "");  // start over: no container has it yet
+  const std::string name = input.marker.transit_name();
+  FL_ASSIGN(const netlink::IfIndex link,
+            create(plan, input.marker, input.node, {.name = name, .where = input.node}), "");
+  ScopeExit undo([&] { (void)detach(leftovers); });
+  FL_TRY(finish_host_side(plan, input.marker, input.node), "");
+  // The link stays down: runtimes set it down before they read its addresses, and the kernel drops IPv6
+  // addresses of a link that goes down.
+  netlink::Batch batch;
+  for (const netlink::IpPrefix& prefix : plan.addresses) {
+    batch.add_address({.link = link, .prefix = prefix});
+  }
+  if (!batch.empty()) {
+    FL_TRY(input.node.socket->run(std::move(batch)), "");
+  }
+  undo.release();
+  return name;
+}
+
+Result<> VirtualLink::detach(const DetachInput& input) const {
+  if (input.pod) {
+    FL_ASSIGN(const auto link, find_marked(*input.pod->socket, input.marker.alias()), "");
+    if (link) {
+      FL_TRY(input.pod->socket->delete_link(link->index), "");
+    }
+  }
+  FL_ASSIGN(const auto staged, input.node.socket->link(input.marker.transit_name()), "");
+  if (staged && staged->alias == input.marker.alias()) {
+    FL_TRY(input.node.socket->delete_link(staged->index), "");
+  }
+  return remove_host_side(input.marker, input.node);
+}
+
+Result<> require_virtual_device(const PlanInput& input, const Config& config, std::string_view kind) {
+  if (input.device->device == kVirtualDevice) {
+    return {};
+  }
+  return Error(Code::kInvalid, config.path + ".kind: a " + std::string(kind) +
+                                   " is made from nothing, but the request " + quoted(input.device->request) +
+                                   " was allocated the NIC " + input.device->device +
+                                   "; ask for the device " + std::string(kVirtualDevice) +
+                                   " (its attribute kind is \"virtual\")");
+}
+
+}  // namespace fairlead::devices::netdev

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the kinds that are made on demand share: born in the pod's namespace with their final name, MAC, MTU
+// and alias in one request; found again by the alias; deleted.
+#pragma once
+
+#include "fairlead/devices/handler.h"
+#include "fairlead/devices/netdev/common.h"
+
+namespace fairlead::devices::netdev {
+
+class VirtualLink : public Handler {
+ public:
+  [[nodiscard]] std::string_view type() const final { return "netdev"; }
+  Result<DevicePlan> plan(const PlanInput& input, std::vector<Section> sections) const final;
+  Result<Attached> attach(const AttachInput& input) const final;
+  Result<std::string> stage(const StageInput& input) const final;
+  Result<> detach(const DetachInput& input) const final;
+
+ protected:
+  /// The kind's own fields and rules.
+  virtual Result<> resolve(const PlanInput& input, const Config& config, NetdevPlan& plan) const = 0;
+  /// The kind's own part of the request; name, MAC, MTU, namespace and alias are filled in by the caller.
+  virtual Result<netlink::NewLink> make(const NetdevPlan& plan, const Marker& marker,
+                                        const Place& node) const = 0;
+  /// What else belongs to the link in the node's namespace: removed before one is made and after one is
+  /// deleted.
+  virtual Result<> remove_host_side(const Marker& marker, const Place& node) const;
+  /// The part of the work in the node's namespace that follows the birth. Called again on a repeated attach.
+  virtual Result<> finish_host_side(const NetdevPlan& plan, const Marker& marker, const Place& node) const;
+
+ private:
+  struct Birth {
+    std::string name;
+    Place where;
+  };
+  Result<netlink::IfIndex> create(const NetdevPlan& plan, const Marker& marker, const Place& node,
+                                  const Birth& birth) const;
+};
+
+/// Refuses a kind that is made from nothing on a device that is a NIC.
+Result<> require_virtual_device(const PlanInput& input, const Config& config, std::string_view kind);
+
+}  // namespace fairlead::devices::netdev

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// The node's links as the driver sees them: which it offers, which are the node's own, and how they are
+// called in ResourceSlices.
+#pragma once
+
+#include <functional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fairlead/core/result.h"
+#include "fairlead/dra/driver.h"
+#include "fairlead/sys/inventory.h"
+
+namespace fairlead::devices {
+
+/// The one device from which virtual links of every kind are made.
+inline constexpr std::string_view kVirtualDevice = "netdev-virtual";
+
+/// How a link gets into a pod.
+enum class AttachMode : std::uint8_t {
+  kGuard,       // our createRuntime hook: links are born in the pod's namespace or moved by us
+  kNetdevices,  // made in the node's namespace, moved by the OCI runtime (CDI 1.1.0 netDevices)
+};
+
+struct NodeOptions {
+  std::string driver_name;
+  AttachMode mode = AttachMode::kGuard;
+  int slots = 128;                        // of netdev-virtual
+  std::vector<std::string> uplinks;       // more links that belong to the node itself
+  std::vector<std::string> host_devices;  // globs: links that are offered although they look virtual
+  std::set<std::string> kinds_of_kernel;  // "macvlan", "veth", "dummy": what this kernel can make
+  std::string sysfs_root = "/sys";
+};
+
+/// A snapshot; immutable.
+class NodeView {
+ public:
+  NodeView(sys::Inventory inventory, const NodeOptions& options);
+  static Result<NodeView> read(const NodeOptions& options);
+
+  [[nodiscard]] const NodeOptions& options() const { return *options_; }
+  [[nodiscard]] const sys::Inventory& inventory() const { return inventory_; }
+  /// By name or altname.
+  [[nodiscard]] const sys::InventoryLink* find(std::string_view name) const { return inventory_.find(name); }
+  /// The node lives on this link (or on one above it): never published, never taken.
+  [[nodiscard]] bool is_uplink(const sys::InventoryLink& link) const;
+  /// A NIC that claims may have as a whole.
+  [[nodiscard]] bool is_offered(const sys::InventoryLink& link) const;
+  /// The offered NIC of that device name; nullptr when there is none.
+  [[nodiscard]] const sys::InventoryLink* find_device(std::string_view device_name) const;
+
+ private:
+  sys::Inventory inventory_;
+  const NodeOptions* options_;
+  std::set<netlink::IfIndex> own_;  // --uplink links and what lies below them
+};
+
+/// The link's name if it is a DNS label, else one made from it that stays the same over restarts.
+std::string device_name(std::string_view link_name);
+
+/// netdev-virtual.
+dra::Device virtual_device(const NodeOptions& options);
+/// One NIC with its attributes.
+dra::Device nic_device(const sys::InventoryLink& link);
+/// Everything of the node: netdev-virtual, then the offered NICs by name. `taken` are NICs of prepared claims
+/// as they were before: each replaces whatever of it is visible now.
+std::vector<dra::Device> published_devices(const NodeView& node,
+                                           const std::vector<sys::InventoryLink>& taken);
+
+/// True when both are one NIC, whatever it is called now: same PCI function and permanent MAC, or (no PCI)
+/// same permanent MAC, or same index and kind.
+bool same_nic(const sys::InventoryLink& was, const netlink::Link& now);
+
+}  // namespace fairlead::devices

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/devices/registry.h"
+
+namespace fairlead::devices {
+
+void Registry::add(std::unique_ptr<Handler> handler) {
+  auto& kinds = handlers_[std::string(handler->type())];
+  std::string kind(handler->kind());
+  kinds.insert_or_assign(std::move(kind), std::move(handler));
+}
+
+const Handler* Registry::find(std::string_view type, std::string_view kind) const {
+  const auto kinds = handlers_.find(type);
+  if (kinds == handlers_.end()) {
+    return nullptr;
+  }
+  const auto handler = kinds->second.find(kind);
+  return handler == kinds->second.end() ? nullptr : handler->second.get();
+}
+
+std::vector<std::string_view> Registry::types() const {
+  std::vector<std::string_view> words;
+  for (const auto& [type, kinds] : handlers_) {
+    words.emplace_back(type);
+  }
+  return words;
+}
+
+std::vector<std::string_view> Registry::kinds(std::string_view type) const {
+  std::vector<std::string_view> words;
+  if (const auto it = handlers_.find(type); it != handlers_.end()) {
+    for (const auto& [kind, handler] : it->second) {
+      words.emplace_back(kind);
+    }
+  }
+  return words;
+}
+
+Result<Registry::Choice> Registry::read(const dra::DeviceConfig& config) const {
+  FL_ASSIGN(auto document, strict_json::Document::parse(config.parameters, config.path), "");
+  const strict_json::Object root = document.root();
+  const std::string type = root.required_word("type", types());
+  if (type.empty()) {
+    root.ignore_rest();  // the type's own section would be called unknown otherwise
+    FL_TRY(document.finish(), "");
+  }
+  const strict_json::Object fields = root.required_object(type);
+  const std::string kind = fields.required_word("kind", kinds(type));
+  const Handler* handler = find(type, kind);
+  if (handler == nullptr) {
+    fields.ignore_rest();
+    FL_TRY(document.finish(), "");
+    return Error(Code::kInvalid, config.path + ": type and kind are missing");
+  }
+  std::string path = root.path_of(type);
+  return Choice{.handler = handler,
+                .section = {.document = std::move(document),
+                            .fields = fields,
+                            .path = std::move(path),
+                            .from_class = config.from_class}};
+}
+
+Result<DevicePlan> Registry::plan(const PlanInput& input) const {
+  const dra::AllocatedDevice& device = *input.device;
+  const Handler* handler = nullptr;
+  std::vector<Section> sections;
+  for (const dra::DeviceConfig& config : device.config) {
+    FL_ASSIGN(Choice choice, read(config), "");
+    if (choice.handler != handler) {
+      sections.clear();
+      handler = choice.handler;
+    }
+    sections.push_back(std::move(choice.section));
+  }
+  if (handler == nullptr && device.device != kVirtualDevice) {
+    handler = find("netdev", "host-device");
+  }
+  if (handler == nullptr) {
+    return Error(Code::kInvalid,
+                 "request \"" + device.request + "\" got the device " + device.device +
+                     ", but nothing says what to make of it: add a config with parameters "
+                     "such as {\"type\": \"netdev\", \"netdev\": {\"kind\": \"macvlan\", ...}}");
+  }
+  FL_ASSIGN(DevicePlan plan, handler->plan(input, std::move(sections)), "");
+  plan.type = handler->type();
+  plan.kind = handler->kind();
+  plan.request = device.request;
+  return plan;
+}
+
+}  // namespace fairlead::devices
