@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/agent/attach.h"
+
+#include <fcntl.h>
+
+#include <algorithm>
+#include <ranges>
+#include <set>
+
+#include "fairlead/agent/find_netns.h"
+#include "fairlead/core/log.h"
+
+namespace fairlead::agent {
+
+using devices::AttachMode;
+using devices::DevicePlan;
+using devices::Handler;
+using devices::Marker;
+using devices::Place;
+using std::chrono::steady_clock;
+
+/// What one call works with: the claim's plan and a socket in the node's namespace.
+struct Attacher::Session {
+  std::string claim_uid;
+  ClaimPlan plan;
+  UniqueFd node_netns;
+  netlink::Socket node_socket;
+  Place node;
+
+  static Result<std::unique_ptr<Session>> open(const std::string& claim_uid, ClaimPlan plan) {
+    FL_ASSIGN(UniqueFd netns, sys::open_own_netns(), "");
+    FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "");
+    auto session = std::unique_ptr<Session>(
+        new Session{claim_uid, std::move(plan), std::move(netns), std::move(socket), Place{}});
+    session->node = {.netns = session->node_netns.get(), .socket = &session->node_socket};
+    return session;
+  }
+};
+
+namespace {
+
+/// "interface data0 (request data-nic)"
+std::string describe(const DevicePlan& device) {
+  return "interface " + device.interface_name + " (request " + device.request + ")";
+}
+
+Result<const Handler*> handler_of(const devices::Registry& registry, const DevicePlan& device) {
+  const Handler* handler = registry.find(device.type, device.kind);
+  if (handler == nullptr) {
+    return Error(Code::kUnsupported,
+                 "this version of the driver does not know " + device.type + " " + device.kind);
+  }
+  return handler;
+}
+
+bool is_watched_only(const DevicePlan& device) { return device.kind.empty(); }
+
+}  // namespace
+
+Marker Attacher::marker(const std::string& claim_uid, std::size_t index) const {
+  return {.driver = options_->driver_name, .claim_uid = claim_uid, .index = index};
+}
+
+bool Attacher::must_hold(const ClaimPlan& plan) const {
+  return std::ranges::any_of(plan.devices, [&](const DevicePlan& device) {
+    const Handler* handler = registry_->find(device.type, device.kind);
+    const auto nic = handler == nullptr ? std::nullopt : handler->takes(device);
+    return nic && !nic->link.kind.empty();
+  });
+}
+
+void Attacher::hold(const std::string& claim_uid, int netns) {
+  UniqueFd copy(::fcntl(netns, F_DUPFD_CLOEXEC, 0));
+  const Lock lock(mutex_);
+  held_.insert_or_assign(claim_uid, std::move(copy));
+}
+
+UniqueFd Attacher::pod_namespace(const std::string& claim_uid, const ClaimState& state) {
+  {
+    const Lock lock(mutex_);
+    const auto held = held_.find(claim_uid);
+    if (held != held_.end() && held->second.valid()) {
+      return UniqueFd(::fcntl(held->second.get(), F_DUPFD_CLOEXEC, 0));
+    }
+  }
+  if (!state.netns) {
+    return {};
+  }
+  return find_netns(*state.netns).value_or(UniqueFd());
+}
+
+/// The claim was attached before, somewhere else. If that pod lives, it keeps its interfaces; else what it
+/// left behind is taken away, so that they can be attached anew.
+Result<> Attacher::leave_old_namespace(Session& session, const ClaimState& state) {
+  const auto alive = find_netns(*state.netns);
+  if (alive) {
+    FL_ASSIGN(netlink::Socket socket, netlink::Socket::open_in(alive->get()), "");
+    FL_ASSIGN(const auto links, socket.links(), "");
+    const bool in_use = std::ranges::any_of(links, [&](const netlink::Link& link) {
+      const auto found = Marker::parse(link.alias);
+      return found && found->claim_uid == session.claim_uid && found->driver == options_->driver_name;
+    });
+    if (in_use) {
+      return Error(Code::kBusy, "the claim's interfaces are in another pod that still runs (" +
+                                    sys::to_string(*state.netns) +
+                                    "); a claim with network interfaces cannot be shared by two pods");
+    }
+  }
+  const UniqueFd old = pod_namespace(session.claim_uid, state);
+  if (!old.valid()) {
+    return detach_from(session, std::nullopt, /*was_attached=*/true, steady_clock::time_point::max());
+  }
+  FL_ASSIGN(netlink::Socket socket, netlink::Socket::open_in(old.get()), "");
+  return detach_from(session, Place{.netns = old.get(), .socket = &socket}, true,
+                     steady_clock::time_point::max());
+}
+
+Result<std::vector<std::int32_t>> Attacher::attach_all(Session& session, const Place& pod) {
+  std::vector<std::int32_t> ifindexes;
+  std::vector<std::size_t> changed;
+  for (std::size_t i = 0; i < session.plan.devices.size(); ++i) {
+    const DevicePlan& device = session.plan.devices[i];
+    if (is_watched_only(device)) {
+      ifindexes.push_back(0);
+      continue;
+    }
+    auto attached = [&]() -> Result<devices::Attached> {
+      FL_ASSIGN(const Handler* handler, handler_of(*registry_, device), "");
+      return handler->attach({.plan = &device,
+                              .marker = marker(session.claim_uid, i),
+                              .node = session.node,
+                              .pod = pod,
+                              .options = options_});
+    }();
+    if (!attached) {
+      for (const std::size_t done : std::views::reverse(changed)) {
+        const DevicePlan& other = session.plan.devices[done];
+        const auto undone = registry_->find(other.type, other.kind)
+                                ->detach({.plan = &other,
+                                          .marker = marker(session.claim_uid, done),
+                                          .node = session.node,
+                                          .pod = pod,
+                                          .was_attached = true,
+                                          .deadline = steady_clock::time_point::max(),
+                                          .options = options_});
+        if (!undone) {
+          log::warn("undo of a failed attach left something",
+                    {{"claim", session.claim_uid}, {"error", undone.error().what()}});
+        }
+      }
+      return std::move(attached).error().with(describe(device));
+    }
+    ifindexes.push_back(attached->index.value());
+    if (attached->changed) {
+      changed.push_back(i);
+    }
+  }
+  return ifindexes;
+}
+
+Result<std::string> Attacher::attach(const dra::ClaimRecord& record, int netns,
+                                     const std::string& container) {
+  FL_ASSIGN(const sys::NetnsId id, sys::netns_id(netns), "");
+  FL_ASSIGN(ClaimPlan plan, parse_claim_plan(record.plan), "");
+  FL_ASSIGN(ClaimState state, parse_claim_state(record.prepared.state), "");
+  FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(plan)), "");
+  FL_ASSIGN(const sys::NetnsId own, sys::netns_id(session->node.netns), "");
+  if (id == own) {
+    return Error(
+        Code::kDenied,
+        "the pod uses the node's own network (hostNetwork: true), so it can get no network interface");
+  }
+  if (state.netns && *state.netns != id) {
+    FL_TRY(leave_old_namespace(*session, state), "");
+  }
+  FL_ASSIGN(netlink::Socket pod_socket, netlink::Socket::open_in(netns), "");
+  const Place pod{.netns = netns, .socket = &pod_socket};
+  FL_ASSIGN(state.ifindexes, attach_all(*session, pod), "");
+  if (must_hold(session->plan)) {
+    hold(record.claim.uid, netns);
+  }
+  if (!state.netns || *state.netns != id) {
+    state.container = container;
+  }
+  state.netns = id;
+  return to_json(state);
+}
+
+Result<std::vector<std::string>> Attacher::stage(const ClaimPlan& plan, const std::string& claim_uid) {
+  FL_ASSIGN(const auto session, Session::open(claim_uid, plan), "");
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < plan.devices.size(); ++i) {
+    const DevicePlan& device = plan.devices[i];
+    if (is_watched_only(device)) {
+      names.emplace_back();
+      continue;
+    }
+    auto staged = [&]() -> Result<std::string> {
+      FL_ASSIGN(const Handler* handler, handler_of(*registry_, device), "");
+      return handler->stage(
+          {.plan = &device, .marker = marker(claim_uid, i), .node = session->node, .options = options_});
+    }();
+    if (!staged) {
+      // Takes back what was staged before it; what was not yet staged has nothing of ours to undo.
+      (void)detach_from(*session, std::nullopt, /*was_attached=*/false, steady_clock::time_point::max());
+      return std::move(staged).error().with(describe(device));
+    }
+    names.push_back(*std::move(staged));
+  }
+  return names;
+}
+
+Result<> Attacher::detach_from(const Session& session, const std::optional<Place>& pod, bool was_attached,
+                               steady_clock::time_point deadline) const {
+  Result<> first;
+  for (std::size_t i = session.plan.devices.size(); i-- > 0;) {
+    const DevicePlan& device = session.plan.devices[i];
+    if (is_watched_only(device)) {
+      continue;
+    }
+    auto undone = [&]() -> Result<> {
+      FL_ASSIGN(const Handler* handler, handler_of(*registry_, device), "");
+      return handler->detach({.plan = &device,
+                              .marker = marker(session.claim_uid, i),
+                              .node = session.node,
+                              .pod = pod,
+                              .was_attached = was_attached,
+                              .deadline = deadline,
+                              .options = options_});
+    }();
+    if (!undone && first) {
+      first = std::move(undone).error().with(describe(device));
+    }
+  }
+  return first;
+}
+
+Result<> Attacher::detach(const dra::ClaimRecord& record, steady_clock::time_point deadline) {
+  if (record.plan.empty()) {
+    return {};  // it never got beyond the intent
+  }
+  FL_ASSIGN(ClaimPlan plan, parse_claim_plan(record.plan), "");
+  FL_ASSIGN(const ClaimState state, parse_claim_state(record.prepared.state), "");
+  FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(plan)), "");
+  const UniqueFd netns = pod_namespace(record.claim.uid, state);
+  const bool was_attached = state.netns.has_value() || state.staged;
+  if (!netns.valid()) {
+    FL_TRY(detach_from(*session, std::nullopt, was_attached, deadline), "");
+  } else {
+    FL_ASSIGN(netlink::Socket socket, netlink::Socket::open_in(netns.get()), "");
+    FL_TRY(detach_from(*session, Place{.netns = netns.get(), .socket = &socket}, was_attached, deadline), "");
+  }
+  const Lock lock(mutex_);
+  held_.erase(record.claim.uid);
+  return {};
+}
+
+void Attacher::adopt(const std::vector<dra::ClaimRecord>& records) {
+  for (const dra::ClaimRecord& record : records) {
+    const auto plan = parse_claim_plan(record.plan);
+    const auto state = parse_claim_state(record.prepared.state);
+    if (!plan || !state || !state->netns || !must_hold(*plan)) {
+      continue;
+    }
+    if (const auto netns = find_netns(*state->netns)) {
+      hold(record.claim.uid, netns->get());
+    }
+  }
+}
+
+Result<> Attacher::sweep(const std::vector<dra::ClaimRecord>& records) const {
+  std::set<std::string> known;
+  for (const dra::ClaimRecord& record : records) {
+    known.insert(record.claim.uid);
+  }
+  FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "look for links that were left behind");
+  FL_ASSIGN(const auto links, socket.links(), "look for links that were left behind");
+  for (const netlink::Link& link : links) {
+    const auto found = Marker::parse(link.alias);
+    if (!found || found->driver != options_->driver_name || known.contains(found->claim_uid)) {
+      continue;
+    }
+    // Only what we made ourselves is deleted. A NIC with a marker and no record has lost its story: whoever
+    // looks at it must decide, so it keeps its settings and only becomes free.
+    const bool made_by_us = link.name == found->transit_name() || link.name == found->host_name();
+    log::warn(made_by_us ? "a link of a claim without record is deleted"
+                         : "a NIC of a claim without record is freed",
+              {{"link", link.name}, {"claim", found->claim_uid}});
+    const auto done =
+        made_by_us ? socket.delete_link(link.index) : socket.change_link(link.index, {.alias = ""});
+    if (!done) {
+      log::warn("that failed", {{"link", link.name}, {"error", done.error().what()}});
+    }
+  }
+  return {};
+}
+
+}  // namespace fairlead::agent

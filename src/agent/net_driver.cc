@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/agent/net_driver.h"
+
+#include <algorithm>
+#include <set>
+
+#include "fairlead/core/log.h"
+
+namespace fairlead::agent {
+
+using devices::AttachMode;
+using devices::DevicePlan;
+
+Result<> assign_interface_names(std::vector<DevicePlan>& devices) {
+  std::map<std::string, const DevicePlan*> names;
+  for (const DevicePlan& device : devices) {
+    if (device.interface_name.empty()) {
+      continue;
+    }
+    const auto [other, is_new] = names.emplace(device.interface_name, &device);
+    if (!is_new) {
+      return Error(Code::kInvalid, device.interface_name_path + ": \"" + device.interface_name +
+                                       "\" is the interface name of two devices (requests " +
+                                       other->second->request + " and " + device.request +
+                                       "); each interface of a pod needs a name of its own");
+    }
+  }
+  int number = 1;
+  for (DevicePlan& device : devices) {
+    if (device.kind.empty() || !device.interface_name.empty()) {
+      continue;
+    }
+    while (names.contains("net" + std::to_string(number))) {
+      ++number;
+    }
+    device.interface_name = "net" + std::to_string(number++);
+  }
+  return {};
+}
+
+std::vector<std::string> environment_names(const std::vector<dra::AllocatedDevice>& devices) {
+  std::map<std::string, int> total;
+  for (const dra::AllocatedDevice& device : devices) {
+    ++total[device.main_request()];
+  }
+  std::map<std::string, int> count;
+  std::vector<std::string> names;
+  for (const dra::AllocatedDevice& device : devices) {
+    const std::string request = device.main_request();
+    std::string name = "FAIRLEAD_";
+    for (const char c : request) {  // a DNS label
+      const bool lower = c >= 'a' && c <= 'z';
+      const bool digit = c >= '0' && c <= '9';
+      name += lower ? static_cast<char>(c - 'a' + 'A') : (digit ? c : '_');
+    }
+    if (total[request] > 1) {
+      name += "_" + std::to_string(++count[request]);
+    }
+    names.push_back(std::move(name));
+  }
+  return names;
+}
+
+Result<std::vector<dra::Pool>> NetDriver::discover() {
+  std::vector<sys::InventoryLink> taken;
+  {
+    const Lock lock(mutex_);
+    for (const auto& [claim, nics] : taken_) {
+      taken.insert(taken.end(), nics.begin(), nics.end());
+    }
+  }
+  FL_ASSIGN(const auto node, devices::NodeView::read(options_.node), "");
+  return std::vector<dra::Pool>{{.devices = devices::published_devices(node, taken)}};
+}
+
+Result<std::string> NetDriver::plan(const dra::Claim& claim) {
+  FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
+  FL_ASSIGN(sys::Inventory inventory, sys::read_inventory(socket, {.sysfs_root = options_.node.sysfs_root}),
+            "read this node's links");
+  const devices::NodeView node(std::move(inventory), options_.node);
+  ClaimPlan plan{.mode = options_.node.mode};
+  for (const dra::AllocatedDevice& device : claim.devices) {
+    if (device.admin_access) {
+      if (!device.config.empty()) {
+        return Error(Code::kInvalid,
+                     device.config.front().path + ": the request \"" + device.request +
+                         "\" has adminAccess, which only watches a device; it takes no parameters");
+      }
+      plan.devices.push_back({.request = device.request});
+      continue;
+    }
+    FL_ASSIGN(
+        DevicePlan planned,
+        registry_->plan({.device = &device,
+                         .node = &node,
+                         .addresses_of = [&](netlink::IfIndex link) { return socket.addresses(link); }}),
+        "");
+    plan.devices.push_back(std::move(planned));
+  }
+  FL_TRY(assign_interface_names(plan.devices), "");
+  return to_json(plan);
+}
+
+Result<dra::Prepared> NetDriver::prepare(const dra::Claim& claim, const std::string& plan_text,
+                                         const dra::CallContext& /*context*/) {
+  FL_ASSIGN(const ClaimPlan plan, parse_claim_plan(plan_text), "");
+  dra::Prepared prepared;
+  prepared.device_edits.resize(claim.devices.size());
+  const auto variables = environment_names(claim.devices);
+  for (std::size_t i = 0; i < plan.devices.size(); ++i) {
+    if (!plan.devices[i].kind.empty()) {
+      prepared.device_edits[i].env = {variables[i] + "=" + plan.devices[i].interface_name};
+    }
+  }
+  ClaimState state;
+  if (plan.mode == AttachMode::kNetdevices) {
+    FL_ASSIGN(const auto names, attacher_.stage(plan, claim.uid), "");
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      if (!names[i].empty()) {
+        prepared.device_edits[i].net_devices = {
+            {.host_interface_name = names[i], .name = plan.devices[i].interface_name}};
+      }
+    }
+    state.staged = true;
+  } else {
+    prepared.claim_edits.hooks = {
+        {.hook_name = "createRuntime",
+         .path = options_.guard_path,
+         .args = {"fairlead-guard", "--socket", options_.guard_socket, "--claim", claim.uid},
+         .timeout_seconds = static_cast<int>(options_.hook_timeout.count())}};
+  }
+  prepared.state = to_json(state);
+  remember_taken(claim.uid, plan);
+  return prepared;
+}
+
+Result<> NetDriver::unprepare(const dra::ClaimRecord& record, const dra::CallContext& context) {
+  FL_TRY(attacher_.detach(record, context.deadline), "");
+  const Lock lock(mutex_);
+  taken_.erase(record.claim.uid);
+  return {};
+}
+
+void NetDriver::restored(const std::vector<dra::ClaimRecord>& records) {
+  for (const dra::ClaimRecord& record : records) {
+    if (const auto plan = parse_claim_plan(record.plan)) {
+      remember_taken(record.claim.uid, *plan);
+    }
+  }
+  attacher_.adopt(records);
+  if (const auto swept = attacher_.sweep(records); !swept) {
+    log::warn("links that were left behind could not be looked for", {{"error", swept.error().what()}});
+  }
+  if (options_.on_restored) {
+    options_.on_restored();
+  }
+}
+
+Result<std::string> NetDriver::attach(const dra::ClaimRecord& record, int netns,
+                                      const std::string& container) {
+  if (record.state != dra::ClaimState::kPrepared) {
+    return Error(Code::kUnavailable, "the claim is not prepared on this node (yet, or any more)");
+  }
+  return attacher_.attach(record, netns, container);
+}
+
+void NetDriver::remember_taken(const std::string& claim_uid, const ClaimPlan& plan) {
+  std::vector<sys::InventoryLink> nics;
+  for (const DevicePlan& device : plan.devices) {
+    const devices::Handler* handler = registry_->find(device.type, device.kind);
+    if (auto nic = handler == nullptr ? std::nullopt : handler->takes(device)) {
+      nics.push_back(*std::move(nic));
+    }
+  }
+  if (nics.empty()) {
+    return;
+  }
+  const Lock lock(mutex_);
+  taken_.insert_or_assign(claim_uid, std::move(nics));
+}
+
+}  // namespace fairlead::agent

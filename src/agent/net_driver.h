@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// The driver: what fairlead tells the framework.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "fairlead/agent/attach.h"
+#include "fairlead/core/mutex.h"
+#include "fairlead/core/result.h"
+#include "fairlead/devices/node.h"
+#include "fairlead/devices/registry.h"
+#include "fairlead/dra/driver.h"
+
+namespace fairlead::agent {
+
+struct NetDriverOptions {
+  devices::NodeOptions node;
+  /// Guard mode: the hook's program, absolute, as the container runtime sees it.
+  std::string guard_path;
+  /// Guard mode: where the hook finds us.
+  std::string guard_socket;
+  /// What the hook gets from the runtime; the agent's answer comes before.
+  std::chrono::seconds hook_timeout{30};
+  /// Called when the records are known and calls may come: the moment to listen to the guard.
+  std::function<void()> on_restored = {};
+};
+
+class NetDriver final : public dra::Driver {
+ public:
+  /// The registry must outlive it.
+  NetDriver(NetDriverOptions options, const devices::Registry& registry)
+      : options_(std::move(options)), registry_(&registry), attacher_(registry, options_.node) {}
+
+  Result<std::vector<dra::Pool>> discover() override;
+  Result<std::string> plan(const dra::Claim& claim) override;
+  Result<dra::Prepared> prepare(const dra::Claim& claim, const std::string& plan,
+                                const dra::CallContext& context) override;
+  Result<> unprepare(const dra::ClaimRecord& record, const dra::CallContext& context) override;
+  void restored(const std::vector<dra::ClaimRecord>& records) override;
+
+  /// The guard's door: for Plugin::update. The claim must be prepared.
+  Result<std::string> attach(const dra::ClaimRecord& record, int netns, const std::string& container);
+
+ private:
+  void remember_taken(const std::string& claim_uid, const ClaimPlan& plan);
+
+  const NetDriverOptions options_;
+  const devices::Registry* registry_;
+  Attacher attacher_;
+  Mutex mutex_;
+  /// NICs of prepared claims as they were before: they stay published while they are in pods.
+  std::map<std::string, std::vector<sys::InventoryLink>> taken_ FL_GUARDED_BY(mutex_);
+};
+
+/// Gives a name to every interface that has none ("net1", "net2", ... in the devices' order, skipping names
+/// that are asked for) and refuses a name that two devices of the claim ask for.
+Result<> assign_interface_names(std::vector<devices::DevicePlan>& devices);
+
+/// "FAIRLEAD_DATA_NIC" for the only device of request "data-nic"; with several "FAIRLEAD_DATA_NIC_1" and so
+/// on.
+std::vector<std::string> environment_names(const std::vector<dra::AllocatedDevice>& devices);
+
+}  // namespace fairlead::agent

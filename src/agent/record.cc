@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/agent/record.h"
+
+#include <nlohmann/json.hpp>
+
+namespace fairlead::agent {
+namespace {
+
+using devices::AttachMode;
+using devices::DevicePlan;
+using nlohmann::json;
+
+constexpr int kVersion = 1;
+
+std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
+
+/// Parses and runs `read`; exceptions of the JSON library stay here.
+template <class T, class F>
+Result<T> read_versioned(std::string_view text, std::string_view what, F&& read) {
+  try {
+    const json in = json::parse(text);
+    if (const int version = in.at("version"); version != kVersion) {
+      return Error(Code::kUnsupported, std::string(what) + " has version " + std::to_string(version) +
+                                           ", this program knows version " + std::to_string(kVersion));
+    }
+    return read(in);
+  } catch (const json::exception& e) {
+    return Error(Code::kCorrupt, std::string(what) + " cannot be read: " + e.what());
+  }
+}
+
+}  // namespace
+
+std::string to_json(const ClaimPlan& plan) {
+  json devices = json::array();
+  for (const DevicePlan& device : plan.devices) {
+    json item = {{"request", device.request}};
+    if (!device.kind.empty()) {
+      item["type"] = device.type;
+      item["kind"] = device.kind;
+      item["interfaceName"] = device.interface_name;
+      item["body"] = device.body;
+    }
+    devices.push_back(std::move(item));
+  }
+  return dump({{"version", kVersion},
+               {"attach", plan.mode == AttachMode::kGuard ? "guard" : "netdevices"},
+               {"devices", std::move(devices)}});
+}
+
+Result<ClaimPlan> parse_claim_plan(std::string_view text) {
+  return read_versioned<ClaimPlan>(text, "the claim's plan", [](const json& in) {
+    ClaimPlan plan;
+    plan.mode = in.at("attach") == "netdevices" ? AttachMode::kNetdevices : AttachMode::kGuard;
+    for (const json& item : in.at("devices")) {
+      DevicePlan device;
+      device.request = item.at("request");
+      device.type = item.value("type", "");
+      device.kind = item.value("kind", "");
+      device.interface_name = item.value("interfaceName", "");
+      device.body = item.value("body", "");
+      plan.devices.push_back(std::move(device));
+    }
+    return plan;
+  });
+}
+
+std::string to_json(const ClaimState& state) {
+  json out = {{"version", kVersion}, {"staged", state.staged}, {"ifindexes", state.ifindexes}};
+  if (state.netns) {
+    out["netns"] = {{"device", state.netns->device}, {"inode", state.netns->inode}};
+    out["container"] = state.container;
+  }
+  return dump(out);
+}
+
+Result<ClaimState> parse_claim_state(std::string_view text) {
+  if (text.empty()) {
+    return ClaimState{};
+  }
+  return read_versioned<ClaimState>(text, "the claim's attach state", [](const json& in) {
+    ClaimState state;
+    state.staged = in.at("staged");
+    state.ifindexes = in.at("ifindexes").get<std::vector<std::int32_t>>();
+    if (const auto netns = in.find("netns"); netns != in.end()) {
+      state.netns =
+          sys::NetnsId{.device = netns->at("device").get<dev_t>(), .inode = netns->at("inode").get<ino_t>()};
+      state.container = in.at("container");
+    }
+    return state;
+  });
+}
+
+}  // namespace fairlead::agent

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+// The two texts that the driver keeps in a claim's record (dra::ClaimRecord::plan and Prepared::state): JSON
+// with a version.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fairlead/core/result.h"
+#include "fairlead/devices/handler.h"
+#include "fairlead/sys/netns.h"
+
+namespace fairlead::agent {
+
+/// What plan() decided: one entry per device of the claim. A device that is only watched (adminAccess) has an
+/// entry without a kind.
+struct ClaimPlan {
+  devices::AttachMode mode = devices::AttachMode::kGuard;  // as it was when the claim was planned
+  std::vector<devices::DevicePlan> devices;
+};
+std::string to_json(const ClaimPlan& plan);
+/// kCorrupt: not ours; kUnsupported: a newer version's.
+Result<ClaimPlan> parse_claim_plan(std::string_view text);
+
+/// What attach() did.
+struct ClaimState {
+  std::optional<sys::NetnsId> netns;  // of the pod; nothing before the first attach
+  std::string container;              // the OCI id that asked first, for people
+  std::vector<std::int32_t> ifindexes;
+  bool staged = false;  // netdevices: in the node's namespace for the runtime to move
+};
+std::string to_json(const ClaimState& state);
+/// An empty text is an empty state.
+Result<ClaimState> parse_claim_state(std::string_view text);
+
+}  // namespace fairlead::agent
