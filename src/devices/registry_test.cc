@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+// What claims may ask for, and what they are told when they ask for something wrong.
+#include "fairlead/devices/registry.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "fairlead/devices/netdev/plan.h"
+#include "fairlead/devices/testing/node.h"
+
+namespace fairlead::devices {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+constexpr const char* kPath = "config[0].opaque.parameters";
+
+class PlanTest : public ::testing::Test {
+ protected:
+  Result<DevicePlan> plan(const std::string& parameters, const std::string& device = "netdev-virtual") {
+    return plan_all({{.parameters = parameters, .path = kPath}}, device);
+  }
+
+  Result<DevicePlan> plan_all(std::vector<dra::DeviceConfig> config,
+                              const std::string& device = "netdev-virtual") {
+    const NodeView node(inventory_, options_);
+    const dra::AllocatedDevice allocated{
+        .request = "nic", .pool = "node-a", .device = device, .config = std::move(config)};
+    return registry_.plan(
+        {.device = &allocated, .node = &node, .addresses_of = [](netlink::IfIndex link) {
+           return std::vector<netlink::Address>{
+               {.link = link, .prefix = *netlink::IpPrefix::parse("10.9.8.7/24"), .flags = 0x80},
+               {.link = link, .prefix = *netlink::IpPrefix::parse("fe80::1/64"), .scope = 253}};
+         }});
+  }
+
+  /// The sentence for parameters that are refused.
+  std::string refusal(const std::string& parameters, const std::string& device = "netdev-virtual") {
+    const auto result = plan(parameters, device);
+    return result ? "accepted" : result.error().what();
+  }
+  /// The same for one field of an otherwise good macvlan.
+  std::string refused_field(const std::string& field) {
+    return refusal(R"({"type":"netdev","netdev":{"kind":"macvlan","master":"eth0",)" + field + "}}");
+  }
+
+  static netdev::NetdevPlan body(const DevicePlan& plan) { return *netdev::parse_plan(plan.body); }
+
+  NodeOptions options_ = testing::node_options();
+  sys::Inventory inventory_ = testing::inventory();
+  Registry registry_ = testing::all_kinds();
+};
+
+TEST_F(PlanTest, Macvlan_AllFields) {
+  const auto result =
+      plan(R"({"type":"netdev","netdev":{"kind":"macvlan","interfaceName":"data0","master":"eth0",
+    "mode":"vepa","mtu":1400,"mac":"02:00:00:AA:bb:01","addresses":["192.0.2.10/24","fd00::5/64"],
+    "routes":[{"dst":"10.0.0.0/8","gw":"192.0.2.1"},{"dst":"fd01::/16"}]}})");
+  ASSERT_TRUE(result) << result.error().what();
+  EXPECT_EQ(result->type, "netdev");
+  EXPECT_EQ(result->kind, "macvlan");
+  EXPECT_EQ(result->request, "nic");
+  EXPECT_EQ(result->interface_name, "data0");
+  const netdev::NetdevPlan plan = body(*result);
+  EXPECT_EQ(plan.master, "eth0");
+  EXPECT_EQ(plan.mode, netlink::MacvlanMode::kVepa);
+  EXPECT_EQ(plan.mtu, 1400);
+  EXPECT_EQ(plan.mac->to_string(), "02:00:00:aa:bb:01");
+  ASSERT_EQ(plan.addresses.size(), 2);
+  EXPECT_EQ(plan.addresses[1].to_string(), "fd00::5/64");
+  ASSERT_EQ(plan.routes.size(), 2);
+  EXPECT_EQ(plan.routes[0].gateway->to_string(), "192.0.2.1");
+  EXPECT_FALSE(plan.routes[1].gateway);
+}
+
+TEST_F(PlanTest, Macvlan_EveryMode) {
+  for (const char* mode : {"bridge", "passthru", "private", "source", "vepa"}) {
+    const auto result = plan(R"({"type":"netdev","netdev":{"kind":"macvlan","master":"eth0","mode":")" +
+                             std::string(mode) + "\"}}");
+    ASSERT_TRUE(result) << result.error().what();
+    EXPECT_EQ(netlink::to_string(body(*result).mode), mode);
+  }
+}
+
+TEST_F(PlanTest, ClassGivesDefaults_ClaimOverridesFieldByField) {
+  const auto result = plan_all(
+      {{.from_class = true,
+        .parameters =
+            R"({"type":"netdev","netdev":{"kind":"macvlan","master":"eth0","mode":"private","mtu":1300}})",
+        .path = "config[0].opaque.parameters"},
+       {.parameters = R"({"type":"netdev","netdev":{"kind":"macvlan","interfaceName":"data0","mtu":1400}})",
+        .path = "config[1].opaque.parameters"}});
+  ASSERT_TRUE(result) << result.error().what();
+  EXPECT_EQ(result->interface_name, "data0");
+  EXPECT_EQ(body(*result).master, "eth0");
+  EXPECT_EQ(body(*result).mode, netlink::MacvlanMode::kPrivate);
+  EXPECT_EQ(body(*result).mtu, 1400);
+}
+
+TEST_F(PlanTest, ClaimOfAnotherKind_ReplacesTheClass) {
+  const auto result =
+      plan_all({{.from_class = true,
+                 .parameters = R"({"type":"netdev","netdev":{"kind":"macvlan","master":"eth0"}})",
+                 .path = "a"},
+                {.parameters = R"({"type":"netdev","netdev":{"kind":"dummy"}})", .path = "b"}});
+  ASSERT_TRUE(result) << result.error().what();
+  EXPECT_EQ(result->kind, "dummy");
+  EXPECT_EQ(body(*result).master, "");
+}
+
+TEST_F(PlanTest, Veth_OnABridge) {
+  const auto result = plan(R"({"type":"netdev","netdev":{"kind":"veth","bridge":"br0"}})");
+  ASSERT_TRUE(result) << result.error().what();
+  EXPECT_EQ(body(*result).bridge, "br0");
+  EXPECT_EQ(result->interface_name, "");  // named with the claim's others
+}
+
+TEST_F(PlanTest, HostDevice_RemembersHowItWas) {
+  for (const char* named :
+       {R"("device":"nic1")", R"("device":"enp3s0f1")", R"("pciBusID":"0000:03:00.1")", R"("mtu":9000)"}) {
+    const auto result =
+        plan(R"({"type":"netdev","netdev":{"kind":"host-device",)" + std::string(named) + "}}", "nic1");
+    ASSERT_TRUE(result) << result.error().what();
+    const auto original = body(*result).original;
+    ASSERT_TRUE(original);
+    EXPECT_EQ(original->link.link.name, "nic1");
+    EXPECT_EQ(original->link.link.altnames, std::vector<std::string>{"enp3s0f1"});
+    EXPECT_EQ(original->link.link.permanent_mac.to_string(), "02:00:00:00:00:03");
+    EXPECT_TRUE(original->link.link.is_up());
+    EXPECT_EQ(original->link.pci->bdf, "0000:03:00.1");
+    ASSERT_EQ(original->addresses.size(), 1);
+    EXPECT_EQ(original->addresses[0].to_string(), "10.9.8.7/24");
+  }
+}
+
+TEST_F(PlanTest, NicWithoutParameters_IsHandedOutAsItIs) {
+  const auto result = plan_all({}, "nic2");
+  ASSERT_TRUE(result) << result.error().what();
+  EXPECT_EQ(result->kind, "host-device");
+  EXPECT_EQ(registry_.find("netdev", "host-device")->takes(*result)->link.name, "nic2");
+}
+
+TEST_F(PlanTest, MacvlanOnAnAllocatedNic_SitsOnIt) {
+  const auto result = plan(R"({"type":"netdev","netdev":{"kind":"macvlan"}})", "nic2");
+  ASSERT_TRUE(result) << result.error().what();
+  EXPECT_EQ(body(*result).master, "nic2");
+  EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"macvlan","master":"eth0"}})", "nic2"),
+            "config[0].opaque.parameters.netdev.master: \"eth0\" is not the NIC that the request \"nic\" was "
+            "allocated "
+            "(nic2); leave master out, or ask for the device netdev-virtual");
+}
+
+// ---- bad input: one sentence with the field path
+
+TEST_F(PlanTest, VirtualDeviceWithoutParameters_SaysWhatToAdd) {
+  const auto result = plan_all({});
+  ASSERT_FALSE(result);
+  EXPECT_THAT(
+      result.error().what(),
+      StartsWith("request \"nic\" got the device netdev-virtual, but nothing says what to make of it"));
+}
+
+TEST_F(PlanTest, UnknownField) {
+  EXPECT_THAT(refused_field(R"("interfacename":"x")"),
+              StartsWith("config[0].opaque.parameters.netdev.interfacename: unknown field"));
+  EXPECT_THAT(refusal(R"({"type":"netdev","netdev":{"kind":"dummy"},"extra":1})"),
+              StartsWith("config[0].opaque.parameters.extra: unknown field"));
+}
+
+TEST_F(PlanTest, FieldOfAnotherKind) {
+  EXPECT_EQ(refused_field(R"("bridge":"br0")"),
+            "config[0].opaque.parameters.netdev.bridge: belongs to kind \"veth\", not to \"macvlan\"");
+  EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"dummy","master":"eth0"}})"),
+            "config[0].opaque.parameters.netdev.master: belongs to kind \"macvlan\", not to \"dummy\"");
+}
+
+TEST_F(PlanTest, WrongTypes) {
+  EXPECT_THAT(refused_field(R"("mtu":"big")"),
+              StartsWith("config[0].opaque.parameters.netdev.mtu: must be a whole number from 68 to 65535"));
+  EXPECT_THAT(refused_field(R"("mtu":67)"), HasSubstr("netdev.mtu: must be a whole number from 68 to 65535"));
+  EXPECT_THAT(refused_field(R"("interfaceName":7)"), HasSubstr("netdev.interfaceName: must be a string"));
+  EXPECT_THAT(refused_field(R"("addresses":"192.0.2.1/24")"), HasSubstr("netdev.addresses: must be a list"));
+  EXPECT_THAT(refusal(R"({"type":"netdev","netdev":[]})"), HasSubstr("parameters.netdev: must be"));
+  EXPECT_THAT(refusal(R"(["netdev"])"), StartsWith("config[0].opaque.parameters: must be a JSON object"));
+}
+
+TEST_F(PlanTest, MissingOrUnknownTypeAndKind) {
+  EXPECT_EQ(refusal("{}"), "config[0].opaque.parameters.type: this field is required");
+  EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{}})"),
+            "config[0].opaque.parameters.netdev.kind: this field is required");
+  EXPECT_EQ(refusal(R"({"type":"netdev"})"), "config[0].opaque.parameters.netdev: this field is required");
+  EXPECT_THAT(refusal(R"({"type":"rdma","rdma":{"kind":"uverbs"}})"),
+              StartsWith("config[0].opaque.parameters.type: must be"));
+  EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"macvaln"}})"),
+            "config[0].opaque.parameters.netdev.kind: must be one of \"dummy\", \"host-device\", "
+            "\"macvlan\", \"veth\", not "
+            "\"macvaln\"");
+}
+
+TEST_F(PlanTest, InterfaceNames) {
+  EXPECT_THAT(refused_field(R"("interfaceName":"sixteen-letters0")"),
+              StartsWith("config[0].opaque.parameters.netdev.interfaceName: "));
+  for (const char* name :
+       {"", ".", "..", "../x", "a/b", "a b", "a:b", "net%d", "a\\u0001b", "a\\u0000b", "a\\tb", "lo"}) {
+    EXPECT_THAT(refused_field(R"("interfaceName":")" + std::string(name) + "\""),
+                StartsWith("config[0].opaque.parameters.netdev.interfaceName: "))
+        << name;
+  }
+  EXPECT_EQ(refused_field(R"("interfaceName":"fifteen-letters")"), "accepted");
+}
+
+TEST_F(PlanTest, NestingSizeAndDuplicates) {
+  const std::string deep = std::string(5000, '[') + std::string(5000, ']');
+  EXPECT_THAT(refusal(R"({"type":)" + deep + "}"), StartsWith("config[0].opaque.parameters"));
+  EXPECT_THAT(refused_field(R"("mtu":1400,"mtu":1500)"), HasSubstr("netdev.mtu"));
+  EXPECT_THAT(refused_field("\"interfaceName\":\"" + std::string(11000, 'x') + "\""),
+              StartsWith("config[0].opaque.parameters"));
+  EXPECT_THAT(refusal("not json"), StartsWith("config[0].opaque.parameters"));
+  EXPECT_THAT(refusal(""), StartsWith("config[0].opaque.parameters"));
+}
+
+TEST_F(PlanTest, MacAddresses) {
+  EXPECT_EQ(refused_field(R"("mac":"hello")"),
+            "config[0].opaque.parameters.netdev.mac: \"hello\" is not a MAC address (six bytes such as "
+            "02:00:00:00:00:01)");
+  EXPECT_THAT(refused_field(R"("mac":"01:00:5e:00:00:01")"),
+              HasSubstr("netdev.mac: \"01:00:5e:00:00:01\" is a group address"));
+  EXPECT_THAT(refused_field(R"("mac":"00:00:00:00:00:00")"),
+              HasSubstr("netdev.mac: an interface cannot have"));
+}
+
+TEST_F(PlanTest, AddressesAndRoutes) {
+  EXPECT_EQ(refused_field(R"("addresses":["192.0.2.1/24","192.0.2.1"])"),
+            "config[0].opaque.parameters.netdev.addresses[1]: \"192.0.2.1\" is not an address with its "
+            "prefix length "
+            "(such as 192.0.2.10/24)");
+  EXPECT_THAT(refused_field(R"("addresses":["224.0.0.1/24"])"),
+              HasSubstr("addresses[0]: \"224.0.0.1/24\" is not an address that"));
+  EXPECT_THAT(refused_field(R"("addresses":["fd00::1/64","fd00:0::1/64"])"),
+              HasSubstr("addresses[1]: \"fd00:0::1/64\" stands here twice"));
+  EXPECT_THAT(refused_field(R"("routes":[{"gw":"192.0.2.1"}])"),
+              HasSubstr("netdev.routes[0].dst: this field is required"));
+  EXPECT_THAT(refused_field(R"("routes":[{"dst":"10.0.0.1/8"}])"),
+              HasSubstr("netdev.routes[0].dst: \"10.0.0.1/8\" has bits behind its prefix length; the network "
+                        "is 10.0.0.0/8"));
+  EXPECT_THAT(refused_field(R"("routes":[{"dst":"10.0.0.0/8","gw":"fd00::1"}])"),
+              HasSubstr("netdev.routes[0].gw: \"fd00::1\" is not of the same family"));
+  EXPECT_THAT(refused_field(R"("routes":[{"dst":"10.0.0.0/8","via":"192.0.2.1"}])"),
+              HasSubstr("netdev.routes[0].via: unknown field"));
+}
+
+TEST_F(PlanTest, MasterMissingOrNotThere) {
+  EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"macvlan"}})"),
+            "config[0].opaque.parameters.netdev.master: this field is required: the link of the node that "
+            "the macvlan "
+            "sits on, such as \"eth0\"");
+  EXPECT_THAT(
+      refusal(R"({"type":"netdev","netdev":{"kind":"macvlan","master":"eth9"}})"),
+      StartsWith(
+          "config[0].opaque.parameters.netdev.master: this node has no link \"eth9\" (it has eth0, nic1"));
+  EXPECT_THAT(refusal(R"({"type":"netdev","netdev":{"kind":"macvlan","master":"lo"}})"),
+              HasSubstr("netdev.master: \"lo\" is no Ethernet link"));
+  EXPECT_THAT(refused_field(R"("mtu":9000)"),
+              HasSubstr("netdev.mtu: 9000 is more than the master eth0 has (1500)"));
+}
+
+TEST_F(PlanTest, BridgeMissingOrNoBridge) {
+  EXPECT_THAT(refusal(R"({"type":"netdev","netdev":{"kind":"veth","bridge":"br9"}})"),
+              HasSubstr("netdev.bridge: this node has no bridge \"br9\""));
+  EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"veth","bridge":"nested0"}})"),
+            "config[0].opaque.parameters.netdev.bridge: \"nested0\" is not a bridge but a veth");
+}
+
+TEST_F(PlanTest, HostDeviceNamingTheUplink) {
+  for (const char* device : {"netdev-virtual", "nic1"}) {
+    EXPECT_EQ(
+        refusal(R"({"type":"netdev","netdev":{"kind":"host-device","device":"eth0"}})", device),
+        "config[0].opaque.parameters.netdev.device: \"eth0\" is the node's uplink and can never be taken");
+  }
+  EXPECT_THAT(refusal(R"({"type":"netdev","netdev":{"kind":"host-device"}})", "eth0"),
+              StartsWith("the device eth0 that the request"));
+}
+
+TEST_F(PlanTest, HostDeviceOnTheVirtualDevice_SaysHowToAsk) {
+  EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"host-device","device":"nic1"}})"),
+            "config[0].opaque.parameters.netdev.kind: host-device takes a NIC, but the request \"nic\" was "
+            "allocated "
+            "netdev-virtual; ask for it with a selector such as "
+            "device.attributes[\"resource.kubernetes.io\"].pciBusID == \"0000:03:00.1\"");
+}
+
+TEST_F(PlanTest, HostDeviceNamingAnotherNic) {
+  EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"host-device","device":"nic2"}})", "nic1"),
+            "config[0].opaque.parameters.netdev.device: \"nic2\" is not the NIC that the request \"nic\" was "
+            "allocated, "
+            "which is nic1; ask for it with a selector on its attribute ifName == \"nic2\"");
+  EXPECT_THAT(
+      refusal(R"({"type":"netdev","netdev":{"kind":"host-device","pciBusID":"0000:03:00.0"}})", "nic1"),
+      HasSubstr("netdev.pciBusID: \"0000:03:00.0\" is not the NIC"));
+  EXPECT_THAT(refusal(R"({"type":"netdev","netdev":{"kind":"host-device","pciBusID":"../../x"}})", "nic1"),
+              HasSubstr("netdev.pciBusID: \"../../x\" is not a PCI address"));
+}
+
+TEST_F(PlanTest, VirtualKindOnANic) {
+  EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"veth"}})", "nic1"),
+            "config[0].opaque.parameters.netdev.kind: a veth is made from nothing, but the request \"nic\" "
+            "was allocated "
+            "the NIC nic1; ask for the device netdev-virtual (its attribute kind is \"virtual\")");
+}
+
+TEST_F(PlanTest, KindThatTheKernelLacks) {
+  options_.kinds_of_kernel = {"veth"};
+  EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"dummy"}})"),
+            "config[0].opaque.parameters.netdev.kind: this node's kernel has no dummy links (module dummy)");
+}
+
+TEST_F(PlanTest, NetdevicesMode_RefusesRoutes) {
+  options_.mode = AttachMode::kNetdevices;
+  EXPECT_THAT(
+      refused_field(R"("routes":[{"dst":"10.0.0.0/8"}])"),
+      StartsWith("config[0].opaque.parameters.netdev.routes: this node attaches with --attach=netdevices"));
+}
+
+TEST_F(PlanTest, NicThatIsStillBeingGivenBack) {
+  std::vector<sys::InventoryLink> links = inventory_.links();
+  for (sys::InventoryLink& link : links) {
+    if (link.link.name == "nic1") {
+      link.link.alias = Marker{.driver = "net.example.com", .claim_uid = "old"}.alias();
+    }
+  }
+  inventory_ = sys::Inventory(links);
+  EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"host-device"}})", "nic1"),
+            "the NIC nic1 is still being given back by the claim old");
+}
+
+}  // namespace
+}  // namespace fairlead::devices
