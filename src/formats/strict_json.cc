@@ -403,6 +403,12 @@ std::string Object::path_of(std::string_view key) const {
   return node_ == nullptr ? std::string(key) : json_tree::join_path(node_->path, key);
 }
 
+void Object::fail_item(std::string_view key, std::size_t index, std::string_view why) const {
+  if (node_ != nullptr) {
+    state_->fail(path_of(key) + "[" + std::to_string(index) + "]", why);
+  }
+}
+
 void Object::fail(std::string_view key, std::string_view why) const { state_->fail(path_of(key), why); }
 
 void Object::ignore_rest() const {

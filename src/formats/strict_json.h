@@ -86,6 +86,8 @@ class Object {
   /// Notes an error of the caller's own about a field: `netdev.mac: "x" is not a MAC address (six bytes as
   /// 02:00:00:00:00:01)`.
   void fail(std::string_view key, std::string_view why) const;
+  /// The same about one item of a list: `netdev.addresses[1]: ...`.
+  void fail_item(std::string_view key, std::size_t index, std::string_view why) const;
   /// Takes all fields as read: used before a better error about the whole object.
   void ignore_rest() const;
 

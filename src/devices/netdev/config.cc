@@ -114,14 +114,14 @@ class Reader {
     std::vector<IpPrefix> prefixes;
     const auto texts = in_.optional_strings("addresses", kMaxAddresses);
     for (std::size_t i = 0; i < texts.size(); ++i) {
-      const std::string key = "addresses[" + std::to_string(i) + "]";
       const auto prefix = IpPrefix::parse(texts[i]);
       if (!prefix) {
-        in_.fail(key, quoted(texts[i]) + " is not an address with its prefix length (such as 192.0.2.10/24)");
+        in_.fail_item("addresses", i,
+                      quoted(texts[i]) + " is not an address with its prefix length (such as 192.0.2.10/24)");
       } else if (!is_host_address(prefix->address())) {
-        in_.fail(key, quoted(texts[i]) + " is not an address that an interface can have");
+        in_.fail_item("addresses", i, quoted(texts[i]) + " is not an address that an interface can have");
       } else if (std::ranges::find(prefixes, *prefix) != prefixes.end()) {
-        in_.fail(key, quoted(texts[i]) + " stands here twice");
+        in_.fail_item("addresses", i, quoted(texts[i]) + " stands here twice");
       } else {
         prefixes.push_back(*prefix);
       }
