@@ -13,6 +13,7 @@
 #include "fairlead/dra/claim_cdi.h"
 #include "fairlead/dra/claim_store.h"
 #include "fairlead/dra/config_resolve.h"
+#include "fairlead/dra/names.h"
 #include "fairlead/sys/files.h"
 
 namespace fairlead::dra {
@@ -29,38 +30,7 @@ constexpr std::size_t kFetchLane = 1;
 constexpr milliseconds kAnswerMargin{500};
 constexpr milliseconds kDriverMargin{400};
 
-// ---- names ----
-
-bool is_lower_alnum(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
-
-/// RFC 1123 label, or (with dots) subdomain.
-bool is_dns_name(std::string_view text, std::size_t limit, bool dots) {
-  if (text.empty() || text.size() > limit || !is_lower_alnum(text.front()) || !is_lower_alnum(text.back())) {
-    return false;
-  }
-  char before = 'a';
-  for (const char c : text) {
-    const bool separator_twice = (c == '.' && !is_lower_alnum(before)) || (before == '.' && c == '-');
-    if ((!is_lower_alnum(c) && c != '-' && !(dots && c == '.')) || separator_twice) {
-      return false;
-    }
-    before = c;
-  }
-  return true;
-}
-
-bool is_uid(std::string_view text) {
-  return !text.empty() && text.size() <= 63 && text.front() != '-' &&
-         std::all_of(text.begin(), text.end(),
-                     [](char c) { return is_lower_alnum(c) || (c >= 'A' && c <= 'Z') || c == '-'; });
-}
-
-/// Foreign text in a message: shortened, unprintable bytes as '?'.
-std::string quoted(std::string_view text) {
-  std::string out(text.substr(0, 80));
-  std::replace_if(out.begin(), out.end(), [](unsigned char c) { return c < 0x20 || c >= 0x7f; }, '?');
-  return "\"" + out + (text.size() > 80 ? "...\"" : "\"");
-}
+// ---- keys ----
 
 std::string claim_key(const std::string& uid) { return "claim/" + uid; }
 
@@ -690,7 +660,7 @@ void ClaimService::Impl::stop(milliseconds grace) {
 Result<> ClaimService::Impl::update(const std::string& uid, steady_clock::time_point deadline,
                                     const std::function<Result<std::string>(const ClaimRecord&)>& change) {
   if (!is_uid(uid)) {
-    return Error(Code::kNotFound, "no claim has the uid " + quoted(uid));
+    return Error(Code::kNotFound, "no claim has the uid " + quote(uid));
   }
   FL_ASSIGN(const auto hold, executor_.acquire({claim_key(uid)}, deadline), "wait for claim " + uid);
   FL_ASSIGN(const auto keys, store_->lock({claim_key(uid)}, deadline), "");
@@ -708,17 +678,17 @@ Result<> ClaimService::Impl::update(const std::string& uid, steady_clock::time_p
 Result<> validate(const ClaimRef& claim) {
   if (!is_uid(claim.uid)) {
     return Error(Code::kInvalid,
-                 "claim uid " + quoted(claim.uid) +
+                 "claim uid " + quote(claim.uid) +
                      " must be 1 to 63 letters, digits and \"-\", as the API server makes them");
   }
-  if (!is_dns_name(claim.namespace_, 63, false)) {
+  if (!is_dns_label(claim.namespace_)) {
     return Error(Code::kInvalid,
-                 "claim namespace " + quoted(claim.namespace_) +
+                 "claim namespace " + quote(claim.namespace_) +
                      " must be a DNS label (at most 63 lower-case letters, digits and \"-\")");
   }
-  if (!is_dns_name(claim.name, 253, true)) {
+  if (!is_dns_subdomain(claim.name)) {
     return Error(Code::kInvalid,
-                 "claim name " + quoted(claim.name) +
+                 "claim name " + quote(claim.name) +
                      " must be a DNS subdomain (at most 253 lower-case letters, digits, \"-\" and \".\")");
   }
   return {};

@@ -174,17 +174,30 @@ std::unique_ptr<grpc::Service> make_dra_v1beta1_service(ClaimService& claims) {
   return std::make_unique<DraV1beta1>(claims);
 }
 
-Result<> probe_dra_socket(const std::string& path, std::chrono::milliseconds timeout) {
-  const auto channel = grpc::CreateChannel("unix:" + path, grpc::InsecureChannelCredentials());
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + timeout);
-  v1::NodePrepareResourcesResponse response;
-  const auto status = v1::DRAPlugin::NewStub(channel)->NodePrepareResources(&context, {}, &response);
-  if (!status.ok()) {
-    return Error(Code::kUnavailable,
-                 "the DRA socket " + path + " does not answer: " + status.error_message());
-  }
-  return {};
+Result<> probe_sockets(const std::string& registration_path, const std::string& dra_path,
+                       std::chrono::milliseconds timeout) {
+  const auto probe = [timeout](const std::string& path, auto call) -> Result<> {
+    grpc::ChannelArguments arguments;
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // a new connection each time: that is the point
+    const auto channel =
+        grpc::CreateCustomChannel("unix:" + path, grpc::InsecureChannelCredentials(), arguments);
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + timeout);
+    const grpc::Status status = call(channel, context);
+    return status.ok()
+               ? Result<>()
+               : Error(Code::kUnavailable, "socket " + path + " does not answer: " + status.error_message());
+  };
+  FL_TRY(probe(registration_path,
+               [](const std::shared_ptr<grpc::Channel>& channel, grpc::ClientContext& context) {
+                 pluginregistration::PluginInfo info;
+                 return pluginregistration::Registration::NewStub(channel)->GetInfo(&context, {}, &info);
+               }),
+         "");
+  return probe(dra_path, [](const std::shared_ptr<grpc::Channel>& channel, grpc::ClientContext& context) {
+    v1::NodePrepareResourcesResponse response;
+    return v1::DRAPlugin::NewStub(channel)->NodePrepareResources(&context, {}, &response);
+  });
 }
 
 }  // namespace fairlead::dra

@@ -28,7 +28,8 @@ std::unique_ptr<grpc::Service> make_registration_service(Registration registrati
 std::unique_ptr<grpc::Service> make_dra_v1_service(ClaimService& claims);
 std::unique_ptr<grpc::Service> make_dra_v1beta1_service(ClaimService& claims);
 
-/// Asks our own DRA socket to prepare no claims: whether the whole way through gRPC answers.
-Result<> probe_dra_socket(const std::string& path, std::chrono::milliseconds timeout);
+/// Calls GetInfo and prepares no claims on our own sockets: whether the whole way through gRPC answers.
+Result<> probe_sockets(const std::string& registration_path, const std::string& dra_path,
+                       std::chrono::milliseconds timeout);
 
 }  // namespace fairlead::dra

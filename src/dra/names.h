@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// Rules for names that strangers give us, and the names of our own sockets. Pure.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <string_view>
+
+#include "fairlead/core/result.h"
+
+namespace fairlead::dra {
+
+/// RFC 1123: at most 63 lower-case letters, digits and "-".
+bool is_dns_label(std::string_view text);
+/// RFC 1123 labels joined by dots, at most `limit` bytes in all.
+bool is_dns_subdomain(std::string_view text, std::size_t limit = 253);
+/// A Kubernetes UID: 1 to 63 letters, digits and "-"; never a path.
+bool is_uid(std::string_view text);
+/// Foreign text for a message: in quotes, shortened, unprintable bytes as '?'.
+std::string quote(std::string_view text);
+
+struct SocketPaths {
+  std::string registration, dra;
+};
+/// Where the sockets of a driver go. With a pod UID both names carry it, so that two instances can be there
+/// at once (rolling update, kubelet 1.33). A name that does not fit into the 107 bytes of a socket path is
+/// shortened by a hash, in the steps of the Go helper (k8s.io/dynamic-resource-allocation 0.37): the UID's,
+/// then driver's and UID's together. kInvalid when the folder alone is too long.
+Result<SocketPaths> socket_paths(const std::string& registry_dir, const std::string& plugin_dir,
+                                 const std::string& driver_name, const std::string& pod_uid);
+
+}  // namespace fairlead::dra
