@@ -12,6 +12,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <stop_token>
@@ -22,6 +23,10 @@
 #include "fairlead/dra/driver.h"
 #include "fairlead/dra/metrics.h"
 #include "fairlead/kube/api.h"
+
+namespace fairlead::kube {
+class Client;
+}  // namespace fairlead::kube
 
 namespace fairlead::dra {
 
@@ -62,6 +67,10 @@ class SliceApi {
   virtual void watch(std::function<void(const SliceEvent&)> on_event) = 0;
   virtual void unwatch() = 0;
 };
+
+/// SliceApi on a real API server. `client` must outlive it.
+std::unique_ptr<SliceApi> make_slice_api(kube::Client& client, const std::string& driver_name,
+                                         const std::string& node_name);
 
 struct PublisherOptions {
   std::string driver_name, node_name;
