@@ -569,7 +569,8 @@ Result<Bytes> dump_routes(std::uint8_t family, std::optional<std::uint32_t> tabl
 
 std::optional<Message> next_message(View& rest) {
   const auto* header = reinterpret_cast<const nlmsghdr*>(rest.data());
-  if (!mnl_nlmsg_ok(header, static_cast<int>(rest.size()))) {
+  // libmnl compares as int: a length beyond 2 GiB would pass its check.
+  if (!mnl_nlmsg_ok(header, static_cast<int>(rest.size())) || header->nlmsg_len > rest.size()) {
     rest = {};
     return std::nullopt;
   }
