@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <limits>
 
 namespace fairlead::netlink::codec {
 namespace {
@@ -281,7 +282,7 @@ void for_each_attribute(View bytes, F&& visit) {
 void read_kind_data(Link& link, View data) {
   for_each_attribute(data, [&](std::uint16_t type, View value) {
     const auto mode = read_fixed<std::uint32_t>(value);
-    if (type == IFLA_MACVLAN_MODE && mode) {
+    if (type == IFLA_MACVLAN_MODE && mode && *mode <= std::numeric_limits<std::uint8_t>::max()) {
       link.macvlan_mode = static_cast<MacvlanMode>(*mode);
     }
   });

@@ -253,42 +253,40 @@ Result<bool> Socket::is_fine(const Batch::Request& request, int error) {
 
 Result<> Socket::run(Batch batch) {
   const std::span<Batch::Request> all(batch.requests_);
-  const auto place = [&](std::size_t at) {
-    const std::string& what = all[at].what;
-    return all.size() == 1
-               ? what
-               : what + " (request " + std::to_string(at + 1) + " of " + std::to_string(all.size()) + ")";
-  };
-  for (std::size_t at = 0; at < all.size(); ++at) {
-    if (all[at].refused) {
-      return std::move(*all[at].refused).with(place(at));
+  if (all.size() > 1) {
+    for (std::size_t at = 0; at < all.size(); ++at) {
+      all[at].what += " (request " + std::to_string(at + 1) + " of " + std::to_string(all.size()) + ")";
     }
   }
-  std::optional<Error> first;
-  std::size_t others = 0;
+  for (Batch::Request& request : all) {
+    if (request.refused) {
+      return std::move(*request.refused).with(request.what);
+    }
+  }
+  std::vector<Error> failures;
   for (std::size_t start = 0; start < all.size(); start += kMaxInFlight) {
-    const auto part = all.subspan(start, std::min(kMaxInFlight, all.size() - start));
-    FL_ASSIGN(const auto answers, exchange(part), place(start));
-    for (std::size_t i = 0; i < part.size(); ++i) {
-      FL_ASSIGN(const bool fine, is_fine(part[i], answers[i].error), place(start + i));
-      if (fine) {
-        continue;
-      }
-      if (first) {
-        ++others;
-      } else {
-        first = refusal(place(start + i), answers[i]);
-      }
-    }
+    FL_TRY(run_part(all.subspan(start, std::min(kMaxInFlight, all.size() - start)), failures), "");
   }
-  if (!first) {
+  if (failures.empty()) {
     return {};
   }
-  if (others == 0) {
-    return std::move(*first);
+  const Error& first = failures.front();
+  if (failures.size() == 1) {
+    return first;
   }
-  return Error(first->code(), first->what() + " (and " + std::to_string(others) + " more failed)",
-               first->sys_errno());
+  return Error(first.code(), first.what() + " (and " + std::to_string(failures.size() - 1) + " more failed)",
+               first.sys_errno());
+}
+
+Result<> Socket::run_part(std::span<Batch::Request> requests, std::vector<Error>& failures) {
+  FL_ASSIGN(const auto answers, exchange(requests), requests.front().what);
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    FL_ASSIGN(const bool fine, is_fine(requests[i], answers[i].error), requests[i].what);
+    if (!fine) {
+      failures.push_back(refusal(requests[i].what, answers[i]));
+    }
+  }
+  return {};
 }
 
 Result<> Socket::dump(Batch::Request request, const std::function<void()>& restart, const Visitor& visit) {
@@ -298,32 +296,38 @@ Result<> Socket::dump(Batch::Request request, const std::function<void()>& resta
   const auto deadline = Clock::now() + timeout_;
   do {
     restart();
-    bool interrupted = false;
-    codec::Answer answer;
-    const std::uint32_t sequence = next_sequence();
-    codec::set_sequence(request.bytes, sequence);
-    FL_TRY(send(std::span(&request, 1)), request.what);
-    FL_TRY(receive_until([&](const codec::Message& message) {
-             if (message.sequence != sequence) {
-               return false;
-             }
-             interrupted = interrupted || (message.flags & NLM_F_DUMP_INTR) != 0;
-             if (auto end = codec::read_answer(message)) {
-               answer = std::move(*end);
-               return true;
-             }
-             visit(message);
-             return false;
-           }),
-           request.what);
-    if (answer.error != 0) {
-      return refusal(request.what, answer);
-    }
-    if (!interrupted) {
+    FL_ASSIGN(const bool whole, dump_once(request, visit), "");
+    if (whole) {
       return {};
     }
   } while (Clock::now() < deadline);
   return Error(Code::kUnavailable, request.what + ": changes kept interrupting it", EINTR);
+}
+
+Result<bool> Socket::dump_once(Batch::Request& request, const Visitor& visit) {
+  const std::uint32_t sequence = next_sequence();
+  codec::set_sequence(request.bytes, sequence);
+  FL_TRY(send(std::span(&request, 1)), request.what);
+  bool interrupted = false;
+  codec::Answer answer;
+  FL_TRY(receive_until([&](const codec::Message& message) {
+           if (message.sequence != sequence) {
+             return false;
+           }
+           interrupted = interrupted || (message.flags & NLM_F_DUMP_INTR) != 0;
+           auto end = codec::read_answer(message);
+           if (!end) {
+             visit(message);
+             return false;
+           }
+           answer = std::move(*end);
+           return true;
+         }),
+         request.what);
+  if (answer.error != 0) {
+    return refusal(request.what, answer);
+  }
+  return !interrupted;
 }
 
 Result<std::optional<Link>> Socket::get_link(Batch::Request request) {
@@ -424,9 +428,8 @@ void Socket::take_back(const NewLink& link) {
     over_there = std::move(*opened);
   }
   Socket& there = over_there ? *over_there : *this;
-  const auto born = there.link(link.name);
-  if (born && *born) {
-    (void)there.delete_link((*born)->index);
+  if (const auto born = there.link(link.name).value_or(std::nullopt)) {
+    (void)there.delete_link(born->index);
   }
 }
 
@@ -483,8 +486,8 @@ Error Socket::take_home(const Link& before, const MoveLink& move, Error error, S
     return link.mac == before.mac && link.kind == before.kind &&
            (link.name == before.name || link.name == move.new_name);
   };
-  const auto still_here = link(before.index);
-  if (still_here && *still_here && is_it(**still_here)) {
+  const auto here = link(before.index).value_or(std::nullopt);
+  if (here && is_it(*here)) {
     return error;
   }
   const auto there = target.links();

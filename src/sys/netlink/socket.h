@@ -127,6 +127,9 @@ class Socket {
   Result<> receive_until(const std::function<bool(const codec::Message&)>& visit);
   Result<std::vector<codec::Answer>> exchange(std::span<Batch::Request> requests);
   Result<> dump(Batch::Request request, const std::function<void()>& restart, const Visitor& visit);
+  /// False: it was interrupted by a change.
+  Result<bool> dump_once(Batch::Request& request, const Visitor& visit);
+  Result<> run_part(std::span<Batch::Request> requests, std::vector<Error>& failures);
   Result<std::optional<Link>> get_link(Batch::Request request);
   Result<bool> is_there(const Batch::Request& request);
   Result<bool> is_fine(const Batch::Request& request, int error);

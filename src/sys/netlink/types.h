@@ -113,7 +113,7 @@ class IpPrefix {
 /// The error says what is wrong with it.
 Result<> check_link_name(std::string_view name);
 
-enum class MacvlanMode : std::uint32_t { kPrivate = 1, kVepa = 2, kBridge = 4, kPassthru = 8, kSource = 16 };
+enum class MacvlanMode : std::uint8_t { kPrivate = 1, kVepa = 2, kBridge = 4, kPassthru = 8, kSource = 16 };
 std::string_view to_string(MacvlanMode mode);
 /// "private", "vepa", "bridge", "passthru", "source"; nothing for another word.
 std::optional<MacvlanMode> parse_macvlan_mode(std::string_view word);
