@@ -122,7 +122,8 @@ Result<dra::Prepared> NetDriver::prepare(const dra::Claim& claim, const std::str
       }
     }
     state.staged = true;
-  } else {
+  } else if (std::ranges::any_of(plan.devices,
+                                 [](const DevicePlan& device) { return !device.kind.empty(); })) {
     prepared.claim_edits.hooks = {
         {.hook_name = "createRuntime",
          .path = options_.guard_path,

@@ -1,0 +1,494 @@
+// SPDX-License-Identifier: Apache-2.0
+// Claims, from plan() to unprepare(), against the running kernel.
+#include "fairlead/agent/attach.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "fairlead/agent/kernel_fixture.h"
+
+namespace fairlead::agent {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsSupersetOf;
+using ::testing::Not;
+using ::testing::StartsWith;
+
+using Attach = KernelTest;
+
+std::vector<std::string> global_addresses(netlink::Socket& socket, netlink::IfIndex link) {
+  std::vector<std::string> out;
+  const auto addresses = socket.addresses(link).value();
+  for (const netlink::Address& address : addresses) {
+    if (address.scope == 0) {
+      out.push_back(address.prefix.to_string());
+    }
+  }
+  std::ranges::sort(out);
+  return out;
+}
+
+TEST_F(Attach, Macvlan_IsBornInThePodAsAsked) {
+  auto record = prepare(claim("u1", {{R"("macvlan","master":"eth0","interfaceName":"data0","mtu":1400,
+      "mac":"02:00:00:00:aa:01","addresses":["192.0.2.10/24","fd00::5/64"],
+      "routes":[{"dst":"10.0.0.0/8","gw":"192.0.2.1"},{"dst":"fd01::/16","gw":"fd00::1"}])"}}));
+  ASSERT_OK(record);
+  const auto before = node_names();
+  ASSERT_OK(attach(*record, pod_));
+  const netlink::Link data0 = link(*pod_.socket, "data0");
+  EXPECT_EQ(data0.kind, "macvlan");
+  EXPECT_EQ(data0.macvlan_mode, netlink::MacvlanMode::kBridge);
+  EXPECT_EQ(data0.mac.to_string(), "02:00:00:00:aa:01");
+  EXPECT_EQ(data0.mtu, 1400);
+  EXPECT_TRUE(data0.is_up());
+  EXPECT_EQ(data0.alias, "fairlead:net.example.com:u1/0");
+  EXPECT_THAT(global_addresses(*pod_.socket, data0.index), ElementsAre("192.0.2.10/24", "fd00::5/64"));
+  int routes_found = 0;
+  const auto routes = pod_.socket->routes().value();
+  for (const netlink::Route& route : routes) {
+    const std::string destination = route.destination.to_string();
+    routes_found += destination == "10.0.0.0/8" || destination == "fd01::/16" ? 1 : 0;
+  }
+  EXPECT_EQ(routes_found, 2);
+  EXPECT_EQ(node_names(), before);
+
+  record->state = dra::ClaimState::kUnpreparing;
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  EXPECT_EQ(node_names(), before);
+}
+
+TEST_F(Attach, Twice_ChangesNothing_ButCompletesWhatIsMissing) {
+  auto record = prepare(
+      claim("u1", {{R"("macvlan","master":"eth0","interfaceName":"data0","addresses":["192.0.2.10/24"])"},
+                   {.netdev = R"("veth")", .request = "other"}}));
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  const auto node_before = node_names();
+  const auto pod_before = names(*pod_.socket);
+  const netlink::Link first = link(*pod_.socket, "data0");
+  ASSERT_OK(attach(*record, pod_));
+  EXPECT_EQ(link(*pod_.socket, "data0"), first);
+  EXPECT_EQ(names(*pod_.socket), pod_before);
+  EXPECT_EQ(node_names(), node_before);
+
+  ASSERT_OK(pod_.socket->delete_address(first.index, *netlink::IpPrefix::parse("192.0.2.10/24")));
+  ASSERT_OK(pod_.socket->delete_link(link(*pod_.socket, "net1").index));
+  ASSERT_OK(attach(*record, pod_));
+  EXPECT_EQ(names(*pod_.socket), pod_before);
+  EXPECT_EQ(node_names(), node_before);
+  EXPECT_THAT(global_addresses(*pod_.socket, first.index), ElementsAre("192.0.2.10/24"));
+}
+
+TEST_F(Attach, NameTakenInTheContainer_IsOneSentenceAndNothingIsLeft) {
+  ASSERT_OK(pod_.socket->create_link({.name = "data0", .kind = netlink::Veth{.peer = {.name = "other"}}}));
+  const auto pod_before = names(*pod_.socket);
+  const auto node_before = node_names();
+  auto record = prepare(
+      claim("u1", {{.netdev = R"("veth","interfaceName":"first0")", .request = "a"},
+                   {.netdev = R"("macvlan","master":"eth0","interfaceName":"data0")", .request = "b"}}));
+  ASSERT_OK(record);
+  const auto attached = attach(*record, pod_);
+  ASSERT_FALSE(attached);
+  EXPECT_EQ(attached.error().code(), Code::kExists);
+  EXPECT_EQ(attached.error().what(),
+            "interface data0 (request b): the name \"data0\" is already taken in the container's network "
+            "namespace; "
+            "choose another interfaceName");
+  EXPECT_EQ(names(*pod_.socket), pod_before);
+  EXPECT_EQ(node_names(), node_before);
+}
+
+TEST_F(Attach, MasterGoneSincePlan_IsOneSentence) {
+  auto record = prepare(claim("u1", {{R"("macvlan","master":"eth0","interfaceName":"data0")"}}));
+  ASSERT_OK(record);
+  ASSERT_OK(node_->delete_link(link(*node_, "eth0").index));
+  const auto attached = attach(*record, pod_);
+  ASSERT_FALSE(attached);
+  EXPECT_EQ(attached.error().what(),
+            "interface data0 (request nic): the master \"eth0\" is gone from this node");
+}
+
+TEST_F(Attach, ConfigurationThatFails_TakesTheLinkAwayAgain) {
+  auto record = prepare(
+      claim("u1", {{R"("veth","interfaceName":"data0","routes":[{"dst":"10.0.0.0/8","gw":"192.0.2.1"}])"}}));
+  ASSERT_OK(record);
+  const auto pod_before = names(*pod_.socket);
+  const auto node_before = node_names();
+  const auto attached = attach(*record, pod_);
+  ASSERT_FALSE(attached);
+  EXPECT_THAT(attached.error().what(), HasSubstr("10.0.0.0/8"));
+  EXPECT_EQ(names(*pod_.socket), pod_before);
+  EXPECT_EQ(node_names(), node_before);
+}
+
+TEST_F(Attach, Veth_HostEndIsAPortOfTheBridge) {
+  ASSERT_OK(node_->create_link({.name = "br0", .kind = netlink::Bridge{}, .up = true}));
+  const auto before = node_names();
+  auto record = prepare(claim("u1", {{R"("veth","bridge":"br0","interfaceName":"data0","mtu":1300)"}}));
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  const netlink::Link host =
+      link(*node_, devices::Marker{.driver = "net.example.com", .claim_uid = "u1"}.host_name());
+  EXPECT_EQ(host.master, link(*node_, "br0").index);
+  EXPECT_TRUE(host.is_up());
+  EXPECT_EQ(host.mtu, 1300);
+  EXPECT_EQ(host.alias, "fairlead:net.example.com:u1/0/host");
+  EXPECT_EQ(link(*pod_.socket, "data0").mtu, 1300);
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  EXPECT_EQ(node_names(), before);
+  EXPECT_THAT(names(*pod_.socket), Not(Contains("data0")));
+}
+
+TEST_F(Attach, Dummy_WhereTheKernelHasIt) {
+  if (!kinds_.contains("dummy")) {
+    const auto refused = prepare(claim("u1", {{R"("dummy")"}}));
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(
+        refused.error().what(),
+        "config[0].opaque.parameters.netdev.kind: this node's kernel has no dummy links (module dummy)");
+    GTEST_SKIP() << "this kernel has no dummy links";
+  }
+  auto record = prepare(claim("u1", {{R"("dummy","interfaceName":"ctrl0")"}}));
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  EXPECT_EQ(link(*pod_.socket, "ctrl0").kind, "dummy");
+}
+
+TEST_F(Attach, SecondPodWhileTheFirstLives_IsRefused) {
+  auto record = prepare(claim("u1", {{R"("macvlan","master":"eth0","interfaceName":"data0")"}}));
+  ASSERT_OK(record);
+  const Inhabitant pause(pod_.netns.get());
+  ASSERT_OK(attach(*record, pod_));
+  const Pod second = make_pod();
+  const auto attached = attach(*record, second);
+  ASSERT_FALSE(attached);
+  EXPECT_EQ(attached.error().code(), Code::kBusy);
+  EXPECT_THAT(attached.error().what(), HasSubstr("cannot be shared by two pods"));
+}
+
+TEST_F(Attach, NewSandboxAfterTheFirstIsGone_AttachesAnew) {
+  auto record = prepare(claim("u1", {{R"("veth","interfaceName":"data0")"}}));
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  pod_ = make_pod();  // nobody lives in the first any more
+  ASSERT_OK(attach(*record, pod_));
+  EXPECT_EQ(link(*pod_.socket, "data0").kind, "veth");
+}
+
+TEST_F(Attach, NodesOwnNamespace_IsRefused) {
+  auto record = prepare(claim("u1", {{R"("veth")"}}));
+  ASSERT_OK(record);
+  const auto attached = driver_->attach(*record, node_netns_.get(), "c");
+  ASSERT_FALSE(attached);
+  EXPECT_EQ(attached.error().what(),
+            "the pod uses the node's own network (hostNetwork: true), so it can get no network interface");
+}
+
+TEST_F(Attach, ClaimThatIsNotPrepared_IsRefused) {
+  auto record = prepare(claim("u1", {{R"("veth")"}}));
+  ASSERT_OK(record);
+  record->state = dra::ClaimState::kUnpreparing;
+  EXPECT_FALSE(attach(*record, pod_));
+}
+
+// ---- host-device: a veth stands for the NIC, offered by --host-devices
+
+class HostDevice : public KernelTest {
+ protected:
+  void SetUp() override {
+    KernelTest::SetUp();
+    if (IsSkipped() || HasFatalFailure()) {
+      return;
+    }
+    ASSERT_OK(node_->create_link({.name = "nic1",
+                                  .kind = netlink::Veth{.peer = {.name = "cable", .up = true}},
+                                  .mac = *netlink::MacAddress::parse("02:00:00:00:00:77"),
+                                  .mtu = 1450,
+                                  .alias = "rack 4",
+                                  .up = true}));
+    ASSERT_OK(node_->add_address(
+        {.link = link(*node_, "nic1").index, .prefix = *netlink::IpPrefix::parse("198.51.100.7/24")}));
+    before_ = link(*node_, "nic1");
+  }
+
+  Result<dra::ClaimRecord> prepare_nic(const std::string& more = "") {
+    return prepare(claim("u1", {{.netdev = R"("host-device")" + more, .device = "nic1"}}));
+  }
+
+  void expect_home() {
+    const netlink::Link now = link(*node_, "nic1");
+    EXPECT_EQ(now.mac, before_.mac);
+    EXPECT_EQ(now.mtu, before_.mtu);
+    EXPECT_EQ(now.alias, before_.alias);
+    EXPECT_TRUE(now.is_up());
+    EXPECT_THAT(global_addresses(*node_, now.index), ElementsAre("198.51.100.7/24"));
+  }
+
+  std::vector<std::string> published() {
+    std::vector<std::string> out;
+    const auto pools = driver_->discover().value();
+    for (const dra::Device& device : pools.front().devices) {
+      out.push_back(device.name);
+    }
+    return out;
+  }
+
+  netlink::Link before_;
+};
+
+TEST_F(HostDevice, MovesAndComesHomeAsItWas) {
+  auto record = prepare_nic(
+      R"(,"interfaceName":"fast0","mtu":1200,"mac":"02:00:00:00:bb:01","addresses":["192.0.2.10/24"])");
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  EXPECT_THAT(node_names(), Not(Contains("nic1")));
+  const netlink::Link there = link(*pod_.socket, "fast0");
+  EXPECT_EQ(there.mtu, 1200);
+  EXPECT_EQ(there.mac.to_string(), "02:00:00:00:bb:01");
+  EXPECT_TRUE(there.is_up());
+  EXPECT_THAT(global_addresses(*pod_.socket, there.index), ElementsAre("192.0.2.10/24"));
+  EXPECT_THAT(published(), ElementsAre("netdev-virtual", "nic1"));
+  ASSERT_OK(attach(*record, pod_));
+
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+  EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
+  EXPECT_THAT(published(), ElementsAre("netdev-virtual", "nic1"));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+}
+
+TEST_F(HostDevice, PodIsGone_NicIsKeptAndComesHome) {
+  auto record = prepare_nic(R"(,"interfaceName":"fast0")");
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  pod_ = Pod();  // the kernel would delete a veth with its namespace
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+}
+
+TEST_F(HostDevice, RenamedAndChangedByThePod_ComesHomeAsItWas) {
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  const netlink::Link there = link(*pod_.socket, "net1");
+  ASSERT_OK(pod_.socket->set_down(there.index));
+  ASSERT_OK(pod_.socket->change_link(
+      there.index, {.name = "mine", .mtu = 900, .mac = *netlink::MacAddress::parse("02:00:00:00:cc:01")}));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+}
+
+TEST_F(HostDevice, FallenBackUnderAnotherName_IsRestored) {
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  // What the kernel does when a namespace ends: home under the pod's name, or dev%d, and down.
+  ASSERT_OK(pod_.socket->move_link(
+      {.link = link(*pod_.socket, "net1").index, .netns = node_netns_.get(), .new_name = "dev7"}));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+  EXPECT_THAT(node_names(), Not(Contains("dev7")));
+}
+
+TEST_F(HostDevice, NameTakenInTheContainer_StaysHomeAsItWas) {
+  ASSERT_OK(pod_.socket->create_link({.name = "fast0", .kind = netlink::Veth{.peer = {.name = "other"}}}));
+  auto record = prepare_nic(R"(,"interfaceName":"fast0")");
+  ASSERT_OK(record);
+  const auto attached = attach(*record, pod_);
+  ASSERT_FALSE(attached);
+  EXPECT_THAT(attached.error().what(),
+              StartsWith("interface fast0 (request nic): the name \"fast0\" is already taken"));
+  expect_home();
+}
+
+TEST_F(HostDevice, ConfigurationThatFails_TakesItHome) {
+  auto record = prepare_nic(R"(,"routes":[{"dst":"10.0.0.0/8","gw":"192.0.2.1"}])");
+  ASSERT_OK(record);
+  ASSERT_FALSE(attach(*record, pod_));
+  expect_home();
+  EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
+}
+
+TEST_F(HostDevice, BecameTheUplinkSincePlan_IsNotTaken) {
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(node_->add_route({.destination = netlink::IpPrefix(),
+                              .gateway = *netlink::IpAddress::parse("198.51.100.1"),
+                              .link = before_.index}));
+  const auto attached = attach(*record, pod_);
+  ASSERT_FALSE(attached);
+  EXPECT_THAT(attached.error().what(), HasSubstr("has become the node's uplink"));
+  expect_home();
+  EXPECT_THAT(prepare_nic(R"(,"device":"nic1")").error().what(),
+              StartsWith("config[0].opaque.parameters.netdev.device: \"nic1\" is the node's uplink"));
+}
+
+TEST_F(HostDevice, NeverAttached_IsLeftAlone) {
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(node_->change_link(before_.index, {.mtu = 1111}));  // the admin's own change
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  EXPECT_EQ(link(*node_, "nic1").mtu, 1111);
+}
+
+TEST_F(HostDevice, AfterARestart_RecordsAreEnough) {
+  auto record = prepare_nic(R"(,"interfaceName":"fast0")");
+  ASSERT_OK(record);
+  std::optional<Inhabitant> pause(std::in_place, pod_.netns.get());
+  ASSERT_OK(attach(*record, pod_));
+  make_driver();
+  driver_->restored({*record});
+  EXPECT_THAT(published(), ElementsAre("netdev-virtual", "nic1"));
+  pause.reset();
+  pod_ = Pod();
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+}
+
+// ---- netdevices mode
+
+class Netdevices : public HostDevice {
+ protected:
+  Netdevices() { mode_ = devices::AttachMode::kNetdevices; }
+};
+
+TEST_F(Netdevices, VirtualLinks_WaitConfiguredForTheRuntime) {
+  const auto before = node_names();
+  const auto wanted = claim(
+      "u1",
+      {{.netdev =
+            R"("macvlan","master":"eth0","interfaceName":"data0","mtu":1400,"addresses":["192.0.2.10/24","fd00::5/64"])",
+        .request = "data"},
+       {.netdev = R"("veth")", .request = "ctrl"}});
+  auto record = prepare(wanted);
+  ASSERT_OK(record);
+  record = prepare(wanted);  // again, as after a crash
+  ASSERT_OK(record);
+  const auto& edits = record->prepared.device_edits;
+  ASSERT_EQ(edits.size(), 2);
+  ASSERT_EQ(edits[0].net_devices.size(), 1);
+  EXPECT_EQ(edits[0].net_devices[0].name, "data0");
+  EXPECT_EQ(edits[1].net_devices[0].name, "net1");
+  EXPECT_THAT(edits[0].env, ElementsAre("FAIRLEAD_DATA=data0"));
+  EXPECT_TRUE(record->prepared.claim_edits.hooks.empty());
+  const netlink::Link staged = link(*node_, edits[0].net_devices[0].host_interface_name);
+  EXPECT_EQ(staged.mtu, 1400);
+  EXPECT_FALSE(staged.is_up());
+  EXPECT_THAT(global_addresses(*node_, staged.index), ElementsAre("192.0.2.10/24", "fd00::5/64"));
+  EXPECT_EQ(node_names().size(), before.size() + 3);
+
+  ASSERT_OK(node_->move_link({.link = staged.index, .netns = pod_.netns.get(), .new_name = "data0"}));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  EXPECT_EQ(node_names(), before);
+}
+
+TEST_F(Netdevices, Nic_IsConfiguredAndRestored_WhetherMovedOrNot) {
+  for (const bool moved : {false, true}) {
+    auto record = prepare_nic(R"(,"interfaceName":"fast0","mtu":1200,"addresses":["192.0.2.10/24"])");
+    ASSERT_OK(record);
+    EXPECT_EQ(record->prepared.device_edits[0].net_devices[0].host_interface_name, "nic1");
+    const netlink::Link staged = link(*node_, "nic1");
+    EXPECT_EQ(staged.mtu, 1200);
+    EXPECT_THAT(global_addresses(*node_, staged.index), ElementsAre("192.0.2.10/24"));
+    if (moved) {
+      ASSERT_OK(node_->move_link({.link = staged.index, .netns = pod_.netns.get(), .new_name = "fast0"}));
+      ASSERT_OK(
+          pod_.socket->move_link({.link = link(*pod_.socket, "fast0").index, .netns = node_netns_.get()}));
+    }
+    ASSERT_OK(driver_->unprepare(*record, {}));
+    expect_home();
+  }
+}
+
+TEST_F(Netdevices, FailureOfOneDevice_TakesBackTheOthers) {
+  const auto before = node_names();
+  auto wanted =
+      claim("u1", {{.netdev = R"("veth")", .request = "a"},
+                   {.netdev = R"("macvlan","master":"eth0","interfaceName":"data0")", .request = "b"}});
+  const auto plan = driver_->plan(wanted);
+  ASSERT_OK(plan);
+  ASSERT_OK(node_->delete_link(link(*node_, "eth0").index));
+  const auto prepared = driver_->prepare(wanted, *plan, {});
+  ASSERT_FALSE(prepared);
+  EXPECT_THAT(prepared.error().what(), HasSubstr("the master \"eth0\" is gone"));
+  std::vector<std::string> left = before;
+  std::erase_if(left, [](const std::string& name) { return name.starts_with("eth0"); });
+  EXPECT_EQ(node_names(), left);
+}
+
+// ---- what was left behind
+
+TEST_F(Attach, Sweep_RemovesOnlyOwnLinksOfUnknownClaims) {
+  auto kept = prepare(claim("kept", {{R"("veth")"}}));
+  auto lost = prepare(claim("lost", {{R"("veth")"}}));
+  ASSERT_OK(kept);
+  ASSERT_OK(lost);
+  ASSERT_OK(attach(*kept, pod_));
+  const Pod other = make_pod();
+  ASSERT_OK(attach(*lost, other));
+  ASSERT_OK(node_->create_link({.name = "foreign",
+                                .kind = netlink::Veth{.peer = {.name = "foreign-p"}},
+                                .alias = "fairlead:other.example.com:lost/0"}));
+  const auto host_end = [](const std::string& uid) {
+    return devices::Marker{.driver = "net.example.com", .claim_uid = uid}.host_name();
+  };
+  EXPECT_THAT(node_names(), IsSupersetOf({host_end("kept"), host_end("lost"), std::string("foreign")}));
+  driver_->restored({*kept});
+  EXPECT_THAT(node_names(), IsSupersetOf({host_end("kept"), std::string("foreign")}));
+  EXPECT_THAT(node_names(), Not(Contains(host_end("lost"))));
+}
+
+// ---- what prepare() tells the runtime
+
+TEST_F(Attach, GuardMode_TouchesNothingAndAsksForTheHook) {
+  const auto before = node_names();
+  auto record = prepare(
+      claim("u1", {{.netdev = R"("macvlan","master":"eth0")", .request = "data-nic"},
+                   {.netdev = R"("macvlan","master":"eth0","interfaceName":"net2")", .request = "data-nic"},
+                   {.netdev = R"("veth")", .request = "ctrl/sub"}}));
+  ASSERT_OK(record);
+  EXPECT_EQ(node_names(), before);
+  const auto& prepared = record->prepared;
+  ASSERT_EQ(prepared.device_edits.size(), 3);
+  EXPECT_THAT(prepared.device_edits[0].env, ElementsAre("FAIRLEAD_DATA_NIC_1=net1"));
+  EXPECT_THAT(prepared.device_edits[1].env, ElementsAre("FAIRLEAD_DATA_NIC_2=net2"));
+  EXPECT_THAT(prepared.device_edits[2].env, ElementsAre("FAIRLEAD_CTRL=net3"));
+  ASSERT_EQ(prepared.claim_edits.hooks.size(), 1);
+  const cdi::Hook& hook = prepared.claim_edits.hooks[0];
+  EXPECT_EQ(hook.hook_name, "createRuntime");
+  EXPECT_EQ(hook.path, "/opt/fairlead-guard");
+  EXPECT_THAT(hook.args, ElementsAre("fairlead-guard", "--socket", "/run/x/guard.sock", "--claim", "u1"));
+  EXPECT_EQ(hook.timeout_seconds, 30);
+}
+
+TEST_F(Attach, TwoDevicesAskingForOneName_AreRefused) {
+  const auto planned =
+      driver_->plan(claim("u1", {{.netdev = R"("veth","interfaceName":"data0")", .request = "a"},
+                                 {.netdev = R"("veth","interfaceName":"data0")", .request = "b"}}));
+  ASSERT_FALSE(planned);
+  EXPECT_EQ(planned.error().what(),
+            "config[0].opaque.parameters.netdev.interfaceName: \"data0\" is the interface name of two "
+            "devices (requests a "
+            "and b); each interface of a pod needs a name of its own");
+}
+
+TEST_F(Attach, AdminAccess_OnlyWatches) {
+  auto watched = claim("u1", {{R"("veth")"}});
+  watched.devices[0].admin_access = true;
+  EXPECT_THAT(driver_->plan(watched).error().what(),
+              HasSubstr("has adminAccess, which only watches a device"));
+  watched.devices[0].config.clear();
+  auto record = prepare(watched);
+  ASSERT_OK(record);
+  EXPECT_TRUE(record->prepared.device_edits[0].empty());
+  ASSERT_OK(attach(*record, pod_));
+  EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
+}
+
+}  // namespace
+}  // namespace fairlead::agent
