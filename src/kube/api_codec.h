@@ -59,7 +59,8 @@ struct DeviceStatus {
 
 /// The body of a server-side apply to a claim's status. It holds all entries of the driver: those left out
 /// are removed by the server. The uid makes the write fail with kConflict when the claim was replaced.
-std::string claim_status_to_json(std::string_view namespace_, std::string_view name, std::string_view uid,
-                                 const std::vector<DeviceStatus>& devices);
+/// kInvalid when some `data` is no JSON object.
+Result<std::string> claim_status_to_json(std::string_view namespace_, std::string_view name,
+                                         std::string_view uid, const std::vector<DeviceStatus>& devices);
 
 }  // namespace fairlead::kube

@@ -2,7 +2,8 @@
 // Client: the requests a DRA driver makes of the API server, typed.
 //
 // Errors by code: kNotFound 404, kExists 409 AlreadyExists, kConflict other 409, kGone 410, kInvalid 400 and
-// 422 (the sentence names the field paths), kDenied 401 and 403, kUnavailable 429, 5xx and transport (only
+// 422 (the sentence names the field paths), kDenied 401, 403 and a server whose
+// certificate is not trusted, kUnavailable 429, 5xx and transport (only
 // after the retries), kTimeout, kCancelled, kCorrupt for an answer that is not what it should be.
 //
 // Requests that are safe to repeat are repeated inside the call's deadline, with jittered back-off and the
@@ -31,6 +32,8 @@ namespace fairlead::kube {
 struct CallOptions {
   std::chrono::milliseconds timeout = std::chrono::seconds(10);
   std::stop_token stop = {};
+  /// 1 for callers that have a back-off of their own. A server's Retry-After is waited for all the same.
+  int max_tries = 10;
 };
 
 /// One HTTP exchange, for metrics.
@@ -80,6 +83,8 @@ struct WatchRequest {
   /// The connection counts as dead when no byte came for this long.
   std::chrono::milliseconds idle_timeout = std::chrono::seconds(90);
   std::size_t max_line = std::size_t{4} << 20;
+  /// Called when the server has accepted the watch, before the first line. May be null.
+  std::function<void()> on_open = {};
 };
 
 /// Thread-safe; every call blocks its caller. Idle connections are kept and used again, a few at most.
@@ -120,7 +125,9 @@ class Client {
   Result<RawResponse> request(const RawRequest& request, const CallOptions& call = {});
 
   /// Blocks and hands each line, without its newline, to `on_line` until the server ends the stream
-  /// (success), something fails, `on_line` returns an error (which is returned), or `stop`. Not retried.
+  /// (success), something fails, `on_line` returns an error (which is returned), or `stop`. Not retried; but
+  /// after a 429 or 503 the server's Retry-After (a minute at most) is waited for before the error is
+  /// returned.
   Result<> watch(const WatchRequest& request, const std::function<Result<>(std::string_view line)>& on_line,
                  const std::stop_token& stop);
 

@@ -29,6 +29,7 @@ struct ClientConfig {
   std::string token_file;  // wins over `token`; read again after at most 60 s, and at once after a 401
   /// Do not verify the server; plain http too. Never set by load_config() unless it was allowed.
   bool insecure = false;
+  std::string proxy_url;   // empty: $HTTPS_PROXY and $NO_PROXY
   std::string namespace_;  // of the context or the service account; may be empty
   std::string origin;      // "kubeconfig /etc/k/config, context dev": for the start log and for errors
 };

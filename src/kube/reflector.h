@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Reflector: keeps its user told of a set of objects by list and watch.
 //
-//   list (pages of `page_size`) --> on_sync(all) --> watch from that version --> on_event(...) ...
-//     ^                                                 |  stream ended or broke: watch again from the
-//     |                                                 |  newest version seen (events and bookmarks)
-//     +---- 410 Gone, any HTTP error, every `relist_interval` <--+
+//   list (all pages) --> on_sync(all) --> watch from that version --> on_event(...) ...
+//     ^                                    |  ended or broke: watch again from the newest version seen
+//     |                                    |  (events and bookmarks)
+//     +--- 410 Gone, refused, damaged, <---+
+//          every `relist_interval`
 //
-// Every failure waits by Backoff, which starts at `backoff.initial` again after a success.
+// Every failure waits by Backoff, which is short again once a watch has worked.
 // One thread per reflector. It makes the callbacks: be quick there (post to your own thread), never call
 // stop() there.
 #pragma once
@@ -42,7 +43,7 @@ struct ReflectorOptions {
   /// No byte for this long (the API server sends a bookmark about every minute): the connection is dead.
   std::chrono::milliseconds idle_timeout = std::chrono::seconds(150);
   std::size_t max_line = std::size_t{4} << 20;
-  /// A list from time to time, whatever the watch says. Looked at when a watch ends.
+  /// A list from time to time, whatever the watch says; looked at when a watch ends. 0: never.
   std::chrono::milliseconds relist_interval = std::chrono::minutes(10);
   Backoff::Options backoff = {};
   Clock* clock = &real_clock();
@@ -81,7 +82,7 @@ class Reflector {
   /// Ends it and waits for it: at once, even in the middle of a read. No callback runs afterwards.
   /// Repeatable.
   void stop();
-  /// A list was taken and nothing has failed since: for readiness.
+  /// A list was taken and the watch is open, or about to be: for readiness.
   [[nodiscard]] bool healthy() const;
 
  private:
