@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -84,10 +85,13 @@ class Watch {
  private:
   friend class Store;
   Watch(Store* store, const Kind* kind, ListQuery query, std::uint64_t position);
+  [[nodiscard]] std::optional<WatchEvent> event_of(const std::shared_ptr<const Json>& before,
+                                                   const std::shared_ptr<const Json>& after) const;
   Store* store_;
   const Kind* kind_;
   ListQuery query_;
   std::uint64_t position_;
+  std::vector<WatchEvent> initial_;
   std::shared_ptr<bool> cancelled_;  // guarded by the store's mutex
 };
 
@@ -148,8 +152,9 @@ class Store {
 
  private:
   friend class Watch;
-  using Key = std::pair<std::string, std::string>;                           // namespace, name
-  using Owners = std::map<std::string, std::map<std::string, std::string>>;  // claim uid -> entry -> manager
+  using Key = std::pair<std::string, std::string>;  // namespace, name
+  using Managers = std::set<std::string>;
+  using Owners = std::map<std::string, std::map<std::string, Managers>>;  // claim uid -> entry -> managers
   struct Change {
     std::uint64_t resource_version;
     const Kind* kind;
