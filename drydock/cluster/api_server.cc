@@ -2,11 +2,13 @@
 #include "drydock/cluster/api_server.h"
 
 #include <httplib.h>
+#include <sys/socket.h>
 
 #include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <list>
+#include <map>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -76,6 +78,58 @@ class GrowingPool : public httplib::TaskQueue {
   std::list<std::thread> threads_;
   std::size_t idle_ = 0;
   bool stopped_ = false;
+};
+
+/// The open connections, so that a stop can end idle ones: httplib would wait for them until their keep-alive
+/// time is over. A connection is in here from the start of its handshake until its SSL object goes, which is
+/// before its socket is closed: the descriptor cannot be another's.
+class Connections {
+ public:
+  void watch_over(SSL_CTX* context) {
+    SSL_CTX_set_app_data(context, this);
+    SSL_CTX_set_info_callback(context, &Connections::on_info);
+  }
+  void end_all() {
+    const Lock lock(mutex_);
+    ending_ = true;
+    for (const auto& [ssl, socket] : sockets_) {
+      (void)::shutdown(socket, SHUT_RDWR);
+    }
+  }
+  void welcome() {
+    const Lock lock(mutex_);
+    ending_ = false;
+  }
+
+ private:
+  static int slot() {
+    static const int kSlot = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, &Connections::on_free);
+    return kSlot;
+  }
+  static void on_info(const SSL* ssl, int where, int /*value*/) {
+    if ((where & SSL_CB_HANDSHAKE_START) == 0) {
+      return;
+    }
+    auto* const self = static_cast<Connections*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
+    (void)SSL_set_ex_data(const_cast<SSL*>(ssl), slot(), self);  // OpenSSL's callback has no other form
+    const Lock lock(self->mutex_);
+    self->sockets_[ssl] = SSL_get_fd(ssl);
+    if (self->ending_) {
+      (void)::shutdown(SSL_get_fd(ssl), SHUT_RDWR);
+    }
+  }
+  static void on_free(void* parent, void* self, CRYPTO_EX_DATA* /*data*/, int /*index*/, long /*number*/,
+                      void* /*argument*/) {
+    if (self != nullptr) {
+      auto* const connections = static_cast<Connections*>(self);
+      const Lock lock(connections->mutex_);
+      connections->sockets_.erase(static_cast<const SSL*>(parent));
+    }
+  }
+
+  Mutex mutex_;
+  std::map<const SSL*, int> sockets_ FL_GUARDED_BY(mutex_);
+  bool ending_ FL_GUARDED_BY(mutex_) = false;
 };
 
 std::string dump(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
@@ -188,6 +242,7 @@ struct ApiServer::Impl {
   const std::string token;
   TlsIdentity identity;
   std::uint16_t port = 0;
+  Connections connections;
 
   Mutex lifecycle;  // start and stop
   std::unique_ptr<httplib::SSLServer> server FL_GUARDED_BY(lifecycle);
@@ -244,6 +299,8 @@ Result<> ApiServer::Impl::start() {
     const Lock state(mutex);
     stopping = false;
   }
+  connections.welcome();
+  connections.watch_over(made->ssl_context());
   server = std::move(made);
   const auto ended = std::make_shared<std::atomic<bool>>(false);
   thread = std::thread([listener = server.get(), ended] {
@@ -271,6 +328,7 @@ void ApiServer::Impl::stop() {
     watch->cancel();
   }
   server->stop();
+  connections.end_all();
   thread.join();
   server.reset();
 }
