@@ -90,9 +90,10 @@ struct CallContext {
   std::stop_token cancelled;
 };
 
-/// Calls come from worker threads: never two at once for one claim, nor for two claims that have a device in
-/// common; otherwise in parallel. discover() comes from one thread of its own. Errors become the claim's
-/// error, word for word, in the pod's events.
+/// Calls come from worker threads: never two at once for one claim, nor for two claims that both want a
+/// device for themselves; otherwise in parallel (so also for two shares of one device). discover() comes from
+/// one thread of its own. Errors become the claim's error, word for word, in the pod's events. Exceptions do
+/// too, but say less.
 class Driver {
  public:
   Driver() = default;
@@ -124,6 +125,9 @@ class Driver {
   virtual Result<> unprepare(const ClaimRecord& record, const CallContext& context) = 0;
 
   /// All records found on disk, once, before the kubelet can call: the moment to compare with the real world.
+  /// What was in flight has been unprepared by then; a record that is still kUnpreparing could not be and
+  /// will be tried again. During a rolling update the other instance may be at work on a record that is
+  /// kPreparing.
   virtual void restored(const std::vector<ClaimRecord>& records) { (void)records; }
 };
 

@@ -1,0 +1,329 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/dra/plugin.h"
+
+#include <grpcpp/impl/codegen/service_type.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cctype>
+#include <csignal>
+#include <utility>
+
+#include "fairlead/core/log.h"
+#include "fairlead/dra/admin_http.h"
+#include "fairlead/dra/claim_service.h"
+#include "fairlead/dra/kubelet_services.h"
+#include "fairlead/dra/metrics.h"
+#include "fairlead/dra/names.h"
+#include "fairlead/dra/slice_publisher.h"
+#include "fairlead/kube/client.h"
+#include "fairlead/kube/config.h"
+#include "fairlead/rpc/grpc_server.h"
+#include "fairlead/sys/files.h"
+
+namespace fairlead::dra {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+/// For answers that are on their way out when a server stops: its calls have been drained before.
+constexpr milliseconds kFlushTime{200};
+/// SIGTERM to SIGKILL is 30 s for a pod; calls in flight are cancelled before that.
+constexpr milliseconds kDrainTime{20'000};
+constexpr milliseconds kProbeTimeout{2'000};
+
+class KubeClaimSource final : public ClaimSource {
+ public:
+  explicit KubeClaimSource(kube::Client& client) : client_(client) {}
+  Result<kube::ResourceClaim> get_claim(const std::string& namespace_, const std::string& name,
+                                        milliseconds timeout, const std::stop_token& stop) override {
+    return client_.get_claim(namespace_, name, {.timeout = timeout, .stop = stop});
+  }
+
+ private:
+  kube::Client& client_;
+};
+
+sigset_t ending_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  return set;
+}
+
+void fill_defaults(PluginOptions& options) {
+  if (options.plugin_dir.empty()) {
+    options.plugin_dir = "/var/lib/kubelet/plugins/" + options.driver_name;
+  }
+  if (options.state_dir.empty()) {
+    options.state_dir = "/run/" + options.driver_name;
+  }
+}
+
+/// Pools without a name are the node's own.
+Result<std::vector<Pool>> discover(Driver& driver, const std::string& node_name) {
+  try {
+    auto pools = driver.discover();
+    if (pools) {
+      for (Pool& pool : *pools) {
+        pool.name = pool.name.empty() ? node_name : pool.name;
+      }
+    }
+    return pools;
+  } catch (const std::exception& e) {
+    return Error(Code::kInternal, std::string("the driver threw an exception: ") + e.what());
+  }
+}
+
+}  // namespace
+
+class Plugin::Impl {
+ public:
+  Impl(PluginOptions with, SocketPaths sockets, Driver& driver)
+      : options_(std::move(with)),
+        paths_(std::move(sockets)),
+        driver_(driver),
+        metrics_(options_.driver_name, FAIRLEAD_VERSION) {}
+  Impl(const Impl&) = delete;
+  Impl& operator=(const Impl&) = delete;
+  Impl(Impl&&) = delete;
+  Impl& operator=(Impl&&) = delete;
+  ~Impl() { stop(); }
+
+  Result<> start();
+  void stop();
+  int run();
+
+  [[nodiscard]] const PluginOptions& options() const { return options_; }
+  [[nodiscard]] ClaimService* claims() const { return claims_.get(); }
+  void republish() {
+    if (publisher_) {
+      publisher_->republish();
+    }
+  }
+  [[nodiscard]] std::string metrics_text();
+
+ private:
+  Result<> open_client();
+  Result<> open_claims();
+  Result<> serve_admin();
+  Result<> serve_kubelet();
+  void on_registration(bool registered, const std::string& error);
+  [[nodiscard]] Result<> health() const;
+  [[nodiscard]] Result<> ready() const;
+
+  const PluginOptions options_;
+  const SocketPaths paths_;
+  Driver& driver_;
+  Metrics metrics_;
+  std::atomic<bool> registered_{false};
+  // What stands below is made by start() in this order and goes in reverse.
+  std::unique_ptr<kube::Client> client_;
+  std::unique_ptr<KubeClaimSource> claim_source_;
+  std::unique_ptr<SliceApi> slice_api_;
+  std::unique_ptr<ClaimService> claims_;
+  std::unique_ptr<SlicePublisher> publisher_;
+  std::unique_ptr<AdminHttp> admin_;
+  std::vector<std::unique_ptr<grpc::Service>> services_;
+  std::unique_ptr<rpc::GrpcServer> dra_server_;
+  std::unique_ptr<rpc::GrpcServer> registration_server_;
+};
+
+Result<> Plugin::Impl::open_client() {
+  FL_ASSIGN(auto config,
+            kube::load_config({.kubeconfig = options_.kubeconfig, .context = {}, .environment = {}}), "");
+  log::info("API server", {{"server", config.server}, {"from", config.origin}});
+  kube::ClientOptions client_options;
+  client_options.qps = options_.kube_qps;
+  client_options.burst = std::max(1, static_cast<int>(2 * options_.kube_qps));
+  client_options.observer = [this](const kube::RequestRecord& record) {
+    metrics_.kube_request(record.verb, record.code);
+  };
+  FL_ASSIGN(client_, kube::Client::open(std::move(config), std::move(client_options)), "");
+  claim_source_ = std::make_unique<KubeClaimSource>(*client_);
+  slice_api_ = make_slice_api(*client_, options_.driver_name, options_.node_name);
+  return {};
+}
+
+Result<> Plugin::Impl::open_claims() {
+  ClaimService::Options claim_options;
+  claim_options.driver_name = options_.driver_name;
+  claim_options.node_name = options_.node_name;
+  claim_options.state_dir = options_.state_dir;
+  claim_options.cdi_dir = options_.cdi_dir;
+  claim_options.call_budget = options_.call_budget;
+  claim_options.workers = options_.workers;
+  FL_ASSIGN(claims_, ClaimService::open(std::move(claim_options), driver_, *claim_source_, metrics_), "");
+  return claims_->restore();
+}
+
+Result<> Plugin::Impl::serve_admin() {
+  if (options_.http_listen.empty()) {
+    return {};
+  }
+  FL_ASSIGN(admin_,
+            AdminHttp::start(options_.http_listen, {.metrics = [this] { return metrics_text(); },
+                                                    .health = [this] { return health(); },
+                                                    .ready = [this] { return ready(); }}),
+            "");
+  return {};
+}
+
+Result<> Plugin::Impl::serve_kubelet() {
+  services_.push_back(make_dra_v1_service(*claims_));
+  services_.push_back(make_dra_v1beta1_service(*claims_));
+  FL_ASSIGN(dra_server_, rpc::GrpcServer::start(paths_.dra, {services_[0].get(), services_[1].get()}), "");
+  services_.push_back(
+      make_registration_service({.driver_name = options_.driver_name,
+                                 .endpoint = paths_.dra,
+                                 .on_status = [this](bool registered, const std::string& error) {
+                                   on_registration(registered, error);
+                                 }}));
+  FL_ASSIGN(registration_server_, rpc::GrpcServer::start(paths_.registration, {services_[2].get()}), "");
+  return {};
+}
+
+Result<> Plugin::Impl::start() {
+  const auto begin = steady_clock::now();
+  FL_TRY(open_client(), "");
+  FL_TRY(open_claims(), "");
+  publisher_ = std::make_unique<SlicePublisher>(
+      PublisherOptions{
+          .driver_name = options_.driver_name, .node_name = options_.node_name, .resync = options_.resync},
+      *slice_api_, [this] { return discover(driver_, options_.node_name); }, metrics_);
+  FL_TRY(serve_admin(), "");
+  FL_TRY(serve_kubelet(), "");
+  publisher_->start();
+  log::info("serving",
+            {{"driver", options_.driver_name},
+             {"node", options_.node_name},
+             {"socket", paths_.registration},
+             {"ms", std::chrono::duration_cast<milliseconds>(steady_clock::now() - begin).count()}});
+  return {};
+}
+
+void Plugin::Impl::stop() {
+  if (registration_server_) {
+    registration_server_->stop(kFlushTime);
+  }
+  if (claims_) {
+    claims_->stop(kDrainTime);
+  }
+  if (dra_server_) {
+    dra_server_->stop(kFlushTime);
+  }
+  if (publisher_) {
+    publisher_->stop();
+  }
+  admin_.reset();
+}
+
+int Plugin::Impl::run() {
+  if (const auto started = start(); !started) {
+    log::error("cannot start", {{"error", started.error().what()}});
+    stop();
+    return 1;
+  }
+  const sigset_t signals = ending_signals();
+  int signal = 0;
+  while (sigwait(&signals, &signal) != 0) {
+  }
+  log::info("stopping", {{"signal", signal}});
+  // From here on a second signal does what it does to any process.
+  (void)::signal(SIGTERM, SIG_DFL);
+  (void)::signal(SIGINT, SIG_DFL);
+  pthread_sigmask(SIG_UNBLOCK, &signals, nullptr);
+  stop();
+  return 0;
+}
+
+void Plugin::Impl::on_registration(bool registered, const std::string& error) {
+  metrics_.registration_finished(registered);
+  metrics_.set_registered(registered);
+  registered_ = registered;
+  if (!registered) {
+    log::error("the kubelet refused the registration and will try again", {{"error", error}});
+    return;
+  }
+  log::info("registered with the kubelet", {{"driver", options_.driver_name}});
+  publisher_->check_now();  // a kubelet that has just started wipes the node's slices
+}
+
+Result<> Plugin::Impl::health() const {
+  return probe_sockets(paths_.registration, paths_.dra, kProbeTimeout);
+}
+
+Result<> Plugin::Impl::ready() const {
+  if (!registered_) {
+    return Error(Code::kUnavailable,
+                 "the kubelet has not registered the driver yet; it looks for " + paths_.registration);
+  }
+  return publisher_->ready();
+}
+
+std::string Plugin::Impl::metrics_text() {
+  if (claims_) {
+    std::size_t prepared = 0;
+    for (const ClaimRecord& record : claims_->records()) {
+      prepared += record.state == ClaimState::kPrepared ? 1 : 0;
+    }
+    metrics_.set_claims_prepared(prepared);
+  }
+  return metrics_.text();
+}
+
+// ---- the public face ----
+
+Plugin::Plugin(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Plugin::~Plugin() = default;
+
+Result<std::unique_ptr<Plugin>> Plugin::create(PluginOptions options, Driver& driver) {
+  fill_defaults(options);
+  FL_TRY(validate(options), "");
+  FL_ASSIGN(auto paths,
+            socket_paths(options.registry_dir, options.plugin_dir, options.driver_name, options.pod_uid), "");
+  const sigset_t signals = ending_signals();
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  return std::unique_ptr<Plugin>(
+      new Plugin(std::make_unique<Impl>(std::move(options), std::move(paths), driver)));
+}
+
+Result<> Plugin::start() {
+  auto started = impl_->start();
+  if (!started) {
+    impl_->stop();
+  }
+  return started;
+}
+
+void Plugin::stop() { impl_->stop(); }
+
+int Plugin::run() { return impl_->run(); }
+
+void Plugin::republish() { impl_->republish(); }
+
+const PluginOptions& Plugin::options() const { return impl_->options(); }
+
+std::optional<ClaimRecord> Plugin::find(const std::string& claim_uid) const {
+  return impl_->claims() != nullptr ? impl_->claims()->find(claim_uid) : std::nullopt;
+}
+
+std::vector<ClaimRecord> Plugin::records() const {
+  return impl_->claims() != nullptr ? impl_->claims()->records() : std::vector<ClaimRecord>();
+}
+
+Result<> Plugin::update(const std::string& claim_uid, std::chrono::steady_clock::time_point deadline,
+                        const std::function<Result<std::string>(const ClaimRecord&)>& change) {
+  if (impl_->claims() == nullptr) {
+    return Error(Code::kNotFound, "no claim with uid " + claim_uid + " is prepared here");
+  }
+  return impl_->claims()->update(claim_uid, deadline, change);
+}
+
+std::string Plugin::metrics_text() const { return impl_->metrics_text(); }
+
+}  // namespace fairlead::dra
