@@ -27,7 +27,11 @@ def tidy(entry, build, config, cache):
     marker = os.path.join(cache, key_of(entry, config))
     if os.path.exists(marker):
         return entry["file"], ""
-    run = subprocess.run(["clang-tidy-19", "-p", build, "--quiet", entry["file"]], cwd=ROOT, capture_output=True, text=True, check=False)
+    command = ["clang-tidy-19", "-p", build, "--quiet", entry["file"]]
+    if entry["file"].endswith("_test.cc"):
+        # The check does not know that ASSERT_TRUE(x) ends the test when x is empty.
+        command.insert(1, "--checks=-bugprone-unchecked-optional-access")
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if run.returncode == 0:
         open(marker, "w", encoding="utf-8").close()
         return entry["file"], ""

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <ranges>
 
 #include "fairlead/sys/files.h"
 
@@ -130,8 +131,9 @@ std::optional<std::string> pci_function_of(const std::string& sysfs_root, const 
     return is_bdf(device) ? std::optional(device) : std::nullopt;
   }
   const auto place = place_of(sysfs_root, fs::path(sysfs_root) / "bus" / bus / "devices" / device);
-  const auto lowest = std::find_if(place.rbegin(), place.rend(), [](const auto& one) { return is_bdf(one); });
-  return lowest == place.rend() ? std::nullopt : std::optional(*lowest);
+  const auto upwards = std::views::reverse(place);
+  const auto lowest = std::ranges::find_if(upwards, [](const auto& one) { return is_bdf(one); });
+  return lowest == upwards.end() ? std::nullopt : std::optional(*lowest);
 }
 
 }  // namespace fairlead::sys

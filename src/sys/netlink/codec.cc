@@ -207,9 +207,8 @@ Result<Bytes> address_request(std::uint16_t type, std::uint16_t flags, const New
   return writer.finish();
 }
 
-void put_gateway(Writer& writer, const NewRoute& route) {
-  const IpAddress& gateway = *route.gateway;
-  if (gateway.is_v6() == route.destination.is_v6()) {
+void put_gateway(Writer& writer, const IpAddress& gateway, bool route_is_v6) {
+  if (gateway.is_v6() == route_is_v6) {
     writer.raw(RTA_GATEWAY, gateway.octets());
     return;
   }
@@ -547,7 +546,7 @@ Result<Bytes> add_route(const NewRoute& route) {
     writer.raw(RTA_DST, destination.address().octets());
   }
   if (route.gateway) {
-    put_gateway(writer, route);
+    put_gateway(writer, *route.gateway, destination.is_v6());
   }
   writer.index(RTA_OIF, route.link);
   if (route.metric != 0) {

@@ -408,6 +408,31 @@ TEST_F(Rtnl, Batch_WithARequestThatCannotBeWritten_SendsNothing) {
   EXPECT_EQ(find(*home_, "up0").mtu, 1500U);
 }
 
+TEST_F(Rtnl, Links_WhileOthersComeAndGo_AreAllThere) {
+  constexpr int kCount = 300;
+  Batch batch;
+  for (int i = 0; i < kCount; ++i) {
+    batch.create_link({.name = "br" + std::to_string(i), .kind = Bridge{}});
+  }
+  ASSERT_OK(home_->run(batch));
+  std::atomic<bool> stop = false;
+  std::thread rival([&] {
+    auto socket = Socket::open_in(home_fd_.get());
+    while (socket && !stop) {
+      (void)socket->create_link({.name = "comes", .kind = Bridge{}, .index = IfIndex(5000)});
+      (void)socket->delete_link(IfIndex(5000));
+    }
+  });
+  for (int round = 0; round < 50; ++round) {
+    const auto links = home_->links();
+    EXPECT_TRUE(links) << links.error().what();
+    const auto stays = [](const Link& link) { return link.name.starts_with("br"); };
+    EXPECT_TRUE(links && std::ranges::count_if(*links, stays) == kCount) << "round " << round;
+  }
+  stop = true;
+  rival.join();
+}
+
 TEST_F(Rtnl, Batch_LargerThanOneSend_IsCarriedOutWhole) {
   constexpr int kCount = 300;
   Batch batch;
