@@ -51,4 +51,5 @@ list(TRANSFORM unreachable REPLACE "(.+)" "-Wl,--defsym=\\1=abort")
 set_target_properties(CURL::libcurl PROPERTIES IMPORTED_LOCATION ${curl_archive}
   INTERFACE_LINK_LIBRARIES "${curl_archives}" INTERFACE_LINK_OPTIONS "${unreachable}")
 
-add_link_options(-static-libstdc++ -static-libgcc)
+fairlead_archives(event_archives event_core event_extra)
+set_target_properties(PkgConfig::LIBEVENT PROPERTIES INTERFACE_LINK_LIBRARIES "${event_archives}")

@@ -27,7 +27,8 @@ HIDDEN = {
     "grpcpp/": ("src/rpc/", "src/dra/", "drydock/"),
     "libmnl/": ("src/sys/netlink/", "tests/bench/"),
     "prometheus/": ("src/dra/", "src/agent/"),
-    "httplib.h": ("src/dra/", "src/kube/", "drydock/"),
+    "event2/": ("src/dra/",),
+    "httplib.h": ("drydock/",),
     "spdlog/": ("src/core/",),
     "CLI/": ("src/dra/", "app/", "drydock/"),
 }

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// A server of three fixed pages, written here: Debian's cpp-httplib is a shared library that brings TLS and
-// two compression libraries into the process, which is more memory than all the rest of the agent's own code.
+// On libevent's evhttp: one thread with an event base of its own.
 #include "fairlead/dra/admin_http.h"
 
 #include <arpa/inet.h>
+#include <event2/buffer.h>
+#include <event2/event.h>
+#include <event2/http.h>
 #include <netinet/in.h>
-#include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
-#include <algorithm>
-#include <array>
 #include <cerrno>
 #include <charconv>
-#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <optional>
@@ -28,12 +26,8 @@
 namespace fairlead::dra {
 namespace {
 
-using SteadyTime = std::chrono::steady_clock::time_point;
-
-constexpr std::size_t kThreads = 2;  // one more than a probe that hangs
-constexpr std::size_t kMaxRequest = 8192;
-constexpr std::chrono::seconds kReadTime{2};
-constexpr std::chrono::seconds kWriteTime{5};
+constexpr ev_ssize_t kMaxHeaders = 8192;
+constexpr int kIdleSeconds = 5;
 constexpr int kBacklog = 16;
 
 struct Address {
@@ -133,187 +127,95 @@ Error listen_error(const std::string& listen, int e) {
   return {code, "listen on " + listen + ": " + std::generic_category().message(e) + " (" + reason + ")", e};
 }
 
-struct Page {
-  int status = 200;
-  std::string body;
-  std::string_view type = "text/plain; charset=utf-8";
+struct BaseDeleter {
+  void operator()(event_base* base) const { event_base_free(base); }
+  void operator()(evhttp* http) const { evhttp_free(http); }
+  void operator()(event* e) const { event_free(e); }
 };
+template <class T>
+using Handle = std::unique_ptr<T, BaseDeleter>;
 
-std::string_view reason_of(int status) {
-  switch (status) {
-    case 200:
-      return "OK";
-    case 400:
-      return "Bad Request";
-    case 404:
-      return "Not Found";
-    case 405:
-      return "Method Not Allowed";
-    default:
-      return "Service Unavailable";
-  }
+void reply(evhttp_request* request, int status, const char* type, std::string_view body) {
+  evkeyvalq* headers = evhttp_request_get_output_headers(request);
+  evhttp_add_header(headers, "Content-Type", type);
+  evhttp_add_header(headers, "Cache-Control", "no-store");
+  evbuffer_add(evhttp_request_get_output_buffer(request), body.data(), body.size());
+  evhttp_send_reply(request, status, nullptr, nullptr);
 }
 
-std::string response(const Page& page, bool with_body) {
-  std::string out = "HTTP/1.1 " + std::to_string(page.status) + " " + std::string(reason_of(page.status)) +
-                    "\r\nContent-Type: " + std::string(page.type) +
-                    "\r\nContent-Length: " + std::to_string(page.body.size()) +
-                    "\r\nCache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\nConnection: close\r\n";
-  if (page.status == 405) {
-    out += "Allow: GET, HEAD\r\n";
-  }
-  out += "\r\n";
-  return with_body ? out + page.body : out;
-}
-
-int remaining_ms(SteadyTime deadline) {
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
-  return static_cast<int>(std::max<std::int64_t>(left.count(), 0));
+void reply_verdict(evhttp_request* request, const Result<>& verdict) {
+  reply(request, verdict ? HTTP_OK : HTTP_SERVUNAVAIL, "text/plain; charset=utf-8",
+        verdict ? "ok\n" : verdict.error().what() + "\n");
 }
 
 }  // namespace
 
 class AdminHttp::Impl {
  public:
-  Impl(UniqueFd listener, UniqueFd stopper, int port, Sources sources)
-      : listener_(std::move(listener)),
-        stopper_(std::move(stopper)),
-        port_(port),
-        sources_(std::move(sources)) {
-    for (std::size_t i = 0; i < kThreads; ++i) {
-      threads_.emplace_back([this] { serve(); });
-    }
-  }
+  explicit Impl(Sources sources) : sources_(std::move(sources)) {}
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
   Impl(Impl&&) = delete;
   Impl& operator=(Impl&&) = delete;
   ~Impl() {
-    // The counter of the eventfd is never read, so that every thread sees it in every poll from now on.
-    const std::uint64_t one = 1;
-    if (::write(stopper_.get(), &one, sizeof one) != sizeof one) {
-      log::error("admin HTTP server: cannot wake its threads");
+    if (thread_.joinable()) {
+      (void)::eventfd_write(stop_event_.get(), 1);
+      thread_.join();
     }
-    for (std::thread& thread : threads_) {
-      thread.join();
+  }
+
+  Result<> serve(UniqueFd listener, int port) {
+    port_ = port;
+    stop_event_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    base_.reset(event_base_new());
+    http_.reset(base_ ? evhttp_new(base_.get()) : nullptr);
+    stop_.reset(base_ ? event_new(base_.get(), stop_event_.get(), EV_READ, &Impl::on_stop, this) : nullptr);
+    if (!stop_event_.valid() || !http_ || !stop_ || event_add(stop_.get(), nullptr) != 0 ||
+        evhttp_accept_socket(http_.get(), listener.get()) != 0) {
+      return Error(Code::kInternal, "libevent could not set up the admin HTTP server");
     }
+    (void)listener.release();  // evhttp owns it now
+    evhttp_set_max_headers_size(http_.get(), kMaxHeaders);
+    evhttp_set_max_body_size(http_.get(), 0);
+    evhttp_set_timeout(http_.get(), kIdleSeconds);
+    evhttp_set_allowed_methods(http_.get(), EVHTTP_REQ_GET);
+    evhttp_set_gencb(http_.get(), &Impl::on_request, this);
+    thread_ = std::thread([this] { event_base_dispatch(base_.get()); });
+    return {};
   }
 
   [[nodiscard]] int port() const { return port_; }
 
  private:
-  /// Until `fd` is ready for `events`; false at the deadline (none: wait for ever) or when stopping.
-  bool wait(int fd, short events, std::optional<SteadyTime> deadline) const {
-    for (;;) {
-      std::array<pollfd, 2> fds = {{{.fd = fd, .events = events, .revents = 0},
-                                    {.fd = stopper_.get(), .events = POLLIN, .revents = 0}}};
-      const int ready = ::poll(fds.data(), fds.size(), deadline ? remaining_ms(*deadline) : -1);
-      if (ready < 0 && errno == EINTR) {
-        continue;
-      }
-      return ready > 0 && fds[1].revents == 0;
-    }
+  static void on_stop(evutil_socket_t /*fd*/, short /*what*/, void* self) {
+    event_base_loopbreak(static_cast<Impl*>(self)->base_.get());
   }
 
-  void serve() const {
-    while (wait(listener_.get(), POLLIN, std::nullopt)) {
-      // The other thread may have been quicker: then there is nothing to accept.
-      const UniqueFd client(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-      if (client.valid()) {
-        answer(client.get());
-      } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-        // The connection stays in the queue; do not spin on it.
-        (void)wait(-1, 0, std::chrono::steady_clock::now() + std::chrono::milliseconds(100));
-      }
-    }
-  }
+  static void on_request(evhttp_request* request, void* self) { static_cast<Impl*>(self)->answer(request); }
 
-  void answer(int client) const {
-    const auto request = read_request(client);
-    if (!request) {
-      return;
-    }
-    send_all(client, response_to(*request));
-    (void)::shutdown(client, SHUT_WR);
-  }
-
-  /// The request line, once all headers are in; nothing when the client is too slow or says too much.
-  [[nodiscard]] std::optional<std::string> read_request(int client) const {
-    const auto deadline = std::chrono::steady_clock::now() + kReadTime;
-    std::string text;
-    while (text.find("\r\n\r\n") == std::string::npos) {
-      std::array<char, 2048> chunk;  // NOLINT(cppcoreguidelines-pro-type-member-init): recv fills it
-      const ssize_t got = ::recv(client, chunk.data(), chunk.size(), 0);
-      if (got > 0) {
-        text.append(chunk.data(), static_cast<std::size_t>(got));
-        if (text.size() > kMaxRequest) {
-          return std::nullopt;
-        }
-        continue;
-      }
-      const bool again = got < 0 && (errno == EAGAIN || errno == EINTR);
-      if (!again || !wait(client, POLLIN, deadline)) {
-        return std::nullopt;
-      }
-    }
-    return text.substr(0, text.find("\r\n"));
-  }
-
-  [[nodiscard]] std::string response_to(std::string_view line) const {
-    const auto first = line.find(' ');
-    const auto second = first == std::string_view::npos ? first : line.find(' ', first + 1);
-    if (second == std::string_view::npos || !line.substr(second + 1).starts_with("HTTP/1.")) {
-      return response({.status = 400, .body = "not an HTTP/1 request\n"}, true);
-    }
-    const std::string_view method = line.substr(0, first);
-    if (method != "GET" && method != "HEAD") {
-      return response({.status = 405, .body = "only GET is served\n"}, true);
-    }
-    std::string_view path = line.substr(first + 1, second - first - 1);
-    path = path.substr(0, path.find('?'));
-    return response(page(path), method == "GET");
-  }
-
-  [[nodiscard]] Page page(std::string_view path) const {
+  void answer(evhttp_request* request) const {
+    const evhttp_uri* uri = evhttp_request_get_evhttp_uri(request);
+    const char* raw_path = uri != nullptr ? evhttp_uri_get_path(uri) : nullptr;
+    const std::string_view path = raw_path != nullptr ? raw_path : "";
     if (path == "/metrics") {
-      return {.status = 200, .body = sources_.metrics(), .type = "text/plain; version=0.0.4; charset=utf-8"};
-    }
-    if (path == "/healthz") {
-      return verdict(sources_.health());
-    }
-    if (path == "/readyz") {
-      return verdict(sources_.ready());
-    }
-    return {.status = 404, .body = "there are /metrics, /healthz and /readyz\n"};
-  }
-
-  static Page verdict(const Result<>& result) {
-    if (result) {
-      return {.status = 200, .body = "ok\n"};
-    }
-    return {.status = 503, .body = result.error().what() + "\n"};
-  }
-
-  void send_all(int client, std::string_view text) const {
-    const auto deadline = std::chrono::steady_clock::now() + kWriteTime;
-    while (!text.empty()) {
-      const ssize_t sent = ::send(client, text.data(), text.size(), MSG_NOSIGNAL);
-      if (sent > 0) {
-        text.remove_prefix(static_cast<std::size_t>(sent));
-        continue;
-      }
-      const bool again = sent < 0 && (errno == EAGAIN || errno == EINTR);
-      if (!again || !wait(client, POLLOUT, deadline)) {
-        return;
-      }
+      reply(request, HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", sources_.metrics());
+    } else if (path == "/healthz") {
+      reply_verdict(request, sources_.health());
+    } else if (path == "/readyz") {
+      reply_verdict(request, sources_.ready());
+    } else {
+      reply(request, HTTP_NOTFOUND, "text/plain; charset=utf-8",
+            "there are /metrics, /healthz and /readyz\n");
     }
   }
 
-  UniqueFd listener_;
-  UniqueFd stopper_;  // eventfd
-  int port_;
   Sources sources_;
-  std::vector<std::thread> threads_;  // last: they use the above
+  int port_ = 0;
+  UniqueFd stop_event_;
+  Handle<event_base> base_;  // the next two live on it
+  Handle<evhttp> http_;
+  Handle<event> stop_;
+  std::thread thread_;
 };
 
 AdminHttp::AdminHttp(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -338,12 +240,9 @@ Result<std::unique_ptr<AdminHttp>> AdminHttp::start(const std::string& listen, S
     if (::getsockname(listener->get(), reinterpret_cast<sockaddr*>(&bound), &size) != 0) {
       return Error::from_errno(errno, "listen on " + listen);
     }
-    UniqueFd stopper(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    if (!stopper.valid()) {
-      return Error::from_errno(errno, "listen on " + listen + ": eventfd");
-    }
-    return std::unique_ptr<AdminHttp>(new AdminHttp(std::make_unique<Impl>(
-        *std::move(listener), std::move(stopper), ntohs(bound.sin6_port), std::move(sources))));
+    auto impl = std::make_unique<Impl>(std::move(sources));
+    FL_TRY(impl->serve(*std::move(listener), ntohs(bound.sin6_port)), "listen on " + listen);
+    return std::unique_ptr<AdminHttp>(new AdminHttp(std::move(impl)));
   }
   return listen_error(listen, e);
 }

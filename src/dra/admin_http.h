@@ -13,7 +13,7 @@ namespace fairlead::dra {
 
 class AdminHttp {
  public:
-  /// Called from the server's two threads; must not throw and should answer within a few seconds.
+  /// Called from the server's one thread; must not throw and should answer within a few seconds.
   struct Sources {
     std::function<std::string()> metrics;  // the text of /metrics
     /// 200 "ok", or 503 with the error's sentence. A liveness probe restarts the process on 503, so this asks

@@ -64,12 +64,12 @@ TEST(Metrics, EveryCounter_ShowsInTheText) {
                            "registrations_total{driver=\"d\",result=\"ok\"} 1",
                            "registrations_total{driver=\"d\",result=\"failed\"} 1",
                            "registered{driver=\"d\"} 1", "discovery_failures_total{driver=\"d\"} 1",
-                           "slice_writes_total{driver=\"d\",verb=\"create\",result=\"ok\"} 1",
-                           "slice_writes_total{driver=\"d\",verb=\"update\",result=\"conflict\"} 1",
+                           "slice_writes_total{driver=\"d\",result=\"ok\",verb=\"create\"} 1",
+                           "slice_writes_total{driver=\"d\",result=\"conflict\",verb=\"update\"} 1",
                            "slice_repairs_total{driver=\"d\"} 1", "dropped_fields_total{driver=\"d\"} 1",
                            "invalid_left_out_total{driver=\"d\",what=\"attribute\"} 1",
-                           "kube_requests_total{driver=\"d\",verb=\"list\",code=\"200\"} 1",
-                           "kube_requests_total{driver=\"d\",verb=\"list\",code=\"0\"} 1"}) {
+                           "kube_requests_total{driver=\"d\",code=\"200\",verb=\"list\"} 1",
+                           "kube_requests_total{driver=\"d\",code=\"0\",verb=\"list\"} 1"}) {
     EXPECT_THAT(text, HasSubstr("\nfairlead_dra_" + std::string(line) + "\n"));
   }
 }
