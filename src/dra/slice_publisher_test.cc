@@ -325,7 +325,7 @@ TEST_F(SlicePublisherTest, Publishes_WithTheNodeAsOwner) {
   EXPECT_EQ(slice.pool_generation, 1);
   EXPECT_THAT(slice.devices, SizeIs(3));
   EXPECT_EQ(slice.meta.owner_references.at(0).uid, "node-uid-1");
-  expect_metric("slice_writes_total{driver=\"d\",verb=\"create\",result=\"ok\"} 1");
+  expect_metric("slice_writes_total{driver=\"d\",result=\"ok\",verb=\"create\"} 1");
   expect_metric("devices_published{driver=\"d\"} 3");
   expect_metric("slices_published{driver=\"d\"} 1");
 }
@@ -472,8 +472,8 @@ TEST_F(SlicePublisherTest, Conflict_ReadsAgain) {
   ASSERT_TRUE(api_.await_writes(2));
   await_quiet();
   EXPECT_THAT(api_.slices().at(0).devices, SizeIs(5));
-  expect_metric("slice_writes_total{driver=\"d\",verb=\"update\",result=\"conflict\"} 2");
-  expect_metric("slice_writes_total{driver=\"d\",verb=\"update\",result=\"ok\"} 1");
+  expect_metric("slice_writes_total{driver=\"d\",result=\"conflict\",verb=\"update\"} 2");
+  expect_metric("slice_writes_total{driver=\"d\",result=\"ok\",verb=\"update\"} 1");
 }
 
 TEST_F(SlicePublisherTest, DroppedField_IsReportedOnce_AndAccepted) {
