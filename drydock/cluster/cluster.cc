@@ -116,6 +116,21 @@ Result<std::unique_ptr<Cluster>> Cluster::start(ClusterOptions options) {
   return cluster;
 }
 
+Result<> Cluster::lose_state() {
+  controllers_.reset();
+  const bool was_running = server_->running();
+  server_->stop();
+  store_->forget_everything();
+  if (const auto made = make_basics(*store_, node_name()); !made) {
+    return to_error(made.error(), "make the node " + node_name());
+  }
+  if (was_running) {
+    FL_TRY(server_->start(), "start the API server");
+  }
+  controllers_ = std::make_unique<Controllers>(*store_, node_name());
+  return {};
+}
+
 std::string Cluster::kubeconfig() const { return server_->kubeconfig(); }
 std::uint16_t Cluster::port() const { return server_->port(); }
 const std::string& Cluster::token() const { return server_->token(); }

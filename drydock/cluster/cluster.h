@@ -74,6 +74,9 @@ class Cluster {
   [[nodiscard]] const std::string& ca_pem() const;  // for ca.crt of a service account folder
   Store& store() { return *store_; }
   ApiServer& api_server() { return *server_; }
+  /// Loses all objects, as when etcd's data is gone, and makes the node and the namespaces anew. Ends open
+  /// watches.
+  fairlead::Result<> lose_state();
 
   /// Applies every document of a YAML text in order; objects without namespace go to "default". Deployments,
   /// ReplicaSets, DaemonSets and Jobs become their pods (`<name>-0`, ...). All documents are parsed and

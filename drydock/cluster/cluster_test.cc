@@ -257,7 +257,7 @@ TEST_F(ClusterTest, Apply_BadManifests_SayFileDocumentAndField) {
   EXPECT_FALSE(cluster_->store().get(kinds::kNamespace, "", "a"))
       << "nothing may be applied before all is checked";
   EXPECT_EQ(apply_error("apiVersion: v1\nkind: Pod\nmetadata: {name: x, labels: {zone: no}}\n"),
-            "test.yaml, document 1 (Pod \"x\"): metadata.labels[zone]: must be a string, not a bool (false); "
+            "test.yaml, document 1 (Pod \"x\"): metadata.labels[zone]: must be a string, not the bool false; "
             "YAML reads "
             "the plain word no as a bool, write \"no\" in quotes");
   EXPECT_EQ(apply_error("apiVersion: resource.k8s.io/v1beta1\nkind: DeviceClass\nmetadata: {name: x}\n"),
@@ -301,6 +301,17 @@ TEST_F(ClusterTest, Event_SameReasonAndMessage_CountsUp) {
   ASSERT_EQ(events.size(), 1U);
   EXPECT_EQ(events[0]["count"], 2);
   EXPECT_EQ(events[0]["type"], "Warning");
+}
+
+TEST_F(ClusterTest, LoseState_StartsEmptyWithANewNode) {
+  apply(kClass);
+  const Json before = *cluster_->store().get(kinds::kNode, "", "drydock");
+  const std::uint16_t port = cluster_->port();
+  ASSERT_TRUE(cluster_->lose_state());
+  EXPECT_EQ(cluster_->port(), port);
+  EXPECT_TRUE(cluster_->store().all(kinds::kDeviceClass).empty());
+  EXPECT_NE((*cluster_->store().get(kinds::kNode, "", "drydock"))["metadata"]["uid"],
+            before["metadata"]["uid"]);
 }
 
 TEST_F(ClusterTest, NodeDeleted_SlicesItOwnsGo) {

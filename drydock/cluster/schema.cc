@@ -234,9 +234,15 @@ class Walker {
 
  private:
   void wrong(const std::string& path, std::string_view wanted, const Json& value) {
+    std::string found(describe_type(value));
+    if (value.is_string()) {
+      found = show(value);
+    } else if (value.is_primitive() && !value.is_null()) {
+      found.replace(0, 1, "the");  // "a number" -> "the number 1"
+      found += " " + show(value);
+    }
     problems.push_back({FieldProblem::Type::kWrongType, path.empty() ? "(root)" : path,
-                        "must be " + std::string(wanted) + ", not " + std::string(describe_type(value)) +
-                            " (" + show(value) + ")"});
+                        "must be " + std::string(wanted) + ", not " + found});
   }
   void scalar(const ScalarRule& rule, std::string_view type, Value& value, const std::string& path) {
     if (!rule.takes(value)) {
@@ -311,12 +317,18 @@ class Walker {
       return;
     }
     std::vector<std::string_view> words;
-    for (const auto& [name, unused] : known) {
+    std::string advice;
+    for (const auto& [name, type] : known) {
       words.push_back(name);
+      const auto inner = table().find(type);
+      if (inner != table().end() && name != "metadata" && inner->second.contains(key)) {
+        advice = ", it belongs under \"" + name + "\"";
+      }
     }
-    const auto nearest = nearest_word(key, words);
-    problems.push_back({FieldProblem::Type::kUnknown, path,
-                        nearest ? "unknown field, did you mean \"" + *nearest + "\"?" : "unknown field"});
+    if (const auto nearest = nearest_word(key, words); nearest && advice.empty()) {
+      advice = ", did you mean \"" + *nearest + "\"?";
+    }
+    problems.push_back({FieldProblem::Type::kUnknown, path, "unknown field" + advice});
   }
 };
 
@@ -344,7 +356,9 @@ std::optional<std::string> nearest_word(std::string_view word, const std::vector
   std::size_t best = std::max<std::size_t>(1, word.size() / 3) + 1;  // farther than this is not the same word
   std::optional<std::string> nearest;
   for (const std::string_view candidate : words) {
-    const std::size_t distance = edit_distance(wanted, lower(candidate));
+    const std::string other = lower(candidate);
+    const bool begins = wanted.size() >= 4 && other.starts_with(wanted);
+    const std::size_t distance = begins ? 1 : edit_distance(wanted, other);
     if (distance < best) {
       best = distance;
       nearest = std::string(candidate);

@@ -52,6 +52,25 @@ Json spec_of(const Json& object) {
   return copy;
 }
 
+/// The first request with adminAccess, as a field path; empty when there is none.
+std::string admin_request(const Kind& kind, const Json& object) {
+  std::string path = "spec";
+  const Json* spec = &value_at(object, "spec");
+  if (&kind == &kinds::kResourceClaimTemplate) {
+    spec = &value_at(*spec, "spec");
+    path = "spec.spec";
+  } else if (&kind != &kinds::kResourceClaim) {
+    return "";
+  }
+  const Json& requests = value_at(value_at(*spec, "devices"), "requests");
+  for (std::size_t i = 0; i < requests.size(); ++i) {
+    if (value_at(value_at(requests[i], "exactly"), "adminAccess") == Json(true)) {
+      return item(path + ".devices.requests", i) + ".exactly.adminAccess";
+    }
+  }
+  return "";
+}
+
 bool must_wait_for_node(const Kind& kind, const Json& object, const DeleteOptions& options) {
   return &kind == &kinds::kPod && !text_at(value_at(object, "spec"), "nodeName").empty() &&
          options.grace_seconds != 0;
@@ -254,11 +273,25 @@ ApiResult<Json> Store::create_locked(const Kind& kind, std::string_view ns, Json
   if (auto admitted = admit_create(kind, object); !admitted) {
     return std::move(admitted).error();
   }
+  if (const std::string path = admin_request(kind, object); !path.empty() && !admin_allowed_locked(ns)) {
+    return ApiError::invalid(
+        kind.name, name_of(object),
+        {{path,
+          "Forbidden: admin access to devices requires the `resource.kubernetes.io/admin-access: "
+          "true` label on the containing namespace",
+          "FieldValueForbidden"}});
+  }
   const Key key(kind.namespaced ? ns : "", name_of(object));
   if (find_locked(kind, ns, key.second)) {
     return ApiError::already_exists(kind.resource(), key.second);
   }
   return commit_locked(kind, key, nullptr, std::move(object));
+}
+
+bool Store::admin_allowed_locked(std::string_view ns) const {
+  const auto found = find_locked(kinds::kNamespace, "", ns);
+  return found &&
+         text_at(value_at((**found)["metadata"], "labels"), "resource.kubernetes.io/admin-access") == "true";
 }
 
 ApiResult<Json> Store::get(const Kind& kind, std::string_view ns, std::string_view name) const {
@@ -610,6 +643,16 @@ bool Store::wait_newer(std::uint64_t seen, Clock::time_point deadline) const {
 
 void Store::wake() const {
   const Lock lock(mutex_);
+  changed_.notify_all();
+}
+
+void Store::forget_everything() {
+  const Lock lock(mutex_);
+  objects_.clear();
+  history_.clear();
+  device_owners_.clear();
+  resource_version_ = 1;
+  oldest_ = 1;
   changed_.notify_all();
 }
 

@@ -149,6 +149,9 @@ class Store {
   void wake() const;
   /// Forgets the history: every watch from before gets 410. For tests of clients.
   void compact();
+  /// All objects and the counter go, as when etcd's data is lost: positions from before are too large now.
+  /// Stop the API server first. For tests of clients.
+  void forget_everything();
 
  private:
   friend class Watch;
@@ -173,6 +176,7 @@ class Store {
   Json commit_locked(const Kind& kind, const Key& key, std::shared_ptr<const Json> before,
                      std::optional<Json> after) FL_REQUIRES(mutex_);
   [[nodiscard]] const Objects* objects_locked(const Kind& kind) const FL_REQUIRES(mutex_);
+  [[nodiscard]] bool admin_allowed_locked(std::string_view ns) const FL_REQUIRES(mutex_);
   void forget_owners_locked(const Json& claim) FL_REQUIRES(mutex_);
 
   const Options options_;
