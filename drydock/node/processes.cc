@@ -60,7 +60,6 @@ ExitStatus decode(int status, const rusage& usage) {
   }
   out.cpu = std::chrono::seconds(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
             std::chrono::microseconds(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec);
-  out.max_resident_kib = usage.ru_maxrss;
   return out;
 }
 

@@ -33,7 +33,6 @@ struct ExitStatus {
   int code = 0;    // exit code, or 128 + signal
   int signal = 0;  // what ended it, 0 when it exited by itself
   std::chrono::microseconds cpu{0};
-  long max_resident_kib = 0;
   [[nodiscard]] bool ok() const { return code == 0; }
 };
 /// "exit status 1", "signal 9 (Killed)".

@@ -1,0 +1,498 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "drydock/node/run.h"
+
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <utility>
+
+#include "drydock/node/cluster_view.h"
+#include "drydock/node/isolation.h"
+#include "drydock/node/machine_state.h"
+#include "fairlead/core/log.h"
+#include "fairlead/sys/files.h"
+
+namespace drydock {
+namespace {
+
+namespace sys = fairlead::sys;
+using std::chrono::microseconds;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr std::size_t kLogTail = 15;
+constexpr milliseconds kDriverPatience(10'000);
+// The kernel takes a namespace's links down on its own time.
+constexpr seconds kSettleTime(5);
+constexpr auto kServiceAccount = "/var/run/secrets/kubernetes.io/serviceaccount";
+
+template <class Duration>
+microseconds us(Duration duration) {
+  return std::chrono::duration_cast<microseconds>(duration);
+}
+
+std::string joined(const std::vector<std::string>& words, const char* between) {
+  std::string out;
+  for (const auto& word : words) {
+    out += (out.empty() ? "" : between) + word;
+  }
+  return out;
+}
+
+std::string plural(std::size_t count, const std::string& word) {
+  return std::to_string(count) + " " + word + (count == 1 ? "" : "s");
+}
+
+Console::Amount amount_of(const RunOptions& options) {
+  if (options.json) {
+    return Console::Amount::kNothing;
+  }
+  return options.verbose ? Console::Amount::kVerbose : Console::Amount::kNormal;
+}
+
+}  // namespace
+
+int run_command(const RunOptions& options) {
+  Console console(STDOUT_FILENO, Console::Colour::kOnTerminal, amount_of(options));
+  const auto complain = [](const std::string& text) {
+    (void)std::fprintf(stderr, "drydock: %s\n", text.c_str());
+    return kExitFailed;
+  };
+  const auto before = MachineState::read();
+  if (!before) {
+    return complain(before.error().what());
+  }
+  const auto code = run_isolated(options.node_name, [&] { return Run(options, console).execute(); });
+  if (!code) {
+    return complain(code.error().what());
+  }
+  const auto after = MachineState::read();
+  if (!after) {
+    return complain(after.error().what());
+  }
+  const auto left = differences(*before, *after);
+  if (left.empty()) {
+    console.step("this machine is as it was: links, mounts, CDI files, cgroups");
+    return *code;
+  }
+  for (const auto& line : left) {
+    console.fail("on this machine: " + line);
+    (void)(options.json ? complain(line) : 0);
+  }
+  return *code == 0 ? kExitFailed : *code;
+}
+
+Run::Run(const RunOptions& options, Console& console) : options_(options), console_(console) {
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGHUP);
+  signals_.reset(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+Run::~Run() {
+  kubelet_.reset();
+  stop_drivers();
+}
+
+void Run::fail(const std::string& why) {
+  failures_.push_back(why);
+  console_.fail(why);
+}
+
+bool Run::interrupted() {
+  signalfd_siginfo info{};
+  if (::read(signals_.get(), &info, sizeof info) == sizeof info && !interrupted_) {
+    interrupted_ = true;
+    console_.note("interrupted, taking everything down (once more kills the node at once)");
+  }
+  return interrupted_;
+}
+
+bool Run::wait_a_little() {
+  (void)cluster_->wait_for_change(cluster_->change_number(), Steady::now() + milliseconds(20));
+  return !interrupted();
+}
+
+int Run::execute() {
+  const auto steps = [this]() -> Result<> {
+    FL_TRY(read_manifests(), "");
+    FL_TRY(start_node(), "start the node");
+    FL_TRY(start_drivers(), "");
+    FL_TRY(wait_for_drivers(), "");
+    show_devices();
+    return apply();
+  };
+  if (const auto done = steps(); !done) {
+    if (!interrupted_) {
+      fail(done.error().what());
+    }
+  } else {
+    watch_pods();
+  }
+  if (kubelet_) {
+    take_down();
+  }
+  stop_drivers();
+  show_driver_logs();
+  show_costs();
+  if (options_.json) {
+    print_json();
+  }
+  if (failures_.empty() && !interrupted_) {
+    return 0;
+  }
+  return interrupted_ ? kExitInterrupted : kExitFailed;
+}
+
+Result<> Run::read_manifests() {
+  for (const auto& file : options_.manifests) {
+    FL_ASSIGN(auto text, sys::read_file(file), "");
+    manifests_.push_back({.file = file, .text = std::move(text)});
+  }
+  return {};
+}
+
+Result<> Run::start_node() {
+  const auto started = Steady::now();
+  FL_TRY(lay_out_node_folders(services_.paths), "");
+  FL_TRY(adopt_orphans(), "");
+  FL_ASSIGN(auto runtime, Runtime::find(options_.runtime, services_.paths.runtime), "");
+  runtime_ = std::make_unique<Runtime>(std::move(runtime));
+  FL_ASSIGN(network_, NodeNetwork::create(options_.nics, services_.paths.netns), "");
+  images_ = std::make_unique<ImageStore>(services_.paths.images, options_.images);
+  cdi_ = std::make_unique<CdiRegistry>(std::vector{services_.paths.static_cdi, services_.paths.cdi});
+  services_.runtime = runtime_.get();
+  services_.network = network_.get();
+  services_.images = images_.get();
+  services_.cdi = cdi_.get();
+  console_.title("drydock: node " + options_.node_name + ", " + runtime_->version());
+  std::string nics = options_.nics.empty() ? "" : ", " + joined(options_.nics, ", ");
+  console_.step("node up: own namespaces, uplink eth0 " + NodeNetwork::node_ip() + nics,
+                us(Steady::now() - started));
+  const auto server_started = Steady::now();
+  FL_ASSIGN(cluster_, Cluster::start({.node_name = options_.node_name}), "start the API server");
+  FL_TRY(write_access_files(), "");
+  FL_ASSIGN(kubelet_,
+            Kubelet::start({.cluster = cluster_.get(),
+                            .console = &console_,
+                            .services = services_,
+                            .pods = {.retries = options_.retries,
+                                     .start_timeout = options_.timeout,
+                                     .longest_grace = options_.grace},
+                            .plugins = {.registry = services_.paths.registry,
+                                        .wipe_delay = options_.wipe_delay,
+                                        .stats = &stats_}}),
+            "start the kubelet");
+  console_.step("API server on 127.0.0.1:" + std::to_string(cluster_->port()) + ", kubelet",
+                us(Steady::now() - server_started));
+  return {};
+}
+
+Result<> Run::write_access_files() {
+  FL_TRY(sys::replace_file("/run/drydock", "kubeconfig", cluster_->kubeconfig(), 0600), "");
+  // For drivers that expect to be in a pod.
+  FL_TRY(sys::make_dirs(kServiceAccount), "");
+  FL_TRY(sys::replace_file(kServiceAccount, "token", cluster_->token(), 0600), "");
+  FL_TRY(sys::replace_file(kServiceAccount, "ca.crt", cluster_->ca_pem(), 0644), "");
+  return sys::replace_file(kServiceAccount, "namespace", "kube-system", 0644);
+}
+
+std::map<std::string, std::string> Run::placeholders(std::size_t index) const {
+  const auto& paths = services_.paths;
+  const auto number = std::to_string(index + 1);
+  return {{"kubeconfig", "/run/drydock/kubeconfig"},
+          {"node", options_.node_name},
+          {"plugins", paths.plugins},
+          {"registry", paths.registry},
+          {"cdi", paths.cdi},
+          {"state", paths.state + "/" + number},
+          {"log", paths.logs + "/driver-" + number + ".log"}};
+}
+
+std::map<std::string, std::string> Run::environment(std::size_t index) const {
+  const auto values = placeholders(index);
+  return {{"KUBECONFIG", values.at("kubeconfig")},
+          {"NODE_NAME", values.at("node")},
+          {"NODE_IP", NodeNetwork::node_ip()},
+          {"NAMESPACE", "kube-system"},
+          {"POD_NAMESPACE", "kube-system"},
+          {"KUBERNETES_SERVICE_HOST", "127.0.0.1"},
+          {"KUBERNETES_SERVICE_PORT", std::to_string(cluster_->port())},
+          {"KUBELET_DIR", services_.paths.kubelet},
+          {"PLUGINS_DIR", values.at("plugins")},
+          {"REGISTRY_DIR", values.at("registry")},
+          {"CDI_DIR", values.at("cdi")},
+          {"CDI_ROOT", values.at("cdi")},
+          {"STATE_DIR", values.at("state")}};
+}
+
+Result<> Run::start_drivers() {
+  for (std::size_t i = 0; i < options_.drivers.size(); ++i) {
+    const auto values = placeholders(i);
+    FL_TRY(sys::make_dirs(values.at("state"), 0700), "");
+    FL_ASSIGN(auto driver,
+              DriverProcess::start({.command = fill_placeholders(options_.drivers[i], values),
+                                    .env = environment(i),
+                                    .log = values.at("log")}),
+              "start driver " + std::to_string(i + 1));
+    console_.detail("driver " + std::to_string(i + 1) + " is process " + std::to_string(driver.pid()) + ": " +
+                    driver.command());
+    drivers_.push_back(std::move(driver));
+  }
+  return {};
+}
+
+/// A driver that has exited never was meant to.
+Result<> Run::check_drivers() {
+  for (std::size_t i = 0; i < drivers_.size(); ++i) {
+    FL_ASSIGN(const auto status, drivers_[i].exit_status(), "");
+    if (status) {
+      return Error(Code::kInternal, "driver " + std::to_string(i + 1) + " exited with " + to_string(*status));
+    }
+  }
+  return {};
+}
+
+Result<bool> Run::drivers_ready() {
+  FL_TRY(check_drivers(), "");
+  const auto names = kubelet_->plugins().drivers();
+  if (names.size() < drivers_.size()) {
+    return false;
+  }
+  const auto slices = cluster_->store().all(kinds::kResourceSlice);
+  return std::all_of(names.begin(), names.end(),
+                     [&](const std::string& name) { return complete_pools(slices, name) > 0; });
+}
+
+Result<> Run::wait_for_drivers() {
+  const auto started = Steady::now();
+  std::set<std::string> told;
+  while (true) {
+    for (const auto& name : kubelet_->plugins().drivers()) {
+      if (told.insert(name).second) {
+        const auto plugin = kubelet_->plugins().plugin(name);
+        console_.step(
+            "driver " + name + " registered, " + (plugin ? std::string(to_string(plugin->version())) : ""),
+            us(Steady::now() - started));
+      }
+    }
+    FL_ASSIGN(const bool ready, drivers_ready(), "");
+    if (ready) {
+      break;
+    }
+    if (!wait_a_little()) {
+      return Error(Code::kCancelled, "interrupted");
+    }
+    if (Steady::now() - started > options_.timeout) {
+      return Error(Code::kTimeout,
+                   told.size() < drivers_.size()
+                       ? plural(drivers_.size() - told.size(), "driver") + " not registered within " +
+                             to_text(us(options_.timeout)) + " (no working socket in " +
+                             services_.paths.registry + ", --timeout)"
+                       : "a driver is registered but has no complete pool of ResourceSlices for node " +
+                             options_.node_name + " after " + to_text(us(options_.timeout)) + " (--timeout)");
+    }
+  }
+  for (const auto& [socket, name] : kubelet_->sockets()) {
+    const auto owner = listener_of(socket);
+    for (std::size_t i = 0; owner && i < drivers_.size(); ++i) {
+      if (drivers_[i].owns(*owner)) {
+        driver_names_[i] = name;
+      }
+    }
+  }
+  console_.step("devices published", us(Steady::now() - started));
+  return {};
+}
+
+void Run::show_devices() { console_.table(device_table(cluster_->store().all(kinds::kResourceSlice))); }
+
+Result<> Run::apply() {
+  FL_ASSIGN(before_pods_, read_node_state(services_, *cluster_, kubelet_->claims()), "");
+  for (const auto& manifest : manifests_) {
+    console_.title(manifest.file);
+    FL_ASSIGN(const auto applied, cluster_->apply_manifests(manifest.text, manifest.file), "");
+    for (const auto& object : applied) {
+      console_.detail(object.to_string());
+    }
+    console_.step("applied " + plural(applied.size(), "object"));
+    applied_.insert(applied_.end(), applied.begin(), applied.end());
+  }
+  pods_since_ = Steady::now();
+  return {};
+}
+
+std::vector<Json> Run::pods() { return cluster_->store().all(kinds::kPod); }
+
+Run::Progress Run::progress() {
+  Progress out;
+  out.wanted = pods().size();
+  for (const auto& pod : kubelet_->outcomes()) {
+    const bool failed = pod.phase == PodOutcome::Phase::kFailed;
+    const bool ended = pod.torn_down;
+    out.failed += failed && ended ? 1 : 0;
+    out.ended += ended ? 1 : 0;
+    out.started +=
+        ended || pod.phase == PodOutcome::Phase::kRunning || pod.phase == PodOutcome::Phase::kEnded ? 1 : 0;
+  }
+  return out;
+}
+
+/// Warnings of the scheduler and the controllers; the node prints its own as they happen.
+void Run::show_events() {
+  for (const auto& pod : pods()) {
+    for (const auto& event : cluster_->events_of(pod["metadata"].value("uid", ""))) {
+      const std::string text = "pod " + pod["metadata"].value("name", "") + ": " + event.value("reason", "") +
+                               ": " + event.value("message", "");
+      if (event.value("type", "") == "Warning" &&
+          event.value("reason", "").find("Schedul") != std::string::npos && shown_.insert(text).second) {
+        console_.fail(text);
+      }
+    }
+  }
+}
+
+void Run::watch_pods() {
+  const auto start_deadline = pods_since_ + options_.timeout;
+  std::optional<Steady::time_point> all_started;
+  if (pods().empty()) {
+    console_.note("the manifests hold no pods");
+    return;
+  }
+  while (wait_a_little()) {
+    show_events();
+    if (const auto alive = check_drivers(); !alive) {
+      fail(alive.error().what() + " while pods were there");
+      return;
+    }
+    const auto now = progress();
+    if (now.ended >= now.wanted || (now.failed > 0 && !options_.keep_going)) {
+      return;
+    }
+    if (now.started >= now.wanted) {
+      all_started = all_started.value_or(Steady::now());
+    } else if (Steady::now() > start_deadline) {
+      blame_unstarted();
+      return;
+    }
+    if (all_started && options_.run_for && Steady::now() - *all_started >= *options_.run_for) {
+      console_.step("the pods ran for " + to_text(us(*options_.run_for)));
+      return;
+    }
+  }
+}
+
+/// The newest warning of each pod that never came to run; the node's own failures are told by the pod.
+void Run::blame_unstarted() {
+  std::set<std::string> known;
+  for (const auto& pod : kubelet_->outcomes()) {
+    known.insert(pod.uid);
+  }
+  for (const auto& pod : pods()) {
+    const auto uid = pod["metadata"].value("uid", "");
+    if (known.contains(uid)) {
+      continue;
+    }
+    std::string why = "it was not scheduled";
+    for (const auto& event : cluster_->events_of(uid)) {
+      if (event.value("type", "") == "Warning") {
+        why = event.value("reason", "") + ": " + event.value("message", "");
+      }
+    }
+    fail("pod " + pod["metadata"].value("name", "") + " did not start within " +
+         to_text(us(options_.timeout)) + ": " + why);
+  }
+}
+
+void Run::take_down() {
+  const auto started = Steady::now();
+  const bool any = !applied_.empty();
+  if (any) {
+    console_.title("taking down");
+    if (const auto deleted = cluster_->delete_objects(applied_); !deleted) {
+      fail(deleted.error().what());
+    }
+  }
+  const auto deadline = started + options_.timeout + options_.grace;
+  while (any && !pods().empty() && Steady::now() < deadline) {
+    (void)cluster_->wait_for_change(cluster_->change_number(), Steady::now() + milliseconds(20));
+    (void)interrupted();
+  }
+  for (const auto& pod : kubelet_->outcomes()) {
+    if (pod.phase == PodOutcome::Phase::kFailed) {
+      failures_.push_back("pod " + pod.name + ": " + pod.reason);
+    } else if (pod.phase == PodOutcome::Phase::kStarting && !interrupted_) {
+      failures_.push_back("pod " + pod.name + " did not come to run");
+    }
+    if (!pod.teardown_error.empty()) {
+      fail("pod " + pod.name + " not taken down: " + pod.teardown_error);
+    }
+  }
+  if (any && !pods().empty()) {
+    fail(plural(pods().size(), "pod") + " not gone after " + to_text(us(Steady::now() - started)));
+  }
+  if (any) {
+    console_.step("pods and their objects deleted", us(Steady::now() - started));
+    check_leftovers();
+  }
+}
+
+void Run::check_leftovers() {
+  const auto deadline = Steady::now() + kSettleTime;
+  while (true) {
+    const auto now = read_node_state(services_, *cluster_, kubelet_->claims());
+    left_over_ = now ? node_differences(before_pods_, *now) : std::vector<std::string>{now.error().what()};
+    if (left_over_.empty() || Steady::now() > deadline) {
+      break;
+    }
+    (void)cluster_->wait_for_change(cluster_->change_number(), Steady::now() + milliseconds(20));
+  }
+  if (left_over_.empty()) {
+    console_.step("nothing of the pods is left: links, network namespaces, CDI files, mounts, claims");
+  }
+  for (const auto& line : left_over_) {
+    fail("on the node: " + line);
+  }
+}
+
+void Run::stop_drivers() {
+  for (std::size_t i = 0; i < drivers_.size(); ++i) {
+    const auto running = drivers_[i].exit_status();
+    if (!running || *running) {
+      continue;
+    }
+    const auto stopped = drivers_[i].stop(kDriverPatience);
+    if (!stopped) {
+      fail("driver " + std::to_string(i + 1) + ": " + stopped.error().what());
+    } else if (stopped->signal == SIGKILL) {
+      fail("driver " + std::to_string(i + 1) + " did not end within " + to_text(us(kDriverPatience)) +
+           " of SIGTERM and was killed");
+    } else {
+      console_.detail("driver " + std::to_string(i + 1) + " ended with " + to_string(*stopped));
+    }
+  }
+}
+
+void Run::show_driver_logs() {
+  if (failures_.empty() && !console_.verbose()) {
+    return;
+  }
+  for (std::size_t i = 0; i < drivers_.size(); ++i) {
+    const auto lines = drivers_[i].log_tail(console_.verbose() ? 1'000'000 : kLogTail);
+    const auto name = driver_names_.contains(i) ? driver_names_[i] : "driver " + std::to_string(i + 1);
+    console_.title("log of " + name + (console_.verbose() ? "" : ", its end"));
+    if (lines.empty()) {
+      console_.note("(empty)");
+    }
+    for (const auto& line : lines) {
+      console_.output(name, line);
+    }
+  }
+}
+
+}  // namespace drydock

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// `drydock run`: the machine's side (supervisor) and the node's side (one whole run).
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "drydock/cluster/cluster.h"
+#include "drydock/node/console.h"
+#include "drydock/node/driver_process.h"
+#include "drydock/node/kubelet.h"
+#include "drydock/node/leftovers.h"
+#include "drydock/node/run_options.h"
+
+namespace drydock {
+
+inline constexpr int kExitFailed = 1;
+inline constexpr int kExitUsage = 2;
+inline constexpr int kExitInterrupted = 130;
+
+/// The whole command: a node of its own, the run in it, the proof that the machine is as it was. The exit
+/// status.
+int run_command(const RunOptions& options);
+
+/// One run on the node; lives in the node's main process and is used by its main thread.
+class Run {
+ public:
+  Run(const RunOptions& options, Console& console);
+  Run(const Run&) = delete;
+  Run& operator=(const Run&) = delete;
+  Run(Run&&) = delete;
+  Run& operator=(Run&&) = delete;
+  ~Run();
+
+  /// All of it; the exit status.
+  int execute();
+
+ private:
+  using Steady = std::chrono::steady_clock;
+  struct Manifest {
+    std::string file, text;
+  };
+
+  Result<> read_manifests();
+  Result<> start_node();
+  Result<> start_drivers();
+  [[nodiscard]] std::map<std::string, std::string> placeholders(std::size_t index) const;
+  [[nodiscard]] std::map<std::string, std::string> environment(std::size_t index) const;
+  Result<> write_access_files();
+  Result<> wait_for_drivers();
+  Result<bool> drivers_ready();
+  Result<> check_drivers();
+  void show_devices();
+
+  Result<> apply();
+  void watch_pods();
+  void show_events();
+  [[nodiscard]] std::vector<Json> pods();
+  struct Progress {
+    std::size_t wanted = 0, started = 0, ended = 0, failed = 0;
+  };
+  Progress progress();
+  void blame_unstarted();
+
+  void take_down();
+  void check_leftovers();
+  void stop_drivers();
+  void show_costs();
+  void show_driver_logs();
+  void print_json();
+
+  void fail(const std::string& why);
+  bool interrupted();
+  /// Lets the cluster move on; false when interrupted.
+  bool wait_a_little();
+
+  const RunOptions options_;
+  Console& console_;
+  const Steady::time_point begun_ = Steady::now();
+  UniqueFd signals_;
+  bool interrupted_ = false;
+  std::vector<std::string> failures_;
+
+  NodeServices services_;
+  std::vector<Manifest> manifests_;
+  CallStats stats_;
+  std::unique_ptr<NodeNetwork> network_;
+  std::unique_ptr<Runtime> runtime_;
+  std::unique_ptr<ImageStore> images_;
+  std::unique_ptr<CdiRegistry> cdi_;
+  std::unique_ptr<Cluster> cluster_;
+  std::vector<DriverProcess> drivers_;
+  std::map<std::size_t, std::string> driver_names_;  // index of the command -> what it registered as
+  std::unique_ptr<Kubelet> kubelet_;
+  NodeState before_pods_;
+  std::vector<AppliedObject> applied_;
+  std::vector<std::string> left_over_;
+  std::set<std::string> shown_;  // events that were printed
+  Steady::time_point pods_since_;
+};
+
+}  // namespace drydock

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// What `drydock run` was asked to do.
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "fairlead/core/result.h"
+
+namespace drydock {
+
+struct RunOptions {
+  std::vector<std::string> drivers;           // shell commands with placeholders
+  std::vector<std::string> manifests;         // files
+  std::map<std::string, std::string> images;  // name -> folder or OCI layout
+  std::vector<std::string> nics;
+  std::string runtime;  // empty: crun, else runc
+  std::string node_name = "drydock";
+  std::chrono::milliseconds timeout{60'000};  // for drivers to publish and for pods to start
+  std::optional<std::chrono::milliseconds> run_for;
+  std::chrono::milliseconds wipe_delay{30'000};
+  std::chrono::seconds grace{2};
+  int retries = 3;
+  bool keep_going = false;
+  bool verbose = false;
+  bool json = false;
+};
+
+/// "500ms", "5s", "2m", "1h"; kInvalid for anything else.
+fairlead::Result<std::chrono::milliseconds> parse_duration(const std::string& text);
+/// "NAME=PATH" with an absolute or relative path; kInvalid when it is not of that form or PATH is no folder.
+fairlead::Result<std::pair<std::string, std::string>> parse_image(const std::string& text);
+
+}  // namespace drydock

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a run says at its end: the drivers' costs, or all of it as JSON.
+#include <unistd.h>
+
+#include <cstdio>
+
+#include "drydock/node/run.h"
+
+namespace drydock {
+namespace {
+
+std::string megabytes(long kib) {
+  if (kib == 0) {
+    return "?";  // it was gone before it could be asked
+  }
+  char buffer[32];
+  (void)std::snprintf(buffer, sizeof buffer, "%.1f MiB", static_cast<double>(kib) / 1024);
+  return buffer;
+}
+
+Json pod_json(const PodOutcome& pod) {
+  Json containers = Json::array();
+  bool succeeded = pod.phase != PodOutcome::Phase::kFailed && pod.phase != PodOutcome::Phase::kStarting;
+  for (const auto& container : pod.containers) {
+    containers.push_back({{"name", container.name},
+                          {"ended", container.ended},
+                          {"exitCode", container.exit_code},
+                          {"output", container.lines}});
+  }
+  return {{"namespace", pod.namespace_},
+          {"name", pod.name},
+          {"succeeded", succeeded},
+          {"reason", pod.reason},
+          {"containers", std::move(containers)}};
+}
+
+}  // namespace
+
+void Run::show_costs() {
+  Console::Table table{.header = {"DRIVER", "CPU", "PEAK MEMORY", "CALL", "COUNT", "FAILED", "P50", "P99"},
+                       .rows = {}};
+  for (std::size_t i = 0; i < drivers_.size(); ++i) {
+    const auto cost = drivers_[i].cost();
+    const auto name = driver_names_.contains(i) ? driver_names_[i] : "driver " + std::to_string(i + 1);
+    std::vector<std::string> head = {name, to_text(cost.cpu), megabytes(cost.peak_resident_kib)};
+    const auto before = table.rows.size();
+    for (const auto& call : stats_.summary()) {
+      if (call.driver != name) {
+        continue;
+      }
+      auto row = table.rows.size() == before ? head : std::vector<std::string>{"", "", ""};
+      for (const auto& cell : {call.method, std::to_string(call.count), std::to_string(call.failed),
+                               to_text(call.p50), to_text(call.p99)}) {
+        row.push_back(cell);
+      }
+      table.rows.push_back(std::move(row));
+    }
+    if (table.rows.size() == before) {
+      table.rows.push_back(std::move(head));
+    }
+  }
+  if (!table.rows.empty()) {
+    console_.title("what the drivers cost");
+    console_.table(table);
+    console_.blank();
+  }
+}
+
+void Run::print_json() {
+  Json out = {{"succeeded", failures_.empty() && !interrupted_},
+              {"interrupted", interrupted_},
+              {"failures", failures_},
+              {"leftOver", left_over_},
+              {"pods", Json::array()},
+              {"drivers", Json::array()},
+              {"calls", Json::array()},
+              {"seconds", std::chrono::duration<double>(Steady::now() - begun_).count()}};
+  if (kubelet_) {
+    for (const auto& pod : kubelet_->outcomes()) {
+      out["pods"].push_back(pod_json(pod));
+    }
+  }
+  for (std::size_t i = 0; i < drivers_.size(); ++i) {
+    const auto cost = drivers_[i].cost();
+    out["drivers"].push_back({{"command", drivers_[i].command()},
+                              {"name", driver_names_.contains(i) ? driver_names_[i] : ""},
+                              {"cpuMicroseconds", cost.cpu.count()},
+                              {"peakResidentKiB", cost.peak_resident_kib}});
+  }
+  for (const auto& call : stats_.summary()) {
+    out["calls"].push_back({{"driver", call.driver},
+                            {"method", call.method},
+                            {"count", call.count},
+                            {"failed", call.failed},
+                            {"p50Microseconds", call.p50.count()},
+                            {"p99Microseconds", call.p99.count()}});
+  }
+  const std::string text = out.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  (void)std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+}  // namespace drydock
