@@ -102,11 +102,11 @@ Result<> check_node(const DeviceNode& node, const std::string& path) {
     return invalid(path + ".path", "this field is required");
   }
   if (std::ranges::find(kTypes, node.type) == kTypes.end()) {
-    return invalid(path + ".type", "must be \"b\", \"c\", \"u\" or \"p\", not " + quote(node.type));
+    return invalid(path + ".type", R"(must be "b", "c", "u" or "p", not )" + quote(node.type));
   }
   if (node.permissions.find_first_not_of("rwm") != std::string::npos) {
     return invalid(path + ".permissions",
-                   "may hold only \"r\", \"w\" and \"m\", not " + quote(node.permissions));
+                   R"(may hold only "r", "w" and "m", not )" + quote(node.permissions));
   }
   return {};
 }

@@ -227,8 +227,8 @@ Object Document::root() const {
 }
 
 Result<> Document::finish() const {
-  if (state_->error) {
-    return *state_->error;
+  if (const auto& noted = state_->error) {
+    return *noted;
   }
   if (auto error = state_->unread(state_->root)) {
     return *std::move(error);
