@@ -22,7 +22,7 @@ namespace fairlead::agent {
 namespace {
 
 constexpr std::size_t kMaxMessage = 4096;
-constexpr int kRetryListenMs = 500;
+constexpr int kRetryListenMs = 200;
 constexpr std::string_view kGreeting = "fairlead-guard 1\n";
 
 /// What came on a connection: text, and at most one descriptor.
@@ -214,14 +214,19 @@ void GuardServer::Impl::handle(int connection) {
   set_timeouts(connection, options.read_timeout);
   std::string claim;
   std::string container;
+  bool hung_up = false;
   const Result<> result = [&]() -> Result<> {
     FL_TRY(check_peer(connection), "");
     FL_ASSIGN(Message message, receive(connection), "");
+    hung_up = message.text.empty() && !message.fd.valid();
     FL_ASSIGN(const GuardCall call, parse(std::move(message)), "");
     claim = call.claim_uid;
     container = call.container;
     return attach(call);
   }();
+  if (hung_up) {
+    return;  // somebody looked whether we listen: the other instance in a rolling update does
+  }
   if (result) {
     log::info("claim attached", {{"claim", claim}, {"container", container}});
   } else {
