@@ -62,6 +62,11 @@ std::vector<std::string> environment_names(const std::vector<dra::AllocatedDevic
 }
 
 Result<std::vector<dra::Pool>> NetDriver::discover() {
+  std::call_once(discovered_, [this] {
+    if (options_.before_first_discover) {
+      options_.before_first_discover();
+    }
+  });
   std::vector<sys::InventoryLink> taken;
   {
     const Lock lock(mutex_);

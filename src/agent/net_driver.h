@@ -5,6 +5,7 @@
 #include <chrono>
 #include <functional>
 #include <map>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,9 @@ struct NetDriverOptions {
   std::chrono::seconds hook_timeout{30};
   /// Called when the records are known and calls may come: the moment to listen to the guard.
   std::function<void()> on_restored = {};
+  /// Called once, before the node's links are first read: the moment to watch them, so that no change is
+  /// missed.
+  std::function<void()> before_first_discover = {};
 };
 
 class NetDriver final : public dra::Driver {
@@ -51,6 +55,7 @@ class NetDriver final : public dra::Driver {
   const NetDriverOptions options_;
   const devices::Registry* registry_;
   Attacher attacher_;
+  std::once_flag discovered_;
   Mutex mutex_;
   /// NICs of prepared claims as they were before: they stay published while they are in pods.
   std::map<std::string, std::vector<sys::InventoryLink>> taken_ FL_GUARDED_BY(mutex_);
