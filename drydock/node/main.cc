@@ -63,14 +63,17 @@ void describe(CLI::App& run, drydock::RunOptions& options, Words& words) {
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->check(checked(drydock::parse_image));
   run.add_option("--runtime", options.runtime, "OCI runtime to use instead of the first of crun, runc")
-      ->type_name("PROGRAM");
+      ->type_name("PROGRAM")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   run.add_option("--nic", options.nics, "One more network interface for the node (repeatable)")
       ->type_name("NAME")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   const auto duration = [&](const char* name, std::string& value, const char* text, bool shown) {
-    auto* option =
-        run.add_option(name, value, text)->type_name("DURATION")->check(checked(drydock::parse_duration));
+    auto* option = run.add_option(name, value, text)
+                       ->type_name("DURATION")
+                       ->check(checked(drydock::parse_duration))
+                       ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     if (shown) {
       option->capture_default_str();
     }
@@ -82,8 +85,11 @@ void describe(CLI::App& run, drydock::RunOptions& options, Words& words) {
            true);
   run.add_option("--retries", options.retries, "How often a failed Prepare or container start is tried again")
       ->capture_default_str()
-      ->check(CLI::Range(0, 1000));
-  run.add_option("--node-name", options.node_name, "The node's name")->capture_default_str();
+      ->check(CLI::Range(0, 1000))
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  run.add_option("--node-name", options.node_name, "The node's name")
+      ->capture_default_str()
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   run.add_flag("--keep-going", options.keep_going, "When a pod fails, wait for the others");
   run.add_flag("-v,--verbose", options.verbose, "Say more, and show the drivers' logs");
   run.add_flag("--json", options.json, "Print one JSON document at the end, and nothing else");

@@ -39,6 +39,13 @@ std::string read_or_empty(const std::string& path) {
   return text && *text ? **text : std::string();
 }
 
+/// Tells this node from others on the same machine: cgroups, unlike the rest, are shared. Process ids are
+/// not, so the pid namespace is the mark.
+std::string node_mark() {
+  struct stat info{};
+  return ::stat("/proc/self/ns/pid", &info) == 0 ? std::to_string(info.st_ino) : "node";
+}
+
 Result<pid_t> read_pid(const std::string& path) {
   FL_ASSIGN(const auto text, sys::read_file(path), "");
   pid_t pid = 0;
@@ -100,7 +107,7 @@ Result<Runtime> Runtime::find(const std::string& program, const std::string& roo
     out.features_ = parse_features(features->out);
   }
   if (out.name_ == "runc") {
-    out.cgroup_ = "/drydock-" + std::to_string(::getpid());
+    out.cgroup_ = "/drydock-" + node_mark();
   }
   FL_TRY(sys::make_dirs(root), "");
   return out;

@@ -1,0 +1,355 @@
+// SPDX-License-Identifier: Apache-2.0
+// The drydock program as its users start it, with a small driver that misbehaves on request.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "drydock/node/machine_state.h"
+#include "drydock/node/processes.h"
+#include "drydock/node/temp_folder.h"
+#include "fairlead/sys/files.h"
+
+namespace drydock {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::AllOf;
+using ::testing::ContainsRegex;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+const std::string kBin = DRYDOCK_BIN_DIR;
+
+std::string device_class(const std::string& driver = "test.example.com") {
+  return R"(apiVersion: resource.k8s.io/v1
+kind: DeviceClass
+metadata: {name: things}
+spec:
+  selectors:
+  - cel: {expression: 'device.driver == ")" +
+         driver + R"("'}
+---
+apiVersion: resource.k8s.io/v1
+kind: ResourceClaimTemplate
+metadata: {name: thing}
+spec:
+  spec:
+    devices:
+      requests:
+      - name: one
+        exactly: {deviceClassName: things}
+---
+)";
+}
+
+std::string pod(const std::string& name, const std::string& script,
+                const std::string& claim = "resourceClaimTemplateName: thing") {
+  return "apiVersion: v1\nkind: Pod\nmetadata: {name: " + name + R"(}
+spec:
+  restartPolicy: Never
+  resourceClaims:
+  - {name: t, )" +
+         claim + R"(}
+  containers:
+  - name: main
+    image: busybox
+    command: [sh, -c, ')" +
+         script + R"(']
+    resources: {claims: [{name: t}]}
+---
+)";
+}
+
+class DrydockRun : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0) {
+      GTEST_SKIP() << "drydock needs root for its namespaces";
+    }
+    if (!find_program({"crun", "runc"})) {
+      GTEST_SKIP() << "neither crun nor runc is installed";
+    }
+  }
+
+  [[nodiscard]] static std::string driver(const std::string& flags = "") {
+    return kBin + "/drydock_test_driver " + flags;
+  }
+  [[nodiscard]] std::vector<std::string> command(const std::string& yaml, const std::string& driver_command,
+                                                 const std::vector<std::string>& more) const {
+    folder_.write("pods.yaml", yaml);
+    std::vector<std::string> argv = {
+        kBin + "/drydock", "run", "--driver",  driver_command, "-f", folder_.path() + "/pods.yaml",
+        "--retries",       "1",   "--timeout", "30s"};
+    argv.insert(argv.end(), more.begin(), more.end());
+    return argv;
+  }
+  Output start(const std::string& yaml, const std::string& driver_command = driver(),
+               const std::vector<std::string>& more = {}) const {
+    auto done = run({.argv = command(yaml, driver_command, more)}, 100s);
+    EXPECT_TRUE(done) << done.error().what();
+    return done ? *done : Output();
+  }
+  /// Starts it and waits until it has printed `text`.
+  [[nodiscard]] pid_t start_until(const std::string& text, const std::string& yaml,
+                                  const std::vector<std::string>& more) const {
+    const std::string log = folder_.path() + "/log";
+    const auto out = fairlead::sys::open_file(log, O_WRONLY | O_CREAT | O_TRUNC, 0600);
+    EXPECT_TRUE(out);
+    const auto pid = spawn({.argv = command(yaml, driver(), more), .out = out->get(), .err = out->get()});
+    EXPECT_TRUE(pid);
+    const auto deadline = std::chrono::steady_clock::now() + 60s;
+    while (printed().find(text) == std::string::npos && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::yield();
+    }
+    EXPECT_THAT(printed(), HasSubstr(text));
+    return *pid;
+  }
+  [[nodiscard]] std::string printed() const {
+    const auto text = fairlead::sys::read_file_if_exists(folder_.path() + "/log");
+    return text && *text ? **text : "";
+  }
+
+  TempFolder folder_;
+};
+
+TEST_F(DrydockRun, Claim_ReachesTheContainerAndNothingIsLeft) {
+  const auto done = start(device_class() + pod("one", "echo claim=$CLAIM"));
+  EXPECT_EQ(done.status.code, 0) << done.out;
+  EXPECT_THAT(done.out,
+              AllOf(ContainsRegex("claim=one-t-[a-z0-9]+"), HasSubstr("nothing of the pods is left"),
+                    HasSubstr("this machine is as it was"), ContainsRegex("NodePrepareResources +1 ")));
+}
+
+TEST_F(DrydockRun, OlderDriver_IsCalledWithV1beta1) {
+  const auto done =
+      start(device_class() + pod("one", "echo claim=$CLAIM"), driver("--versions v1beta1.DRAPlugin"));
+  EXPECT_EQ(done.status.code, 0) << done.out;
+  EXPECT_THAT(done.out, AllOf(HasSubstr("v1beta1.DRAPlugin"), HasSubstr("claim=one-t-")));
+}
+
+TEST_F(DrydockRun, TwoDrivers_EachGetTheirOwnClaims) {
+  const auto done = start(device_class() + pod("one", "echo claim=$CLAIM"), driver(),
+                          {"--driver", driver("--name other.example.com")});
+  EXPECT_EQ(done.status.code, 0) << done.out;
+  EXPECT_THAT(done.out, AllOf(HasSubstr("driver other.example.com registered"),
+                              HasSubstr("driver test.example.com registered")));
+}
+
+TEST_F(DrydockRun, PrepareError_IsTheEventsText) {
+  const auto done =
+      start(device_class() + pod("one", "echo container-ran"), driver("--prepare-error \"no cable here\""));
+  EXPECT_EQ(done.status.code, 1) << done.out;
+  EXPECT_THAT(done.out,
+              ContainsRegex("FailedPrepareDynamicResources: Failed to prepare dynamic resources: "
+                            "NodePrepareResources failed for ResourceClaim one-t-[a-z0-9]+: no cable here"));
+  EXPECT_THAT(done.out, Not(HasSubstr("container-ran")));
+  EXPECT_THAT(done.out, HasSubstr("nothing of the pods is left"));
+}
+
+TEST_F(DrydockRun, PrepareErrorOnce_IsTriedAgain) {
+  const auto done = start(device_class() + pod("one", "echo claim=$CLAIM"),
+                          driver("--prepare-error later --prepare-failures 1"));
+  EXPECT_EQ(done.status.code, 0) << done.out;
+  EXPECT_THAT(done.out, AllOf(HasSubstr(": later"), HasSubstr("claim=one-t-")));
+}
+
+TEST_F(DrydockRun, AnswerWithoutTheClaim_IsRefused) {
+  const auto done = start(device_class() + pod("one", "true"), driver("--omit-answers"));
+  EXPECT_EQ(done.status.code, 1) << done.out;
+  EXPECT_THAT(done.out, HasSubstr("NodePrepareResources skipped 1 ResourceClaims"));
+}
+
+TEST_F(DrydockRun, FileLeftByTheDriver_FailsTheRun) {
+  const auto done = start(device_class() + pod("one", "true"), driver("--leave-files"));
+  EXPECT_EQ(done.status.code, 1) << done.out;
+  EXPECT_THAT(done.out, ContainsRegex("CDI file /var/run/cdi/test.example.com_[-0-9a-f]+.json is left"));
+}
+
+TEST_F(DrydockRun, DriverThatExits_ShowsTheEndOfItsLog) {
+  const auto done = start(device_class() + pod("one", "true"), "echo the license has expired; exit 4");
+  EXPECT_EQ(done.status.code, 1) << done.out;
+  EXPECT_THAT(done.out,
+              AllOf(HasSubstr("driver 1 exited with exit status 4"), HasSubstr("the license has expired")));
+}
+
+TEST_F(DrydockRun, DriverThatDoesNotPublish_IsNotWaitedForForEver) {
+  const auto done = start(device_class() + pod("one", "true"), driver("--no-publish"), {"--timeout", "1s"});
+  EXPECT_EQ(done.status.code, 1) << done.out;
+  EXPECT_THAT(done.out, HasSubstr("no complete pool of ResourceSlices"));
+}
+
+TEST_F(DrydockRun, DriverThatDoesNotRegister_IsNotWaitedForForEver) {
+  const auto done = start(device_class() + pod("one", "true"), driver("--no-register"), {"--timeout", "1s"});
+  EXPECT_EQ(done.status.code, 1) << done.out;
+  EXPECT_THAT(done.out, HasSubstr("1 driver not registered within 1.0 s"));
+}
+
+TEST_F(DrydockRun, ContainerThatFails_FailsTheRun) {
+  const auto done = start(device_class() + pod("one", "exit 3"));
+  EXPECT_EQ(done.status.code, 1) << done.out;
+  EXPECT_THAT(done.out, AllOf(HasSubstr("container main ended with exit status 3"), HasSubstr("is left:")));
+}
+
+TEST_F(DrydockRun, MoreDevicesThanThereAre_SaysWhyThePodWaits) {
+  const auto done = start(device_class() + pod("one", "sleep 30") + pod("two", "sleep 30"),
+                          driver("--devices 1"), {"--timeout", "3s"});
+  EXPECT_EQ(done.status.code, 1) << done.out;
+  EXPECT_THAT(done.out, HasSubstr("0/1 nodes are available"));
+}
+
+TEST_F(DrydockRun, PodsThatDoNotEnd_AreStoppedAfterTheTimeGiven) {
+  const auto done = start(device_class() + pod("one", "echo up; sleep 600"), driver(), {"--for", "200ms"});
+  EXPECT_EQ(done.status.code, 0) << done.out;
+  EXPECT_THAT(done.out,
+              AllOf(HasSubstr("the pods ran for 200.0 ms"), HasSubstr("nothing of the pods is left")));
+}
+
+TEST_F(DrydockRun, SharedClaim_IsPreparedOnce) {
+  const std::string claim = R"(apiVersion: resource.k8s.io/v1
+kind: ResourceClaim
+metadata: {name: common}
+spec:
+  devices:
+    requests:
+    - name: one
+      exactly: {deviceClassName: things}
+---
+)";
+  const auto done =
+      start(device_class() + claim + pod("one", "echo $CLAIM; sleep 1", "resourceClaimName: common") +
+                pod("two", "echo $CLAIM; sleep 1", "resourceClaimName: common"),
+            driver(), {"--json"});
+  EXPECT_EQ(done.status.code, 0) << done.out;
+  const auto json = nlohmann::json::parse(done.out, nullptr, false);
+  ASSERT_TRUE(json.is_object()) << done.out;
+  EXPECT_EQ(json["succeeded"], true);
+  EXPECT_EQ(json["pods"].size(), 2U);
+  EXPECT_EQ(json["pods"][0]["containers"][0]["output"][0], "common");
+  for (const auto& call : json["calls"]) {
+    EXPECT_EQ(call["failed"], 0);
+    EXPECT_EQ(call["count"], call["method"] == "NodePrepareResources" ? 1 : 1) << call;
+  }
+}
+
+TEST_F(DrydockRun, InitContainersComeFirst_VolumesAreShared) {
+  const auto done = start(device_class() + R"(apiVersion: v1
+kind: Pod
+metadata: {name: one}
+spec:
+  restartPolicy: Never
+  volumes:
+  - {name: common, emptyDir: {}}
+  initContainers:
+  - {name: first, image: busybox, command: [sh, -c, 'echo 1 > /v/order'], volumeMounts: [{name: common, mountPath: /v}]}
+  - {name: second, image: busybox, command: [sh, -c, 'echo 2 >> /v/order'], volumeMounts: [{name: common, mountPath: /v}]}
+  containers:
+  - {name: main, image: busybox, command: [sh, -c, 'echo order=$(cat /v/order)'], volumeMounts: [{name: common, mountPath: /v}]}
+)");
+  EXPECT_EQ(done.status.code, 0) << done.out;
+  EXPECT_THAT(done.out, HasSubstr("order=1 2"));
+}
+
+TEST_F(DrydockRun, NetDevices_WithARuntimeThatCannot_SaysSo) {
+  const auto features = run({.argv = {"crun", "features"}}, 10s);
+  if (!features || features->out.find("netDevices") != std::string::npos) {
+    GTEST_SKIP() << "crun is not installed, or can move network devices";
+  }
+  const auto done = start(device_class() + pod("one", "echo container-ran"), driver("--net-device eth0"),
+                          {"--runtime", "crun"});
+  EXPECT_EQ(done.status.code, 1) << done.out;
+  EXPECT_THAT(done.out,
+              AllOf(HasSubstr("netDevices"), HasSubstr("--runtime PATH"), Not(HasSubstr("container-ran"))));
+}
+
+class Runtimes : public DrydockRun, public ::testing::WithParamInterface<const char*> {
+ protected:
+  void SetUp() override {
+    DrydockRun::SetUp();
+    if (!find_program({GetParam()})) {
+      GTEST_SKIP() << GetParam() << " is not installed";
+    }
+  }
+};
+
+TEST_P(Runtimes, HookThatFails_ItsWordsAreTheReason) {
+  const auto done = start(device_class() + pod("one", "echo container-ran"),
+                          driver("--hook 'echo the cable is broken >&2; exit 1'"), {"--runtime", GetParam()});
+  EXPECT_EQ(done.status.code, 1) << done.out;
+  EXPECT_THAT(done.out, AllOf(HasSubstr("Failed: Error: "), HasSubstr("the cable is broken"),
+                              Not(HasSubstr("container-ran")), HasSubstr("nothing of the pods is left")));
+}
+
+TEST_P(Runtimes, Hook_FindsTheContainersNetwork) {
+  // A createRuntime hook gets the state as JSON on stdin; its pid leads to the pod's namespace.
+  const auto done =
+      start(device_class() + pod("one", "ip link show dev tied0"),
+            driver("--hook 'pid=$(sed -n \"s/.*\\\"pid\\\": *\\([0-9]*\\).*/\\1/p\"); ip link add tied0 "
+                   "netns /proc/$pid/ns/net type veth peer name hooked0'"),
+            {"--runtime", GetParam()});
+  EXPECT_EQ(done.status.code, 0) << done.out;
+  EXPECT_THAT(done.out, HasSubstr("tied0"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, Runtimes, ::testing::Values("crun", "runc"),
+                         [](const auto& param_info) { return std::string(param_info.param); });
+
+TEST_F(DrydockRun, Sigterm_TakesAllDown) {
+  const auto pid = start_until("container main started", device_class() + pod("one", "sleep 600"), {});
+  ASSERT_EQ(::kill(pid, SIGTERM), 0);
+  const auto status = wait_for_exit(pid);
+  ASSERT_TRUE(status);
+  EXPECT_EQ(status->code, 130) << printed();
+  EXPECT_THAT(printed(),
+              AllOf(HasSubstr("nothing of the pods is left"), HasSubstr("this machine is as it was")));
+}
+
+TEST_F(DrydockRun, KillNine_EndsEverything) {
+  const auto before = MachineState::read();
+  const auto pid = start_until("container main started", device_class() + pod("one", "sleep 600"),
+                               {"--runtime", "crun", "--node-name", "kill-nine"});
+  ASSERT_EQ(::kill(pid, SIGKILL), 0);
+  ASSERT_TRUE(wait_for_exit(pid));
+  const auto remains = [] {
+    for (const auto& entry : *fairlead::sys::list_dir("/proc")) {
+      const auto text = fairlead::sys::read_file_if_exists("/proc/" + entry + "/environ");
+      if (entry[0] >= '0' && entry[0] <= '9' && text && *text &&
+          (*text)->find("NODE_NAME=kill-nine") != std::string::npos) {
+        return true;
+      }
+    }
+    return false;
+  };
+  const auto deadline = std::chrono::steady_clock::now() + 20s;
+  while (remains() && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::yield();
+  }
+  EXPECT_FALSE(remains()) << "the driver outlived drydock";
+  EXPECT_THAT(differences(*before, *MachineState::read()), IsEmpty());
+}
+
+TEST_F(DrydockRun, WrongUsage_IsToldApart) {
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{},
+        {"run"},
+        {"run", "--driver", "x", "-f", "/no/such.yaml"},
+        {"fly"},
+        {"run", "--driver", "x", "-f", kBin + "/drydock", "--timeout", "soon"}}) {
+    std::vector<std::string> argv = {kBin + "/drydock"};
+    argv.insert(argv.end(), words.begin(), words.end());
+    const auto done = run({.argv = argv}, 20s);
+    ASSERT_TRUE(done);
+    EXPECT_EQ(done->status.code, 2) << done->out;
+  }
+}
+
+}  // namespace
+}  // namespace drydock
