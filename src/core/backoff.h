@@ -23,9 +23,7 @@ class Backoff {
   explicit Backoff(Options options) : Backoff(options, std::random_device{}()) {}
   /// The same seed gives the same delays.
   Backoff(Options options, std::uint64_t seed)
-      : options_(options),
-        ceiling_(options.initial),
-        random_(static_cast<std::minstd_rand::result_type>(seed)) {}
+      : options_(options), ceiling_(options.initial), random_(spread(seed)) {}
 
   /// The next delay; the ceiling doubles until it reaches the maximum.
   [[nodiscard]] Duration next() {
@@ -38,6 +36,11 @@ class Backoff {
   void reset() { ceiling_ = options_.initial; }
 
  private:
+  /// Seeds that are near each other must not give first draws that are (Fibonacci hashing).
+  static std::minstd_rand::result_type spread(std::uint64_t seed) {
+    return static_cast<std::minstd_rand::result_type>((seed * 0x9E3779B97F4A7C15ULL) >> 33U);
+  }
+
   Options options_;
   Duration ceiling_;
   std::minstd_rand random_;

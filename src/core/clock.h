@@ -87,7 +87,7 @@ class VirtualClock final : public Clock {
   const Mode mode_;
   mutable Mutex mutex_;
   ConditionVariable wake_;
-  TimePoint now_ FL_GUARDED_BY(mutex_){};
+  TimePoint now_ FL_GUARDED_BY(mutex_);
   int waiters_ FL_GUARDED_BY(mutex_) = 0;
 };
 

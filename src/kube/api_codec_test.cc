@@ -124,6 +124,7 @@ struct BadCase {
   const char* message;
 };
 
+// NOLINTNEXTLINE(readability-identifier-naming): gtest's name
 void PrintTo(const BadCase& row, std::ostream* out) { *out << row.text; }
 
 class BadClaim : public ::testing::TestWithParam<BadCase> {};

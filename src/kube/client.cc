@@ -198,12 +198,12 @@ Result<HttpResponse> Client::Impl::send(HttpRequest request, const CallOptions& 
     if (outcome && is_success(outcome->status)) {
       return outcome;
     }
-    const bool asked_to_wait = outcome && outcome->retry_after;
+    const auto retry_after = outcome ? outcome->retry_after : std::nullopt;
     const bool retry =
-        (tries < call.max_tries || (asked_to_wait && tries < kMaxTries)) && may_retry(request, outcome);
+        (tries < call.max_tries || (retry_after && tries < kMaxTries)) && may_retry(request, outcome);
     Clock::Duration delay = backoff.next();
-    if (asked_to_wait) {
-      delay += *outcome->retry_after;  // the jitter keeps many clients from coming back in step
+    if (retry_after) {
+      delay += *retry_after;  // the jitter keeps many clients from coming back in step
     }
     Error failure = outcome ? error_of_status(outcome->status, outcome->body) : std::move(outcome).error();
     if (!retry || clock.now() + delay >= deadline) {
@@ -389,8 +389,8 @@ Result<> Client::watch(const WatchRequest& request,
     return std::move(response).error().with(context);
   }
   if (!is_success(response->status)) {
-    if (is_overload(response->status) && response->retry_after &&
-        !impl_->options.clock->wait_for(std::min(*response->retry_after, kMaxWatchRetryAfter), stop)) {
+    const auto retry_after = is_overload(response->status) ? response->retry_after : std::nullopt;
+    if (retry_after && !impl_->options.clock->wait_for(std::min(*retry_after, kMaxWatchRetryAfter), stop)) {
       return Error(Code::kCancelled, "the watch was cancelled");
     }
     return error_of_status(response->status, response->body).with(context);

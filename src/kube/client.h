@@ -31,7 +31,7 @@ namespace fairlead::kube {
 /// How long a call may take, all retries together, and who may cancel it.
 struct CallOptions {
   std::chrono::milliseconds timeout = std::chrono::seconds(10);
-  std::stop_token stop = {};
+  std::stop_token stop;
   /// 1 for callers that have a back-off of their own. A server's Retry-After is waited for all the same.
   int max_tries = 10;
 };
@@ -52,7 +52,7 @@ struct ClientOptions {
   /// start.
   double qps = 20;
   int burst = 40;
-  RequestObserver observer = {};
+  RequestObserver observer;
   Clock* clock = &real_clock();  // of the QPS limit and the back-off
 };
 
@@ -65,9 +65,9 @@ struct SliceSelector {
 /// A request of any kind: tools, tests and resources without a typed call.
 struct RawRequest {
   std::string method = "GET";
-  std::string path;                                             // "/api/v1/nodes/n1"
-  std::vector<std::pair<std::string, std::string>> query = {};  // not yet percent-encoded
-  std::string body = {};
+  std::string path;                                        // "/api/v1/nodes/n1"
+  std::vector<std::pair<std::string, std::string>> query;  // not yet percent-encoded
+  std::string body;
   std::string content_type = "application/json";
 };
 
@@ -84,7 +84,7 @@ struct WatchRequest {
   std::chrono::milliseconds idle_timeout = std::chrono::seconds(90);
   std::size_t max_line = std::size_t{4} << 20;
   /// Called when the server has accepted the watch, before the first line. May be null.
-  std::function<void()> on_open = {};
+  std::function<void()> on_open;
 };
 
 /// Thread-safe; every call blocks its caller. Idle connections are kept and used again, a few at most.

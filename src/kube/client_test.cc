@@ -65,8 +65,7 @@ TEST_F(ClientTest, GetClaim_AsksForItByNameAndDecodesIt) {
   const auto claim = client().get_claim("ns", "c");
   ASSERT_TRUE(claim) << claim.error().what();
   EXPECT_EQ(claim->meta.uid, "u");
-  ASSERT_TRUE(claim->allocation);
-  EXPECT_EQ(claim->allocation->results.at(0).device, "dev");
+  EXPECT_EQ(claim->allocation.value_or(Allocation{}).results.at(0).device, "dev");
   const auto request = server_->requests().at(0);
   EXPECT_EQ(request.method, "GET");
   EXPECT_EQ(request.path, "/apis/resource.k8s.io/v1/namespaces/ns/resourceclaims/c");
@@ -99,6 +98,7 @@ struct StatusCase {
   Code code;
 };
 
+// NOLINTNEXTLINE(readability-identifier-naming): gtest's name
 void PrintTo(const StatusCase& row, std::ostream* out) { *out << row.status << row.reason; }
 
 class StatusCodes : public ClientTest, public ::testing::WithParamInterface<StatusCase> {};
@@ -442,6 +442,7 @@ TEST_F(ClientTest, ManyThreads_ShareOneClient) {
   std::atomic<int> wrong = 0;
   {
     std::vector<std::jthread> threads;
+    threads.reserve(6);
     for (int t = 0; t < 6; ++t) {
       threads.emplace_back([&, t] {
         for (int i = 0; i < 20; ++i) {

@@ -96,14 +96,14 @@ class Kubeconfig {
       if (!entry.IsMap() || !entry["name"].IsDefined() || entry["name"].Scalar() != name) {
         continue;
       }
-      const YAML::Node inner = entry[body];
+      YAML::Node inner = entry[body];
       if (inner.IsDefined() && inner.IsMap()) {
         return inner;
       }
       if (!inner.IsDefined() || inner.IsNull()) {
         return YAML::Node(YAML::NodeType::Map);
       }
-      return error(field_of(list + "[" + name + "]", body), "is not a mapping");
+      return error(body + " of \"" + name + "\" in " + list, "is not a mapping");
     }
     return error(list, "has no entry named \"" + name + "\"");
   }
@@ -136,7 +136,7 @@ class Kubeconfig {
   /// A path, taken relative to the kubeconfig's folder; empty when absent.
   [[nodiscard]] Result<std::string> path(const YAML::Node& node, const std::string& where,
                                          const std::string& key) const {
-    FL_ASSIGN(const std::string value, text(node, where, key), "");
+    FL_ASSIGN(std::string value, text(node, where, key), "");
     if (value.empty() || value.front() == '/') {
       return value;
     }

@@ -21,7 +21,7 @@ constexpr const char* kPemBase64 = "LS0tLS1CRUdJTiBYLS0tLS0K";
 constexpr const char* kPem = "-----BEGIN X-----\n";
 
 class ConfigTest : public ::testing::Test {
- protected:
+ public:
   ConfigTest() {
     std::string pattern = ::testing::TempDir() + "fairlead-config-XXXXXX";
     dir_ = ::mkdtemp(pattern.data());
@@ -37,6 +37,7 @@ class ConfigTest : public ::testing::Test {
   ConfigTest(ConfigTest&&) = delete;
   ConfigTest& operator=(ConfigTest&&) = delete;
 
+ protected:
   std::string write(const std::string& name, const std::string& text) {
     const std::string path = dir_ + "/" + name;
     std::filesystem::create_directories(std::filesystem::path(path).parent_path());
@@ -122,6 +123,7 @@ struct RefusedCase {
   const char* message;
 };
 
+// NOLINTNEXTLINE(readability-identifier-naming): gtest's name
 void PrintTo(const RefusedCase& row, std::ostream* out) { *out << row.name; }
 
 class Refused : public ConfigTest, public ::testing::WithParamInterface<RefusedCase> {};

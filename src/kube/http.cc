@@ -45,7 +45,7 @@ class StringList {
     if (longer == nullptr) {
       return Error(Code::kInternal, "libcurl: no memory for a list");
     }
-    (void)list_.release();  // it is part of the longer list
+    (void)list_.release();  // NOLINT(bugprone-unused-return-value): it is part of the longer list
     list_.reset(longer);
     return {};
   }
@@ -71,7 +71,7 @@ struct Transfer {
   CURL* easy = nullptr;
   const StreamOptions* stream = nullptr;
   const Http::OnLine* on_line = nullptr;  // null: collect the body
-  std::optional<LineSplitter> lines;
+  LineSplitter lines;
   std::string body;
   std::size_t max_body = 0;
   SteadyTime last_byte;
@@ -86,7 +86,7 @@ struct Transfer {
 
   Result<> take(std::string_view piece) {
     if (streams()) {
-      return lines->feed(piece, *on_line);
+      return lines.feed(piece, *on_line);
     }
     const std::size_t limit = on_line == nullptr ? max_body : kMaxErrorBody;
     if (body.size() + piece.size() > limit) {
@@ -206,15 +206,19 @@ class Exchange {
  public:
   Exchange(Connection& connection, const HttpRequest& request, const StreamOptions* stream,
            const Http::OnLine* on_line)
-      : multi_(connection.multi.get()), easy_(connection.easy.get()), request_(request), stream_(stream) {
-    transfer_.easy = easy_;
-    transfer_.stream = stream;
-    transfer_.on_line = on_line;
-    transfer_.max_body = request.max_body;
-    if (stream != nullptr) {
-      transfer_.lines.emplace(stream->max_line);
-    }
-  }
+      : multi_(connection.multi.get()),
+        easy_(connection.easy.get()),
+        request_(request),
+        stream_(stream),
+        transfer_{.easy = connection.easy.get(),
+                  .stream = stream,
+                  .on_line = on_line,
+                  .lines = LineSplitter(stream == nullptr ? 0 : stream->max_line),
+                  .body = {},
+                  .max_body = request.max_body,
+                  .last_byte = {},
+                  .answered = false,
+                  .failure = {}} {}
   Exchange(const Exchange&) = delete;
   Exchange& operator=(const Exchange&) = delete;
   Exchange(Exchange&&) = delete;
@@ -350,7 +354,7 @@ Result<HttpResponse> Exchange::run() {
     return transfer_.failure ? *transfer_.failure : transport_error(code);
   }
   if (transfer_.streams()) {
-    FL_TRY(transfer_.lines->finish(*transfer_.on_line), "");
+    FL_TRY(transfer_.lines.finish(*transfer_.on_line), "");
   }
   HttpResponse response{.status = 0, .body = std::move(transfer_.body), .retry_after = {}};
   long status = 0;

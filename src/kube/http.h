@@ -24,10 +24,10 @@ namespace fairlead::kube {
 struct HttpRequest {
   std::string method = "GET";
   std::string target;  // path and query, percent-encoded
-  std::string body = {};
+  std::string body;
   std::string content_type = "application/json";
   std::chrono::milliseconds timeout = std::chrono::seconds(10);
-  std::stop_token stop = {};
+  std::stop_token stop;
   std::size_t max_body = std::size_t{64} << 20;
 };
 
@@ -40,7 +40,7 @@ struct HttpResponse {
 struct StreamOptions {
   std::chrono::milliseconds idle_timeout{};
   std::size_t max_line = 0;
-  std::function<void()> on_open = {};  // headers of a 2xx answer are there
+  std::function<void()> on_open;  // headers of a 2xx answer are there
 };
 
 class Http {

@@ -31,17 +31,18 @@ using testing::TestStream;
 TestResponse answer_ok(const TestRequest&) { return {.body = "ok"}; }
 
 class HttpTest : public ::testing::Test {
- protected:
+ public:
   HttpTest() {
     std::string pattern = ::testing::TempDir() + "fairlead-http-XXXXXX";
     dir_ = ::mkdtemp(pattern.data());
   }
-  ~HttpTest() override { std::filesystem::remove_all(dir_); }
   HttpTest(const HttpTest&) = delete;
   HttpTest& operator=(const HttpTest&) = delete;
   HttpTest(HttpTest&&) = delete;
   HttpTest& operator=(HttpTest&&) = delete;
+  ~HttpTest() override { std::filesystem::remove_all(dir_); }
 
+ protected:
   std::string write(const std::string& name, const std::string& text) {
     const std::string path = dir_ + "/" + name;
     std::ofstream(path + ".new") << text;
@@ -272,7 +273,7 @@ class StreamTest : public HttpTest {
   std::function<Result<>()> on_line_;
 };
 
-const StreamOptions kPatient{.idle_timeout = std::chrono::minutes(1), .max_line = 1 << 20, .on_open = {}};
+const StreamOptions patient{.idle_timeout = std::chrono::minutes(1), .max_line = 1 << 20, .on_open = {}};
 
 TEST_F(StreamTest, LinesSplitOverChunksComeWhole) {
   stream_->write("{\"a\":");
@@ -280,7 +281,7 @@ TEST_F(StreamTest, LinesSplitOverChunksComeWhole) {
   stream_->write(":2}\n\n{\"c\":3}\n{\"last\":");
   stream_->write("4}");
   stream_->end();
-  const auto end = read(kPatient);
+  const auto end = read(patient);
   ASSERT_TRUE(end) << end.error().what();
   EXPECT_THAT(lines_, ElementsAre("{\"a\":1}", "{\"b\":2}", "{\"c\":3}", "{\"last\":4}"));
 }
@@ -291,7 +292,7 @@ TEST_F(StreamTest, HalfALineBeforeABreakIsNotALine) {
     return Result<>{};
   };
   stream_->write("whole\nhal");
-  const auto end = read(kPatient);
+  const auto end = read(patient);
   EXPECT_EQ(end.error().code(), Code::kUnavailable);
   EXPECT_THAT(lines_, ElementsAre("whole"));
 }
@@ -319,20 +320,20 @@ TEST_F(StreamTest, StopEndsAReadThatWaits) {
     return Result<>{};
   };
   stream_->write("one\n");
-  EXPECT_EQ(read(kPatient, stop.get_token()).error().code(), Code::kCancelled);
+  EXPECT_EQ(read(patient, stop.get_token()).error().code(), Code::kCancelled);
 }
 
 TEST_F(StreamTest, ErrorOfTheReaderComesBack) {
   on_line_ = [] { return Result<>(Error(Code::kGone, "that version is no more")); };
   stream_->write("one\ntwo\n");
-  const auto end = read(kPatient);
+  const auto end = read(patient);
   EXPECT_EQ(end.error().code(), Code::kGone);
   EXPECT_THAT(lines_, ElementsAre("one"));
 }
 
 TEST_F(StreamTest, OnOpenComesBeforeTheFirstLine) {
   int opened = 0;
-  StreamOptions options = kPatient;
+  StreamOptions options = patient;
   options.on_open = [&] {
     EXPECT_THAT(lines_, SizeIs(0));
     ++opened;

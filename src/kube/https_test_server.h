@@ -52,9 +52,9 @@ class TestStream {
 
 struct TestResponse {
   int status = 200;
-  std::string body = {};
-  std::vector<std::pair<std::string, std::string>> headers = {};
-  std::shared_ptr<TestStream> stream = {};  // instead of the body
+  std::string body;
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::shared_ptr<TestStream> stream;  // instead of the body
 };
 
 class HttpsTestServer {

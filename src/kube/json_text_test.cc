@@ -22,6 +22,7 @@ struct MemberCase {
   const char* value;  // null: none
 };
 
+// NOLINTNEXTLINE(readability-identifier-naming): gtest's name
 void PrintTo(const MemberCase& row, std::ostream* out) { *out << row.object; }
 
 class Member : public ::testing::TestWithParam<MemberCase> {};

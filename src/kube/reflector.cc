@@ -54,6 +54,8 @@ struct Reflector::Impl {
         backoff(options.backoff) {}
 
   void run(const std::stop_token& stop);
+  /// A list when it is needed, then one watch to its end.
+  Result<> step(const std::stop_token& stop);
   Result<> list(const std::stop_token& stop);
   Result<> watch(const std::stop_token& stop);
   Result<> take_line(std::string_view line);
@@ -160,40 +162,34 @@ Result<> Reflector::Impl::take_line(std::string_view line) {
   return {};
 }
 
+Result<> Reflector::Impl::step(const std::stop_token& stop) {
+  if (version.empty() || list_is_due()) {
+    version.clear();
+    FL_TRY(list(stop), "");
+  }
+  got_line = false;
+  const auto start = options.clock->now();
+  auto watched = watch(stop);
+  const bool worked = got_line || options.clock->now() - start >= kGoodWatch;
+  if (worked) {
+    backoff.reset();
+  }
+  if (!watched && needs_list(watched.error().code())) {
+    version.clear();
+  }
+  if (watched && !worked) {
+    return Error(Code::kUnavailable, "watch " + source.path + ": the server ended it at once");
+  }
+  return watched;
+}
+
 void Reflector::Impl::run(const std::stop_token& stop) {
   while (!stop.stop_requested()) {
-    if (version.empty() || list_is_due()) {
-      if (auto listed = list(stop); !listed) {
-        version.clear();
-        if (stop.stop_requested()) {
-          return;
-        }
-        report(listed.error());
-        (void)options.clock->wait_for(backoff.next(), stop);
-        continue;
-      }
+    const auto done = step(stop);
+    if (!done && !stop.stop_requested()) {
+      report(done.error());
+      (void)options.clock->wait_for(backoff.next(), stop);
     }
-    got_line = false;
-    const auto start = options.clock->now();
-    auto watched = watch(stop);
-    if (stop.stop_requested()) {
-      return;
-    }
-    const bool worked = got_line || options.clock->now() - start >= kGoodWatch;
-    if (worked) {
-      backoff.reset();
-    }
-    if (watched && worked) {
-      continue;
-    }
-    if (watched) {
-      watched = Error(Code::kUnavailable, "watch " + source.path + ": the server ended it at once");
-    }
-    if (needs_list(watched.error().code())) {
-      version.clear();
-    }
-    report(watched.error());
-    (void)options.clock->wait_for(backoff.next(), stop);
   }
 }
 

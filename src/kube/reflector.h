@@ -48,14 +48,14 @@ struct ReflectorOptions {
   Backoff::Options backoff = {};
   Clock* clock = &real_clock();
   /// Each failure, before its back-off, for a metric and a rate-limited log. May be null.
-  std::function<void(const Error&)> on_error = {};
+  std::function<void(const Error&)> on_error;
 };
 
 /// Which objects, untyped.
 struct ReflectorSource {
   std::string path;            // of the collection
   std::string field_selector;  // never empty for what other nodes have too
-  std::string label_selector = {};
+  std::string label_selector;
 };
 
 /// The untyped machine. Use SliceReflector or TypedReflector<T>.

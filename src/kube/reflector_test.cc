@@ -198,6 +198,7 @@ struct GoneCase {
   TestResponse (*answer)();
 };
 
+// NOLINTNEXTLINE(readability-identifier-naming): gtest's name
 void PrintTo(const GoneCase& row, std::ostream* out) { *out << row.name; }
 
 class ReflectorGone : public ReflectorTest, public ::testing::WithParamInterface<GoneCase> {};
