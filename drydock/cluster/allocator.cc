@@ -183,7 +183,7 @@ class Planner {
   static Result<bool> matches(const std::vector<Rule>& rules, const PoolDevice& device,
                               const std::string& title) {
     for (const Rule& rule : rules) {
-      const auto match = rule.program.matches({device.id.driver, *device.device});
+      const auto match = rule.program.matches({.driver = device.id.driver, .device = *device.device});
       if (!match) {
         return denied(title + rule.where + ": on device " + device.id.driver + "/" + device.id.pool + "/" +
                       device.id.device + ": CEL runtime error: " + match.error().what());
@@ -330,7 +330,8 @@ std::string plural(std::size_t count) {
 std::string selector_text(const Alternative& alternative) {
   std::string text;
   for (const Json& selector : value_at(*alternative.request, "selectors")) {
-    text += (text.empty() ? " and selector `" : "` and `") + text_at(value_at(selector, "cel"), "expression");
+    text += text.empty() ? " and selector `" : "` and `";
+    text += text_at(value_at(selector, "cel"), "expression");
   }
   return text.empty() ? text : text + "`";
 }
@@ -397,7 +398,8 @@ Error explain_all(const std::vector<ClaimPlan>& plans, const DevicePools& pools,
       for (const Alternative& alternative : request.alternatives) {
         const std::string one = explain(alternative, pools, usage, node);
         possible = possible || one.empty();
-        why += (why.empty() ? "" : "; ") + ("request " + in_quotes(alternative.name) + ": " + one);
+        why += why.empty() ? "request " : "; request ";
+        why += in_quotes(alternative.name) + ": " + one;
       }
       if (!possible) {
         return denied(plan.title() + ", " + why + updating);
@@ -407,8 +409,9 @@ Error explain_all(const std::vector<ClaimPlan>& plans, const DevicePools& pools,
   std::string names;
   for (const ClaimPlan& plan : plans) {
     const std::string constraints = explain_constraints(plan);
-    names +=
-        (names.empty() ? "" : ", ") + plan.title() + (constraints.empty() ? "" : " (" + constraints + ")");
+    names += names.empty() ? "" : ", ";
+    names += plan.title();
+    names += constraints.empty() ? "" : " (" + constraints + ")";
   }
   return denied(names + ": each request alone could be served, but not all together" + updating);
 }
@@ -523,6 +526,7 @@ Result<std::vector<Json>> allocate(const AllocationInput& input, std::span<const
                : explain_all(plans, pools, usage, node);
   }
   std::vector<Json> allocations;
+  allocations.reserve(plans.size());
   for (std::size_t i = 0; i < plans.size(); ++i) {
     allocations.push_back(allocation_of(plans[i], i, search.choices(), pools, node));
   }

@@ -15,7 +15,7 @@ using test::exactly;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-const std::string kDriver = "d.example";
+constexpr const char* kDriver = "d.example";
 
 Json nic(const std::string& name, int numa, const std::string& type = "netdev") {
   return device(name, {{"type", {{"string", type}}}, {"numa", {{"int", numa}}}});

@@ -103,8 +103,8 @@ class Connections {
 
  private:
   static int slot() {
-    static const int kSlot = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, &Connections::on_free);
-    return kSlot;
+    static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, &Connections::on_free);
+    return index;
   }
   static void on_info(const SSL* ssl, int where, int /*value*/) {
     if ((where & SSL_CB_HANDSHAKE_START) == 0) {
@@ -350,7 +350,11 @@ void ApiServer::Impl::note(const httplib::Request& request, int status) {
 }
 
 void ApiServer::Impl::handle(const httplib::Request& request, httplib::Response& response) {
-  respond(request, response, call_of(request));
+  try {
+    respond(request, response, call_of(request));
+  } catch (const std::exception& problem) {  // JSON of a shape nobody thought of
+    fail(response, {.code = 500, .reason = "InternalError", .message = problem.what(), .causes = {}});
+  }
   note(request, response.status);
 }
 
@@ -398,10 +402,11 @@ bool ApiServer::Impl::start_watch(const rest::Call& call, httplib::Response& res
     fail(response, plan.error());
     return true;
   }
-  if (!*plan) {
+  if (!plan->has_value()) {
     return false;
   }
-  auto started = store.watch(*(*plan)->target.kind, (*plan)->query, (*plan)->resource_version);
+  rest::WatchPlan& wanted = plan->value();
+  auto started = store.watch(*wanted.target.kind, wanted.query, wanted.resource_version);
   if (!started && started.error().code == 410) {
     // The watch cache answers 200 and tells the error inside the stream.
     response.set_content(line("ERROR", started.error().to_status()), "application/json");
@@ -419,7 +424,7 @@ bool ApiServer::Impl::start_watch(const rest::Call& call, httplib::Response& res
     }
     watches.insert(watch);
   }
-  const auto stream = std::make_shared<WatchStream>(watch, std::move(**plan), options.bookmark_interval);
+  const auto stream = std::make_shared<WatchStream>(watch, std::move(wanted), options.bookmark_interval);
   response.set_chunked_content_provider(
       "application/json", [stream](std::size_t, httplib::DataSink& sink) { return stream->pump(sink); },
       [this, watch](bool) {

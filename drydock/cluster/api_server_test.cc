@@ -16,8 +16,14 @@ using test::Reply;
 using test::WatchReader;
 using testing::HasSubstr;
 
-const std::string kSlices = "/apis/resource.k8s.io/v1/resourceslices";
-const std::string kClaims = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims";
+const std::string& slices_path() {
+  static const std::string path = "/apis/resource.k8s.io/v1/resourceslices";
+  return path;
+}
+const std::string& claims_path() {
+  static const std::string path = "/apis/resource.k8s.io/v1/namespaces/default/resourceclaims";
+  return path;
+}
 
 class ApiServerTest : public testing::Test {
  protected:
@@ -54,7 +60,7 @@ class ApiServerTest : public testing::Test {
   }
   [[nodiscard]] Reply apply_status(const std::string& manager, const Json& devices,
                                    bool force = false) const {
-    return client_->patch(kClaims + "/c/status?fieldManager=" + manager + (force ? "&force=true" : ""),
+    return client_->patch(claims_path() + "/c/status?fieldManager=" + manager + (force ? "&force=true" : ""),
                           apply_body(devices), "application/apply-patch+yaml");
   }
 
@@ -65,7 +71,7 @@ class ApiServerTest : public testing::Test {
 
 TEST_F(ApiServerTest, Token_Wrong_IsUnauthorized) {
   Client stranger(server_.port(), "wrong", server_.ca_pem());
-  EXPECT_EQ(stranger.get(kSlices).status, 401);
+  EXPECT_EQ(stranger.get(slices_path()).status, 401);
   EXPECT_EQ(stranger.get("/readyz").text, "ok");
 }
 
@@ -73,26 +79,26 @@ TEST_F(ApiServerTest, Certificate_OfAnotherAuthority_IsRefused) {
   ApiServer other(store_, {});
   ASSERT_TRUE(other.start());
   Client wrong(server_.port(), server_.token(), other.ca_pem());
-  EXPECT_EQ(wrong.get(kSlices).status, 0);
+  EXPECT_EQ(wrong.get(slices_path()).status, 0);
 }
 
 TEST_F(ApiServerTest, Object_LivesThroughCreateReadUpdateDelete) {
-  const Reply created = client_->post(kSlices, slice("s1"));
+  const Reply created = client_->post(slices_path(), slice("s1"));
   ASSERT_EQ(created.status, 201) << created.text;
   EXPECT_EQ(created.body["metadata"]["generation"], 1);
   Json changed = created.body;
   changed["spec"]["devices"].push_back(test::device("b"));
-  const Reply updated = client_->put(kSlices + "/s1", changed);
+  const Reply updated = client_->put(slices_path() + "/s1", changed);
   ASSERT_EQ(updated.status, 200) << updated.text;
   EXPECT_EQ(updated.body["metadata"]["generation"], 2);
-  EXPECT_EQ(client_->put(kSlices + "/s1", changed).status, 409) << "the resourceVersion is old";
-  EXPECT_EQ(client_->put(kSlices + "/s1", updated.body).body["metadata"]["resourceVersion"],
+  EXPECT_EQ(client_->put(slices_path() + "/s1", changed).status, 409) << "the resourceVersion is old";
+  EXPECT_EQ(client_->put(slices_path() + "/s1", updated.body).body["metadata"]["resourceVersion"],
             updated.body["metadata"]["resourceVersion"])
       << "a write that changes nothing is none";
-  EXPECT_EQ(client_->get(kSlices + "/s1").body, updated.body);
-  EXPECT_EQ(client_->remove(kSlices + "/s1", {{"preconditions", {{"uid", "other"}}}}).status, 409);
-  EXPECT_EQ(client_->remove(kSlices + "/s1").status, 200);
-  const Reply gone = client_->get(kSlices + "/s1");
+  EXPECT_EQ(client_->get(slices_path() + "/s1").body, updated.body);
+  EXPECT_EQ(client_->remove(slices_path() + "/s1", {{"preconditions", {{"uid", "other"}}}}).status, 409);
+  EXPECT_EQ(client_->remove(slices_path() + "/s1").status, 200);
+  const Reply gone = client_->get(slices_path() + "/s1");
   EXPECT_EQ(gone.status, 404);
   EXPECT_EQ(gone.body["kind"], "Status");
   EXPECT_EQ(gone.body["reason"], "NotFound");
@@ -102,7 +108,7 @@ TEST_F(ApiServerTest, Object_LivesThroughCreateReadUpdateDelete) {
 TEST_F(ApiServerTest, GenerateName_IsCutAndMadeUnique) {
   Json object = slice("");
   object["metadata"] = {{"generateName", std::string(80, 'a')}};
-  const Reply created = client_->post(kSlices, object);
+  const Reply created = client_->post(slices_path(), object);
   ASSERT_EQ(created.status, 201) << created.text;
   const auto name = created.body["metadata"]["name"].get<std::string>();
   EXPECT_EQ(name.size(), 63U);
@@ -112,66 +118,66 @@ TEST_F(ApiServerTest, GenerateName_IsCutAndMadeUnique) {
 TEST_F(ApiServerTest, Create_Invalid_Is422WithFields) {
   Json object = slice("s1");
   object["spec"]["devices"][0]["name"] = "Not_A_Label";
-  const Reply refused = client_->post(kSlices, object);
+  const Reply refused = client_->post(slices_path(), object);
   EXPECT_EQ(refused.status, 422);
   EXPECT_EQ(refused.body["details"]["causes"][0]["field"], "spec.devices[0].name");
   object = slice("s1");
   object["spec"]["devices"] = "none";
-  EXPECT_EQ(client_->post(kSlices, object).status, 400) << "a wrong type is a bad request";
+  EXPECT_EQ(client_->post(slices_path(), object).status, 400) << "a wrong type is a bad request";
 }
 
 TEST_F(ApiServerTest, Create_UnknownField_IsDroppedOrRefusedWhenStrict) {
   Json object = slice("s1");
   object["spec"]["novelty"] = 1;
-  const Reply strict = client_->post(kSlices + "?fieldValidation=Strict", object);
+  const Reply strict = client_->post(slices_path() + "?fieldValidation=Strict", object);
   EXPECT_EQ(strict.status, 400);
   EXPECT_THAT(strict.body["message"].get<std::string>(), HasSubstr("unknown field \"spec.novelty\""));
-  const Reply created = client_->post(kSlices, object);
+  const Reply created = client_->post(slices_path(), object);
   EXPECT_EQ(created.status, 201);
   EXPECT_FALSE(created.body["spec"].contains("novelty"));
 }
 
 TEST_F(ApiServerTest, List_SelectsAndPages) {
   for (const char* name : {"a", "b", "c"}) {
-    ASSERT_EQ(client_->post(kSlices, slice(name)).status, 201);
+    ASSERT_EQ(client_->post(slices_path(), slice(name)).status, 201);
   }
-  ASSERT_EQ(client_->post(kSlices, slice("other", "o.example")).status, 201);
+  ASSERT_EQ(client_->post(slices_path(), slice("other", "o.example")).status, 201);
   const Reply page =
-      client_->get(kSlices + "?fieldSelector=spec.driver%3Dd.example,spec.nodeName%3Ddrydock&limit=2");
+      client_->get(slices_path() + "?fieldSelector=spec.driver%3Dd.example,spec.nodeName%3Ddrydock&limit=2");
   ASSERT_EQ(page.status, 200) << page.text;
   EXPECT_EQ(page.body["kind"], "ResourceSliceList");
   ASSERT_EQ(page.body["items"].size(), 2U);
   EXPECT_FALSE(page.body["items"][0].contains("kind"));
   EXPECT_EQ(page.body["metadata"]["remainingItemCount"], 1);
-  const Reply rest = client_->get(kSlices + "?fieldSelector=spec.driver%3Dd.example&limit=2&continue=" +
+  const Reply rest = client_->get(slices_path() + "?fieldSelector=spec.driver%3Dd.example&limit=2&continue=" +
                                   page.body["metadata"]["continue"].get<std::string>());
   ASSERT_EQ(rest.body["items"].size(), 1U);
   EXPECT_EQ(rest.body["items"][0]["metadata"]["name"], "c");
-  EXPECT_EQ(client_->get(kSlices + "?fieldSelector=spec.bogus%3D1").status, 400);
+  EXPECT_EQ(client_->get(slices_path() + "?fieldSelector=spec.bogus%3D1").status, 400);
 }
 
 TEST_F(ApiServerTest, DeleteCollection_TakesTheSelectedOnly) {
-  ASSERT_EQ(client_->post(kSlices, slice("a")).status, 201);
-  ASSERT_EQ(client_->post(kSlices, slice("b", "o.example")).status, 201);
-  EXPECT_EQ(client_->remove(kSlices + "?fieldSelector=spec.driver%3Dd.example").status, 200);
-  const Reply left = client_->get(kSlices);
+  ASSERT_EQ(client_->post(slices_path(), slice("a")).status, 201);
+  ASSERT_EQ(client_->post(slices_path(), slice("b", "o.example")).status, 201);
+  EXPECT_EQ(client_->remove(slices_path() + "?fieldSelector=spec.driver%3Dd.example").status, 200);
+  const Reply left = client_->get(slices_path());
   ASSERT_EQ(left.body["items"].size(), 1U);
   EXPECT_EQ(left.body["items"][0]["metadata"]["name"], "b");
 }
 
 TEST_F(ApiServerTest, Watch_TellsChangesOfTheSelection) {
-  const std::string version = client_->get(kSlices).body["metadata"]["resourceVersion"];
-  WatchReader watch(*client_, kSlices + "?watch=true&allowWatchBookmarks=true&resourceVersion=" + version +
-                                  "&fieldSelector=spec.driver%3Dd.example");
-  ASSERT_EQ(client_->post(kSlices, slice("other", "o.example")).status, 201);
-  const Reply created = client_->post(kSlices, slice("s1"));
+  const std::string version = client_->get(slices_path()).body["metadata"]["resourceVersion"];
+  WatchReader watch(*client_, slices_path() + "?watch=true&allowWatchBookmarks=true&resourceVersion=" +
+                                  version + "&fieldSelector=spec.driver%3Dd.example");
+  ASSERT_EQ(client_->post(slices_path(), slice("other", "o.example")).status, 201);
+  const Reply created = client_->post(slices_path(), slice("s1"));
   Json event = watch.wait_type("ADDED");
   EXPECT_EQ(event["object"], created.body);
   Json changed = created.body;
   changed["spec"]["devices"] = Json::array();
-  ASSERT_EQ(client_->put(kSlices + "/s1", changed).status, 200);
+  ASSERT_EQ(client_->put(slices_path() + "/s1", changed).status, 200);
   EXPECT_EQ(watch.wait_type("MODIFIED")["object"]["spec"]["devices"], Json::array());
-  ASSERT_EQ(client_->remove(kSlices + "/s1").status, 200);
+  ASSERT_EQ(client_->remove(slices_path() + "/s1").status, 200);
   EXPECT_EQ(watch.wait_type("DELETED")["object"]["metadata"]["name"], "s1");
   event = watch.wait([&](const Json& one) {
     return one["type"] == "BOOKMARK" &&
@@ -181,33 +187,34 @@ TEST_F(ApiServerTest, Watch_TellsChangesOfTheSelection) {
 }
 
 TEST_F(ApiServerTest, Watch_FromNothing_StartsWithAllThatIsThere) {
-  ASSERT_EQ(client_->post(kSlices, slice("s1")).status, 201);
-  WatchReader watch(*client_, kSlices + "?watch=1");
+  ASSERT_EQ(client_->post(slices_path(), slice("s1")).status, 201);
+  WatchReader watch(*client_, slices_path() + "?watch=1");
   EXPECT_EQ(watch.wait_type("ADDED")["object"]["metadata"]["name"], "s1");
 }
 
 TEST_F(ApiServerTest, Watch_OlderThanHistory_IsGone) {
-  ASSERT_EQ(client_->post(kSlices, slice("s1")).status, 201);
-  WatchReader open(*client_, kSlices + "?watch=1&resourceVersion=1");
+  ASSERT_EQ(client_->post(slices_path(), slice("s1")).status, 201);
+  WatchReader open(*client_, slices_path() + "?watch=1&resourceVersion=1");
   ASSERT_EQ(open.wait_type("ADDED")["object"]["metadata"]["name"], "s1");
   store_.compact();
   EXPECT_EQ(open.wait_type("ERROR")["object"]["code"], 410);
   EXPECT_TRUE(open.wait_end());
-  WatchReader late(*client_, kSlices + "?watch=1&resourceVersion=1");
+  WatchReader late(*client_, slices_path() + "?watch=1&resourceVersion=1");
   EXPECT_EQ(late.wait_type("ERROR")["object"]["reason"], "Expired");
 }
 
 TEST_F(ApiServerTest, Watch_TimeoutSeconds_Ends) {
-  WatchReader watch(*client_, kSlices + "?watch=1&timeoutSeconds=1");
+  WatchReader watch(*client_, slices_path() + "?watch=1&timeoutSeconds=1");
   EXPECT_TRUE(watch.wait_end());
 }
 
 TEST_F(ApiServerTest, Watch_ManyAtOnce_AllAreServed) {
   std::vector<std::unique_ptr<WatchReader>> watches;
+  watches.reserve(30);
   for (int i = 0; i < 30; ++i) {
-    watches.push_back(std::make_unique<WatchReader>(*client_, kSlices + "?watch=1"));
+    watches.push_back(std::make_unique<WatchReader>(*client_, slices_path() + "?watch=1"));
   }
-  ASSERT_EQ(client_->post(kSlices, slice("s1")).status, 201);
+  ASSERT_EQ(client_->post(slices_path(), slice("s1")).status, 201);
   for (const auto& watch : watches) {
     EXPECT_EQ(watch->wait_type("ADDED")["object"]["metadata"]["name"], "s1");
   }
@@ -215,25 +222,25 @@ TEST_F(ApiServerTest, Watch_ManyAtOnce_AllAreServed) {
 
 TEST_F(ApiServerTest, Stop_EndsWatchesAndStartsAgainOnTheSamePort) {
   const std::uint16_t port = server_.port();
-  ASSERT_EQ(client_->post(kSlices, slice("s1")).status, 201);
-  WatchReader watch(*client_, kSlices + "?watch=1");
+  ASSERT_EQ(client_->post(slices_path(), slice("s1")).status, 201);
+  WatchReader watch(*client_, slices_path() + "?watch=1");
   ASSERT_FALSE(watch.wait_type("ADDED").is_null());
   server_.stop();
   EXPECT_TRUE(watch.wait_end());
-  EXPECT_EQ(client_->get(kSlices).status, 0);
+  EXPECT_EQ(client_->get(slices_path()).status, 0);
   const auto again = server_.start();
   ASSERT_TRUE(again) << again.error().what();
   EXPECT_EQ(server_.port(), port);
-  EXPECT_EQ(client_->get(kSlices).body["items"].size(), 1U);
+  EXPECT_EQ(client_->get(slices_path()).body["items"].size(), 1U);
 }
 
 TEST_F(ApiServerTest, Media_OnlyJson) {
-  EXPECT_EQ(client_->get(kSlices, {{"Accept", "application/vnd.kubernetes.protobuf"}}).status, 406);
-  EXPECT_EQ(
-      client_->get(kSlices, {{"Accept", "application/vnd.kubernetes.protobuf,application/json"}}).status,
-      200);
-  EXPECT_EQ(client_->post(kSlices, slice("s1"), "application/vnd.kubernetes.protobuf").status, 415);
-  EXPECT_EQ(client_->get(kSlices + "?watch=1&sendInitialEvents=true").status, 422);
+  EXPECT_EQ(client_->get(slices_path(), {{"Accept", "application/vnd.kubernetes.protobuf"}}).status, 406);
+  EXPECT_EQ(client_->get(slices_path(), {{"Accept", "application/vnd.kubernetes.protobuf,application/json"}})
+                .status,
+            200);
+  EXPECT_EQ(client_->post(slices_path(), slice("s1"), "application/vnd.kubernetes.protobuf").status, 415);
+  EXPECT_EQ(client_->get(slices_path() + "?watch=1&sendInitialEvents=true").status, 422);
 }
 
 TEST_F(ApiServerTest, Discovery_NamesTheResources) {
@@ -250,7 +257,7 @@ TEST_F(ApiServerTest, Status_AndSpec_AreWrittenApart) {
   Json wrong = claim;
   wrong["status"] = Json::object();
   wrong["metadata"]["labels"] = {{"a", "b"}};
-  const Reply spec = client_->put(kClaims + "/c", wrong);
+  const Reply spec = client_->put(claims_path() + "/c", wrong);
   ASSERT_EQ(spec.status, 200) << spec.text;
   EXPECT_EQ(spec.body["status"], claim["status"]) << "status comes by /status only";
   EXPECT_EQ(spec.body["metadata"]["labels"]["a"], "b");
@@ -258,7 +265,7 @@ TEST_F(ApiServerTest, Status_AndSpec_AreWrittenApart) {
   wrong["spec"] = {{"devices", Json::object()}};
   wrong["metadata"]["labels"] = Json::object();
   wrong["status"]["reservedFor"] = Json::array({{{"resource", "pods"}, {"name", "p"}, {"uid", "u"}}});
-  const Reply status = client_->put(kClaims + "/c/status", wrong);
+  const Reply status = client_->put(claims_path() + "/c/status", wrong);
   ASSERT_EQ(status.status, 200) << status.text;
   EXPECT_EQ(status.body["spec"], claim["spec"]);
   EXPECT_EQ(status.body["metadata"]["labels"]["a"], "b");
@@ -294,46 +301,49 @@ TEST_F(ApiServerTest, Apply_StatusDevices_KnowsTheRules) {
   Json other = apply_body(Json::array());
   other["metadata"]["uid"] = "another";
   EXPECT_EQ(
-      client_->patch(kClaims + "/c/status?fieldManager=one", other, "application/apply-patch+yaml").status,
+      client_->patch(claims_path() + "/c/status?fieldManager=one", other, "application/apply-patch+yaml")
+          .status,
       409);
   EXPECT_EQ(
-      client_->patch(kClaims + "/c/status", apply_body(Json::array()), "application/apply-patch+yaml").status,
+      client_->patch(claims_path() + "/c/status", apply_body(Json::array()), "application/apply-patch+yaml")
+          .status,
       400)
       << "a field manager is needed";
 }
 
 TEST_F(ApiServerTest, Patch_MergeAndJson) {
-  ASSERT_EQ(client_->post(kSlices, slice("s1")).status, 201);
-  const Reply merged = client_->patch(kSlices + "/s1", {{"metadata", {{"labels", {{"a", "b"}}}}}},
+  ASSERT_EQ(client_->post(slices_path(), slice("s1")).status, 201);
+  const Reply merged = client_->patch(slices_path() + "/s1", {{"metadata", {{"labels", {{"a", "b"}}}}}},
                                       "application/merge-patch+json");
   EXPECT_EQ(merged.body["metadata"]["labels"]["a"], "b");
   const Json operation = {{"op", "remove"}, {"path", "/metadata/labels/a"}};
   const Reply patched =
-      client_->patch(kSlices + "/s1", Json::array({operation}), "application/json-patch+json");
+      client_->patch(slices_path() + "/s1", Json::array({operation}), "application/json-patch+json");
   EXPECT_EQ(patched.body["metadata"]["labels"], Json::object()) << patched.text;
-  EXPECT_EQ(client_->patch(kSlices + "/s1", Json::object(), "application/strategic-merge-patch+json").status,
-            415);
+  EXPECT_EQ(
+      client_->patch(slices_path() + "/s1", Json::object(), "application/strategic-merge-patch+json").status,
+      415);
 }
 
 TEST_F(ApiServerTest, Faults_FailOrDropOnOrder) {
   server_.set_faults({.drop_fields = {"allowMultipleAllocations", "requestPolicy"}});
   const Reply created =
-      client_->post(kSlices, test::slice("s1", "d.example", Json::array({test::virtual_device("8")})));
+      client_->post(slices_path(), test::slice("s1", "d.example", Json::array({test::virtual_device("8")})));
   ASSERT_EQ(created.status, 201) << created.text;
   EXPECT_FALSE(created.body["spec"]["devices"][0].contains("allowMultipleAllocations"));
   server_.set_faults({.fail_requests = 1, .status = 429, .retry_after_seconds = 2, .method = "GET"});
-  const Reply failed = client_->get(kSlices);
+  const Reply failed = client_->get(slices_path());
   EXPECT_EQ(failed.status, 429);
   EXPECT_EQ(failed.retry_after, "2");
-  EXPECT_EQ(client_->get(kSlices).status, 200);
-  EXPECT_EQ(server_.requests().back().target, kSlices);
+  EXPECT_EQ(client_->get(slices_path()).status, 200);
+  EXPECT_EQ(server_.requests().back().target, slices_path());
 }
 
 TEST_F(ApiServerTest, Body_TooDeepOrNoJson_IsBadRequest) {
-  const auto raw = client_->connect()->Post(kSlices, std::string(100000, '['), "application/json");
+  const auto raw = client_->connect()->Post(slices_path(), std::string(100000, '['), "application/json");
   ASSERT_TRUE(raw);
   EXPECT_EQ(raw->status, 400);
-  EXPECT_EQ(client_->connect()->Post(kSlices, "{\"a\":", "application/json")->status, 400);
+  EXPECT_EQ(client_->connect()->Post(slices_path(), "{\"a\":", "application/json")->status, 400);
 }
 
 }  // namespace

@@ -57,41 +57,46 @@ struct Signature {
 };
 
 const std::map<std::string, Signature, std::less<>>& functions() {
-  static const std::map<std::string, Signature, std::less<>> kFunctions{
-      {"size", {1, 1, Type::kInt}},          {"int", {1, 1, Type::kInt}},
-      {"double", {1, 1, Type::kDouble}},     {"string", {1, 1, Type::kString}},
-      {"quantity", {1, 1, Type::kQuantity}}, {"isQuantity", {1, 1, Type::kBool}},
-      {"semver", {1, 1, Type::kSemver}},     {"isSemver", {1, 1, Type::kBool}},
-      {"matches", {2, 2, Type::kBool}},      {"dyn", {1, 1, Type::kDyn}}};
-  return kFunctions;
+  static const std::map<std::string, Signature, std::less<>> table{
+      {"size", {.min = 1, .max = 1, .result = Type::kInt}},
+      {"int", {.min = 1, .max = 1, .result = Type::kInt}},
+      {"double", {.min = 1, .max = 1, .result = Type::kDouble}},
+      {"string", {.min = 1, .max = 1, .result = Type::kString}},
+      {"quantity", {.min = 1, .max = 1, .result = Type::kQuantity}},
+      {"isQuantity", {.min = 1, .max = 1, .result = Type::kBool}},
+      {"semver", {.min = 1, .max = 1, .result = Type::kSemver}},
+      {"isSemver", {.min = 1, .max = 1, .result = Type::kBool}},
+      {"matches", {.min = 2, .max = 2, .result = Type::kBool}},
+      {"dyn", {.min = 1, .max = 1, .result = Type::kDyn}}};
+  return table;
 }
 
 const std::map<std::string, Signature, std::less<>>& methods() {
-  static const std::map<std::string, Signature, std::less<>> kMethods{
-      {"startsWith", {1, 1, Type::kBool}},
-      {"endsWith", {1, 1, Type::kBool}},
-      {"contains", {1, 1, Type::kBool}},
-      {"matches", {1, 1, Type::kBool}},
-      {"size", {0, 0, Type::kInt}},
-      {"lowerAscii", {0, 0, Type::kString}},
-      {"upperAscii", {0, 0, Type::kString}},
-      {"trim", {0, 0, Type::kString}},
-      {"orValue", {1, 1, Type::kDyn}},
-      {"hasValue", {0, 0, Type::kBool}},
-      {"value", {0, 0, Type::kDyn}},
-      {"compareTo", {1, 1, Type::kInt}},
-      {"isGreaterThan", {1, 1, Type::kBool}},
-      {"isLessThan", {1, 1, Type::kBool}},
-      {"asInteger", {0, 0, Type::kInt}},
-      {"isInteger", {0, 0, Type::kBool}},
-      {"asApproximateFloat", {0, 0, Type::kDouble}},
-      {"sign", {0, 0, Type::kInt}},
-      {"add", {1, 1, Type::kQuantity}},
-      {"sub", {1, 1, Type::kQuantity}},
-      {"major", {0, 0, Type::kInt}},
-      {"minor", {0, 0, Type::kInt}},
-      {"patch", {0, 0, Type::kInt}}};
-  return kMethods;
+  static const std::map<std::string, Signature, std::less<>> table{
+      {"startsWith", {.min = 1, .max = 1, .result = Type::kBool}},
+      {"endsWith", {.min = 1, .max = 1, .result = Type::kBool}},
+      {"contains", {.min = 1, .max = 1, .result = Type::kBool}},
+      {"matches", {.min = 1, .max = 1, .result = Type::kBool}},
+      {"size", {.min = 0, .max = 0, .result = Type::kInt}},
+      {"lowerAscii", {.min = 0, .max = 0, .result = Type::kString}},
+      {"upperAscii", {.min = 0, .max = 0, .result = Type::kString}},
+      {"trim", {.min = 0, .max = 0, .result = Type::kString}},
+      {"orValue", {.min = 1, .max = 1, .result = Type::kDyn}},
+      {"hasValue", {.min = 0, .max = 0, .result = Type::kBool}},
+      {"value", {.min = 0, .max = 0, .result = Type::kDyn}},
+      {"compareTo", {.min = 1, .max = 1, .result = Type::kInt}},
+      {"isGreaterThan", {.min = 1, .max = 1, .result = Type::kBool}},
+      {"isLessThan", {.min = 1, .max = 1, .result = Type::kBool}},
+      {"asInteger", {.min = 0, .max = 0, .result = Type::kInt}},
+      {"isInteger", {.min = 0, .max = 0, .result = Type::kBool}},
+      {"asApproximateFloat", {.min = 0, .max = 0, .result = Type::kDouble}},
+      {"sign", {.min = 0, .max = 0, .result = Type::kInt}},
+      {"add", {.min = 1, .max = 1, .result = Type::kQuantity}},
+      {"sub", {.min = 1, .max = 1, .result = Type::kQuantity}},
+      {"major", {.min = 0, .max = 0, .result = Type::kInt}},
+      {"minor", {.min = 0, .max = 0, .result = Type::kInt}},
+      {"patch", {.min = 0, .max = 0, .result = Type::kInt}}};
+  return table;
 }
 
 class Checker {
@@ -166,12 +171,12 @@ class Checker {
       return error_at(text_, node.offset,
                       "a " + std::string(name_of(target)) + " has no field \"" + node.name + "\"");
     }
-    static const std::map<std::string, Type, std::less<>> kFields{{"driver", Type::kString},
-                                                                  {"attributes", Type::kMap},
-                                                                  {"capacity", Type::kMap},
-                                                                  {"allowMultipleAllocations", Type::kBool}};
-    const auto field = kFields.find(node.name);
-    if (field == kFields.end()) {
+    static const std::map<std::string, Type, std::less<>> fields{{"driver", Type::kString},
+                                                                 {"attributes", Type::kMap},
+                                                                 {"capacity", Type::kMap},
+                                                                 {"allowMultipleAllocations", Type::kBool}};
+    const auto field = fields.find(node.name);
+    if (field == fields.end()) {
       return error_at(text_, node.offset,
                       "undefined field \"" + node.name +
                           "\" of device (driver, attributes, capacity, allowMultipleAllocations)");

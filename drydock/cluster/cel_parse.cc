@@ -59,7 +59,7 @@ class Lexer {
   Result<Token> next() {
     const std::size_t start = at_;
     if (at_ >= text_.size()) {
-      return Token{Token::Type::kEnd, "", start};
+      return Token{.type = Token::Type::kEnd, .text = "", .offset = start};
     }
     if (is_digit(peek()) || (peek() == '.' && is_digit(peek(1)))) {
       return number();
@@ -72,13 +72,15 @@ class Lexer {
       while (is_word(peek())) {
         ++at_;
       }
-      return Token{Token::Type::kIdent, std::string(text_.substr(start, at_ - start)), start};
+      return Token{.type = Token::Type::kIdent,
+                   .text = std::string(text_.substr(start, at_ - start)),
+                   .offset = start};
     }
     constexpr std::array<std::string_view, 6> kLong{"&&", "||", "==", "!=", "<=", ">="};
     for (const std::string_view sign : kLong) {
       if (text_.substr(at_).starts_with(sign)) {
         at_ += sign.size();
-        return Token{Token::Type::kSign, std::string(sign), start};
+        return Token{.type = Token::Type::kSign, .text = std::string(sign), .offset = start};
       }
     }
     const char c = text_[at_];
@@ -86,7 +88,7 @@ class Lexer {
       return error_at(text_, start, std::string("unexpected \"") + c + "\"");
     }
     ++at_;
-    return Token{Token::Type::kSign, std::string(1, c), start};
+    return Token{.type = Token::Type::kSign, .text = std::string(1, c), .offset = start};
   }
   Result<Token> number() {
     const std::size_t start = at_;
@@ -95,7 +97,8 @@ class Lexer {
       while (std::isxdigit(static_cast<unsigned char>(peek())) != 0) {
         ++at_;
       }
-      return Token{Token::Type::kInt, std::string(text_.substr(start, at_ - start)), start};
+      return Token{
+          .type = Token::Type::kInt, .text = std::string(text_.substr(start, at_ - start)), .offset = start};
     }
     bool fraction = false;
     while (is_digit(peek()) || (peek() == '.' && is_digit(peek(1)) && !fraction)) {
@@ -109,8 +112,9 @@ class Lexer {
         ++at_;
       }
     }
-    Token token{fraction ? Token::Type::kDouble : Token::Type::kInt,
-                std::string(text_.substr(start, at_ - start)), start};
+    Token token{.type = fraction ? Token::Type::kDouble : Token::Type::kInt,
+                .text = std::string(text_.substr(start, at_ - start)),
+                .offset = start};
     if (!fraction && (peek() == 'u' || peek() == 'U')) {
       ++at_;
     }
@@ -124,7 +128,7 @@ class Lexer {
       quote.append(2, quote[0]);
     }
     at_ += quote.size();
-    Token token{Token::Type::kString, "", start};
+    Token token{.type = Token::Type::kString, .text = "", .offset = start};
     while (!text_.substr(std::min(at_, text_.size())).starts_with(quote)) {
       if (at_ >= text_.size() || (quote.size() == 1 && peek() == '\n')) {
         return error_at(text_, start, "the string that starts here has no end");
@@ -251,11 +255,11 @@ class Parser {
   }
 
   [[nodiscard]] bool at_operator(std::size_t level) const {
-    static const std::array<std::vector<std::string_view>, 5> kLevels{
+    static const std::array<std::vector<std::string_view>, 5> levels{
         {{"||"}, {"&&"}, {"==", "!=", "<=", ">=", "<", ">", "in"}, {"+", "-"}, {"*", "/", "%"}}};
     const bool word = peek().type == Token::Type::kIdent && peek().text == "in";
     return (word || peek().type == Token::Type::kSign) &&
-           std::ranges::find(kLevels.at(level), peek().text) != kLevels.at(level).end();
+           std::ranges::find(levels.at(level), peek().text) != levels.at(level).end();
   }
 
   Result<NodePtr> binary(std::size_t level) {

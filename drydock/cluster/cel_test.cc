@@ -10,7 +10,7 @@ namespace drydock {
 namespace {
 
 const Json& device() {
-  static const Json kDevice = Json::parse(R"({
+  static const Json sample = Json::parse(R"({
     "name": "nic0",
     "allowMultipleAllocations": true,
     "attributes": {
@@ -23,7 +23,7 @@ const Json& device() {
     },
     "capacity": {"slots": {"value": "128"}, "bandwidth": {"value": "25G"}}
   })");
-  return kDevice;
+  return sample;
 }
 
 /// "true", "false", "compile: ..." or "run: ..."
@@ -32,7 +32,7 @@ std::string outcome(const std::string& expression) {
   if (!program) {
     return "compile: " + program.error().what();
   }
-  const auto match = program->matches({"d.example", device()});
+  const auto match = program->matches({.driver = "d.example", .device = device()});
   if (!match) {
     return "run: " + match.error().what();
   }

@@ -121,7 +121,7 @@ bool selector_matches(const Json& pod, const Json& node) {
 }  // namespace
 
 std::string claim_name_of(const Json& pod, const Json& entry) {
-  const std::string direct = text_at(entry, "resourceClaimName");
+  std::string direct = text_at(entry, "resourceClaimName");
   if (!direct.empty()) {
     return direct;
   }

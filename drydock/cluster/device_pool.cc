@@ -62,7 +62,7 @@ std::map<std::pair<std::string, std::string>, Pool> group_by_pool(const std::vec
     Pool& pool = pools[{text_at(spec, "driver"), text_at(spec["pool"], "name")}];
     const std::int64_t generation = spec["pool"].value("generation", std::int64_t{0});
     if (generation > pool.generation) {
-      pool = {generation, {}};
+      pool = {.generation = generation, .slices = {}};
     }
     if (generation == pool.generation) {
       pool.slices.push_back(&slice);
@@ -85,7 +85,9 @@ void add_devices(std::vector<PoolDevice>& out, const Json& spec, const Json& nod
       continue;
     }
     const Json& owner = per_device ? device : spec;
-    out.push_back({.id = {text_at(spec, "driver"), text_at(spec["pool"], "name"), text_at(device, "name")},
+    out.push_back({.id = {.driver = text_at(spec, "driver"),
+                          .pool = text_at(spec["pool"], "name"),
+                          .device = text_at(device, "name")},
                    .device = &device,
                    .shared = value_at(device, "allowMultipleAllocations") == Json(true),
                    .on_every_node = value_at(owner, "allNodes") == Json(true) &&

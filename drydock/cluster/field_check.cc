@@ -254,12 +254,12 @@ bool is_uuid(std::string_view text) {
 }
 
 const Json& value_at(const Json& object, std::string_view key) {
-  static const Json kNull;
+  static const Json null;
   if (!object.is_object()) {
-    return kNull;
+    return null;
   }
   const auto it = object.find(key);
-  return it == object.end() ? kNull : *it;
+  return it == object.end() ? null : *it;
 }
 
 std::string text_at(const Json& object, std::string_view key) {

@@ -23,24 +23,83 @@ struct Kind {
 };
 
 namespace kinds {
-inline constexpr Kind kNode{"", "v1", "nodes", "Node", false, true};
-inline constexpr Kind kNamespace{"", "v1", "namespaces", "Namespace", false, false};
-inline constexpr Kind kPod{"", "v1", "pods", "Pod", true, true};
-inline constexpr Kind kEvent{"", "v1", "events", "Event", true, false};
-inline constexpr Kind kConfigMap{"", "v1", "configmaps", "ConfigMap", true, false};
-inline constexpr Kind kServiceAccount{"", "v1", "serviceaccounts", "ServiceAccount", true, false};
-inline constexpr Kind kResourceSlice{"resource.k8s.io", "v1",  "resourceslices",
-                                     "ResourceSlice",   false, false};
-inline constexpr Kind kDeviceClass{"resource.k8s.io", "v1", "deviceclasses", "DeviceClass", false, false};
-inline constexpr Kind kResourceClaim{"resource.k8s.io", "v1", "resourceclaims", "ResourceClaim", true, true};
-inline constexpr Kind kResourceClaimTemplate{"resource.k8s.io",       "v1", "resourceclaimtemplates",
-                                             "ResourceClaimTemplate", true, false};
+inline constexpr Kind kNode{
+    .group = "", .version = "v1", .plural = "nodes", .name = "Node", .namespaced = false, .has_status = true};
+inline constexpr Kind kNamespace{.group = "",
+                                 .version = "v1",
+                                 .plural = "namespaces",
+                                 .name = "Namespace",
+                                 .namespaced = false,
+                                 .has_status = false};
+inline constexpr Kind kPod{
+    .group = "", .version = "v1", .plural = "pods", .name = "Pod", .namespaced = true, .has_status = true};
+inline constexpr Kind kEvent{.group = "",
+                             .version = "v1",
+                             .plural = "events",
+                             .name = "Event",
+                             .namespaced = true,
+                             .has_status = false};
+inline constexpr Kind kConfigMap{.group = "",
+                                 .version = "v1",
+                                 .plural = "configmaps",
+                                 .name = "ConfigMap",
+                                 .namespaced = true,
+                                 .has_status = false};
+inline constexpr Kind kServiceAccount{.group = "",
+                                      .version = "v1",
+                                      .plural = "serviceaccounts",
+                                      .name = "ServiceAccount",
+                                      .namespaced = true,
+                                      .has_status = false};
+inline constexpr Kind kResourceSlice{.group = "resource.k8s.io",
+                                     .version = "v1",
+                                     .plural = "resourceslices",
+                                     .name = "ResourceSlice",
+                                     .namespaced = false,
+                                     .has_status = false};
+inline constexpr Kind kDeviceClass{.group = "resource.k8s.io",
+                                   .version = "v1",
+                                   .plural = "deviceclasses",
+                                   .name = "DeviceClass",
+                                   .namespaced = false,
+                                   .has_status = false};
+inline constexpr Kind kResourceClaim{.group = "resource.k8s.io",
+                                     .version = "v1",
+                                     .plural = "resourceclaims",
+                                     .name = "ResourceClaim",
+                                     .namespaced = true,
+                                     .has_status = true};
+inline constexpr Kind kResourceClaimTemplate{.group = "resource.k8s.io",
+                                             .version = "v1",
+                                             .plural = "resourceclaimtemplates",
+                                             .name = "ResourceClaimTemplate",
+                                             .namespaced = true,
+                                             .has_status = false};
 inline constexpr std::string_view kRbac = "rbac.authorization.k8s.io";
-inline constexpr Kind kRole{kRbac, "v1", "roles", "Role", true, false};
-inline constexpr Kind kRoleBinding{kRbac, "v1", "rolebindings", "RoleBinding", true, false};
-inline constexpr Kind kClusterRole{kRbac, "v1", "clusterroles", "ClusterRole", false, false};
-inline constexpr Kind kClusterRoleBinding{kRbac, "v1", "clusterrolebindings", "ClusterRoleBinding",
-                                          false, false};
+inline constexpr Kind kRole{.group = kRbac,
+                            .version = "v1",
+                            .plural = "roles",
+                            .name = "Role",
+                            .namespaced = true,
+                            .has_status = false};
+inline constexpr Kind kRoleBinding{.group = kRbac,
+                                   .version = "v1",
+                                   .plural = "rolebindings",
+                                   .name = "RoleBinding",
+                                   .namespaced = true,
+                                   .has_status = false};
+inline constexpr Kind kClusterRole{.group = kRbac,
+                                   .version = "v1",
+                                   .plural = "clusterroles",
+                                   .name = "ClusterRole",
+                                   .namespaced = false,
+                                   .has_status = false};
+inline constexpr Kind kClusterRoleBinding{.group = kRbac,
+                                          .version = "v1",
+                                          .plural = "clusterrolebindings",
+                                          .name = "ClusterRoleBinding",
+                                          .namespaced = false,
+                                          .has_status = false};
 }  // namespace kinds
 
 std::span<const Kind* const> all_kinds();

@@ -171,7 +171,7 @@ class Converter {
       if (object.contains(key)) {
         return at(entry.first, "key " + in_quotes(key) + " is given twice");
       }
-      FL_ASSIGN(Json value, convert(entry.second, path.empty() ? key : path + "." + key, depth + 1), "");
+      FL_ASSIGN(Json value, convert(entry.second, join(path, key), depth + 1), "");
       if (key == "<<" && entry.first.Tag() == "?") {
         merge(merged, value);
       } else {
@@ -180,6 +180,11 @@ class Converter {
     }
     merged.update(object);
     return merged;
+  }
+
+  static std::string join(std::string path, const std::string& key) {
+    path += path.empty() ? "" : ".";
+    return path += key;
   }
 
   static void merge(Json& into, const Json& value) {

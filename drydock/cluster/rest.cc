@@ -60,7 +60,7 @@ ApiResult<ListQuery> list_query(const Call& call, const Target& target) {
   if (!limit) {
     return std::move(limit).error();
   }
-  query.selector = {std::move(*fields), std::move(*labels)};
+  query.selector = {.fields = std::move(*fields), .labels = std::move(*labels)};
   if (!target.name.empty()) {
     query.selector.fields.push_back({"metadata.name", target.name, Requirement::Op::kEquals});
   }
@@ -153,7 +153,7 @@ ApiResult<Answer> wrap(ApiResult<Json> object, int status = 200) {
   if (!object) {
     return std::move(object).error();
   }
-  return Answer{status, std::move(*object)};
+  return Answer{.status = status, .body = std::move(*object)};
 }
 
 Json list_body(const Kind& kind, std::vector<Json> items, std::uint64_t version) {
@@ -182,7 +182,7 @@ ApiResult<Answer> list(Store& store, const Call& call, const Target& target) {
     body["metadata"]["continue"] = found->continue_token;
     body["metadata"]["remainingItemCount"] = found->remaining;
   }
-  return Answer{200, std::move(body)};
+  return Answer{.status = 200, .body = std::move(body)};
 }
 
 ApiResult<DeleteOptions> delete_options(const Call& call) {
@@ -227,7 +227,8 @@ ApiResult<Answer> remove(Store& store, const Call& call, const Target& target) {
   if (!removed) {
     return std::move(removed).error();
   }
-  return Answer{200, list_body(*target.kind, std::move(*removed), store.resource_version())};
+  return Answer{.status = 200,
+                .body = list_body(*target.kind, std::move(*removed), store.resource_version())};
 }
 
 ApiResult<Answer> create(Store& store, const Call& call, const Target& target,
@@ -266,7 +267,7 @@ ApiResult<Answer> patch(Store& store, const Call& call, const Target& target, Pa
   if (type == "application/merge-patch+json") {
     return wrap(store.patch(*target.kind, target.ns, target.name, PatchType::kMerge, *object, part));
   }
-  const Store::Apply how{call.param("fieldManager"), truth(call.param("force"))};
+  const Store::Apply how{.manager = call.param("fieldManager"), .force = truth(call.param("force"))};
   return wrap(store.apply(*target.kind, target.ns, target.name, std::move(*object), how, part));
 }
 
@@ -484,10 +485,11 @@ ApiResult<std::optional<WatchPlan>> plan_watch(const Call& call) {
   if (!call.param("sendInitialEvents").empty()) {
     return ApiError::invalid(
         "ListOptions.meta.k8s.io", "",
-        {{"sendInitialEvents",
-          "Forbidden: sendInitialEvents is forbidden for watch unless the WatchList feature gate is "
-          "enabled",
-          "FieldValueForbidden"}});
+        {{.field = "sendInitialEvents",
+          .message =
+              "Forbidden: sendInitialEvents is forbidden for watch unless the WatchList feature gate is "
+              "enabled",
+          .reason = "FieldValueForbidden"}});
   }
   auto query = list_query(call, *target);
   if (!query) {
@@ -501,7 +503,10 @@ ApiResult<std::optional<WatchPlan>> plan_watch(const Call& call) {
   if (!timeout) {
     return std::move(timeout).error();
   }
-  WatchPlan plan{*target, std::move(*query), *version, truth(call.param("allowWatchBookmarks"))};
+  WatchPlan plan{.target = *target,
+                 .query = std::move(*query),
+                 .resource_version = *version,
+                 .bookmarks = truth(call.param("allowWatchBookmarks"))};
   plan.timeout = std::chrono::seconds(std::clamp<std::int64_t>(timeout->value_or(1800), 1, 86400));
   return std::optional(std::move(plan));
 }
@@ -512,7 +517,7 @@ ApiResult<Answer> answer(Store& store, const Call& call, const std::vector<std::
   }
   if (call.method == "GET") {
     if (Json body = document(call.path); !body.is_null()) {
-      return Answer{200, std::move(body)};
+      return Answer{.status = 200, .body = std::move(body)};
     }
   }
   const auto target = parse_path(call.path);

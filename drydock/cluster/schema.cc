@@ -156,8 +156,8 @@ Table parse_table() {
 }
 
 const Table& table() {
-  static const Table kParsed = parse_table();
-  return kParsed;
+  static const Table parsed = parse_table();
+  return parsed;
 }
 
 std::size_t edit_distance(std::string_view a, std::string_view b) {
@@ -193,13 +193,13 @@ bool is_quantity(const Json& value) {
 }
 
 const ScalarRule* scalar_rule(std::string_view type) {
-  static const std::map<std::string_view, ScalarRule> kRules{
-      {"s", {"a string", [](const Json& v) { return v.is_string(); }}},
-      {"i", {"an integer", [](const Json& v) { return v.is_number_integer(); }}},
-      {"b", {"true or false", [](const Json& v) { return v.is_boolean(); }}},
-      {"q", {"a quantity such as \"1\", \"500m\" or \"1Gi\"", is_quantity}}};
-  const auto it = kRules.find(type);
-  return it == kRules.end() ? nullptr : &it->second;
+  static const std::map<std::string_view, ScalarRule> rules{
+      {"s", {.wanted = "a string", .takes = [](const Json& v) { return v.is_string(); }}},
+      {"i", {.wanted = "an integer", .takes = [](const Json& v) { return v.is_number_integer(); }}},
+      {"b", {.wanted = "true or false", .takes = [](const Json& v) { return v.is_boolean(); }}},
+      {"q", {.wanted = "a quantity such as \"1\", \"500m\" or \"1Gi\"", .takes = is_quantity}}};
+  const auto it = rules.find(type);
+  return it == rules.end() ? nullptr : &it->second;
 }
 
 std::string show(const Json& value) {

@@ -24,8 +24,9 @@ std::optional<Requirement> parse_one(std::string_view text) {
   for (const auto& [sign, op] : {std::pair{"!=", Op::kNotEquals}, {"==", Op::kEquals}, {"=", Op::kEquals}}) {
     const auto at = text.find(sign);
     if (at != std::string_view::npos) {
-      return Requirement{std::string(trim(text.substr(0, at))),
-                         std::string(trim(text.substr(at + std::string_view(sign).size()))), op};
+      return Requirement{.path = std::string(trim(text.substr(0, at))),
+                         .value = std::string(trim(text.substr(at + std::string_view(sign).size()))),
+                         .op = op};
     }
   }
   return std::nullopt;

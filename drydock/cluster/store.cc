@@ -121,7 +121,114 @@ ApiError owner_conflict(const std::string& manager, const Json& entry) {
   return {.code = 409,
           .reason = "Conflict",
           .message = "Apply failed with 1 conflict: conflict with \"" + manager + "\": " + field,
-          .causes = {{field, "conflict with \"" + manager + "\"", "FieldManagerConflict"}}};
+          .causes = {{.field = field,
+                      .message = "conflict with \"" + manager + "\"",
+                      .reason = "FieldManagerConflict"}}};
+}
+
+ApiResult<> check_versions(const Kind& kind, std::string_view name, const Json& stored, const Json& object) {
+  const Json& metadata = value_at(object, "metadata");
+  const std::string uid = text_at(metadata, "uid");
+  const std::string stored_uid = text_at(stored["metadata"], "uid");
+  if (!uid.empty() && uid != stored_uid) {
+    return ApiError::conflict(
+        kind.resource(), name,
+        "Precondition failed: UID in precondition: " + uid + ", UID in object meta: " + stored_uid);
+  }
+  const std::string version = text_at(metadata, "resourceVersion");
+  if (!version.empty() && version != text_at(stored["metadata"], "resourceVersion")) {
+    return ApiError::conflict(
+        kind.resource(), name,
+        "the object has been modified; please apply your changes to the latest version and try again");
+  }
+  return {};
+}
+
+Json with_status_of(const Json& stored, const Json& object) {
+  Json after = stored;
+  after["status"] = value_at(object, "status");
+  return after;
+}
+
+/// The object as written, with the server's own metadata and the status as stored.
+Json with_spec_of(const Kind& kind, const Json& stored, Json object) {
+  object["apiVersion"] = kind.api_version();
+  object["kind"] = kind.name;
+  for (const char* key : {"uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
+                          "generation", "namespace", "resourceVersion"}) {
+    object["metadata"].erase(key);
+    if (stored["metadata"].contains(key)) {
+      object["metadata"][key] = stored["metadata"][key];
+    }
+  }
+  if (kind.has_status) {
+    object.erase("status");
+    if (stored.contains("status")) {
+      object["status"] = stored["status"];
+    }
+  }
+  return object;
+}
+
+using Managers = std::set<std::string>;
+using EntryOwners = std::map<std::string, Managers>;  // by entry_key
+
+struct MergedDevices {
+  Json entries = Json::array();
+  EntryOwners owners;
+};
+
+/// The applying manager becomes an owner of the entry; others stay owners only of what they would have
+/// written too.
+ApiResult<> take_over(Managers& managers, const Json& stored, const Json& applied, const Store::Apply& how) {
+  for (const std::string& other : Managers(managers)) {
+    if (other == how.manager || applied == stored) {
+      continue;
+    }
+    if (!how.force) {
+      return owner_conflict(other, stored);
+    }
+    managers.erase(other);
+  }
+  managers.insert(how.manager);
+  return {};
+}
+
+/// status.devices as a list map: ownership is kept by entry, not by field inside one.
+ApiResult<MergedDevices> merge_devices(const Json& stored, const Json& applied, EntryOwners owners,
+                                       const Store::Apply& how) {
+  MergedDevices merged;
+  std::map<std::string, const Json*> given;
+  for (const Json& entry : applied) {
+    given[entry_key(entry)] = &entry;
+  }
+  for (const Json& entry : stored) {
+    const std::string key = entry_key(entry);
+    Managers& managers = owners[key];
+    if (const auto mine = given.find(key); mine != given.end()) {
+      if (auto taken = take_over(managers, entry, *mine->second, how); !taken) {
+        return std::move(taken).error();
+      }
+      merged.entries.push_back(*mine->second);
+      given.erase(mine);
+      continue;
+    }
+    const bool was_mine = managers.erase(how.manager) > 0;
+    if (was_mine && managers.empty()) {
+      owners.erase(key);
+      continue;  // nobody wants it any more
+    }
+    merged.entries.push_back(entry);
+  }
+  for (const Json& entry : applied) {
+    const std::string key = entry_key(entry);
+    if (given.contains(key)) {
+      merged.entries.push_back(entry);
+      owners[key] = {how.manager};
+    }
+  }
+  merged.owners = std::move(owners);
+  return merged;
 }
 
 }  // namespace
@@ -137,11 +244,13 @@ std::optional<WatchEvent> Watch::event_of(const Object& before, const Object& af
   const bool was = before && selects(query_, *before);
   const bool is = after && selects(query_, *after);
   if (is) {
-    return WatchEvent{was ? WatchEvent::Type::kModified : WatchEvent::Type::kAdded, *after, 0};
+    return WatchEvent{.type = was ? WatchEvent::Type::kModified : WatchEvent::Type::kAdded,
+                      .object = *after,
+                      .resource_version = 0};
   }
   if (was) {
     // What left the selection is told as the last state that was in it.
-    return WatchEvent{WatchEvent::Type::kDeleted, *before, 0};
+    return WatchEvent{.type = WatchEvent::Type::kDeleted, .object = *before, .resource_version = 0};
   }
   return std::nullopt;
 }
@@ -253,9 +362,10 @@ ApiResult<Json> Store::create_locked(const Kind& kind, std::string_view ns, Json
   if (generated) {
     metadata["name"] = base.substr(0, kGenerateNameBase) + random_suffix();
   } else if (name_of(object).empty()) {
-    return ApiError::invalid(
-        kind.name, "",
-        {{"metadata.name", "Required value: name or generateName is required", "FieldValueRequired"}});
+    return ApiError::invalid(kind.name, "",
+                             {{.field = "metadata.name",
+                               .message = "Required value: name or generateName is required",
+                               .reason = "FieldValueRequired"}});
   }
   if (kind.has_status && &kind != &kinds::kNode) {
     object.erase("status");  // the kubelet creates its Node with a status; everything else starts without
@@ -276,10 +386,10 @@ ApiResult<Json> Store::create_locked(const Kind& kind, std::string_view ns, Json
   if (const std::string path = admin_request(kind, object); !path.empty() && !admin_allowed_locked(ns)) {
     return ApiError::invalid(
         kind.name, name_of(object),
-        {{path,
-          "Forbidden: admin access to devices requires the `resource.kubernetes.io/admin-access: "
-          "true` label on the containing namespace",
-          "FieldValueForbidden"}});
+        {{.field = path,
+          .message = "Forbidden: admin access to devices requires the `resource.kubernetes.io/admin-access: "
+                     "true` label on the containing namespace",
+          .reason = "FieldValueForbidden"}});
   }
   const Key key(kind.namespaced ? ns : "", name_of(object));
   if (find_locked(kind, ns, key.second)) {
@@ -361,41 +471,11 @@ ApiResult<Json> Store::update_locked(const Kind& kind, std::string_view ns, std:
   }
   const Json& stored = **found;
   const Json& old_metadata = stored["metadata"];
-  const Json& metadata = object["metadata"];
-  const std::string uid = text_at(metadata, "uid");
-  if (!uid.empty() && uid != text_at(old_metadata, "uid")) {
-    return ApiError::conflict(kind.resource(), name,
-                              "Precondition failed: UID in precondition: " + uid +
-                                  ", UID in object meta: " + text_at(old_metadata, "uid"));
+  if (auto current = check_versions(kind, name, stored, object); !current) {
+    return std::move(current).error();
   }
-  const std::string version = text_at(metadata, "resourceVersion");
-  if (!version.empty() && version != text_at(old_metadata, "resourceVersion")) {
-    return ApiError::conflict(
-        kind.resource(), name,
-        "the object has been modified; please apply your changes to the latest version and try "
-        "again");
-  }
-  Json after = stored;
-  if (part == Part::kStatus) {
-    after["status"] = value_at(object, "status");
-  } else {
-    after = std::move(object);
-    after["apiVersion"] = kind.api_version();
-    after["kind"] = kind.name;
-    for (const char* key : {"uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds",
-                            "generation", "namespace", "resourceVersion"}) {
-      after["metadata"].erase(key);
-      if (old_metadata.contains(key)) {
-        after["metadata"][key] = old_metadata[key];
-      }
-    }
-    if (kind.has_status) {
-      after.erase("status");
-      if (stored.contains("status")) {
-        after["status"] = stored["status"];
-      }
-    }
-  }
+  Json after =
+      part == Part::kStatus ? with_status_of(stored, object) : with_spec_of(kind, stored, std::move(object));
   if (auto admitted = admit_update(kind, stored, after, part); !admitted) {
     return std::move(admitted).error();
   }
@@ -449,8 +529,7 @@ ApiResult<Json> Store::apply(const Kind& kind, std::string_view ns, std::string_
                                : ApiResult<Json>(std::move(found).error());
   }
   if (&kind == &kinds::kResourceClaim && part == Part::kStatus) {
-    const Object stored = *found;
-    return apply_devices_locked(*stored, std::move(object), how);
+    return apply_devices_locked(**found, object, how);
   }
   Json merged = **found;
   merged["metadata"].erase("resourceVersion");
@@ -458,50 +537,14 @@ ApiResult<Json> Store::apply(const Kind& kind, std::string_view ns, std::string_
   return update_locked(kind, ns, name, std::move(merged), part);
 }
 
-ApiResult<Json> Store::apply_devices_locked(const Json& stored, Json object, const Apply& how) {
+ApiResult<Json> Store::apply_devices_locked(const Json& stored, const Json& object, const Apply& how) {
   const std::string uid = text_at(stored["metadata"], "uid");
   const std::string name = name_of(stored);
   const std::string ns = text_at(stored["metadata"], "namespace");
-  auto& owners = device_owners_[uid];
-  const auto before = owners;
-  Json entries = Json::array();
-  std::map<std::string, const Json*> given;
-  const Json& applied = value_at(value_at(object, "status"), "devices");
-  for (const Json& entry : applied) {
-    given[entry_key(entry)] = &entry;
-  }
-  for (const Json& entry : value_at(value_at(stored, "status"), "devices")) {
-    const std::string key = entry_key(entry);
-    Managers& managers = owners[key];
-    if (given.contains(key)) {
-      const Json merged = *given[key];
-      for (const std::string& other : Managers(managers)) {
-        if (other == how.manager || merged == entry) {
-          continue;
-        }
-        if (!how.force) {
-          owners = before;
-          return owner_conflict(other, entry);
-        }
-        managers.erase(other);
-      }
-      managers.insert(how.manager);
-      entries.push_back(merged);
-      given.erase(key);
-      continue;
-    }
-    const bool was_mine = managers.erase(how.manager) > 0;
-    if (was_mine && managers.empty()) {
-      owners.erase(key);
-      continue;
-    }
-    entries.push_back(entry);
-  }
-  for (const Json& entry : applied) {
-    if (given.contains(entry_key(entry))) {
-      entries.push_back(entry);
-      owners[entry_key(entry)] = {how.manager};
-    }
+  auto merged = merge_devices(value_at(value_at(stored, "status"), "devices"),
+                              value_at(value_at(object, "status"), "devices"), device_owners_[uid], how);
+  if (!merged) {
+    return std::move(merged).error();
   }
   Json after = stored;
   after["metadata"] = {{"name", name}, {"namespace", ns}};
@@ -510,14 +553,14 @@ ApiResult<Json> Store::apply_devices_locked(const Json& stored, Json object, con
       after["metadata"][key] = object["metadata"][key];
     }
   }
-  if (entries.empty() && after.contains("status")) {
+  if (merged->entries.empty() && after.contains("status")) {
     after["status"].erase("devices");
-  } else if (!entries.empty()) {
-    after["status"]["devices"] = std::move(entries);
+  } else if (!merged->entries.empty()) {
+    after["status"]["devices"] = std::move(merged->entries);
   }
   auto written = update_locked(kinds::kResourceClaim, ns, name, std::move(after), Part::kStatus);
-  if (!written) {
-    device_owners_[uid] = before;
+  if (written) {
+    device_owners_[uid] = std::move(merged->owners);
   }
   return written;
 }
@@ -608,7 +651,9 @@ ApiResult<Watch> Store::watch(const Kind& kind, ListQuery query,
                     .reason = "Timeout",
                     .message = "Too large resource version: " + std::to_string(from) +
                                ", current: " + std::to_string(resource_version_),
-                    .causes = {{"", "Too large resource version", "ResourceVersionTooLarge"}},
+                    .causes = {{.field = "",
+                                .message = "Too large resource version",
+                                .reason = "ResourceVersionTooLarge"}},
                     .retry_after_seconds = 1};
   }
   if (from != 0 && from < oldest_) {

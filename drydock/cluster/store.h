@@ -170,7 +170,8 @@ class Store {
                                                      std::string_view name) const FL_REQUIRES(mutex_);
   ApiResult<Json> update_locked(const Kind& kind, std::string_view ns, std::string_view name, Json object,
                                 Part part) FL_REQUIRES(mutex_);
-  ApiResult<Json> apply_devices_locked(const Json& stored, Json object, const Apply& how) FL_REQUIRES(mutex_);
+  ApiResult<Json> apply_devices_locked(const Json& stored, const Json& object, const Apply& how)
+      FL_REQUIRES(mutex_);
   ApiResult<Json> remove_locked(const Kind& kind, std::string_view ns, std::string_view name,
                                 const DeleteOptions& options) FL_REQUIRES(mutex_);
   Json commit_locked(const Kind& kind, const Key& key, std::shared_ptr<const Json> before,

@@ -76,7 +76,8 @@ TEST_F(StoreTest, Watch_LeavingTheSelection_IsDeleted) {
   const auto rules = parse_label_selector("on=yes");
   ASSERT_TRUE(rules);
   auto watch =
-      store_.watch(kinds::kConfigMap, {.ns = "", .selector = {{}, *rules}, .limit = 0, .continue_token = ""},
+      store_.watch(kinds::kConfigMap,
+                   {.ns = "", .selector = {.fields = {}, .labels = *rules}, .limit = 0, .continue_token = ""},
                    store_.resource_version());
   ASSERT_TRUE(watch);
   ASSERT_TRUE(store_.create(kinds::kConfigMap, "default", object));

@@ -134,6 +134,9 @@ void check_object(FieldCheck& check, const Kind& kind, const Json& object) {
 /// What may change in a pod's spec: the node once, images, tolerations, the deadline.
 Json frozen_pod_spec(const Json& pod, bool keep_node) {
   Json spec = value_at(pod, "spec");
+  if (!spec.is_object()) {
+    return Json::object();
+  }
   spec.erase("tolerations");
   spec.erase("activeDeadlineSeconds");
   if (!keep_node) {

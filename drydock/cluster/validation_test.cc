@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "drydock/cluster/field_check.h"
 #include "drydock/cluster/test_objects.h"
 
@@ -305,6 +307,39 @@ TEST(Validation, Pod_SpecIsFrozenButTheNode) {
   moved = after;
   moved["spec"]["resourceClaims"] = Json::array();
   EXPECT_FALSE(admit_update(kinds::kPod, after, moved, Part::kSpec));
+}
+
+/// Every place of a good object holds every wrong thing once: the answer is a verdict, never an exception.
+TEST(Validation, Objects_OfAnyShape_GetAVerdict) {
+  const Json junk =
+      Json::parse(R"([null, 1, -1, 1.5, "x", "", true, [], {}, [null], [[]], [{}], {"a": null}, {"a": {}}])");
+  const std::vector<std::pair<const Kind*, Json>> objects{{&kinds::kResourceSlice, good_slice()},
+                                                          {&kinds::kResourceClaim, good_claim()},
+                                                          {&kinds::kPod, good_pod()},
+                                                          {&kinds::kDeviceClass, good_class()}};
+  for (const auto& [kind, good] : objects) {
+    std::set<std::string> places;
+    const Json flat = good.flatten();
+    for (const auto& [place, value] : flat.items()) {
+      for (Json::json_pointer pointer(place); !pointer.empty(); pointer.pop_back()) {
+        places.insert(pointer.to_string());
+      }
+    }
+    Json stored = good;
+    ASSERT_TRUE(admit_create(*kind, stored));
+    for (const std::string& place : places) {
+      for (const Json& value : junk) {
+        Json object = good;
+        object[Json::json_pointer(place)] = value;
+        Json updated = object;
+        EXPECT_NO_THROW((void)admit_create(*kind, object)) << kind->name << " " << place << " " << value;
+        EXPECT_NO_THROW((void)admit_update(*kind, stored, updated, Part::kSpec))
+            << kind->name << " " << place << value;
+        updated["status"] = value;
+        EXPECT_NO_THROW((void)admit_update(*kind, stored, updated, Part::kStatus)) << kind->name << value;
+      }
+    }
+  }
 }
 
 struct Address {
