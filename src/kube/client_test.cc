@@ -108,7 +108,7 @@ TEST_P(StatusCodes, BecomeErrorCodes) {
   serve([row](const TestRequest&) {
     return TestResponse{.status = row.status, .body = status_json(row.status, row.reason, "the reason why")};
   });
-  const auto claim = client().get_claim("ns", "c", {.timeout = milliseconds(300)});
+  const auto claim = client().get_claim("ns", "c", {.timeout = seconds(2)});
   ASSERT_FALSE(claim);
   EXPECT_EQ(claim.error().code(), row.code) << claim.error().what();
   EXPECT_THAT(claim.error().what(), HasSubstr("get resourceclaims"));
@@ -139,7 +139,7 @@ TEST_F(ClientTest, Deadline_DuringARetryTellsWhatTheServerSaidBefore) {
     }
     return TestResponse{.status = 503, .body = status_json(503, "ServiceUnavailable", "etcd is away")};
   });
-  const auto claim = client().get_claim("ns", "c", {.timeout = milliseconds(300)});
+  const auto claim = client().get_claim("ns", "c", {.timeout = seconds(2), .max_tries = 2});
   EXPECT_EQ(claim.error().code(), Code::kUnavailable);
   EXPECT_THAT(claim.error().what(), HasSubstr("etcd is away"));
   go_on.set_value();

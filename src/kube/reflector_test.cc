@@ -322,14 +322,13 @@ TEST_F(ReflectorTest, ServerThatIsNotThereAtStartIsWaitedFor) {
 TEST_F(ReflectorTest, SilentConnectionIsReplaced) {
   std::atomic<int> watched = 0;
   auto silent = std::make_shared<TestStream>();
-  auto second = std::make_shared<TestStream>();
   serve([&](const TestRequest& request) {
     if (is_watch(request)) {
-      return TestResponse{.stream = ++watched == 1 ? silent : second};
+      return ++watched == 1 ? TestResponse{.stream = silent}
+                            : stream_with(event("ADDED", slice_of("a", "6")));
     }
     return TestResponse{.body = list_of({}, "5")};
   });
-  second->write(event("ADDED", slice_of("a", "6")));
   const auto running = reflect({.idle_timeout = milliseconds(100)});
   EXPECT_EQ(log_.wait(2).at(1), "added a");
   EXPECT_THAT(errors_.wait(1).at(0), HasSubstr("nothing came for 100 ms"));
