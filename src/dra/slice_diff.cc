@@ -43,8 +43,7 @@ std::size_t page_size(const std::vector<Device>& devices, std::size_t begin) {
 }
 
 void page_pool(const Pool& pool, std::vector<WantedSlice>& out) {
-  std::vector<Device> devices = pool.devices;
-  std::ranges::stable_sort(devices, {}, &Device::name);
+  const std::vector<Device>& devices = pool.devices;
   std::size_t begin = 0;
   std::size_t index = 0;
   do {
