@@ -158,6 +158,7 @@ Result<int> run(const OwnFlags& flags, dra::PluginOptions plugin_options) {
       log::error("changes of links are seen at the next resync only", {{"error", started.error().what()}});
     }
   };
+  options.records = [&plugin_now] { return plugin_now->records(); };
   agent::NetDriver driver(std::move(options), registry);
   FL_ASSIGN(const auto plugin, dra::Plugin::create(std::move(plugin_options), driver), "");
   plugin_now = plugin.get();

@@ -244,6 +244,7 @@ TEST_F(HostDevice, MovesAndComesHomeAsItWas) {
   auto record = prepare_nic(
       R"(,"interfaceName":"fast0","mtu":1200,"mac":"02:00:00:00:bb:01","addresses":["192.0.2.10/24"])");
   ASSERT_OK(record);
+  records_ = {*record};
   ASSERT_OK(attach(*record, pod_));
   EXPECT_THAT(node_names(), Not(Contains("nic1")));
   const netlink::Link there = link(*pod_.socket, "fast0");
@@ -257,6 +258,7 @@ TEST_F(HostDevice, MovesAndComesHomeAsItWas) {
   ASSERT_OK(driver_->unprepare(*record, {}));
   expect_home();
   EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
+  records_.clear();
   EXPECT_THAT(published(), ElementsAre("netdev-virtual", "nic1"));
   ASSERT_OK(driver_->unprepare(*record, {}));
   expect_home();
@@ -343,6 +345,7 @@ TEST_F(HostDevice, AfterARestart_RecordsAreEnough) {
   ASSERT_OK(attach(*record, pod_));
   make_driver();
   driver_->restored({*record});
+  records_ = {*record};
   EXPECT_THAT(published(), ElementsAre("netdev-virtual", "nic1"));
   pause.reset();
   pod_ = Pod();

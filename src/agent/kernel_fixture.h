@@ -116,6 +116,7 @@ class KernelTest : public ::testing::Test {
     NetDriverOptions options{.guard_path = "/opt/fairlead-guard", .guard_socket = "/run/x/guard.sock"};
     options.node = {
         .driver_name = "net.example.com", .mode = mode_, .host_devices = {"nic*"}, .kinds_of_kernel = kinds_};
+    options.records = [this] { return records_; };
     driver_ = std::make_unique<NetDriver>(std::move(options), registry_);
   }
 
@@ -175,6 +176,7 @@ class KernelTest : public ::testing::Test {
   devices::AttachMode mode_ = devices::AttachMode::kGuard;
   devices::Registry registry_ = devices::testing::all_kinds();
   std::unique_ptr<NetDriver> driver_;
+  std::vector<dra::ClaimRecord> records_;  // what the framework would know
   Pod pod_;
 };
 

@@ -2,7 +2,7 @@
 #include "fairlead/agent/net_driver.h"
 
 #include <algorithm>
-#include <set>
+#include <map>
 
 #include "fairlead/core/log.h"
 
@@ -67,15 +67,8 @@ Result<std::vector<dra::Pool>> NetDriver::discover() {
       options_.before_first_discover();
     }
   });
-  std::vector<sys::InventoryLink> taken;
-  {
-    const Lock lock(mutex_);
-    for (const auto& [claim, nics] : taken_) {
-      taken.insert(taken.end(), nics.begin(), nics.end());
-    }
-  }
   FL_ASSIGN(const auto node, devices::NodeView::read(options_.node), "");
-  return std::vector<dra::Pool>{{.devices = devices::published_devices(node, taken)}};
+  return std::vector<dra::Pool>{{.devices = devices::published_devices(node, taken())}};
 }
 
 Result<std::string> NetDriver::plan(const dra::Claim& claim) {
@@ -136,23 +129,14 @@ Result<dra::Prepared> NetDriver::prepare(const dra::Claim& claim, const std::str
          .timeout_seconds = static_cast<int>(options_.hook_timeout.count())}};
   }
   prepared.state = to_json(state);
-  remember_taken(claim.uid, plan);
   return prepared;
 }
 
 Result<> NetDriver::unprepare(const dra::ClaimRecord& record, const dra::CallContext& context) {
-  FL_TRY(attacher_.detach(record, context.deadline), "");
-  const Lock lock(mutex_);
-  taken_.erase(record.claim.uid);
-  return {};
+  return attacher_.detach(record, context.deadline);
 }
 
 void NetDriver::restored(const std::vector<dra::ClaimRecord>& records) {
-  for (const dra::ClaimRecord& record : records) {
-    if (const auto plan = parse_claim_plan(record.plan)) {
-      remember_taken(record.claim.uid, *plan);
-    }
-  }
   attacher_.adopt(records);
   if (const auto swept = attacher_.sweep(records); !swept) {
     log::warn("links that were left behind could not be looked for", {{"error", swept.error().what()}});
@@ -170,19 +154,22 @@ Result<std::string> NetDriver::attach(const dra::ClaimRecord& record, int netns,
   return attacher_.attach(record, netns, container);
 }
 
-void NetDriver::remember_taken(const std::string& claim_uid, const ClaimPlan& plan) {
+std::vector<sys::InventoryLink> NetDriver::taken() const {
   std::vector<sys::InventoryLink> nics;
-  for (const DevicePlan& device : plan.devices) {
-    const devices::Handler* handler = registry_->find(device.type, device.kind);
-    if (auto nic = handler == nullptr ? std::nullopt : handler->takes(device)) {
-      nics.push_back(*std::move(nic));
+  const auto records = options_.records ? options_.records() : std::vector<dra::ClaimRecord>();
+  for (const dra::ClaimRecord& record : records) {
+    const auto plan = parse_claim_plan(record.plan);
+    if (!plan) {
+      continue;  // nothing was taken yet
+    }
+    for (const DevicePlan& device : plan->devices) {
+      const devices::Handler* handler = registry_->find(device.type, device.kind);
+      if (auto nic = handler == nullptr ? std::nullopt : handler->takes(device)) {
+        nics.push_back(*std::move(nic));
+      }
     }
   }
-  if (nics.empty()) {
-    return;
-  }
-  const Lock lock(mutex_);
-  taken_.insert_or_assign(claim_uid, std::move(nics));
+  return nics;
 }
 
 }  // namespace fairlead::agent

@@ -4,13 +4,11 @@
 
 #include <chrono>
 #include <functional>
-#include <map>
 #include <mutex>
 #include <string>
 #include <vector>
 
 #include "fairlead/agent/attach.h"
-#include "fairlead/core/mutex.h"
 #include "fairlead/core/result.h"
 #include "fairlead/devices/node.h"
 #include "fairlead/devices/registry.h"
@@ -31,6 +29,9 @@ struct NetDriverOptions {
   /// Called once, before the node's links are first read: the moment to watch them, so that no change is
   /// missed.
   std::function<void()> before_first_discover = {};
+  /// The claims' records as they are now (Plugin::records): NICs of claims stay published while they are in
+  /// pods.
+  std::function<std::vector<dra::ClaimRecord>()> records = {};
 };
 
 class NetDriver final : public dra::Driver {
@@ -50,15 +51,13 @@ class NetDriver final : public dra::Driver {
   Result<std::string> attach(const dra::ClaimRecord& record, int netns, const std::string& container);
 
  private:
-  void remember_taken(const std::string& claim_uid, const ClaimPlan& plan);
+  /// NICs of the known claims, as they were before.
+  [[nodiscard]] std::vector<sys::InventoryLink> taken() const;
 
   const NetDriverOptions options_;
   const devices::Registry* registry_;
   Attacher attacher_;
   std::once_flag discovered_;
-  Mutex mutex_;
-  /// NICs of prepared claims as they were before: they stay published while they are in pods.
-  std::map<std::string, std::vector<sys::InventoryLink>> taken_ FL_GUARDED_BY(mutex_);
 };
 
 /// Gives a name to every interface that has none ("net1", "net2", ... in the devices' order, skipping names

@@ -38,7 +38,12 @@ Result<netlink::IfIndex> VirtualLink::create(const NetdevPlan& plan, const Marke
   link.mtu = plan.mtu;
   link.netns = birth.where.netns;
   link.alias = marker.alias();
-  FL_TRY(node.socket->create_link(link), "");
+  if (auto created = node.socket->create_link(link); !created) {
+    // Another claim of the pod may have been a moment faster.
+    const auto other = birth.where.socket->link(birth.name);
+    const bool is_taken = created.error().code() == Code::kExists && other && *other;
+    return is_taken ? name_taken(birth.name) : std::move(created).error();
+  }
   FL_ASSIGN(const auto made, birth.where.socket->link(birth.name), "");
   if (!made) {
     return Error(Code::kInternal, "link " + birth.name + " was made but is not there");
