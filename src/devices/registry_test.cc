@@ -283,18 +283,20 @@ TEST_F(PlanTest, HostDeviceNamingTheUplink) {
 }
 
 TEST_F(PlanTest, HostDeviceOnTheVirtualDevice_SaysHowToAsk) {
-  EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"host-device","device":"nic1"}})"),
-            "config[0].opaque.parameters.netdev.kind: host-device takes a NIC, but the request \"nic\" was "
-            "allocated "
-            "netdev-virtual; ask for it with a selector such as "
-            "device.attributes[\"resource.kubernetes.io\"].pciBusID == \"0000:03:00.1\"");
+  EXPECT_EQ(
+      refusal(R"({"type":"netdev","netdev":{"kind":"host-device","device":"nic1"}})"),
+      "config[0].opaque.parameters.netdev.kind: host-device takes a NIC, but the request \"nic\" was "
+      "allocated "
+      "netdev-virtual; ask for a NIC with a selector such as device.attributes[\"net.example.com\"].kind == "
+      "\"host-device\" && device.attributes[\"net.example.com\"].ifName == \"nic1\"");
 }
 
 TEST_F(PlanTest, HostDeviceNamingAnotherNic) {
-  EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"host-device","device":"nic2"}})", "nic1"),
-            "config[0].opaque.parameters.netdev.device: \"nic2\" is not the NIC that the request \"nic\" was "
-            "allocated, "
-            "which is nic1; ask for it with a selector on its attribute ifName == \"nic2\"");
+  EXPECT_THAT(
+      refusal(R"({"type":"netdev","netdev":{"kind":"host-device","device":"nic2"}})", "nic1"),
+      StartsWith(
+          "config[0].opaque.parameters.netdev.device: \"nic2\" is not the NIC that the request \"nic\" was "
+          "allocated, which is nic1; ask for a NIC with a selector such as "));
   EXPECT_THAT(
       refusal(R"({"type":"netdev","netdev":{"kind":"host-device","pciBusID":"0000:03:00.0"}})", "nic1"),
       HasSubstr("netdev.pciBusID: \"0000:03:00.0\" is not the NIC"));

@@ -80,6 +80,8 @@ TEST_F(FairleadRun, HostDevice_LeavesAndComesHome) {
   const WantedDevice nic = {
       "nic",
       "{type: netdev, netdev: {kind: host-device, interfaceName: fast0, addresses: [\"192.0.2.7/24\"]}}",
+      // The kind first: netdev-virtual has no ifName, and CEL's error about that would fail the allocation.
+      "device.attributes[\"dra.example.com\"].kind == \"host-device\" && "
       "device.attributes[\"dra.example.com\"].ifName == \"nic0\""};
   const RunOutcome run = run_fairlead(pod_manifest({nic}, "ip -brief address show dev fast0"),
                                       {"--nic", "nic0"}, "--host-devices nic*");

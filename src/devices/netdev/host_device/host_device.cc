@@ -56,15 +56,13 @@ bool names(const NodeView& node, const Config& config, const sys::InventoryLink&
   return std::ranges::find(links, &nic) != links.end();
 }
 
-std::string how_to_ask(const Named& named) {
-  if (named.field == nullptr || named.link == nullptr) {
-    return "ask for a NIC with a selector on its attributes ifName or resource.kubernetes.io/pciBusID";
-  }
-  if (named.link->pci) {
-    return "ask for it with a selector such as device.attributes[\"resource.kubernetes.io\"].pciBusID == \"" +
-           named.link->pci->bdf + "\"";
-  }
-  return "ask for it with a selector on its attribute ifName == \"" + named.link->link.name + "\"";
+/// A selector that works: netdev-virtual has no ifName, and CEL's error about a missing key on any device
+/// fails the whole allocation, so the kind is asked first.
+std::string how_to_ask(const NodeView& node, const Named& named) {
+  const std::string attributes = "device.attributes[\"" + node.options().driver_name + "\"]";
+  const std::string name = named.link != nullptr ? named.link->link.name : "...";
+  return "ask for a NIC with a selector such as " + attributes + ".kind == \"host-device\" && " + attributes +
+         ".ifName == \"" + name + "\"";
 }
 
 /// The NIC this request was allocated, after every check of who may take what.
@@ -78,7 +76,7 @@ Result<const sys::InventoryLink*> allocated_nic(const PlanInput& input, const Co
   if (allocated == kVirtualDevice) {
     return Error(Code::kInvalid, config.path + ".kind: host-device takes a NIC, but the request " +
                                      quoted(input.device->request) + " was allocated " + allocated + "; " +
-                                     how_to_ask(named));
+                                     how_to_ask(node, named));
   }
   const sys::InventoryLink* nic = node.find_device(allocated);
   if (nic == nullptr) {
@@ -90,7 +88,8 @@ Result<const sys::InventoryLink*> allocated_nic(const PlanInput& input, const Co
   if (!names(node, config, *nic)) {
     return Error(Code::kInvalid, named.field->path + ": " + quoted(named.field->value) +
                                      " is not the NIC that the request " + quoted(input.device->request) +
-                                     " was allocated, which is " + nic->link.name + "; " + how_to_ask(named));
+                                     " was allocated, which is " + nic->link.name + "; " +
+                                     how_to_ask(node, named));
   }
   return nic;
 }
