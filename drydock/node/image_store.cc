@@ -168,9 +168,9 @@ Result<Image> ImageStore::make(const std::string& reference) {
   if (name == "iproute2") {
     return make_iproute2(rootfs);
   }
-  return Error(Code::kNotFound, "there is no image \"" + reference +
-                                    "\" on this node (it has busybox and iproute2; give others as --image " +
-                                    name + "=FOLDER, a root file system or an OCI layout)");
+  return Error(Code::kInvalid, "there is no image \"" + reference +
+                                   "\" on this node (it has busybox and iproute2; give others as --image " +
+                                   name + "=FOLDER, a root file system or an OCI layout)");
 }
 
 }  // namespace drydock

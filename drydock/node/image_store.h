@@ -30,7 +30,7 @@ class ImageStore {
   /// `folder` is where images are made; `given` maps a name to a root file system or an OCI layout.
   ImageStore(std::string folder, std::map<std::string, std::string> given);
 
-  /// kNotFound for a name that is neither built in nor given: the sentence says how to give it.
+  /// kInvalid for a name that is neither built in nor given: the sentence says how to give it.
   fairlead::Result<Image> get(const std::string& reference);
 
  private:

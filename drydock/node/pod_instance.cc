@@ -58,6 +58,7 @@ struct PodInstance::Container {
   LinePipe out, err;
   bool mounted = false;
   std::optional<ExitStatus> exit;
+  std::atomic<bool> created = false;
 };
 
 PodInstance::PodInstance(const NodeServices& services, PodSpec pod, OutputCallback output)
@@ -136,9 +137,13 @@ Result<> PodInstance::mount_rootfs(Container& container, const Image& image) {
 }
 
 Result<> PodInstance::launch(Container& container, OciSpec spec) {
-  const auto sink = [this, name = container.name](bool is_error) {
-    return [this, name, is_error](const std::string& line) {
-      output_({.container = name, .text = line, .is_error = is_error});
+  // Until the container exists only the runtime itself can have written, and its words are in create()'s
+  // error.
+  const auto sink = [this, &container](bool is_error) {
+    return [this, &container, is_error](const std::string& line) {
+      if (container.created) {
+        output_({.container = container.name, .text = line, .is_error = is_error});
+      }
     };
   };
   FL_ASSIGN(container.out, LinePipe::open(sink(false)), "");
@@ -147,6 +152,7 @@ Result<> PodInstance::launch(Container& container, OciSpec spec) {
             services_.runtime->create(container.id, container.bundle, std::move(spec),
                                       {.out = container.out.writer(), .err = container.err.writer()}),
             "");
+  container.created = true;
   container.out.close_writer();
   container.err.close_writer();
   FL_ASSIGN(container.pidfd, open_pidfd(container.pid), "");

@@ -138,8 +138,10 @@ int Run::execute() {
     take_down();
   }
   stop_drivers();
+  note_sockets();
   show_driver_logs();
   show_costs();
+  show_verdict();
   if (options_.json) {
     print_json();
   }
@@ -260,20 +262,20 @@ Result<> Run::check_drivers() {
 
 Result<bool> Run::drivers_ready() {
   FL_TRY(check_drivers(), "");
-  const auto names = kubelet_->plugins().drivers();
-  if (names.size() < drivers_.size()) {
+  const auto sockets = kubelet_->sockets();
+  if (sockets.size() < drivers_.size()) {
     return false;
   }
   const auto slices = cluster_->store().all(kinds::kResourceSlice);
-  return std::all_of(names.begin(), names.end(),
-                     [&](const std::string& name) { return complete_pools(slices, name) > 0; });
+  return std::all_of(sockets.begin(), sockets.end(),
+                     [&](const auto& socket) { return complete_pools(slices, socket.second) > 0; });
 }
 
 Result<> Run::wait_for_drivers() {
   const auto started = Steady::now();
   std::set<std::string> told;
   while (true) {
-    for (const auto& name : kubelet_->plugins().drivers()) {
+    for (const auto& [socket, name] : kubelet_->sockets()) {
       if (told.insert(name).second) {
         const auto plugin = kubelet_->plugins().plugin(name);
         console_.step(
@@ -290,10 +292,10 @@ Result<> Run::wait_for_drivers() {
     }
     if (Steady::now() - started > options_.timeout) {
       return Error(Code::kTimeout,
-                   told.size() < drivers_.size()
-                       ? plural(drivers_.size() - told.size(), "driver") + " not registered within " +
-                             to_text(us(options_.timeout)) + " (no working socket in " +
-                             services_.paths.registry + ", --timeout)"
+                   kubelet_->sockets().size() < drivers_.size()
+                       ? plural(drivers_.size() - kubelet_->sockets().size(), "driver") +
+                             " not registered within " + to_text(us(options_.timeout)) +
+                             " (no working socket in " + services_.paths.registry + ", --timeout)"
                        : "a driver is registered but has no complete pool of ResourceSlices for node " +
                              options_.node_name + " after " + to_text(us(options_.timeout)) + " (--timeout)");
     }
@@ -475,6 +477,25 @@ void Run::stop_drivers() {
     } else {
       console_.detail("driver " + std::to_string(i + 1) + " ended with " + to_string(*stopped));
     }
+  }
+}
+
+/// Whoever starts next would find them: worth a word, but they go with the node.
+void Run::note_sockets() {
+  const auto left = sys::list_dir(services_.paths.registry);
+  for (const auto& name : left ? *left : std::vector<std::string>()) {
+    console_.note("a driver left its socket behind: " + services_.paths.registry + "/" + name);
+  }
+}
+
+void Run::show_verdict() {
+  const auto took = us(Steady::now() - begun_);
+  if (interrupted_) {
+    console_.fail("interrupted");
+  } else if (failures_.empty()) {
+    console_.step(plural(kubelet_->outcomes().size(), "pod") + " succeeded", took);
+  } else {
+    console_.fail("failed: " + failures_.front());
   }
 }
 

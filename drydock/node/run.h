@@ -68,7 +68,9 @@ class Run {
   void check_leftovers();
   void stop_drivers();
   void show_costs();
+  void note_sockets();
   void show_driver_logs();
+  void show_verdict();
   void print_json();
 
   void fail(const std::string& why);
