@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <memory>
 #include <ranges>
 #include <set>
 
@@ -30,8 +31,11 @@ struct Attacher::Session {
   static Result<std::unique_ptr<Session>> open(const std::string& claim_uid, ClaimPlan plan) {
     FL_ASSIGN(UniqueFd netns, sys::open_own_netns(), "");
     FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "");
-    auto session = std::unique_ptr<Session>(
-        new Session{claim_uid, std::move(plan), std::move(netns), std::move(socket), Place{}});
+    auto session = std::make_unique<Session>(Session{.claim_uid = claim_uid,
+                                                     .plan = std::move(plan),
+                                                     .node_netns = std::move(netns),
+                                                     .node_socket = std::move(socket),
+                                                     .node = {}});
     session->node = {.netns = session->node_netns.get(), .socket = &session->node_socket};
     return session;
   }

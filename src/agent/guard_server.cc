@@ -97,17 +97,19 @@ bool is_uid(std::string_view text) {
 }
 
 Result<GuardCall> parse(Message message) {
-  const Error wrong(Code::kInvalid,
-                    "the guard's message is not understood; are fairlead and fairlead-guard of one version?");
+  const auto wrong = [] {
+    return Error(Code::kInvalid,
+                 "the guard's message is not understood; are fairlead and fairlead-guard of one version?");
+  };
   std::string_view text = message.text;
   if (!text.starts_with(kGreeting)) {
-    return wrong;
+    return wrong();
   }
   text.remove_prefix(kGreeting.size());
   auto claim = take_line(text, "claim ");
   auto container = take_line(text, "container ");
   if (!claim || !is_uid(*claim) || !container || !text.empty()) {
-    return wrong;
+    return wrong();
   }
   if (!message.fd.valid()) {
     return Error(Code::kInvalid, "the guard sent no network namespace");

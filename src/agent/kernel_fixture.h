@@ -72,7 +72,7 @@ class Inhabitant {
 
 struct Pod {
   UniqueFd netns;
-  std::optional<netlink::Socket> socket;
+  std::unique_ptr<netlink::Socket> socket;
 };
 
 class KernelTest : public ::testing::Test {
@@ -88,7 +88,7 @@ class KernelTest : public ::testing::Test {
     node_netns_ = std::move(*node);
     auto socket = netlink::Socket::open();
     ASSERT_OK(socket);
-    node_.emplace(std::move(*socket));
+    node_ = std::make_unique<netlink::Socket>(std::move(*socket));
     auto kinds = probe_link_kinds();
     ASSERT_OK(kinds);
     kinds_ = *kinds;
@@ -108,7 +108,7 @@ class KernelTest : public ::testing::Test {
     pod.netns = std::move(*netns);
     auto socket = netlink::Socket::open_in(pod.netns.get());
     EXPECT_TRUE(socket);
-    pod.socket.emplace(std::move(*socket));
+    pod.socket = std::make_unique<netlink::Socket>(std::move(*socket));
     return pod;
   }
 
@@ -171,7 +171,7 @@ class KernelTest : public ::testing::Test {
 
   UniqueFd node_netns_;
   std::optional<sys::NetnsScope> scope_;
-  std::optional<netlink::Socket> node_;
+  std::unique_ptr<netlink::Socket> node_;
   std::set<std::string> kinds_;
   devices::AttachMode mode_ = devices::AttachMode::kGuard;
   devices::Registry registry_ = devices::testing::all_kinds();
