@@ -17,7 +17,7 @@ Result<std::set<std::string>> folder_entries(const std::string& folder) {
 Result<NodeState> read_node_state(const NodeServices& services, Cluster& cluster,
                                   const ClaimManager& claims) {
   NodeState out;
-  FL_ASSIGN(const auto machine, MachineState::read(), "");
+  FL_ASSIGN(const auto machine, MachineState::read(""), "");
   out["mount"] = machine.mounts;
   FL_ASSIGN(const auto links, NodeNetwork::links(), "");
   out["link"] = {links.begin(), links.end()};

@@ -49,14 +49,15 @@ Result<std::vector<Mount>> read_mounts() {
   return out;
 }
 
-Result<> add_cgroups(const std::vector<Mount>& mounts, std::set<std::string>& out) {
+Result<> add_cgroups(const std::vector<Mount>& mounts, const std::string& wanted,
+                     std::set<std::string>& out) {
   for (const auto& mount : mounts) {
     if (mount.type != "cgroup" && mount.type != "cgroup2") {
       continue;
     }
     FL_ASSIGN(const auto names, fairlead::sys::list_dir(mount.point), "");
     for (const auto& name : names) {
-      if (name.starts_with("drydock-")) {
+      if (name == wanted) {
         out.insert(mount.point + "/" + name);
       }
     }
@@ -80,14 +81,14 @@ void compare(const std::string& what, const std::set<std::string>& before, const
 
 }  // namespace
 
-Result<MachineState> MachineState::read() {
+Result<MachineState> MachineState::read(const std::string& cgroup) {
   MachineState state;
   FL_ASSIGN(state.links, read_links(), "");
   FL_ASSIGN(const auto mounts, read_mounts(), "");
   for (const auto& mount : mounts) {
     state.mounts.insert(mount.point + " (" + mount.type + ")");
   }
-  FL_TRY(add_cgroups(mounts, state.cgroups), "list cgroups");
+  FL_TRY(add_cgroups(mounts, cgroup, state.cgroups), "list cgroups");
   for (const std::string folder : {"/etc/cdi", "/var/run/cdi"}) {
     FL_ASSIGN(const auto names, fairlead::sys::list_dir(folder), "");
     for (const auto& name : names) {

@@ -14,9 +14,10 @@ struct MachineState {
   std::set<std::string> links;      // "eth0 (index 4)" of the calling process's network namespace
   std::set<std::string> mounts;     // mount points with their file system, of its mount namespace
   std::set<std::string> cdi_files;  // in /etc/cdi and /var/run/cdi
-  std::set<std::string> cgroups;    // those named drydock-*
+  std::set<std::string> cgroups;    // those of one name
 
-  static fairlead::Result<MachineState> read();
+  /// `cgroup`: the name to look for at the top of every hierarchy; other runs have other names.
+  static fairlead::Result<MachineState> read(const std::string& cgroup);
 };
 
 /// One line for each thing that is new or gone: "link veth0 (index 7) is new". Empty: all as it was.

@@ -86,7 +86,7 @@ TEST(MachineState, DifferencesAreNamed) {
   EXPECT_THAT(differences(before, after),
               ElementsAre("link veth1 (index 9) is new", "link old (index 3) is gone",
                           "mount /run/netns/x (nsfs) is new"));
-  const auto real = MachineState::read();
+  const auto real = MachineState::read("none");
   ASSERT_TRUE(real) << real.error().what();
   EXPECT_THAT(differences(*real, *real), IsEmpty());
 }
@@ -114,7 +114,8 @@ TEST(Runtime, FeaturesAreRead) {
 
 TEST(Runtime, ProgramThatIsNotThere_IsNamed) {
   const TempFolder folder;
-  EXPECT_THAT(Runtime::find("/no/such/crun", folder.path()).error().what(), HasSubstr("/no/such/crun"));
+  EXPECT_THAT(Runtime::find("/no/such/crun", folder.path(), "none").error().what(),
+              HasSubstr("/no/such/crun"));
 }
 
 TEST(DriverProcess, TellsHowItEndedAndWhatItSaid) {

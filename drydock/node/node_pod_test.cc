@@ -17,8 +17,9 @@
 namespace drydock {
 namespace {
 
-using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+
+const std::string kCgroup = "drydock-test-" + std::to_string(::getpid());
 
 /// What the body of a node wants to tell the test outside: the first failed expectation.
 class Report {
@@ -79,7 +80,7 @@ Result<PodOutcome> run_pod_on_new_node(const std::string& runtime_name, const st
   FL_TRY(lay_out_node_folders(services.paths), "lay out");
   FL_TRY(adopt_orphans(), "");
   FL_ASSIGN(const auto network, NodeNetwork::create({}, services.paths.netns), "network");
-  FL_ASSIGN(auto runtime, Runtime::find(runtime_name, services.paths.runtime), "");
+  FL_ASSIGN(auto runtime, Runtime::find(runtime_name, services.paths.runtime, kCgroup), "");
   ImageStore images(services.paths.images, {});
   CdiRegistry cdi({services.paths.static_cdi, services.paths.cdi});
   services.runtime = &runtime;
@@ -111,7 +112,7 @@ class NodePod : public ::testing::TestWithParam<const char*> {
 
 TEST_P(NodePod, RunsAndLeavesTheMachineAsItWas) {
   const Report report;
-  const auto before = MachineState::read();
+  const auto before = MachineState::read(kCgroup);
   ASSERT_TRUE(before);
   const auto code = run_isolated("node-a", [&] {
     const auto outcome =
@@ -127,7 +128,7 @@ TEST_P(NodePod, RunsAndLeavesTheMachineAsItWas) {
   });
   ASSERT_TRUE(code) << code.error().what();
   EXPECT_EQ(*code, 0) << report.text();
-  const auto after = MachineState::read();
+  const auto after = MachineState::read(kCgroup);
   ASSERT_TRUE(after);
   EXPECT_THAT(differences(*before, *after), IsEmpty());
 }

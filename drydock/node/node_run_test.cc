@@ -313,7 +313,7 @@ TEST_F(DrydockRun, Sigterm_TakesAllDown) {
 }
 
 TEST_F(DrydockRun, KillNine_EndsEverything) {
-  const auto before = MachineState::read();
+  const auto before = MachineState::read("none");
   const auto pid = start_until("container main started", device_class() + pod("one", "sleep 600"),
                                {"--runtime", "crun", "--node-name", "kill-nine"});
   ASSERT_EQ(::kill(pid, SIGKILL), 0);
@@ -333,7 +333,7 @@ TEST_F(DrydockRun, KillNine_EndsEverything) {
     std::this_thread::yield();
   }
   EXPECT_FALSE(remains()) << "the driver outlived drydock";
-  EXPECT_THAT(differences(*before, *MachineState::read()), IsEmpty());
+  EXPECT_THAT(differences(*before, *MachineState::read("none")), IsEmpty());
 }
 
 TEST_F(DrydockRun, WrongUsage_IsToldApart) {

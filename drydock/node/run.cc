@@ -55,13 +55,15 @@ Console::Amount amount_of(const RunOptions& options) {
 
 }  // namespace
 
-int run_command(const RunOptions& options) {
+int run_command(const RunOptions& wanted) {
+  RunOptions options = wanted;
+  options.cgroup = "drydock-" + std::to_string(::getpid());
   Console console(STDOUT_FILENO, Console::Colour::kOnTerminal, amount_of(options));
   const auto complain = [](const std::string& text) {
     (void)std::fprintf(stderr, "drydock: %s\n", text.c_str());
     return kExitFailed;
   };
-  const auto before = MachineState::read();
+  const auto before = MachineState::read(options.cgroup);
   if (!before) {
     return complain(before.error().what());
   }
@@ -69,7 +71,7 @@ int run_command(const RunOptions& options) {
   if (!code) {
     return complain(code.error().what());
   }
-  const auto after = MachineState::read();
+  const auto after = MachineState::read(options.cgroup);
   if (!after) {
     return complain(after.error().what());
   }
@@ -163,7 +165,7 @@ Result<> Run::start_node() {
   const auto started = Steady::now();
   FL_TRY(lay_out_node_folders(services_.paths), "");
   FL_TRY(adopt_orphans(), "");
-  FL_ASSIGN(auto runtime, Runtime::find(options_.runtime, services_.paths.runtime), "");
+  FL_ASSIGN(auto runtime, Runtime::find(options_.runtime, services_.paths.runtime, options_.cgroup), "");
   runtime_ = std::make_unique<Runtime>(std::move(runtime));
   FL_ASSIGN(network_, NodeNetwork::create(options_.nics, services_.paths.netns), "");
   images_ = std::make_unique<ImageStore>(services_.paths.images, options_.images);

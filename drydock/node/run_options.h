@@ -27,6 +27,7 @@ struct RunOptions {
   bool keep_going = false;
   bool verbose = false;
   bool json = false;
+  std::string cgroup = "drydock";  // name for runc's, unique on the machine
 };
 
 /// "500ms", "5s", "2m", "1h"; kInvalid for anything else.

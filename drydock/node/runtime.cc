@@ -39,13 +39,6 @@ std::string read_or_empty(const std::string& path) {
   return text && *text ? **text : std::string();
 }
 
-/// Tells this node from others on the same machine: cgroups, unlike the rest, are shared. Process ids are
-/// not, so the pid namespace is the mark.
-std::string node_mark() {
-  struct stat info{};
-  return ::stat("/proc/self/ns/pid", &info) == 0 ? std::to_string(info.st_ino) : "node";
-}
-
 Result<pid_t> read_pid(const std::string& path) {
   FL_ASSIGN(const auto text, sys::read_file(path), "");
   pid_t pid = 0;
@@ -84,7 +77,8 @@ RuntimeFeatures parse_features(const std::string& json_text) {
   return out;
 }
 
-Result<Runtime> Runtime::find(const std::string& program, const std::string& root) {
+Result<Runtime> Runtime::find(const std::string& program, const std::string& root,
+                              const std::string& cgroup) {
   const auto found = find_program(program.empty() ? std::vector<std::string>{"crun", "runc"}
                                                   : std::vector<std::string>{program});
   if (!found) {
@@ -107,7 +101,7 @@ Result<Runtime> Runtime::find(const std::string& program, const std::string& roo
     out.features_ = parse_features(features->out);
   }
   if (out.name_ == "runc") {
-    out.cgroup_ = "/drydock-" + node_mark();
+    out.cgroup_ = "/" + cgroup;
   }
   FL_TRY(sys::make_dirs(root), "");
   return out;

@@ -20,8 +20,9 @@ struct RuntimeFeatures {
 /// Any thread. The process must have called adopt_orphans(), or containers cannot be waited for.
 class Runtime {
  public:
-  /// `program` empty: crun, else runc, whichever PATH has. `root` holds the runtime's state.
-  static Result<Runtime> find(const std::string& program, const std::string& root);
+  /// `program` empty: crun, else runc, whichever PATH has. `root` holds the runtime's state. runc insists on
+  /// a cgroup and gets `cgroup`, a name of this run only: cgroups are the machine's.
+  static Result<Runtime> find(const std::string& program, const std::string& root, const std::string& cgroup);
 
   [[nodiscard]] const std::string& name() const { return name_; }        // "crun" or "runc"
   [[nodiscard]] const std::string& version() const { return version_; }  // "crun 1.8.1"
