@@ -55,10 +55,10 @@ struct PodInstance::Container {
   std::string name, id, bundle;
   pid_t pid = -1;
   UniqueFd pidfd;
-  LinePipe out, err;
+  std::atomic<bool> created = false;
+  LinePipe out, err;  // their threads read what stands above
   bool mounted = false;
   std::optional<ExitStatus> exit;
-  std::atomic<bool> created = false;
 };
 
 PodInstance::PodInstance(const NodeServices& services, PodSpec pod, OutputCallback output)
