@@ -40,7 +40,7 @@ endforeach()
 fairlead_archives(curl_archives nghttp2 idn2 ssh2 psl ssl crypto zstd brotlidec brotlicommon unistring z)
 fairlead_archive(curl_archive curl)
 set(unreachable
-  ber_bvfree ber_free ber_memfree ber_sockbuf_add_io
+  ber_bvfree ber_free ber_memfree ber_memvfree ber_sockbuf_add_io
   GSS_C_NT_HOSTBASED_SERVICE gss_delete_sec_context gss_display_name gss_display_status gss_import_name gss_init_sec_context
   gss_inquire_context gss_release_buffer gss_release_name gss_unwrap gss_wrap
   ldap_abandon_ext ldap_err2string ldap_free_urldesc ldap_get_attribute_ber ldap_get_dn_ber ldap_get_option ldap_init_fd
@@ -48,8 +48,15 @@ set(unreachable
   ldap_sasl_bind ldap_search_ext ldap_set_option ldap_start_tls ldap_unbind_ext ldap_url_parse
   RTMP_Alloc RTMP_Close RTMP_Connect1 RTMP_ConnectStream RTMP_Free RTMP_Init RTMP_Read RTMP_SetBufferMS RTMP_SetupURL RTMP_Write)
 list(TRANSFORM unreachable REPLACE "(.+)" "-Wl,--defsym=\\1=abort")
-set_target_properties(CURL::libcurl PROPERTIES IMPORTED_LOCATION ${curl_archive}
+set_target_properties(CURL::libcurl PROPERTIES IMPORTED_LOCATION ${curl_archive} IMPORTED_LOCATION_RELEASE ${curl_archive}
   INTERFACE_LINK_LIBRARIES "${curl_archives}" INTERFACE_LINK_OPTIONS "${unreachable}")
 
+foreach(name Crypto SSL)
+  string(TOLOWER ${name} library)
+  fairlead_archive(archive ${library})
+  foreach(property IMPORTED_LOCATION IMPORTED_LOCATION_RELEASE)
+    set_target_properties(OpenSSL::${name} PROPERTIES ${property} ${archive})
+  endforeach()
+endforeach()
 fairlead_archives(event_archives event_core event_extra)
 set_target_properties(PkgConfig::LIBEVENT PROPERTIES INTERFACE_LINK_LIBRARIES "${event_archives}")
