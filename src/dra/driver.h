@@ -25,8 +25,8 @@ using Version = kube::Version;
 /// node's name.
 struct Pool {
   std::string name;  // empty: the node's name
-  /// The scheduler takes the first that fits: put first what should go first, and keep the order stable, because
-  /// a change of order is a change of slices.
+  /// The scheduler takes the first that fits: put first what should go first, and keep the order stable,
+  /// because a change of order is a change of slices.
   std::vector<Device> devices;
 };
 

@@ -29,8 +29,8 @@ struct WantedSlice {
 
 /// At most 128 devices per slice, 64 when one of them has a taint (resource.k8s.io/v1,
 /// ResourceSliceMaxDevices and ResourceSliceMaxDevicesWithTaintsOrConsumesCounters), in the driver's order:
-/// allocators take the first that fits, so the order is the driver's preference. A pool without devices has one
-/// slice without devices: "complete, and empty".
+/// allocators take the first that fits, so the order is the driver's preference. A pool without devices has
+/// one slice without devices: "complete, and empty".
 std::vector<WantedSlice> page_pools(const std::vector<Pool>& pools);
 
 struct SliceChange {
