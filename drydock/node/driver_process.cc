@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include <csignal>
 #include <set>
 #include <sstream>
+#include <thread>
 #include <utility>
 
 #include "fairlead/sys/files.h"
@@ -78,6 +80,21 @@ std::set<pid_t> tree_below(pid_t root, const std::map<pid_t, ProcessTimes>& all)
     }
   }
   return out;
+}
+
+/// Reaps those of a process group that are ours, adopted ones too; true when nobody is left in it.
+bool wait_for_group(pid_t group, std::chrono::steady_clock::time_point deadline) {
+  while (true) {
+    while (::waitpid(-group, nullptr, WNOHANG) > 0) {
+    }
+    if (::kill(-group, 0) != 0) {
+      return true;
+    }
+    if (std::chrono::steady_clock::now() >= deadline) {
+      return false;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
 }
 
 long peak_resident_kib(pid_t pid) {
@@ -157,14 +174,21 @@ DriverCost DriverProcess::cost() {
 
 Result<ExitStatus> DriverProcess::stop(std::chrono::milliseconds patience) {
   (void)cost();
+  const auto deadline = std::chrono::steady_clock::now() + patience;
   FL_ASSIGN(auto status, exit_status(), "");
+  (void)::kill(-pid_, SIGTERM);
   if (!status) {
-    (void)::kill(-pid_, SIGTERM);
     FL_ASSIGN(status, wait_for_exit(pid_, patience), "");
   }
-  if (!status) {
+  // The shell may be gone at once while the driver that it started is still putting things in order.
+  if (!wait_for_group(pid_, deadline)) {
     (void)::kill(-pid_, SIGKILL);
-    FL_ASSIGN(status, wait_for_exit(pid_), "");
+    if (!status) {
+      FL_ASSIGN(status, wait_for_exit(pid_), "");
+    }
+    (void)wait_for_group(pid_, std::chrono::steady_clock::now() + std::chrono::seconds(5));
+    status->signal = SIGKILL;
+    status->code = 128 + SIGKILL;
   }
   exit_ = status;
   return *status;

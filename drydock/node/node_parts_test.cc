@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <thread>
 
 #include "drydock/node/call_stats.h"
@@ -132,6 +133,23 @@ TEST(DriverProcess, TellsHowItEndedAndWhatItSaid) {
   EXPECT_EQ((*ended)->code, 3);
   EXPECT_EQ(driver->stop(10s)->code, 3);
   EXPECT_THAT(driver->log_tail(5), ElementsAre("hello you"));
+}
+
+TEST(DriverProcess, ShellThatEndsFirst_DoesNotCutItsDriverShort) {
+  const TempFolder folder;
+  // As dash does without exec: the command is a child of the shell, which SIGTERM ends at once.
+  auto driver = DriverProcess::start({.command = "sh -c \"trap 'sleep 0.3; echo in order; exit 0' TERM; echo "
+                                                 "up; while :; do sleep 0.05; done\"; true",
+                                      .env = {},
+                                      .log = folder.path() + "/log"});
+  ASSERT_TRUE(driver);
+  while (driver->log_tail(1).empty()) {
+    std::this_thread::yield();
+  }
+  const auto stopped = driver->stop(20s);
+  ASSERT_TRUE(stopped);
+  EXPECT_NE(stopped->signal, SIGKILL);
+  EXPECT_THAT(driver->log_tail(3), ::testing::Contains("in order"));
 }
 
 TEST(DriverProcess, DeafToSigterm_IsKilled) {
