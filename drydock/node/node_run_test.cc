@@ -321,7 +321,8 @@ TEST_F(DrydockRun, KillNine_EndsEverything) {
   ASSERT_EQ(::kill(pid, SIGKILL), 0);
   ASSERT_TRUE(wait_for_exit(pid));
   const auto remains = [] {
-    for (const auto& entry : *fairlead::sys::list_dir("/proc")) {
+    const auto entries = fairlead::sys::list_dir("/proc");
+    for (const auto& entry : *entries) {
       const auto text = fairlead::sys::read_file_if_exists("/proc/" + entry + "/environ");
       if (entry[0] >= '0' && entry[0] <= '9' && text && *text &&
           (*text)->find("NODE_NAME=kill-nine") != std::string::npos) {
