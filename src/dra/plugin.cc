@@ -21,6 +21,7 @@
 #include "fairlead/kube/config.h"
 #include "fairlead/rpc/grpc_server.h"
 #include "fairlead/sys/files.h"
+#include "fairlead/sys/memory.h"
 
 namespace fairlead::dra {
 namespace {
@@ -228,8 +229,13 @@ int Plugin::Impl::run() {
     return 1;
   }
   const sigset_t signals = ending_signals();
-  int signal = 0;
-  while (sigwait(&signals, &signal) != 0) {
+  // Once everything has started: most of the code that is resident now will not run again.
+  constexpr timespec kStartUp = {.tv_sec = 2, .tv_nsec = 0};
+  int signal = sigtimedwait(&signals, nullptr, &kStartUp);
+  if (signal < 0) {
+    sys::release_startup_code();
+    while (sigwait(&signals, &signal) != 0) {
+    }
   }
   log::info("stopping", {{"signal", signal}});
   // From here on a second signal does what it does to any process.
