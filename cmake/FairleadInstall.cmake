@@ -3,9 +3,6 @@
 include_guard()
 include(CMakePackageConfigHelpers)
 
-if(NOT TARGET fairlead_dra OR NOT TARGET fairlead OR NOT TARGET drydock)
-  return()
-endif()
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/fairlead)
 
 get_property(libraries GLOBAL PROPERTY FAIRLEAD_LIBRARIES)
