@@ -5,12 +5,12 @@
 #include <httplib.h>
 
 #include <CLI/CLI.hpp>
-#include <atomic>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
@@ -66,7 +66,9 @@ class Devices {
  public:
   explicit Devices(Options options) : options_(std::move(options)) {}
 
+  /// One at a time: two pods that share a claim may ask for it at the same moment.
   std::string prepare(const std::string& uid, const std::string& name) {
+    const std::lock_guard lock(mutex_);
     say("prepare " + name);
     if (!options_.prepare_error.empty() && calls_++ < options_.prepare_failures) {
       return options_.prepare_error;
@@ -92,6 +94,7 @@ class Devices {
     return "";
   }
   void unprepare(const std::string& uid, const std::string& name) {
+    const std::lock_guard lock(mutex_);
     say("unprepare " + name);
     std::error_code ignored;
     if (!options_.leave_files) {
@@ -105,7 +108,8 @@ class Devices {
     return variable("CDI_DIR") + "/" + options_.name + "_" + uid + ".json";
   }
   const Options options_;
-  std::atomic<int> calls_ = 0;
+  std::mutex mutex_;
+  int calls_ = 0;
 };
 
 /// v1 and v1beta1 differ in their packages only.
