@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+// NRI, the node resource interface of containerd and CRI-O: values and the plugin's side. A plugin is told of
+// pods and containers as they come and go and may change containers before they are created.
+//
+// Both dialects are served: NRI <= 0.11 delivers most events through one StateChange call, >= 0.12 calls a
+// method for each and falls back on StateChange when it is told that the method is unknown.
+//
+// What a plugin must know (containerd/nri, pkg/adaptation):
+//  - NRI fails open. An error that is answered in time fails the event; a late answer (2 s by default) or a
+//  lost
+//    connection counts as success, and the runtime closes the connection.
+//  - All events of a node come one after another: who is slow makes every pod wait.
+//  - Stop events are a courtesy: they may never come.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fairlead/core/fd.h"
+#include "fairlead/core/result.h"
+
+namespace fairlead::rpc {
+
+struct NriPod {
+  std::string id;  // of the sandbox: a pod may get another one while it lives
+  std::string name, uid, namespace_;
+  std::map<std::string, std::string> labels, annotations;
+  std::string runtime_handler;
+  std::uint32_t pid = 0;  // of the sandbox's process, in the runtime's pid namespace
+  std::vector<std::string> ips;
+  /// Path of the pod's network namespace as the runtime sees it. Empty: the pod uses the node's
+  /// (hostNetwork), or the runtime does not say (stop events of containerd < 2.1).
+  std::string netns;
+};
+
+enum class NriContainerState : std::uint8_t { kUnknown, kCreated, kPaused, kRunning, kStopped };
+
+struct NriContainer {
+  std::string id, pod_id, name;
+  NriContainerState state = NriContainerState::kUnknown;
+  std::uint32_t pid = 0;
+  std::vector<std::string> cdi_devices;  // containerd >= 2.3
+  std::vector<std::string> env;
+};
+
+/// What a plugin changes in a container before it is created. Keys that another plugin set too fail the
+/// container.
+struct NriAdjustment {
+  struct Mount {
+    std::string destination, type, source;
+    std::vector<std::string> options;
+  };
+  struct Device {
+    std::string path, type;  // type: "c", "b"
+    std::int64_t major = 0, minor = 0;
+    std::uint32_t file_mode = 0;  // 0: the runtime's choice
+  };
+  std::map<std::string, std::string> annotations, env;
+  std::vector<Mount> mounts;
+  std::vector<Device> devices;
+  std::vector<std::string> cdi_devices;            // containerd >= 2.1
+  std::map<std::string, std::string> net_devices;  // the node's interface -> name in the container; >= 2.2.1
+};
+
+/// Events to subscribe to. Bit = 1 << (number - 1), as on the wire.
+enum class NriEvent : std::uint32_t {
+  kRunPodSandbox = 1U << 0U,
+  kStopPodSandbox = 1U << 1U,
+  kRemovePodSandbox = 1U << 2U,
+  kCreateContainer = 1U << 3U,
+  kPostCreateContainer = 1U << 4U,
+  kStartContainer = 1U << 5U,
+  kPostStartContainer = 1U << 6U,
+  kStopContainer = 1U << 9U,
+  kRemoveContainer = 1U << 10U,
+};
+
+/// Of one event: when the answer must be on its way. Already short of the runtime's own limit by a margin.
+struct NriCall {
+  std::chrono::steady_clock::time_point deadline;
+};
+
+/// What the runtime says of itself when a connection is made.
+struct NriRuntime {
+  std::string name, version;  // for people; do not branch on them
+  std::string nri_version;    // empty below NRI 0.12
+  std::chrono::milliseconds request_timeout{2'000};
+};
+
+/// Called from threads of the plugin; two events may overlap only if the runtime lets them (containerd does
+/// not). Errors become the event's error in the runtime, word for word.
+class NriHandler {
+ public:
+  NriHandler() = default;
+  NriHandler(const NriHandler&) = delete;
+  NriHandler& operator=(const NriHandler&) = delete;
+  NriHandler(NriHandler&&) = delete;
+  NriHandler& operator=(NriHandler&&) = delete;
+  virtual ~NriHandler() = default;
+
+  virtual void configured(const NriRuntime& runtime) { (void)runtime; }
+  /// After every connect: all pods and containers there are; pods may be dead, and one may have several
+  /// sandboxes. No event that was missed is repeated, so this is the moment to compare. Must be quick: the
+  /// same limit as one event.
+  virtual Result<> synchronize(const std::vector<NriPod>& pods, const std::vector<NriContainer>& containers,
+                               const NriCall& call) {
+    (void)pods, (void)containers, (void)call;
+    return {};
+  }
+  virtual Result<> run_pod_sandbox(const NriPod& pod, const NriCall& call) {
+    (void)pod, (void)call;
+    return {};
+  }
+  virtual Result<> stop_pod_sandbox(const NriPod& pod, const NriCall& call) {
+    (void)pod, (void)call;
+    return {};
+  }
+  virtual Result<> remove_pod_sandbox(const NriPod& pod, const NriCall& call) {
+    (void)pod, (void)call;
+    return {};
+  }
+  virtual Result<NriAdjustment> create_container(const NriPod& pod, const NriContainer& container,
+                                                 const NriCall& call) {
+    (void)pod, (void)container, (void)call;
+    return NriAdjustment{};
+  }
+  /// kPostCreateContainer, kStartContainer, kPostStartContainer, kStopContainer, kRemoveContainer.
+  virtual Result<> container_event(NriEvent event, const NriPod& pod, const NriContainer& container,
+                                   const NriCall& call) {
+    (void)event, (void)pod, (void)container, (void)call;
+    return {};
+  }
+  /// The connection ended; another one is being tried.
+  virtual void disconnected(const Error& why) { (void)why; }
+};
+
+struct NriPluginOptions {
+  std::string name;          // [A-Za-z0-9_.+-]+
+  std::string index = "50";  // two digits: the order among plugins
+  std::string socket = "/var/run/nri/nri.sock";
+  std::vector<NriEvent> events;  // what to be told of; at least one
+  /// Answers leave this long before the runtime gives up: at most a quarter of its limit is taken.
+  std::chrono::milliseconds margin{500};
+  /// Waits between tries to connect, growing from the first to the last, with jitter. Connecting makes the
+  /// runtime wait for calls in flight (containerd#14083), so not too often.
+  std::chrono::milliseconds first_retry{100}, last_retry{5'000};
+};
+
+/// Keeps one connection to the runtime for as long as it lives.
+class NriPlugin {
+ public:
+  /// Checks the options; connects to nobody. The handler must outlive the plugin.
+  static Result<std::unique_ptr<NriPlugin>> create(NriPluginOptions options, NriHandler& handler);
+  NriPlugin(const NriPlugin&) = delete;
+  NriPlugin& operator=(const NriPlugin&) = delete;
+  NriPlugin(NriPlugin&&) = delete;
+  NriPlugin& operator=(NriPlugin&&) = delete;
+  /// stop().
+  ~NriPlugin();
+
+  /// Begins to connect, in a thread of its own. Once.
+  void start();
+  /// Waits until a connection is there and synchronize() has been answered. kTimeout says what it is waiting
+  /// for ("no /var/run/nri/nri.sock: ...").
+  Result<> wait_ready(std::chrono::steady_clock::time_point deadline);
+  [[nodiscard]] bool ready() const;
+  /// Ends the connection and the thread; handlers that run are finished. Idempotent.
+  void stop();
+
+ private:
+  struct Impl;
+  explicit NriPlugin(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace fairlead::rpc
