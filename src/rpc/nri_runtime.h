@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// The runtime's side of NRI, as containerd and CRI-O do it (containerd/nri, pkg/adaptation): plugins connect
+// to a socket, register, are configured and synchronized, and are then told of pods and containers.
+//
+// It fails open as they do: a plugin that does not answer in time, or goes away, is disconnected, and the
+// event goes on as if it had agreed. Only an error that is answered in time fails an event.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fairlead/core/result.h"
+#include "fairlead/rpc/nri.h"
+
+namespace fairlead::rpc {
+
+/// How plugins are told of events.
+enum class NriDialect : std::uint8_t {
+  kStateChange,  // NRI <= 0.11 (containerd 1.7-2.2, CRI-O <= 1.36): most events are one call, StateChange
+  kDedicated,    // NRI >= 0.12 (containerd >= 2.3): a call for each, StateChange when that is unimplemented
+                 // (12)
+};
+
+struct NriRuntimeOptions {
+  std::string socket;  // absolute; replaced when the server starts: 0600 in a folder of 0700
+  std::string name = "drydock", version;
+  NriDialect dialect = NriDialect::kDedicated;
+  std::string nri_version = "v0.12.0";  // told with kDedicated only
+  /// From accept to RegisterPlugin. Plugins are accepted one after another: who is silent keeps others
+  /// waiting.
+  std::chrono::milliseconds registration_timeout{5'000};
+  /// Of one event, of Configure, and of Synchronize with all its parts.
+  std::chrono::milliseconds request_timeout{2'000};
+};
+
+/// What a plugin is told when it connects.
+struct NriInventory {
+  std::vector<NriPod> pods;
+  std::vector<NriContainer> containers;
+};
+
+/// Any thread may call anything. Events come one after another, to one plugin after another in the order of
+/// their indices; a plugin is synchronized between events, never during one.
+class NriRuntimeServer {
+ public:
+  /// Called with events held up: it must not call the server, nor wait for somebody who does. A pod must be
+  /// in it from before run_pod_sandbox() until after stop_pod_sandbox(); a plugin may so learn of it twice.
+  using Inventory = std::function<NriInventory()>;
+  struct Plugin {
+    std::string name, index;
+    std::uint32_t events = 0;  // the bits of NriEvent
+  };
+
+  /// Listens and accepts plugins, in threads of its own.
+  static Result<std::unique_ptr<NriRuntimeServer>> start(NriRuntimeOptions options, Inventory inventory);
+  NriRuntimeServer(const NriRuntimeServer&) = delete;
+  NriRuntimeServer& operator=(const NriRuntimeServer&) = delete;
+  NriRuntimeServer(NriRuntimeServer&&) = delete;
+  NriRuntimeServer& operator=(NriRuntimeServer&&) = delete;
+  /// stop().
+  ~NriRuntimeServer();
+
+  /// An error: a plugin refused in time ("plugin 50-name: ..."); plugins after it were not asked.
+  Result<> run_pod_sandbox(const NriPod& pod);
+  Result<> stop_pod_sandbox(const NriPod& pod);
+  Result<> remove_pod_sandbox(const NriPod& pod);
+  /// All plugins' changes in one. kConflict: two of them set the same thing.
+  Result<NriAdjustment> create_container(const NriPod& pod, const NriContainer& container);
+  /// kPostCreateContainer, kStartContainer, kPostStartContainer, kStopContainer, kRemoveContainer.
+  Result<> container_event(NriEvent event, const NriPod& pod, const NriContainer& container);
+
+  /// Those that are synchronized now, in order.
+  [[nodiscard]] std::vector<Plugin> plugins() const;
+  /// How many plugins were ever synchronized: tells a reconnect from a connection that stayed.
+  [[nodiscard]] std::uint64_t connects() const;
+  /// Waits until exactly `count` plugins are connected and synchronized; kTimeout.
+  Result<> wait_for_plugins(std::size_t count, std::chrono::steady_clock::time_point deadline) const;
+  /// Waits until connects() is at least `count`; kTimeout.
+  Result<> wait_for_connects(std::uint64_t count, std::chrono::steady_clock::time_point deadline) const;
+
+  /// Drops all plugins and removes the socket, as a runtime that ends does. Events afterwards reach nobody
+  /// and succeed. Idempotent.
+  void stop();
+
+ private:
+  struct Impl;
+  explicit NriRuntimeServer(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace fairlead::rpc
