@@ -26,6 +26,21 @@ enum class NriDialect : std::uint8_t {
                  // (12)
 };
 
+/// One call to one plugin, when it is over.
+struct NriPluginCall {
+  enum class Outcome : std::uint8_t {
+    kAnswered,
+    kRefused,   // with an error, in time
+    kTimedOut,  // disconnected; the event went on as if it had agreed
+    kLost,      // the connection ended meanwhile; as above
+  };
+  std::string plugin;  // "50-name"
+  std::string event;   // "RunPodSandbox"; "Synchronize" too
+  std::chrono::microseconds took{0};
+  Outcome outcome = Outcome::kAnswered;
+  std::string error;  // of the other outcomes than kAnswered
+};
+
 struct NriRuntimeOptions {
   std::string socket;  // absolute; replaced when the server starts: 0600 in a folder of 0700
   std::string name = "drydock", version;
@@ -36,6 +51,9 @@ struct NriRuntimeOptions {
   std::chrono::milliseconds registration_timeout{5'000};
   /// Of one event, of Configure, and of Synchronize with all its parts.
   std::chrono::milliseconds request_timeout{2'000};
+  /// After every call to a plugin, on the thread of the event, with events held up: it must not call the
+  /// server. For statistics and for people.
+  std::function<void(const NriPluginCall&)> observe = {};
 };
 
 /// What a plugin is told when it connects.
