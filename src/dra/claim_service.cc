@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <exception>
+#include <iterator>
+#include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include "fairlead/core/executor.h"
@@ -52,6 +55,10 @@ bool same_devices(const Claim& a, const Claim& b) {
                       return x.request == y.request && x.pool == y.pool && x.device == y.device &&
                              x.share_id == y.share_id && x.admin_access == y.admin_access;
                     });
+}
+
+bool same_pods(const std::vector<Pod>& a, const std::vector<Pod>& b) {
+  return std::ranges::equal(a, b, {}, &Pod::uid, &Pod::uid);
 }
 
 /// Two claims may have the same device only as monitors (adminAccess) or with different shares of it.
@@ -182,13 +189,26 @@ struct Job {
   std::stop_callback<std::function<void()>> by_caller, by_service;
 
   std::optional<ClaimStore::Keys> keys;
-  RecordPtr existing;          // what the record says, read under the claim's key
-  std::optional<Claim> claim;  // prepare: what the API server says
+  RecordPtr existing;  // what the record says, read under the claim's key
+  // Prepare: what the API server says. `seen`, without devices, is there also when the rest is not in order.
+  std::optional<Claim> claim, seen;
 };
 
 using PrepareAnswer = Result<std::vector<ServedDevice>>;
 using PrepareJob = Job<PrepareAnswer>;
 using UnprepareJob = Job<Result<>>;
+
+/// The claim and its pods, for telling them; nothing when it is another claim by now.
+std::optional<Claim> summary(const kube::ResourceClaim& claim, const ClaimRef& ref) {
+  if (claim.meta.uid != ref.uid) {
+    return std::nullopt;
+  }
+  return Claim{.namespace_ = ref.namespace_,
+               .name = ref.name,
+               .uid = ref.uid,
+               .reserved_for = pods_of(claim),
+               .devices = {}};
+}
 
 std::int64_t milliseconds_since(steady_clock::time_point start) {
   return std::chrono::duration_cast<milliseconds>(steady_clock::now() - start).count();
@@ -224,6 +244,7 @@ class ClaimService::Impl {
   Result<> read_claim(PrepareJob& job);
   Result<Claim> check_claim(const kube::ResourceClaim& claim, const ClaimRef& ref) const;
   PrepareAnswer second_part_of_prepare(PrepareJob& job);
+  Result<> note_pods(const PrepareJob& job);
   PrepareAnswer prepare_anew(const Claim& claim, const CallContext& context);
   Result<> admit(const ClaimRecord& record, const CallContext& context);
   Result<> carry_out(ClaimRecord& record, const CallContext& context);
@@ -231,8 +252,9 @@ class ClaimService::Impl {
   CallContext undo_context() const;
   void schedule_retry(const std::string& uid, unsigned attempt);
   void retry_undo(Executor::Turn& turn, const std::string& uid, unsigned attempt);
-  void finish(PrepareJob& job, PrepareAnswer answer);
-  void finish(UnprepareJob& job, Result<> answer);
+  template <class Answer>
+  void finish(Job<Answer>& job, Answer answer);
+  void finish_prepare(PrepareJob& job, PrepareAnswer answer);
   void restore_one(const ClaimRecord& record);
   void remove_orphan_cdi_files();
 
@@ -288,42 +310,26 @@ void ClaimService::Impl::start_call(const std::vector<ClaimRef>& claims, const C
         {claim_key(uid)}, [this, job, first_part](Executor::Turn& turn) { (this->*first_part)(turn, job); },
         lane);
     if (!taken) {
-      finish(*job, std::move(taken).error());
+      finish(*job, Answer(std::move(taken).error()));
     }
   }
 }
 
-void ClaimService::Impl::finish(PrepareJob& job, PrepareAnswer answer) {
+template <class Answer>
+void ClaimService::Impl::finish(Job<Answer>& job, Answer answer) {
+  constexpr bool kPrepare = std::is_same_v<Answer, PrepareAnswer>;
   job.keys.reset();
-  metrics_.claim_finished(Metrics::Call::kPrepare,
+  metrics_.claim_finished(kPrepare ? Metrics::Call::kPrepare : Metrics::Call::kUnprepare,
                           answer ? std::nullopt : std::optional<Code>(answer.error().code()),
                           steady_clock::now() - job.started);
   const std::string name = job.ref.namespace_ + "/" + job.ref.name;
   if (answer) {
-    log::info("claim prepared", {{"claim", name},
-                                 {"uid", job.ref.uid},
-                                 {"devices", answer->size()},
-                                 {"ms", milliseconds_since(job.started)}});
+    log::info(kPrepare ? "claim prepared" : "claim unprepared", {{"claim", name},
+                                                                 {"uid", job.ref.uid},
+                                                                 {"known", job.existing != nullptr},
+                                                                 {"ms", milliseconds_since(job.started)}});
   } else {
-    log::warn("claim not prepared",
-              {{"claim", name}, {"uid", job.ref.uid}, {"error", answer.error().what()}});
-  }
-  job.batch->answer(job.ref.uid, std::move(answer));
-}
-
-void ClaimService::Impl::finish(UnprepareJob& job, Result<> answer) {
-  job.keys.reset();
-  metrics_.claim_finished(Metrics::Call::kUnprepare,
-                          answer ? std::nullopt : std::optional<Code>(answer.error().code()),
-                          steady_clock::now() - job.started);
-  const std::string name = job.ref.namespace_ + "/" + job.ref.name;
-  if (answer) {
-    log::info("claim unprepared", {{"claim", name},
-                                   {"uid", job.ref.uid},
-                                   {"known", job.existing != nullptr},
-                                   {"ms", milliseconds_since(job.started)}});
-  } else {
-    log::warn("claim not unprepared",
+    log::warn(kPrepare ? "claim not prepared" : "claim not unprepared",
               {{"claim", name}, {"uid", job.ref.uid}, {"error", answer.error().what()}});
   }
   job.batch->answer(job.ref.uid, std::move(answer));
@@ -331,9 +337,16 @@ void ClaimService::Impl::finish(UnprepareJob& job, Result<> answer) {
 
 // ---- prepare ----
 
+void ClaimService::Impl::finish_prepare(PrepareJob& job, PrepareAnswer answer) {
+  if (!answer && job.seen && options_.hooks.prepare_failed) {
+    options_.hooks.prepare_failed(*job.seen, answer.error());
+  }
+  finish(job, std::move(answer));
+}
+
 void ClaimService::Impl::first_part_of_prepare(Executor::Turn& turn, const std::shared_ptr<PrepareJob>& job) {
   if (auto read = read_claim(*job); !read) {
-    finish(*job, std::move(read).error());
+    finish_prepare(*job, std::move(read).error());
     return;
   }
   Executor::Keys keys;
@@ -348,7 +361,8 @@ void ClaimService::Impl::first_part_of_prepare(Executor::Turn& turn, const std::
       std::move(keys),
       [this, job, locks](Executor::Turn& /*turn*/) mutable {
         auto locked = job->keys->add(std::move(locks), job->context.deadline, job->context.cancelled);
-        finish(*job, locked ? second_part_of_prepare(*job) : PrepareAnswer(std::move(locked).error()));
+        finish_prepare(*job,
+                       locked ? second_part_of_prepare(*job) : PrepareAnswer(std::move(locked).error()));
       },
       kWorkLane);
 }
@@ -365,6 +379,7 @@ Result<> ClaimService::Impl::read_claim(PrepareJob& job) {
   }
   const auto fetched = source_.get_claim(job.ref.namespace_, job.ref.name, timeout, job.context.cancelled);
   if (fetched) {
+    job.seen = summary(*fetched, job.ref);
     FL_ASSIGN(job.claim, check_claim(*fetched, job.ref), "");
     return {};
   }
@@ -401,6 +416,7 @@ PrepareAnswer ClaimService::Impl::second_part_of_prepare(PrepareJob& job) {
     if (job.existing->state == ClaimState::kPrepared &&
         (!job.claim || same_devices(job.existing->claim, *job.claim))) {
       FL_TRY(write_cdi_file(options_.cdi_dir, options_.driver_name, *job.existing), "");
+      FL_TRY(note_pods(job), "");
       return served(options_.driver_name, *job.existing);
     }
     // A prepare that was cut off, an undo that failed, or another allocation than the one we prepared (the
@@ -410,12 +426,25 @@ PrepareAnswer ClaimService::Impl::second_part_of_prepare(PrepareJob& job) {
   return prepare_anew(*job.claim, job.context);
 }
 
+/// A kubelet that lost its state prepares for other pods what was prepared before.
+Result<> ClaimService::Impl::note_pods(const PrepareJob& job) {
+  if (!job.claim || same_pods(job.claim->reserved_for, job.existing->claim.reserved_for)) {
+    return {};
+  }
+  ClaimRecord record = *job.existing;
+  record.claim.reserved_for = job.claim->reserved_for;
+  return store_->write(record);
+}
+
 PrepareAnswer ClaimService::Impl::prepare_anew(const Claim& claim, const CallContext& context) {
   ClaimRecord record;
   record.claim = claim;
   FL_ASSIGN(record.plan, guarded([&] { return driver_.plan(claim); }), "");
   FL_TRY(admit(record, context), "");
   fault_point("after-intent");
+  if (options_.hooks.preparing) {
+    options_.hooks.preparing(claim.uid);
+  }
   auto done = carry_out(record, context);
   if (done) {
     return served(options_.driver_name, record);
@@ -492,6 +521,9 @@ Result<> ClaimService::Impl::undo(ClaimRecord record, const CallContext& context
   fault_point("after-cdi-removed");
   FL_TRY(store_->remove(record.claim.uid), "");
   fault_point("after-record-removed");
+  if (options_.hooks.unprepared) {
+    options_.hooks.unprepared(record.claim.uid);
+  }
   return {};
 }
 
@@ -505,7 +537,7 @@ void ClaimService::Impl::first_part_of_unprepare(Executor::Turn& turn,
     return {};
   }();
   if (!read) {
-    finish(*job, std::move(read).error());
+    finish(*job, std::move(read));
     return;
   }
   if (!job->existing) {
@@ -745,6 +777,25 @@ std::vector<ClaimRecord> ClaimService::records() const {
     for (const RecordPtr& record : *all) {
       copies.push_back(*record);
     }
+  }
+  return copies;
+}
+
+std::vector<ClaimRecord> ClaimService::records_of_pod(const std::string& pod_uid) const {
+  const auto all = impl_->store().read_all();
+  std::vector<RecordPtr> found;
+  if (all) {
+    std::ranges::copy_if(*all, std::back_inserter(found), [&](const RecordPtr& record) {
+      const auto& pods = record->claim.reserved_for;
+      return std::ranges::find(pods, pod_uid, &Pod::uid) != pods.end();
+    });
+  }
+  std::ranges::sort(found, {}, [](const RecordPtr& record) {
+    return std::tie(record->claim.namespace_, record->claim.name, record->claim.uid);
+  });
+  std::vector<ClaimRecord> copies;
+  for (const RecordPtr& record : found) {
+    copies.push_back(*record);
   }
   return copies;
 }

@@ -64,6 +64,17 @@ struct ServedDevice {
 using PrepareAnswers = std::map<std::string, Result<std::vector<ServedDevice>>>;
 using UnprepareAnswers = std::map<std::string, Result<>>;
 
+/// Told of what becomes of claims, from worker threads that hold the claim's key: must be quick and must not
+/// call the service. Any may be null.
+struct ClaimHooks {
+  /// A prepare that found no record begins: nothing of the claim exists yet.
+  std::function<void(const std::string& uid)> preparing = {};
+  /// A prepare ended with an error. `claim` is what the API server said; its devices may be missing.
+  std::function<void(const Claim& claim, const Error& error)> prepare_failed = {};
+  /// The record is gone: unprepared, or undone after an error.
+  std::function<void(const std::string& uid)> unprepared = {};
+};
+
 /// Any thread may call anything, except where noted.
 class ClaimService {
  public:
@@ -80,6 +91,7 @@ class ClaimService {
     /// An undo that failed is tried again after this, then twice as long each time up to a minute.
     std::chrono::milliseconds retry_min{1'000};
     std::string boot_id;  // empty: the kernel's
+    ClaimHooks hooks;
   };
 
   /// `driver`, `source` and `metrics` must outlive it. Makes state_dir.
@@ -108,6 +120,8 @@ class ClaimService {
 
   [[nodiscard]] std::optional<ClaimRecord> find(const std::string& claim_uid) const;
   [[nodiscard]] std::vector<ClaimRecord> records() const;
+  /// See Plugin::records_of_pod.
+  [[nodiscard]] std::vector<ClaimRecord> records_of_pod(const std::string& pod_uid) const;
   /// See Plugin::update. Not from inside a Driver call of the same claim.
   Result<> update(const std::string& claim_uid, std::chrono::steady_clock::time_point deadline,
                   const std::function<Result<std::string>(const ClaimRecord&)>& change);

@@ -555,6 +555,96 @@ TEST(Unprepare, OneFailing_DoesNotStopTheOthers) {
   EXPECT_EQ(node.traces("a"), "");
 }
 
+// ---- whose claims, and who is told ----
+
+kube::ResourceClaim claim_of_pod(const std::string& name, const std::string& device, const std::string& pod) {
+  auto claim = claim_of(name, {result_of(device)});
+  claim.reserved_for = {{.api_group = "", .resource = "pods", .name = pod, .uid = pod + "-uid"}};
+  return claim;
+}
+
+std::vector<std::string> names_of(const std::vector<ClaimRecord>& records) {
+  std::vector<std::string> names;
+  for (const ClaimRecord& record : records) {
+    names.push_back(record.claim.name);
+  }
+  return names;
+}
+
+TEST(RecordsOfPod, AreItsOwnInTheOrderOfTheirNames) {
+  Node node;
+  node.claims.put(claim_of_pod("z", "eth1", "web"));
+  node.claims.put(claim_of_pod("b", "eth2", "web"));
+  node.claims.put(claim_of_pod("a", "eth3", "db"));
+  const auto service = node.open();
+  (void)prepare(*service, {ref_of("z"), ref_of("b"), ref_of("a")});
+  EXPECT_THAT(names_of(service->records_of_pod("web-uid")), ElementsAre("b", "z"));
+  EXPECT_THAT(names_of(service->records_of_pod("db-uid")), ElementsAre("a"));
+  EXPECT_TRUE(service->records_of_pod("web").empty());
+  (void)unprepare(*service, {ref_of("b")});
+  EXPECT_THAT(names_of(service->records_of_pod("web-uid")), ElementsAre("z"));
+}
+
+TEST(RecordsOfPod, AfterAPrepareForAnotherPod_AreThatPods) {
+  Node node;
+  node.claims.put(claim_of_pod("a", "eth1", "old"));
+  const auto service = node.open();
+  (void)prepare(*service, {ref_of("a")});
+  node.claims.put(claim_of_pod("a", "eth1", "new"));
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("a")})), "ok");
+  EXPECT_TRUE(service->records_of_pod("old-uid").empty());
+  EXPECT_THAT(names_of(service->records_of_pod("new-uid")), ElementsAre("a"));
+  EXPECT_EQ(node.driver.count("prepare a-uid"), 1);
+}
+
+TEST(Hooks, TellOfBeginningFailureAndEnd) {
+  Node node;
+  Mutex mutex;
+  std::vector<std::string> told;
+  auto options = node.options();
+  const auto note = [&](const std::string& what) {
+    const Lock lock(mutex);
+    told.push_back(what);
+  };
+  options.hooks = {
+      .preparing = [&](const std::string& uid) { note("preparing " + uid); },
+      .prepare_failed =
+          [&](const Claim& claim, const Error& error) {
+            note("failed " + claim.name + " of " + claim.reserved_for.at(0).name + ": " + error.what());
+          },
+      .unprepared = [&](const std::string& uid) { note("unprepared " + uid); }};
+  node.claims.put(claim_of_pod("a", "eth1", "web"));
+  const auto service = node.open(options);
+  node.driver.on_plan = [](const Claim&) { return Error(Code::kInvalid, "no parent eth9"); };
+  (void)prepare(*service, {ref_of("a")});
+  node.driver.on_plan = nullptr;
+  (void)prepare(*service, {ref_of("a")});
+  (void)prepare(*service, {ref_of("a")});  // nothing new
+  (void)unprepare(*service, {ref_of("a")});
+  (void)prepare(*service, {ref_of("missing")});  // nobody to tell
+  EXPECT_THAT(told, ElementsAre("failed a of web: no parent eth9", "preparing a-uid", "unprepared a-uid"));
+}
+
+TEST(Hooks, ClaimThatCannotBeResolved_IsToldToItsPods) {
+  Node node;
+  std::string told;
+  auto options = node.options();
+  options.hooks.prepare_failed = [&](const Claim& claim, const Error& error) {
+    told = claim.reserved_for.at(0).name + ": " + error.what();
+  };
+  auto claim = claim_of_pod("a", "eth1", "web");
+  claim.allocation.reset();
+  node.claims.put(claim);
+  const auto service = node.open(options);
+  (void)prepare(*service, {ref_of("a")});
+  EXPECT_THAT(told, AllOf(HasSubstr("web: "), HasSubstr("is not allocated")));
+  told.clear();
+  claim.meta.uid = "another";  // not the claim that was asked for: its pods are others
+  node.claims.put(claim);
+  (void)prepare(*service, {ref_of("a")});
+  EXPECT_EQ(told, "");
+}
+
 // ---- update, stop ----
 
 TEST(Update, ChangesTheStateOnDisk) {

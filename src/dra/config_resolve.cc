@@ -91,13 +91,8 @@ Result<Claim> resolve_config(const kube::ResourceClaim& claim, std::string_view 
   Claim out{.namespace_ = claim.meta.namespace_,
             .name = claim.meta.name,
             .uid = claim.meta.uid,
-            .reserved_for = {},
+            .reserved_for = pods_of(claim),
             .devices = {}};
-  for (const kube::ClaimConsumer& consumer : claim.reserved_for) {
-    if (consumer.api_group.empty() && consumer.resource == "pods") {
-      out.reserved_for.push_back({.name = consumer.name, .uid = consumer.uid});
-    }
-  }
   for (const kube::AllocationResult& result : claim.allocation->results) {
     if (result.driver == driver_name) {
       out.devices.push_back(allocated_device(result, own));
@@ -108,6 +103,16 @@ Result<Claim> resolve_config(const kube::ResourceClaim& claim, std::string_view 
                                      std::string(driver_name) + "\" is allocated to the claim");
   }
   return out;
+}
+
+std::vector<Pod> pods_of(const kube::ResourceClaim& claim) {
+  std::vector<Pod> pods;
+  for (const kube::ClaimConsumer& consumer : claim.reserved_for) {
+    if (consumer.api_group.empty() && consumer.resource == "pods") {
+      pods.push_back({.name = consumer.name, .uid = consumer.uid});
+    }
+  }
+  return pods;
 }
 
 }  // namespace fairlead::dra

@@ -19,4 +19,7 @@ namespace fairlead::dra {
 /// Whether the claim is the one asked for (UID) and is for this node is the caller's to check.
 Result<Claim> resolve_config(const kube::ResourceClaim& claim, std::string_view driver_name);
 
+/// status.reservedFor without the consumers that are not pods.
+std::vector<Pod> pods_of(const kube::ResourceClaim& claim);
+
 }  // namespace fairlead::dra

@@ -85,6 +85,19 @@ struct ClaimRecord {
       prepared;  // empty until prepare() succeeded; `state` inside may be changed later by Plugin::update
 };
 
+/// What the world may know of one device of a claim: its entry in the claim's status.devices, with one
+/// condition, "Ready".
+struct DeviceReport {
+  bool ready = false;
+  bool unknown = false;  // neither: the condition's status is "Unknown"
+  std::string reason;    // one CamelCase word: "Attached"; else the API server's rule is met by a default
+  std::string message;   // for people
+  std::string interface_name;
+  std::vector<std::string> ips;  // "10.0.0.5/24", "2001:db8::1/64": canonical text, host bits kept
+  std::string hardware_address;  // "02:00:00:00:00:01"
+  bool operator==(const DeviceReport&) const = default;
+};
+
 /// Deadline and cancellation of one call. Blocking work should look at both; both may be ignored by quick
 /// work.
 struct CallContext {

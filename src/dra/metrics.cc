@@ -68,6 +68,7 @@ struct Metrics::Impl {
   Counters& registrations =
       counters("fairlead_dra_registrations_total", "What the kubelet said of our registration.");
   Counters& slice_writes = counters("fairlead_dra_slice_writes_total", "Writes of ResourceSlices.");
+  Counters& status_writes = counters("fairlead_dra_status_writes_total", "Writes of claims' status.devices.");
   Counters& left_out =
       counters("fairlead_dra_invalid_left_out_total", "What discover() gave and the API would not take.");
   Counters& kube_requests = counters("fairlead_dra_kube_requests_total",
@@ -119,6 +120,9 @@ void Metrics::set_registered(bool registered) { impl_->registered.Set(registered
 void Metrics::discovery_failed() { impl_->discovery_failures.Increment(); }
 void Metrics::slice_written(std::string_view verb, std::string_view result) {
   impl_->slice_writes.Add({{"verb", std::string(verb)}, {"result", std::string(result)}}).Increment();
+}
+void Metrics::status_written(std::string_view result) {
+  impl_->status_writes.Add({{"result", std::string(result)}}).Increment();
 }
 void Metrics::slice_repaired() { impl_->slice_repairs.Increment(); }
 void Metrics::field_dropped() { impl_->dropped_fields.Increment(); }

@@ -41,6 +41,8 @@ class Metrics {
   void discovery_failed();
   /// `verb`: create, update, delete. `result`: "ok" or to_string(Code).
   void slice_written(std::string_view verb, std::string_view result);
+  /// One write of a claim's status. `result` as above.
+  void status_written(std::string_view result);
   /// Slices put back because somebody else deleted or changed them.
   void slice_repaired();
   /// The API server stored a device without something that was sent.

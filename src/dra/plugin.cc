@@ -12,6 +12,7 @@
 
 #include "fairlead/core/log.h"
 #include "fairlead/dra/admin_http.h"
+#include "fairlead/dra/claim_reporter.h"
 #include "fairlead/dra/claim_service.h"
 #include "fairlead/dra/kubelet_services.h"
 #include "fairlead/dra/metrics.h"
@@ -105,10 +106,16 @@ class Plugin::Impl {
       publisher_->republish();
     }
   }
+  void report(const std::string& claim_uid, std::vector<DeviceReport> reports) {
+    if (reporter_) {
+      reporter_->report(claim_uid, std::move(reports));
+    }
+  }
   [[nodiscard]] std::string metrics_text();
 
  private:
   Result<> open_client();
+  void make_reporter();
   Result<> open_claims();
   Result<> serve_admin();
   Result<> serve_kubelet();
@@ -125,6 +132,8 @@ class Plugin::Impl {
   std::unique_ptr<kube::Client> client_;
   std::unique_ptr<KubeClaimSource> claim_source_;
   std::unique_ptr<SliceApi> slice_api_;
+  std::unique_ptr<ClaimStatusApi> status_api_;
+  std::unique_ptr<ClaimReporter> reporter_;
   std::unique_ptr<ClaimService> claims_;
   std::unique_ptr<SlicePublisher> publisher_;
   std::unique_ptr<AdminHttp> admin_;
@@ -149,6 +158,16 @@ Result<> Plugin::Impl::open_client() {
   return {};
 }
 
+/// Before the claims, whose hooks and restored drivers use it.
+void Plugin::Impl::make_reporter() {
+  status_api_ = make_claim_status_api(*client_, options_.driver_name);
+  ClaimReporter::Options reporter_options;
+  reporter_options.driver_name = options_.driver_name;
+  reporter_ = std::make_unique<ClaimReporter>(
+      std::move(reporter_options), *status_api_,
+      [this](const std::string& uid) { return claims_->find(uid); }, metrics_);
+}
+
 Result<> Plugin::Impl::open_claims() {
   ClaimService::Options claim_options;
   claim_options.driver_name = options_.driver_name;
@@ -157,6 +176,8 @@ Result<> Plugin::Impl::open_claims() {
   claim_options.cdi_dir = options_.cdi_dir;
   claim_options.call_budget = options_.call_budget;
   claim_options.workers = options_.workers;
+  claim_options.hooks.preparing = [this](const std::string& uid) { reporter_->preparing(uid); };
+  claim_options.hooks.unprepared = [this](const std::string& uid) { reporter_->unprepared(uid); };
   FL_ASSIGN(claims_, ClaimService::open(std::move(claim_options), driver_, *claim_source_, metrics_), "");
   return claims_->restore();
 }
@@ -190,7 +211,9 @@ Result<> Plugin::Impl::serve_kubelet() {
 Result<> Plugin::Impl::start() {
   const auto begin = steady_clock::now();
   FL_TRY(open_client(), "");
+  make_reporter();
   FL_TRY(open_claims(), "");
+  reporter_->start();
   publisher_ = std::make_unique<SlicePublisher>(
       PublisherOptions{
           .driver_name = options_.driver_name, .node_name = options_.node_name, .resync = options_.resync},
@@ -215,6 +238,9 @@ void Plugin::Impl::stop() {
   }
   if (dra_server_) {
     dra_server_->stop(kFlushTime);
+  }
+  if (reporter_) {
+    reporter_->stop();
   }
   if (publisher_) {
     publisher_->stop();
@@ -320,6 +346,14 @@ std::optional<ClaimRecord> Plugin::find(const std::string& claim_uid) const {
 
 std::vector<ClaimRecord> Plugin::records() const {
   return impl_->claims() != nullptr ? impl_->claims()->records() : std::vector<ClaimRecord>();
+}
+
+std::vector<ClaimRecord> Plugin::records_of_pod(const std::string& pod_uid) const {
+  return impl_->claims() != nullptr ? impl_->claims()->records_of_pod(pod_uid) : std::vector<ClaimRecord>();
+}
+
+void Plugin::report(const std::string& claim_uid, std::vector<DeviceReport> reports) {
+  impl_->report(claim_uid, std::move(reports));
 }
 
 Result<> Plugin::update(const std::string& claim_uid, std::chrono::steady_clock::time_point deadline,

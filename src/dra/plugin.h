@@ -84,6 +84,15 @@ class Plugin {
   /// A copy of the record, if the claim is known. Any thread.
   [[nodiscard]] std::optional<ClaimRecord> find(const std::string& claim_uid) const;
   [[nodiscard]] std::vector<ClaimRecord> records() const;
+  /// The records of the claims that are reserved for this pod, in the order of the claims' names. Cheap: for
+  /// a pod's start. Any thread.
+  [[nodiscard]] std::vector<ClaimRecord> records_of_pod(const std::string& pod_uid) const;
+  /// What people see of the claim: one entry per device of its record, in that order; none removes what was
+  /// reported before. Written to the claim's status within a second when it differs from what stands there,
+  /// tried again for as long as the claim is prepared; only the newest report of a claim counts. Report what
+  /// is true now again after a restart: what stands there already is not written again. Never blocks; any
+  /// thread, also from Driver calls.
+  void report(const std::string& claim_uid, std::vector<DeviceReport> reports);
   /// Runs `change` with the claim's record while no prepare, unprepare or other change of this claim runs
   /// (waits until `deadline`), and keeps the text it returns as the record's Prepared::state, on disk before
   /// this returns. kNotFound when the claim is not known.

@@ -39,6 +39,12 @@ class Reader {
     return value->get<std::string>();
   }
 
+  /// The JSON text of a value of any type.
+  [[nodiscard]] std::string text(const char* key) const {
+    const Json* value = find(key);
+    return value == nullptr ? std::string() : value->dump(-1, ' ', false, Json::error_handler_t::replace);
+  }
+
   /// A quantity is a string; the server takes bare numbers too.
   [[nodiscard]] std::string quantity(const char* key) const {
     const Json* value = find(key);
@@ -463,6 +469,26 @@ Json condition_to_json(const Condition& condition) {
           {"lastTransitionTime", condition.last_transition_time}};
 }
 
+DeviceStatus read_device_status(const Reader& in) {
+  DeviceStatus out{.driver = in.string("driver"),
+                   .pool = in.string("pool"),
+                   .device = in.string("device"),
+                   .share_id = in.string("shareID"),
+                   .conditions = {},
+                   .data = in.text("data"),
+                   .interface_name = in.object("networkData").string("interfaceName"),
+                   .ips = in.object("networkData").strings("ips"),
+                   .hardware_address = in.object("networkData").string("hardwareAddress")};
+  for (const Reader& condition : in.objects("conditions")) {
+    out.conditions.push_back({.type = condition.string("type"),
+                              .status = condition.string("status"),
+                              .reason = condition.string("reason"),
+                              .message = condition.string("message"),
+                              .last_transition_time = condition.string("lastTransitionTime")});
+  }
+  return out;
+}
+
 Result<Json> status_entry_to_json(const DeviceStatus& device) {
   Json out = {{"driver", device.driver}, {"pool", device.pool}, {"device", device.device}};
   put(out, "shareID", device.share_id);
@@ -505,6 +531,16 @@ Result<ResourceSlice> parse_slice(std::string_view json) {
 
 Result<ObjectMeta> parse_meta(std::string_view json) {
   return decode(json, "object", [](const Reader& in) { return read_meta(in.object("metadata")); });
+}
+
+Result<ClaimStatus> parse_claim_status(std::string_view json) {
+  return decode(json, "ResourceClaim", [](const Reader& in) {
+    ClaimStatus status{.uid = in.object("metadata").string("uid"), .devices = {}};
+    for (const Reader& entry : in.object("status").objects("devices")) {
+      status.devices.push_back(read_device_status(entry));
+    }
+    return status;
+  });
 }
 
 Result<ListOf<ResourceClaim>> parse_claim_list(std::string_view json) {

@@ -44,6 +44,7 @@ struct Condition {
   std::string reason;  // CamelCase word, required
   std::string message;
   std::string last_transition_time;  // RFC 3339, seconds, UTC: "2026-01-31T12:00:00Z"; required
+  bool operator==(const Condition&) const = default;
 };
 
 /// status.devices[] of a claim (KEP-4817). The server accepts only canonical addresses with a prefix length,
@@ -55,7 +56,16 @@ struct DeviceStatus {
   std::string interface_name;
   std::vector<std::string> ips;  // "10.0.0.5/24"
   std::string hardware_address;
+  bool operator==(const DeviceStatus&) const = default;
 };
+
+/// A claim's uid and its status.devices[], those of all drivers.
+struct ClaimStatus {
+  std::string uid;
+  std::vector<DeviceStatus> devices;
+};
+/// `data` comes back as JSON text of any layout.
+Result<ClaimStatus> parse_claim_status(std::string_view json);
 
 /// The body of a server-side apply to a claim's status. It holds all entries of the driver: those left out
 /// are removed by the server. The uid makes the write fail with kConflict when the claim was replaced.

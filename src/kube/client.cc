@@ -358,6 +358,15 @@ Result<> Client::apply_claim_status(const ObjectMeta& claim, const std::vector<D
   return {};
 }
 
+Result<ClaimStatus> Client::get_claim_status(const std::string& namespace_, const std::string& name,
+                                             const CallOptions& call) {
+  FL_TRY(require(namespace_, "get resourceclaims: the namespace"), "");
+  FL_TRY(require(name, "get resourceclaims: the name"), "");
+  FL_ASSIGN(const auto response, impl_->call("GET", claim_path(namespace_, name), {}, call), "");
+  FL_ASSIGN(auto status, parse_claim_status(response.body), "get resourceclaims");
+  return status;
+}
+
 Result<RawResponse> Client::request(const RawRequest& request, const CallOptions& call) {
   if (!request.path.starts_with('/')) {
     return Error(Code::kInvalid, "request path \"" + request.path + "\" does not start with /");

@@ -121,6 +121,10 @@ class Client {
   Result<> apply_claim_status(const ObjectMeta& claim, const std::vector<DeviceStatus>& devices,
                               const std::string& field_manager, const CallOptions& call = {});
 
+  /// What stands in the claim's status.devices now, entries of all drivers.
+  Result<ClaimStatus> get_claim_status(const std::string& namespace_, const std::string& name,
+                                       const CallOptions& call = {});
+
   /// Any request; HTTP errors become Errors as above, success is 2xx. `call.timeout` bounds it with retries.
   Result<RawResponse> request(const RawRequest& request, const CallOptions& call = {});
 

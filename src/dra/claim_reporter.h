@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+// Writes what a driver reports of its devices into the claims' status.devices (KEP-4817), off every critical
+// path: one thread, one server-side apply per claim and change.
+//
+//   report(uid, ...) ─► newest per claim ─► what stands there? ─► same: nothing to do
+//                             ▲             (what we wrote; once      │ other
+//                             │              per claim we did not     ▼
+//                             │              prepare: GET)           PATCH .../status, apply
+//                             └── API server away: all wait together ◄┤
+//                             └── refused: this claim waits ◄─────────┤
+//                                 gone, replaced, unprepared: dropped ◄┘
+//
+// What was written is remembered in memory only. After a restart the first report of a claim is compared with
+// the live object once: so nothing needless is written, the time of the last transition stays, and no file
+// has to agree with the API server (which is what a hash on disk would have to, also after somebody else's
+// change).
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "fairlead/core/result.h"
+#include "fairlead/dra/driver.h"
+#include "fairlead/dra/metrics.h"
+#include "fairlead/kube/api_codec.h"
+
+namespace fairlead::kube {
+class Client;
+}  // namespace fairlead::kube
+
+namespace fairlead::dra {
+
+/// The little of the API server that reporting needs. Calls come from the reporter's thread and return soon
+/// after `stop` is requested. One try each: the reporter has a back-off of its own.
+class ClaimStatusApi {
+ public:
+  ClaimStatusApi() = default;
+  ClaimStatusApi(const ClaimStatusApi&) = delete;
+  ClaimStatusApi& operator=(const ClaimStatusApi&) = delete;
+  ClaimStatusApi(ClaimStatusApi&&) = delete;
+  ClaimStatusApi& operator=(ClaimStatusApi&&) = delete;
+  virtual ~ClaimStatusApi() = default;
+
+  /// The claim as it is now. kNotFound: it is gone.
+  virtual Result<kube::ClaimStatus> read(const Claim& claim, const std::stop_token& stop) = 0;
+  /// Replaces all our entries. kNotFound: gone; kConflict: another claim has the name by now.
+  virtual Result<> apply(const Claim& claim, const std::vector<kube::DeviceStatus>& devices,
+                         const std::stop_token& stop) = 0;
+};
+
+/// ClaimStatusApi on a real API server; the field manager is the driver's name. `client` must outlive it.
+std::unique_ptr<ClaimStatusApi> make_claim_status_api(kube::Client& client, const std::string& driver_name);
+
+/// The status entries that stand for `reports` of the record's devices, within the API's limits. A condition
+/// that is as true as the one in `standing` keeps its time, else it gets `now`.
+std::vector<kube::DeviceStatus> status_entries(const std::string& driver_name, const Claim& claim,
+                                               const std::vector<DeviceReport>& reports,
+                                               const std::vector<kube::DeviceStatus>& standing,
+                                               const std::string& now);
+
+/// Owns one thread. Any thread may call anything; nothing but stop() blocks.
+class ClaimReporter {
+ public:
+  struct Options {
+    std::string driver_name;
+    std::chrono::milliseconds retry_min{500};     // after a refusal; doubles, with jitter
+    std::chrono::milliseconds retry_max{60'000};  //
+    /// The moment as RFC 3339 text; null: the machine's clock.
+    std::function<std::string()> now;
+  };
+  /// The claim's record as it is on disk now.
+  using Find = std::function<std::optional<ClaimRecord>(const std::string& claim_uid)>;
+
+  /// `api` and `metrics` must outlive it. Writes nothing before start().
+  ClaimReporter(Options options, ClaimStatusApi& api, Find find, Metrics& metrics);
+  ClaimReporter(const ClaimReporter&) = delete;
+  ClaimReporter& operator=(const ClaimReporter&) = delete;
+  ClaimReporter(ClaimReporter&&) = delete;
+  ClaimReporter& operator=(ClaimReporter&&) = delete;
+  ~ClaimReporter();  // stop()
+
+  void start();
+  /// Ends the thread. What is not written yet is not written; the driver reports it again after a restart.
+  void stop();
+
+  /// See Plugin::report.
+  void report(const std::string& claim_uid, std::vector<DeviceReport> reports);
+  /// This claim is being prepared from nothing: no entry of ours can stand in it, so none is looked for.
+  void preparing(const std::string& claim_uid);
+  /// The claim is not prepared any more: what was to be written of it is dropped.
+  void unprepared(const std::string& claim_uid);
+
+  class Impl;
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace fairlead::dra
