@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""test_summary.py JUNIT.xml: prints what failed (with its output) and why tests were skipped; last line "N passed, N failed, N skipped".
+"""test_summary.py JUNIT.xml (of ctest or pytest): prints what failed (with its output) and why tests were skipped; last line "N passed, N failed, N skipped".
 Exit status 1 when a test failed or none ran."""
 import collections
 import re
@@ -22,7 +22,16 @@ def main():
     passed, failed, skipped = 0, [], collections.defaultdict(list)
     for case in cases:
         output = case.findtext("system-out") or ""
-        if case.get("status") == "run":
+        if case.get("status") is None:  # pytest's: a child says what was not well
+            trouble = [child for child in case if child.tag in ("failure", "error")]
+            skip = case.find("skipped")
+            if trouble:
+                failed.append((case.get("name"), "\n".join(f"{child.get('message')}\n{child.text}" for child in trouble)))
+            elif skip is not None:
+                skipped[skip.get("message")].append(case.get("name"))
+            else:
+                passed += 1
+        elif case.get("status") == "run":
             passed += 1
         elif case.find("skipped") is not None and "[  SKIPPED ]" in output:
             skipped[skip_reason(output)].append(case.get("name"))

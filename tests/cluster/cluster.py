@@ -220,6 +220,15 @@ class Cluster:
         self.api = None
         self.etcd = self.apiserver = self.controller_manager = self.scheduler = self.containerd = self.kubelet = None
 
+    @staticmethod
+    def attach(folder):
+        """To a cluster that another process keeps (tests/cluster/up): its API and its node, not its components."""
+        cluster = Cluster(folder, keep=True)
+        with open(f"{cluster.folder}/init.pid", encoding="ascii") as file:
+            cluster.init_pid = int(file.read())
+        cluster._connect()
+        return cluster
+
     def __enter__(self):
         return self
 
@@ -233,7 +242,7 @@ class Cluster:
         began = time.monotonic()
         self._make_namespaces()
         self._make_certificates()
-        self.api = kube_api.Api(self.network_namespace, API_ADDRESS, 443, self._pki("ca.crt"), self._pki("admin.crt"), self._pki("admin.key"))
+        self._connect()
         self._write_settings()
         self._define_components()
         self.etcd.start(wait=False)
@@ -268,6 +277,9 @@ class Cluster:
                 return
             time.sleep(0.1)
         shutil.rmtree(self.folder)
+
+    def _connect(self):
+        self.api = kube_api.Api(self.network_namespace, API_ADDRESS, 443, self._pki("ca.crt"), self._pki("admin.crt"), self._pki("admin.key"))
 
     def _make_namespaces(self):
         self._cgroups.make()
@@ -356,15 +368,19 @@ class Cluster:
         self.ctr("images", "import", "--all-platforms", archive)
 
     def _import_own_images(self):
+        """pause (the sandboxes), busybox, and iproute2: a shell that takes the real `ip` and not busybox's own."""
         init = f"{self.folder}/init"
         self.make_image("localhost/pause:1", "--file", f"{init}=/pause", "--entrypoint", "/pause")
         applets = subprocess.run(["/bin/busybox", "--list"], check=True, capture_output=True, text=True).stdout.split()
-        links = [word for applet in applets if applet not in ("busybox", "ip") for word in ("--link", f"/usr/bin/{applet}=busybox")]
+
+        def links(without):
+            return [word for applet in applets if applet not in without for word in ("--link", f"/usr/bin/{applet}=busybox")]
+
+        busybox = ["--program", "/bin/busybox", "--file", f"{init}=/usr/bin/pause", "--entrypoint", "/bin/sh"]
+        self.make_image("docker.io/library/busybox:latest", *busybox, *links({"busybox"}))
         ip = shutil.which("ip", path="/usr/sbin:/usr/bin:/sbin:/bin")
-        # iproute2's `ip` beside it: manifests say busybox or iproute2 and find what they expect
-        self.make_image("docker.io/library/busybox:latest", "--program", "/bin/busybox", *links, "--file", f"{ip}=/usr/bin/ip",
-                        "--file", f"{init}=/usr/bin/pause", "--entrypoint", "/bin/sh")
-        self.ctr("images", "tag", "docker.io/library/busybox:latest", "docker.io/library/iproute2:latest")
+        self.make_image("docker.io/library/iproute2:latest", *busybox, *links({"busybox", "ip", "sh", "ash"}), "--file", f"{ip}=/usr/bin/ip",
+                        "--file", "/bin/dash=/usr/bin/sh")
 
     # --- settings -----------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: Apache-2.0
+"""fairlead on the test cluster, as its manifests in deploy/kubernetes say, and what a test asks of it."""
+import contextlib
+import glob
+import os
+import shutil
+import signal
+
+import yaml
+
+from cluster import NODE, SOURCE, eventually
+
+BIN = os.environ.get("FAIRLEAD_BIN", f"{SOURCE}/build/release/bin")
+IMAGE = "localhost/fairlead:test"
+NAMESPACE = "fairlead"
+
+
+def container_env(daemonset):
+    return daemonset["spec"]["template"]["spec"]["containers"][0]["env"]
+
+
+class Fairlead:
+    """The driver's name is dra.example.com: manifests that were written for system A work unchanged."""
+
+    def __init__(self, cluster, driver="dra.example.com", slots=None, host_devices="nic*"):
+        self.cluster, self.driver = cluster, driver
+        self._environment = {"HOST_DEVICES": host_devices}
+        if slots:
+            self._environment["SLOTS"] = str(slots)
+
+    # --- installing ---------------------------------------------------------------------------------------------------------
+
+    def manifests(self):
+        """deploy/kubernetes/fairlead.yaml with this driver's name, the image made here, and the test's flags; nothing else differs."""
+        with open(f"{SOURCE}/deploy/kubernetes/fairlead.yaml", encoding="utf-8") as file:
+            text = file.read().replace("net.fairlead.dev", self.driver)
+        objects = [o for o in yaml.safe_load_all(text) if o]
+        for daemonset in (o for o in objects if o["kind"] == "DaemonSet"):
+            daemonset["spec"]["template"]["spec"]["containers"][0]["image"] = IMAGE
+            container_env(daemonset).extend({"name": k, "value": v} for k, v in self._environment.items())
+        return objects
+
+    def make_image(self):
+        self.cluster.make_image(IMAGE, "--program", f"{BIN}/fairlead", "--program", f"{BIN}/fairlead-guard", "--max-mb", "40",
+                                "--entrypoint", "/usr/bin/fairlead")
+
+    def install(self):
+        self.make_image()
+        self._put_guard()
+        self.apply()
+        self.wait_ready()
+
+    def _put_guard(self):  # until the agent does it itself
+        folder = f"{self.cluster.root}/var/lib/kubelet/plugins/{self.driver}"
+        os.makedirs(folder, exist_ok=True)
+        shutil.copy(f"{BIN}/fairlead-guard", folder)
+        self._environment["GUARD_PATH"] = f"/var/lib/kubelet/plugins/{self.driver}/fairlead-guard"
+
+    def apply(self):
+        self.cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(self.manifests()))
+
+    def wait_ready(self):
+        eventually(lambda: len(self.pods()) == 1 and self.pod_ready(), 60, "fairlead's pod is ready")
+        eventually(self.slices, 30, "fairlead's slices are published")
+        eventually(self.registration_sockets, 30, "fairlead's registration socket is there")
+
+    def set_environment(self, **values):
+        """Changes flags by a rolling update and waits for its end."""
+        self._environment.update(values)
+        self.apply()
+        self.wait_rollout()
+
+    def wait_rollout(self, timeout=90):
+        def done():
+            ds = self.daemonset()
+            status = ds["status"]
+            return (status.get("observedGeneration") == ds["metadata"]["generation"] and status.get("updatedNumberScheduled") == 1
+                    and status.get("numberAvailable") == 1 and len(self.pods()) == 1)
+        eventually(done, timeout, "the rolling update ends")
+
+    def uninstall(self):
+        self.cluster.kubectl("delete", "--wait=true", "--timeout=60s", "--ignore-not-found", "-f", "-", stdin=yaml.safe_dump_all(self.manifests()), timeout=90)
+
+    # --- looking ------------------------------------------------------------------------------------------------------------
+
+    def daemonset(self):
+        return self.cluster.api.get("DaemonSet", "fairlead", NAMESPACE)
+
+    def pods(self):
+        return self.cluster.api.list("Pod", NAMESPACE, labelSelector="app.kubernetes.io/name=fairlead")
+
+    def pod(self):
+        pods = self.pods()
+        assert len(pods) == 1, f"there are {len(pods)} fairlead pods"
+        return pods[0]
+
+    def pod_ready(self):
+        return all(any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", [])) for pod in self.pods())
+
+    def slices(self):
+        return self.cluster.api.list("ResourceSlice", fieldSelector=f"spec.driver={self.driver},spec.nodeName={NODE}")
+
+    def devices(self):
+        return {device["name"]: device for s in self.slices() for device in s["spec"].get("devices", [])}
+
+    def _files(self, pattern):
+        return sorted(os.path.basename(path) for path in glob.glob(self.cluster.path(pattern)))
+
+    def records(self):
+        return self._files(f"/run/{self.driver}/claims/*.json")
+
+    def cdi_files(self):
+        return self._files(f"/run/cdi/{self.driver}*.json")
+
+    def registration_sockets(self):
+        return self._files(f"/var/lib/kubelet/plugins_registry/{self.driver}*.sock")
+
+    def log(self):
+        return self.cluster.kubectl("-n", NAMESPACE, "logs", "--tail=-1", "-l", "app.kubernetes.io/name=fairlead", "--prefix", check=False)
+
+    # --- hurting ------------------------------------------------------------------------------------------------------------
+
+    def processes(self):
+        return self.cluster.processes("fairlead")
+
+    def _signal(self, number):
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    def kill(self):
+        """kill -9; the kubelet starts it again."""
+        before = self.processes()
+        self._signal(signal.SIGKILL)
+        eventually(lambda: not set(before) & set(self.processes()), 10, "the killed agent is gone")
+
+    def freeze(self):
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self):
+        self._signal(signal.SIGCONT)
+
+    @contextlib.contextmanager
+    def frozen(self):
+        self.freeze()
+        try:
+            yield
+        finally:
+            self.thaw()
+
+    @contextlib.contextmanager
+    def stopped(self):
+        """No agent on the node, as after `kubectl drain` of its pod: the DaemonSet asks for a node label that is not there."""
+        selector = {"spec": {"template": {"spec": {"nodeSelector": {"fairlead.test/nowhere": "true"}}}}}
+        self.cluster.api.patch("DaemonSet", "fairlead", NAMESPACE, selector)
+        try:
+            eventually(lambda: not self.pods() and not self.processes(), 60, "fairlead's pod is gone")
+            yield
+        finally:
+            selector["spec"]["template"]["spec"]["nodeSelector"]["fairlead.test/nowhere"] = None
+            self.cluster.api.patch("DaemonSet", "fairlead", NAMESPACE, selector)
+            self.wait_ready()
+
+    def wait_clean(self, timeout=30):
+        """Nothing of any claim is left on the node."""
+        def clean():
+            left = self.records() + self.cdi_files()
+            assert not left, f"left on the node: {left}"
+            return True
+        eventually(clean, timeout, "records and CDI files are gone")

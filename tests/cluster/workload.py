@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pods and claims for tests, and what they look like from inside."""
+import json
+
+from cluster import eventually
+
+DRIVER = "dra.example.com"
+VIRTUAL, NIC = f"virtual.{DRIVER}", f"nic.{DRIVER}"  # the classes of deploy/kubernetes/fairlead.yaml
+
+
+def netdev(kind, interface_name=None, **fields):
+    """Parameters of a claim: netdev("macvlan", "data0", master="eth0", addresses=["192.0.2.10/24"])"""
+    parameters = {"kind": kind, **fields}
+    if interface_name:
+        parameters["interfaceName"] = interface_name
+    return {"type": "netdev", "netdev": parameters}
+
+
+def claim_spec(parameters=None, device_class=VIRTUAL, driver=DRIVER, selector=None, request="nic"):
+    exactly = {"deviceClassName": device_class}
+    if selector:
+        exactly["selectors"] = [{"cel": {"expression": selector}}]
+    devices = {"requests": [{"name": request, "exactly": exactly}]}
+    if parameters is not None:
+        devices["config"] = [{"requests": [request], "opaque": {"driver": driver, "parameters": parameters}}]
+    return {"devices": devices}
+
+
+def template(name, **more):
+    return {"kind": "ResourceClaimTemplate", "metadata": {"name": name}, "spec": {"spec": claim_spec(**more)}}
+
+
+def claim(name, **more):
+    return {"kind": "ResourceClaim", "metadata": {"name": name}, "spec": claim_spec(**more)}
+
+
+def pod(name, templates=(), claims=(), image="iproute2", command=("pause",), containers=1, **spec):
+    """Each container uses each claim. `templates`, `claims`: names; the pod's own name for a claim is the same."""
+    refs = [{"name": t, "resourceClaimTemplateName": t} for t in templates] + [{"name": c, "resourceClaimName": c} for c in claims]
+    return {"kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": {
+        "restartPolicy": "Always", "terminationGracePeriodSeconds": 2, "resourceClaims": refs,
+        "containers": [{"name": f"c{i}", "image": image, "imagePullPolicy": "IfNotPresent", "command": list(command),
+                        "resources": {"claims": [{"name": r["name"]} for r in refs]}} for i in range(containers)], **spec}}
+
+
+class Namespace:
+    """A test's own namespace."""
+
+    def __init__(self, cluster, name):
+        self.cluster, self.name = cluster, name
+
+    def create(self, *bodies):
+        return [self.cluster.api.create({**body, "metadata": {**body["metadata"], "namespace": self.name}}) for body in bodies]
+
+    def apply_file(self, text):
+        self.cluster.kubectl("-n", self.name, "apply", "-f", "-", stdin=text)
+
+    def pod(self, name):
+        return self.cluster.api.get("Pod", name, self.name)
+
+    def pods(self):
+        return self.cluster.api.list("Pod", self.name)
+
+    def claims(self):
+        return self.cluster.api.list("ResourceClaim", self.name)
+
+    def phase(self, name):
+        found = self.pod(name)
+        return found["status"].get("phase") if found else None
+
+    def running(self, name):
+        """The pod when all of its containers run."""
+        found = self.pod(name)
+        assert found, f"there is no pod {name}"
+        states = found["status"].get("containerStatuses", [])
+        assert states and all(s["state"].get("running") for s in states), f"{name}: {found['status'].get('phase')} {states_of(found)} {self.messages(name)[-2:]}"
+        return found
+
+    def wait_running(self, name, timeout=60):
+        return eventually(lambda: self.running(name), timeout, f"the pod {name} runs")
+
+    def wait_gone(self, name, timeout=60):
+        eventually(lambda: self.pod(name) is None, timeout, f"the pod {name} is gone")
+
+    def delete_pod(self, name, grace=None, wait=True):
+        self.cluster.api.delete("Pod", name, self.name, grace)
+        if wait:
+            self.wait_gone(name)
+
+    def messages(self, name):
+        """The events of an object, oldest first, as "Reason: message"."""
+        events = self.cluster.api.list("Event", self.name, fieldSelector=f"involvedObject.name={name}")
+        events.sort(key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "")
+        return [f"{e.get('reason')}: {e.get('message')}" for e in events]
+
+    def wait_message(self, name, text, timeout=60):
+        """An event of the object that says `text`."""
+        def said():
+            messages = self.messages(name)
+            found = next((m for m in messages if text in m), None)
+            assert found, f"it has {messages}"
+            return found
+        return eventually(said, timeout, f"an event of {name} says {text!r}")
+
+    def exec(self, pod_name, *argv, container=None):
+        more = ["-c", container] if container else []
+        return self.cluster.kubectl("-n", self.name, "exec", pod_name, *more, "--", *argv)
+
+    def links(self, pod_name, container=None):
+        """The pod's interfaces by name, as `ip -json -details address` tells them in the pod."""
+        return {link["ifname"]: link for link in json.loads(self.exec(pod_name, "ip", "-json", "-details", "address", container=container)) if link}
+
+    def remove(self, timeout=60):
+        """Its pods end in order (so that their devices come back), then it goes."""
+        def no_pods():
+            pods = self.pods()
+            for p in pods:
+                if "deletionTimestamp" not in p["metadata"]:
+                    self.cluster.api.delete("Pod", p["metadata"]["name"], self.name)
+            assert not pods, f"still there: {[(p['metadata']['name'], p['status'].get('phase')) for p in pods]}"
+            return True
+        for kind in ("Deployment", "DaemonSet"):
+            for owner in self.cluster.api.list(kind, self.name):
+                self.cluster.api.delete(kind, owner["metadata"]["name"], self.name)
+        try:
+            eventually(no_pods, timeout, f"the pods of {self.name} are gone")
+        finally:
+            self.cluster.api.delete("Namespace", self.name)
+
+
+def states_of(found):
+    return [s["state"] for s in found["status"].get("containerStatuses", [])]
+
+
+def addresses(link):
+    return [f"{a['local']}/{a['prefixlen']}" for a in link.get("addr_info", []) if a.get("scope") != "link"]
