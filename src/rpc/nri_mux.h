@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // The multiplexer of NRI (containerd/nri, pkg/net/multiplex): one unix connection carries two ttrpc
-// connections, one in each direction. Frames are shaped as Go's reader insists: it fails on a frame larger
-// than its buffer of 4096 bytes unless that frame continues a message, so a message goes out as one frame up
+// connections, one in each direction. A frame is a connection id and a length, both big-endian, and that many
+// bytes; nothing announces or ends a connection.
+//
+// Frames are shaped as Go's reader insists: it reads a message through a buffer of 4096 bytes and fails on a
+// frame that does not fit, unless the frame is the rest of a message. So a message goes out as one frame up
 // to 4096 bytes, else as one of exactly 4096 and one with the rest; messages never share a frame.
 #pragma once
 
+#include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -15,31 +20,40 @@
 
 namespace fairlead::rpc {
 
-/// Connection ids on the trunk.
+/// Connection ids on the trunk; 0 is reserved.
 inline constexpr std::uint32_t kNriPluginService = 1;   // the runtime calls, the plugin serves
 inline constexpr std::uint32_t kNriRuntimeService = 2;  // the plugin calls, the runtime serves
 
-/// send() from any thread; callbacks come from the one thread that reads, in order.
+/// The buffer of Go's reader, and the largest frame: a ttrpc message with its header.
+inline constexpr std::size_t kNriFirstFrame = 4096;
+inline constexpr std::size_t kNriMaxFrame = 10 + (std::size_t{4} << 20);
+
+/// send() and close() from any thread; callbacks come from the one thread that reads, in order.
 class NriMux {
  public:
   struct Options {
+    /// Bytes of a connection, in any portions; an error ends the trunk. Those of an unknown connection are to
+    /// be ignored.
     std::function<Result<>(std::uint32_t connection, std::string_view bytes)> receive;
     /// Once, last: the trunk ended, for whatever reason.
     std::function<void(const Error& why)> closed;
+    /// The trunk ends when the other side takes nothing for this long.
+    std::chrono::milliseconds send_timeout{2'000};
   };
-  /// Takes over a connected stream socket and starts to read.
+  /// Takes over a connected stream socket.
   NriMux(UniqueFd socket, Options options);
   NriMux(const NriMux&) = delete;
   NriMux& operator=(const NriMux&) = delete;
   NriMux(NriMux&&) = delete;
   NriMux& operator=(NriMux&&) = delete;
-  /// close(), and waits for the reading thread.
+  /// close(), and waits for the reading thread: not from a callback.
   ~NriMux();
 
-  /// One whole ttrpc message, or a part that another send() of the same connection continues: never two
-  /// messages.
+  /// Begins to read, in a thread of its own. Once.
+  void start();
+  /// One whole ttrpc message of a connection.
   Result<> send(std::uint32_t connection, std::string_view message);
-  /// Ends the trunk; `closed` is still called. Any thread, idempotent.
+  /// Ends the trunk; `closed` is still called if it was started. Idempotent.
   void close();
 
  private:

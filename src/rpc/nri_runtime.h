@@ -87,7 +87,8 @@ class NriRuntimeServer {
   Result<> run_pod_sandbox(const NriPod& pod);
   Result<> stop_pod_sandbox(const NriPod& pod);
   Result<> remove_pod_sandbox(const NriPod& pod);
-  /// All plugins' changes in one. kConflict: two of them set the same thing.
+  /// All plugins' changes in one; kinds of changes that NriAdjustment does not have are ignored. kConflict:
+  /// two of them set the same thing. kUnsupported: one asks to remove something.
   Result<NriAdjustment> create_container(const NriPod& pod, const NriContainer& container);
   /// kPostCreateContainer, kStartContainer, kPostStartContainer, kStopContainer, kRemoveContainer.
   Result<> container_event(NriEvent event, const NriPod& pod, const NriContainer& container);
@@ -107,6 +108,7 @@ class NriRuntimeServer {
 
  private:
   struct Impl;
+  class Peer;
   explicit NriRuntimeServer(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };

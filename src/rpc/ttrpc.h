@@ -2,12 +2,13 @@
 // ttrpc: the small RPC protocol that containerd speaks on unix sockets (containerd/ttrpc, PROTOCOL.md,
 // version 1.2), unary calls only, both sides of one connection.
 //
-// The endpoint does not own a transport: whoever reads the socket hands the bytes to receive(), and whole
-// messages go out through Options::send. So it works over a plain socket as well as over one channel of an
-// NRI multiplexer.
+// The endpoint owns no transport and no threads: whoever reads the socket hands the bytes to receive(), and
+// whole messages go out through Options::send. So it works over a plain socket as well as over one channel of
+// an NRI multiplexer.
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -18,7 +19,9 @@
 
 namespace fairlead::rpc {
 
-/// The largest message body, in bytes, without the header of 10.
+/// A message is a header (length and stream id, both big-endian, type, flags) and a body of at most this
+/// size.
+inline constexpr std::size_t kTtrpcHeader = 10;
 inline constexpr std::size_t kTtrpcMaxBody = std::size_t{4} << 20;
 
 /// What a handler learns of a call.
@@ -28,46 +31,51 @@ struct TtrpcRequest {
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
 };
 
+/// Answers one call: a serialized message, or an error. Any thread, even after the endpoint is gone. The
+/// first answer counts; false: this one went nowhere, since there was one already or the connection is
+/// closed.
+using TtrpcReply = std::function<bool(Result<std::string>)>;
+
 /// The gRPC status number that carries an error of this code over the wire, and back.
 std::int32_t to_grpc_status(Code code);
 Code from_grpc_status(std::int32_t status);
 
-/// Thread-safe. Handlers run on threads of the endpoint, several at once.
+/// Thread-safe.
 class Ttrpc {
  public:
-  using Handler = std::function<Result<std::string>(const TtrpcRequest&)>;
   struct Options {
-    /// Puts one whole message (header included) on the wire, or fails; never called by two threads at once.
+    /// Puts one whole message (header included) on the wire, or fails; never called by two threads at once,
+    /// nor after close() has returned.
     std::function<Result<>(std::string_view message)> send;
-    /// Serves every call that comes in; kUnsupported becomes Unimplemented (12), on which callers fall back.
-    /// Null: this side only calls.
-    Handler handler;
-    unsigned workers = 4;
+    /// Gets every call that comes in, from the thread in receive(): it must hand on what takes time. An
+    /// answer of kUnsupported is Unimplemented (12) on the wire, on which callers fall back. Null: this side
+    /// only calls.
+    std::function<void(TtrpcRequest request, TtrpcReply reply)> handler;
   };
   explicit Ttrpc(Options options);
   Ttrpc(const Ttrpc&) = delete;
   Ttrpc& operator=(const Ttrpc&) = delete;
   Ttrpc(Ttrpc&&) = delete;
   Ttrpc& operator=(Ttrpc&&) = delete;
-  /// close(), and waits for handlers that run.
+  /// close().
   ~Ttrpc();
 
   /// The next bytes from the wire, in any portions. One thread. An error: the stream makes no sense any more,
   /// close it.
   Result<> receive(std::string_view bytes);
-  /// The other side went away: calls that wait fail with kUnavailable, what handlers answer is dropped.
-  /// Idempotent.
+  /// The other side went away: calls that wait fail with kUnavailable, what handlers answer is dropped. Waits
+  /// for a send() in progress, so end the transport first. Idempotent.
   void close();
 
   /// Blocks. The other side's error keeps its text and gets the Code of its status; kUnavailable when the
-  /// connection ends, kTimeout after `deadline`, kInvalid for a payload over kTtrpcMaxBody (nothing is sent
-  /// then).
+  /// connection ends, kTimeout after `deadline`, kInvalid for a message over kTtrpcMaxBody (nothing is sent
+  /// then), kCorrupt for an answer that makes no sense.
   Result<std::string> call(std::string_view service, std::string_view method, std::string payload,
                            std::chrono::steady_clock::time_point deadline);
 
  private:
   struct Impl;
-  std::unique_ptr<Impl> impl_;
+  std::shared_ptr<Impl> impl_;
 };
 
 }  // namespace fairlead::rpc
