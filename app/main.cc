@@ -9,7 +9,8 @@
 #include <memory>
 #include <string>
 
-#include "fairlead/agent/guard_server.h"
+#include "fairlead/agent/doors.h"
+#include "fairlead/agent/guard_install.h"
 #include "fairlead/agent/link_watch.h"
 #include "fairlead/agent/net_driver.h"
 #include "fairlead/agent/probe.h"
@@ -20,6 +21,8 @@
 #include "fairlead/devices/netdev/veth/veth.h"
 #include "fairlead/devices/registry.h"
 #include "fairlead/dra/plugin.h"
+#include "fairlead/kube/client.h"
+#include "fairlead/kube/config.h"
 
 namespace {
 
@@ -31,13 +34,13 @@ namespace devices = fairlead::devices;
 namespace dra = fairlead::dra;
 namespace log = fairlead::log;
 
-/// Below the guard's own 28 s, which is below the hook's 30 s: the innermost
-/// knows best what went wrong.
-constexpr std::chrono::seconds kAttachTime{25};
-
 struct OwnFlags {
   std::string attach = "auto";
   std::string guard_path;
+  bool install_guard = false;
+  std::string daemonset;
+  std::string nri_socket = "/var/run/nri/nri.sock";
+  std::string nri_index = "50";
   int slots = 128;
   std::vector<std::string> uplinks;
   std::vector<std::string> host_devices;
@@ -45,17 +48,27 @@ struct OwnFlags {
   void add_to(CLI::App& app) {
     constexpr int kMaxSlots = 1'000'000;
     app.add_option("--attach", attach,
-                   "how interfaces get into pods: guard (a createRuntime hook; "
-                   "any runtime), netdevices (the OCI "
-                   "runtime moves them: runc >= 1.4, crun >= 1.22; no routes, "
-                   "one container per claim), auto (today: "
-                   "guard)")
+                   "how interfaces get into pods: auto (NRI where the runtime offers it, and the guard), "
+                   "guard (a createRuntime hook; any runtime), netdevices (the OCI runtime moves them: "
+                   "runc >= 1.4, crun >= 1.22; no routes, one container per claim)")
         ->envname("ATTACH")
         ->check(CLI::IsMember({"auto", "guard", "netdevices"}));
+    app.add_option("--nri-socket", nri_socket, "where the container runtime offers NRI")
+        ->envname("NRI_SOCKET");
+    app.add_option("--nri-index", nri_index, "two digits: the order among the runtime's NRI plugins")
+        ->envname("NRI_INDEX");
     app.add_option("--guard-path", guard_path,
                    "the program fairlead-guard, as the container runtime sees "
                    "it (default: beside this program)")
         ->envname("GUARD_PATH");
+    app.add_flag("--install-guard", install_guard,
+                 "copy fairlead-guard from beside this program into the plugin folder, where the container "
+                 "runtime finds it (an agent in a container needs this)")
+        ->envname("INSTALL_GUARD");
+    app.add_option("--daemonset", daemonset,
+                   "NAMESPACE/NAME of the DaemonSet this program runs in: when that is gone or being "
+                   "deleted at the end, the installed guard is removed")
+        ->envname("DAEMONSET");
     app.add_option("--slots", slots, "how many virtual links this node offers")
         ->envname("SLOTS")
         ->check(CLI::Range(1, kMaxSlots));
@@ -82,6 +95,16 @@ devices::Registry all_kinds() {
   return registry;
 }
 
+/// As dra::Plugin does: the guard and its socket live in these folders too.
+void fill_defaults(dra::PluginOptions& options) {
+  if (options.plugin_dir.empty()) {
+    options.plugin_dir = "/var/lib/kubelet/plugins/" + options.driver_name;
+  }
+  if (options.state_dir.empty()) {
+    options.state_dir = "/run/" + options.driver_name;
+  }
+}
+
 Result<std::string> guard_beside_us() {
   std::error_code error;
   const auto own = std::filesystem::read_symlink("/proc/self/exe", error);
@@ -91,14 +114,22 @@ Result<std::string> guard_beside_us() {
   return (own.parent_path() / "fairlead-guard").string();
 }
 
-Result<std::string> guard_path(const OwnFlags& flags) {
+/// What the CDI files name: where the container runtime finds the guard.
+Result<std::string> guard_path(const OwnFlags& flags, const dra::PluginOptions& plugin) {
+  std::string installed;
+  if (flags.install_guard) {
+    FL_ASSIGN(const std::string program, guard_beside_us(), "");
+    FL_ASSIGN(installed, agent::install_guard(program, plugin.plugin_dir), "");
+  }
+  if (flags.guard_path.empty() && !installed.empty()) {
+    return installed;
+  }
   if (flags.guard_path.empty()) {
     FL_ASSIGN(std::string path, guard_beside_us(), "");
     if (::access(path.c_str(), X_OK) != 0) {
       return Error(Code::kNotFound, path +
-                                        " is not there; say with --guard-path "
-                                        "where the container runtime finds "
-                                        "fairlead-guard");
+                                        " is not there; say with --guard-path where the container runtime "
+                                        "finds fairlead-guard");
     }
     return path;
   }
@@ -120,36 +151,80 @@ Result<agent::NetDriverOptions> driver_options(const OwnFlags& flags, const dra:
   options.node.host_devices = flags.host_devices;
   FL_ASSIGN(options.node.kinds_of_kernel, agent::probe_link_kinds(), "");
   if (options.node.mode == devices::AttachMode::kGuard) {
-    FL_ASSIGN(options.guard_path, guard_path(flags), "");
+    FL_ASSIGN(options.guard_path, guard_path(flags, plugin), "");
   }
-  const std::string state_dir = plugin.state_dir.empty() ? "/run/" + plugin.driver_name : plugin.state_dir;
-  options.guard_socket = state_dir + "/guard.sock";
+  options.guard_socket = plugin.state_dir + "/guard.sock";
   return options;
 }
 
-/// The guard's call: attach, one at a time for each claim, with the new state
-/// on disk before the answer.
-Result<> attach(dra::Plugin& plugin, agent::NetDriver& driver, const agent::GuardCall& call) {
-  const auto deadline = std::chrono::steady_clock::now() + kAttachTime;
-  auto result = plugin.update(call.claim_uid, deadline, [&](const dra::ClaimRecord& record) {
-    return driver.attach(record, call.netns.get(), call.container);
-  });
-  if (!result && result.error().code() == Code::kNotFound && !plugin.find(call.claim_uid)) {
-    return Error(Code::kNotFound, "the claim " + call.claim_uid + " is not prepared on this node");
+agent::DoorsOptions doors_options(const OwnFlags& flags, const agent::NetDriverOptions& driver) {
+  agent::DoorsOptions options{.guard_socket = driver.guard_socket};
+  if (flags.attach == "auto") {
+    options.nri = fairlead::rpc::NriPluginOptions{
+        .name = driver.node.driver_name, .index = flags.nri_index, .socket = flags.nri_socket, .events = {}};
   }
-  return result;
+  return options;
+}
+
+/// The framework as the doors see it.
+agent::Claims claims_of(dra::Plugin& plugin) {
+  agent::Claims claims;
+  claims.records_of_pod = [&plugin](const std::string& pod_uid) { return plugin.records_of_pod(pod_uid); };
+  claims.find = [&plugin](const std::string& uid) { return plugin.find(uid); };
+  claims.update = [&plugin](const std::string& uid, std::chrono::steady_clock::time_point deadline,
+                            const agent::Claims::Change& change) {
+    return plugin.update(uid, deadline, change);
+  };
+  claims.report = [&plugin](const std::string& uid, std::vector<dra::DeviceReport> reports) {
+    plugin.report(uid, std::move(reports));
+  };
+  return claims;
+}
+
+/// At the very end: the guard goes when fairlead was uninstalled, and only then.
+void leave_the_host(const OwnFlags& flags, const dra::Plugin& plugin) {
+  if (!flags.install_guard || flags.daemonset.empty()) {
+    return;
+  }
+  const dra::PluginOptions& options = plugin.options();
+  const auto left = [&]() -> Result<bool> {
+    FL_ASSIGN(
+        auto config,
+        fairlead::kube::load_config({.kubeconfig = options.kubeconfig, .context = {}, .environment = {}}),
+        "");
+    FL_ASSIGN(const auto client, fairlead::kube::Client::open(std::move(config)), "");
+    FL_ASSIGN(const bool uninstalled, agent::is_uninstalled(*client, flags.daemonset), "");
+    if (uninstalled) {
+      FL_TRY(agent::remove_guard({.path = options.plugin_dir + "/fairlead-guard",
+                                  .plugin_dir = options.plugin_dir,
+                                  .claims = plugin.records().size()}),
+             "");
+    }
+    return uninstalled;
+  }();
+  if (!left) {
+    log::warn("the guard stays on this node", {{"error", left.error().what()}});
+  } else if (*left) {
+    log::info("fairlead was uninstalled, the guard is removed");
+  }
 }
 
 Result<int> run(const OwnFlags& flags, dra::PluginOptions plugin_options) {
+  if (!flags.daemonset.empty()) {
+    FL_TRY(agent::validate_daemonset(flags.daemonset), "");
+  }
+  fill_defaults(plugin_options);
   const devices::Registry registry = all_kinds();
   FL_ASSIGN(agent::NetDriverOptions options, driver_options(flags, plugin_options), "");
-  const std::string guard_socket = options.guard_socket;
+  const agent::DoorsOptions door_options = doors_options(flags, options);
   // These refer to each other through callbacks, which run only between
   // create() and the end of run().
-  std::unique_ptr<agent::GuardServer> guard;
+  std::unique_ptr<agent::Doors> doors;
   std::unique_ptr<agent::LinkWatch> watch;
   dra::Plugin* plugin_now = nullptr;
-  options.on_restored = [&guard] { guard->serve(); };
+  options.on_restored = [&doors] { doors->open(); };
+  options.on_stopping = [&doors] { doors->close(); };
+  options.on_staged = [&doors](const std::string& claim_uid) { doors->service().report_staged(claim_uid); };
   options.before_first_discover = [&] {
     auto started = agent::LinkWatch::start([&] { plugin_now->republish(); });
     if (started) {
@@ -162,14 +237,11 @@ Result<int> run(const OwnFlags& flags, dra::PluginOptions plugin_options) {
   agent::NetDriver driver(std::move(options), registry);
   FL_ASSIGN(const auto plugin, dra::Plugin::create(std::move(plugin_options), driver), "");
   plugin_now = plugin.get();
-  FL_ASSIGN(
-      guard,
-      agent::GuardServer::open({.path = guard_socket},
-                               [&](const agent::GuardCall& call) { return attach(*plugin, driver, call); }),
-      "");
+  FL_ASSIGN(doors, agent::Doors::create(door_options, driver, claims_of(*plugin)), "");
   const int status = plugin->run();
-  guard.reset();
+  doors->close();
   watch.reset();
+  leave_the_host(flags, *plugin);
   return status;
 }
 

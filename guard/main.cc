@@ -3,7 +3,8 @@
 // "POSIX platform hooks"). The runtime runs it on the host before the container's program starts, with the
 // container's state on stdin. It hands the container's network namespace, as a descriptor, to the fairlead
 // agent and waits for the word "done". Anything else fails the container, with the agent's sentence as
-// reason.
+// reason. An agent that is away, or goes away before it answered, is being restarted: the guard asks its
+// successor, for as long as it has time. That is safe, attaching twice is attaching once.
 //
 // One static binary without the C++ library and without allocation: it starts for every container, and the
 // host it runs on is anybody's.
@@ -29,8 +30,6 @@ namespace {
 
 // Below the hook's own timeout in the CDI file, so that the reason is told instead of "hook killed".
 constexpr std::int64_t kDeadlineMs = 28'000;
-// An agent that is being restarted is back within this; without it the kubelet would wait much longer.
-constexpr std::int64_t kConnectMs = 2'000;
 constexpr int kConnectAgainMs = 50;
 constexpr std::size_t kMaxState = std::size_t{256} << 10;  // annotations can be long
 constexpr std::size_t kMaxAnswer = 4096;
@@ -60,6 +59,7 @@ std::int64_t now_ms() {
 
 struct Arguments {
   std::string_view socket, claim;
+  std::int64_t patience_ms = kDeadlineMs;
 };
 
 Arguments parse_arguments(int argc, char** argv) {
@@ -70,12 +70,17 @@ Arguments parse_arguments(int argc, char** argv) {
       arguments.socket = argv[i + 1];
     } else if (flag == "--claim") {
       arguments.claim = argv[i + 1];
+    } else if (flag == "--patience-ms") {
+      arguments.patience_ms = std::atol(argv[i + 1]);  // NOLINT(cert-err34-c): nonsense is no patience
     } else {
       fail("unknown flag ", flag);
     }
   }
   if (arguments.socket.empty() || arguments.claim.empty() || argc % 2 == 0) {
-    fail("usage: fairlead-guard --socket PATH --claim UID, with the OCI container state on stdin");
+    fail(
+        "usage: fairlead-guard --socket PATH --claim UID [--patience-ms 28000], with the OCI container state "
+        "on "
+        "stdin");
   }
   return arguments;
 }
@@ -130,14 +135,14 @@ int try_connect(const sockaddr_un& address) {
   return -1;
 }
 
-int connect_to_agent(std::string_view path) {
+/// Until `deadline`; then it fails with the reason.
+int connect_to_agent(std::string_view path, std::int64_t deadline) {
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path) {
     fail("the agent's socket path is too long: ", path);
   }
   std::memcpy(address.sun_path, path.data(), path.size());
-  const std::int64_t patience = now_ms() + kConnectMs;
   while (true) {
     const int fd = try_connect(address);
     if (fd >= 0) {
@@ -145,7 +150,7 @@ int connect_to_agent(std::string_view path) {
     }
     const int e = errno;
     const bool away = e == ENOENT || e == ECONNREFUSED;
-    if (away && now_ms() < patience) {
+    if (away && now_ms() < deadline) {
       (void)::poll(nullptr, 0, kConnectAgainMs);
       continue;
     }
@@ -156,7 +161,11 @@ int connect_to_agent(std::string_view path) {
   }
 }
 
-void send_request(int agent, int netns, std::string_view claim, std::string_view container) {
+/// The agent at the other end went away: its successor is asked.
+bool is_hang_up(int error) { return error == EPIPE || error == ECONNRESET || error == ENOTCONN; }
+
+/// False: the agent hung up.
+bool send_request(int agent, int netns, std::string_view claim, std::string_view container) {
   std::array<char, 1024> text = {};
   const int size = std::snprintf(text.data(), text.size(), "fairlead-guard 1\nclaim %.*s\ncontainer %.*s\n",
                                  static_cast<int>(claim.size()), claim.data(),
@@ -176,33 +185,61 @@ void send_request(int agent, int netns, std::string_view claim, std::string_view
   rights->cmsg_type = SCM_RIGHTS;
   rights->cmsg_len = CMSG_LEN(sizeof(int));
   std::memcpy(CMSG_DATA(rights), &netns, sizeof netns);
-  if (::sendmsg(agent, &header, MSG_NOSIGNAL) != size || ::shutdown(agent, SHUT_WR) != 0) {
-    fail("cannot talk to the fairlead agent: ", reason(errno));
+  if (::sendmsg(agent, &header, MSG_NOSIGNAL) == size && ::shutdown(agent, SHUT_WR) == 0) {
+    return true;
   }
+  const int e = errno;
+  if (!is_hang_up(e)) {
+    fail("cannot talk to the fairlead agent: ", reason(e));
+  }
+  return false;
 }
 
-/// Everything the agent says, until it hangs up.
-std::string_view read_answer(int agent) {
-  const std::int64_t deadline = now_ms() + kDeadlineMs;
+/// Everything the agent says, until it hangs up; nothing when it said nothing.
+std::string_view read_answer(int agent, std::int64_t deadline) {
   std::size_t size = 0;
   while (size < answer_buffer.size()) {
     const std::int64_t left = deadline - now_ms();
     pollfd ready{.fd = agent, .events = POLLIN, .revents = 0};
     const int polled = left > 0 ? ::poll(&ready, 1, static_cast<int>(left)) : 0;
     if (polled == 0) {
-      fail("the fairlead agent did not answer in 28 seconds");
+      fail("the fairlead agent did not answer in time (28 seconds, with all tries)");
     }
     const ssize_t n =
         polled < 0 ? -1 : ::read(agent, answer_buffer.data() + size, answer_buffer.size() - size);
-    if (n < 0 && errno != EINTR) {
+    if (n < 0 && errno != EINTR && !is_hang_up(errno)) {
       fail("lost the connection to the fairlead agent: ", reason(errno));
     }
-    if (n == 0) {
+    if (n == 0 || (n < 0 && is_hang_up(errno))) {
       break;
     }
     size += n > 0 ? static_cast<std::size_t>(n) : 0;
   }
   return {answer_buffer.data(), size};
+}
+
+/// The answer's line, without its end. An agent that ended in the middle did not answer.
+std::string_view ask(const Arguments& arguments, int netns, std::string_view container) {
+  const std::int64_t deadline = now_ms() + arguments.patience_ms;
+  while (true) {
+    const int agent = connect_to_agent(arguments.socket, deadline);
+    std::string_view answer;
+    if (send_request(agent, netns, arguments.claim, container)) {
+      answer = read_answer(agent, deadline);
+    }
+    (void)::close(agent);
+    if (answer.ends_with('\n')) {
+      answer.remove_suffix(1);
+      return answer;
+    }
+    if (answer.size() == kMaxAnswer) {
+      return answer;  // a very long sentence
+    }
+    if (now_ms() >= deadline) {
+      fail("the fairlead agent ended before it answered; the container is tried again");
+    }
+    (void)::poll(nullptr, 0, kConnectAgainMs);
+  }
 }
 
 }  // namespace
@@ -214,17 +251,12 @@ int main(int argc, char** argv) {
     fail("stdin is not an OCI container state with a \"pid\"");
   }
   const int netns = open_netns(state.pid);
-  const int agent = connect_to_agent(arguments.socket);
-  send_request(agent, netns, arguments.claim, state.id);
-  std::string_view answer = read_answer(agent);
-  if (answer == "done\n") {
+  const std::string_view answer = ask(arguments, netns, state.id);
+  if (answer == "done") {
     return 0;
-  }
-  if (answer.ends_with('\n')) {
-    answer.remove_suffix(1);
   }
   if (answer.starts_with("error ")) {
     fail(answer.substr(6));
   }
-  fail("the fairlead agent ended before it answered; the container is tried again");
+  fail("the fairlead agent's answer is not understood; are fairlead and fairlead-guard of one version?");
 }

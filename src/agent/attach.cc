@@ -24,6 +24,7 @@ using std::chrono::steady_clock;
 struct Attacher::Session {
   std::string claim_uid;
   ClaimPlan plan;
+  bool nics_only = false;  // release(): nothing but what was taken from the node
   UniqueFd node_netns;
   netlink::Socket node_socket;
   Place node;
@@ -60,6 +61,11 @@ Result<const Handler*> handler_of(const devices::Registry& registry, const Devic
 bool is_watched_only(const DevicePlan& device) { return device.kind.empty(); }
 
 }  // namespace
+
+bool Attacher::takes_nic(const DevicePlan& device) const {
+  const Handler* handler = registry_->find(device.type, device.kind);
+  return handler != nullptr && handler->takes(device).has_value();
+}
 
 Marker Attacher::marker(const std::string& claim_uid, std::size_t index) const {
   return {.driver = options_->driver_name, .claim_uid = claim_uid, .index = index};
@@ -104,7 +110,7 @@ Result<> Attacher::leave_old_namespace(Session& session, const ClaimState& state
       const auto found = Marker::parse(link.alias);
       return found && found->claim_uid == session.claim_uid && found->driver == options_->driver_name;
     });
-    if (in_use) {
+    if (in_use && state.phase != AttachPhase::kReleased) {
       return Error(Code::kBusy, "the claim's interfaces are in another pod that still runs (" +
                                     sys::to_string(*state.netns) +
                                     "); a claim with network interfaces cannot be shared by two pods");
@@ -120,6 +126,7 @@ Result<> Attacher::leave_old_namespace(Session& session, const ClaimState& state
 }
 
 Result<std::vector<std::int32_t>> Attacher::attach_all(Session& session, const Place& pod) {
+  FL_ASSIGN(const auto pod_links, pod.socket->links(), "");
   std::vector<std::int32_t> ifindexes;
   std::vector<std::size_t> changed;
   for (std::size_t i = 0; i < session.plan.devices.size(); ++i) {
@@ -134,6 +141,7 @@ Result<std::vector<std::int32_t>> Attacher::attach_all(Session& session, const P
                               .marker = marker(session.claim_uid, i),
                               .node = session.node,
                               .pod = pod,
+                              .pod_links = &pod_links,
                               .options = options_});
     }();
     if (!attached) {
@@ -162,31 +170,78 @@ Result<std::vector<std::int32_t>> Attacher::attach_all(Session& session, const P
   return ifindexes;
 }
 
-Result<std::string> Attacher::attach(const dra::ClaimRecord& record, int netns,
-                                     const std::string& container) {
-  FL_ASSIGN(const sys::NetnsId id, sys::netns_id(netns), "");
-  FL_ASSIGN(ClaimPlan plan, parse_claim_plan(record.plan), "");
-  FL_ASSIGN(ClaimState state, parse_claim_state(record.prepared.state), "");
-  FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(plan)), "");
-  FL_ASSIGN(const sys::NetnsId own, sys::netns_id(session->node.netns), "");
+/// The claim may go into this namespace, and nothing of it is anywhere else: the state for the time until
+/// all of it is there.
+Result<ClaimState> Attacher::arrive(Session& session, const AttachTarget& target, ClaimState state) {
+  FL_ASSIGN(const sys::NetnsId id, sys::netns_id(target.netns), "");
+  FL_ASSIGN(const sys::NetnsId own, sys::netns_id(session.node.netns), "");
   if (id == own) {
     return Error(
         Code::kDenied,
         "the pod uses the node's own network (hostNetwork: true), so it can get no network interface");
   }
+  if (state.netns == id && state.phase == AttachPhase::kAttached) {
+    if (!target.sandbox.empty()) {
+      // Another one than before: the old namespace is gone and the kernel used its inode again.
+      state.sandbox = target.sandbox;
+    }
+    return state;
+  }
   if (state.netns && *state.netns != id) {
-    FL_TRY(leave_old_namespace(*session, state), "");
+    FL_TRY(leave_old_namespace(session, state), "");
   }
-  FL_ASSIGN(netlink::Socket pod_socket, netlink::Socket::open_in(netns), "");
-  const Place pod{.netns = netns, .socket = &pod_socket};
-  FL_ASSIGN(state.ifindexes, attach_all(*session, pod), "");
-  if (must_hold(session->plan)) {
-    hold(record.claim.uid, netns);
-  }
-  if (!state.netns || *state.netns != id) {
-    state.container = container;
-  }
+  state.phase = AttachPhase::kAttaching;
   state.netns = id;
+  state.sandbox = target.sandbox;
+  state.container = target.container;
+  state.ifindexes.clear();
+  return state;
+}
+
+Result<bool> Attacher::must_begin(const dra::ClaimRecord& record, int netns) const {
+  FL_ASSIGN(const sys::NetnsId id, sys::netns_id(netns), "");
+  FL_ASSIGN(const ClaimState state, parse_claim_state(record.prepared.state), "");
+  const bool on_its_way = state.phase == AttachPhase::kAttaching || state.phase == AttachPhase::kAttached;
+  if (on_its_way && state.netns == id) {
+    return false;
+  }
+  FL_ASSIGN(const ClaimPlan plan, parse_claim_plan(record.plan), "");
+  return std::ranges::any_of(plan.devices, [&](const DevicePlan& device) { return takes_nic(device); });
+}
+
+Result<std::string> Attacher::begin(const dra::ClaimRecord& record, const AttachTarget& target) {
+  FL_ASSIGN(ClaimPlan plan, parse_claim_plan(record.plan), "");
+  FL_ASSIGN(ClaimState state, parse_claim_state(record.prepared.state), "");
+  FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(plan)), "");
+  FL_ASSIGN(state, arrive(*session, target, std::move(state)), "");
+  return to_json(state);
+}
+
+Result<std::string> Attacher::attach(const dra::ClaimRecord& record, const AttachTarget& target) {
+  FL_ASSIGN(ClaimPlan plan, parse_claim_plan(record.plan), "");
+  FL_ASSIGN(ClaimState state, parse_claim_state(record.prepared.state), "");
+  FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(plan)), "");
+  FL_ASSIGN(state, arrive(*session, target, std::move(state)), "");
+  FL_ASSIGN(netlink::Socket pod_socket, netlink::Socket::open_in(target.netns), "");
+  FL_ASSIGN(state.ifindexes, attach_all(*session, {.netns = target.netns, .socket = &pod_socket}), "");
+  if (must_hold(session->plan)) {
+    hold(record.claim.uid, target.netns);
+  }
+  state.phase = AttachPhase::kAttached;
+  return to_json(state);
+}
+
+Result<std::string> Attacher::release(const dra::ClaimRecord& record, steady_clock::time_point deadline) {
+  FL_ASSIGN(ClaimPlan plan, parse_claim_plan(record.plan), "");
+  FL_ASSIGN(ClaimState state, parse_claim_state(record.prepared.state), "");
+  if (state.phase != AttachPhase::kAttaching && state.phase != AttachPhase::kAttached) {
+    return record.prepared.state;
+  }
+  FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(plan)), "");
+  session->nics_only = true;
+  FL_TRY(detach_where_it_is(*session, state, deadline), "");
+  state.phase = AttachPhase::kReleased;
+  state.ifindexes.clear();
   return to_json(state);
 }
 
@@ -219,7 +274,7 @@ Result<> Attacher::detach_from(const Session& session, const std::optional<Place
   Result<> first;
   for (std::size_t i = session.plan.devices.size(); i-- > 0;) {
     const DevicePlan& device = session.plan.devices[i];
-    if (is_watched_only(device)) {
+    if (is_watched_only(device) || (session.nics_only && !takes_nic(device))) {
       continue;
     }
     auto undone = [&]() -> Result<> {
@@ -239,6 +294,22 @@ Result<> Attacher::detach_from(const Session& session, const std::optional<Place
   return first;
 }
 
+/// Out of the pod's namespace, if it is still there; then nothing keeps that alive any more.
+Result<> Attacher::detach_where_it_is(const Session& session, const ClaimState& state,
+                                      steady_clock::time_point deadline) {
+  const UniqueFd netns = pod_namespace(session.claim_uid, state);
+  const bool was_attached = state.phase == AttachPhase::kAttached || state.staged;
+  if (!netns.valid()) {
+    FL_TRY(detach_from(session, std::nullopt, was_attached, deadline), "");
+  } else {
+    FL_ASSIGN(netlink::Socket socket, netlink::Socket::open_in(netns.get()), "");
+    FL_TRY(detach_from(session, Place{.netns = netns.get(), .socket = &socket}, was_attached, deadline), "");
+  }
+  const Lock lock(mutex_);
+  held_.erase(session.claim_uid);
+  return {};
+}
+
 Result<> Attacher::detach(const dra::ClaimRecord& record, steady_clock::time_point deadline) {
   if (record.plan.empty()) {
     return {};  // it never got beyond the intent
@@ -246,17 +317,7 @@ Result<> Attacher::detach(const dra::ClaimRecord& record, steady_clock::time_poi
   FL_ASSIGN(ClaimPlan plan, parse_claim_plan(record.plan), "");
   FL_ASSIGN(const ClaimState state, parse_claim_state(record.prepared.state), "");
   FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(plan)), "");
-  const UniqueFd netns = pod_namespace(record.claim.uid, state);
-  const bool was_attached = state.netns.has_value() || state.staged;
-  if (!netns.valid()) {
-    FL_TRY(detach_from(*session, std::nullopt, was_attached, deadline), "");
-  } else {
-    FL_ASSIGN(netlink::Socket socket, netlink::Socket::open_in(netns.get()), "");
-    FL_TRY(detach_from(*session, Place{.netns = netns.get(), .socket = &socket}, was_attached, deadline), "");
-  }
-  const Lock lock(mutex_);
-  held_.erase(record.claim.uid);
-  return {};
+  return detach_where_it_is(*session, state, deadline);
 }
 
 void Attacher::adopt(const std::vector<dra::ClaimRecord>& records) {

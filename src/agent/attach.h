@@ -17,6 +17,13 @@
 
 namespace fairlead::agent {
 
+/// Where a claim goes. The descriptor is borrowed.
+struct AttachTarget {
+  int netns = -1;
+  std::string sandbox;    // the runtime's id of the pod's sandbox; empty: not known
+  std::string container;  // the OCI id that asks, for people
+};
+
 /// Any thread; calls for one claim must not overlap (Plugin::update sees to that).
 class Attacher {
  public:
@@ -24,10 +31,21 @@ class Attacher {
   Attacher(const devices::Registry& registry, const devices::NodeOptions& options)
       : registry_(&registry), options_(&options) {}
 
+  /// Whether begin() must be recorded before attach(): the claim takes a NIC that is not in this namespace
+  /// yet. A process that is killed during the move must find out where the NIC went; links that we make need
+  /// nothing, they die with the namespace.
+  [[nodiscard]] Result<bool> must_begin(const dra::ClaimRecord& record, int netns) const;
+  /// Answers the text for Prepared::state that says where attach() is going. kBusy, kDenied: as attach().
+  Result<std::string> begin(const dra::ClaimRecord& record, const AttachTarget& target);
   /// Puts every device of the claim into the namespace, completes what is there, and answers the new text for
   /// Prepared::state. On failure everything this call did is undone. kBusy: the claim's interfaces are in
   /// another pod that lives. kDenied: it is the node's own namespace.
-  Result<std::string> attach(const dra::ClaimRecord& record, int netns, const std::string& container);
+  Result<std::string> attach(const dra::ClaimRecord& record, const AttachTarget& target);
+
+  /// The pod's sandbox ends: NICs come home; links that were made are left to die with the namespace, which
+  /// costs the kernel less than deleting them one by one. Answers the new text for Prepared::state: another
+  /// sandbox may attach the claim again.
+  Result<std::string> release(const dra::ClaimRecord& record, std::chrono::steady_clock::time_point deadline);
 
   /// netdevices mode: puts every device into the node's namespace; the names there, in the devices' order
   /// ("" for one that is only watched). All or nothing.
@@ -46,6 +64,7 @@ class Attacher {
  private:
   struct Session;
   [[nodiscard]] devices::Marker marker(const std::string& claim_uid, std::size_t index) const;
+  Result<ClaimState> arrive(Session& session, const AttachTarget& target, ClaimState state);
   Result<> leave_old_namespace(Session& session, const ClaimState& state);
   Result<std::vector<std::int32_t>> attach_all(Session& session, const devices::Place& pod);
   /// The pod's namespace, held or found.
@@ -54,6 +73,9 @@ class Attacher {
   void hold(const std::string& claim_uid, int netns);
   Result<> detach_from(const Session& session, const std::optional<devices::Place>& pod, bool was_attached,
                        std::chrono::steady_clock::time_point deadline) const;
+  Result<> detach_where_it_is(const Session& session, const ClaimState& state,
+                              std::chrono::steady_clock::time_point deadline);
+  [[nodiscard]] bool takes_nic(const devices::DevicePlan& device) const;
 
   const devices::Registry* registry_;
   const devices::NodeOptions* options_;

@@ -182,7 +182,7 @@ TEST_F(Attach, NewSandboxAfterTheFirstIsGone_AttachesAnew) {
 TEST_F(Attach, NodesOwnNamespace_IsRefused) {
   auto record = prepare(claim("u1", {{R"("veth")"}}));
   ASSERT_OK(record);
-  const auto attached = driver_->attach(*record, node_netns_.get(), "c");
+  const auto attached = driver_->attach(*record, {.netns = node_netns_.get(), .container = "c"});
   ASSERT_FALSE(attached);
   EXPECT_EQ(attached.error().what(),
             "the pod uses the node's own network (hostNetwork: true), so it can get no network interface");

@@ -61,7 +61,8 @@ class Guard : public KernelTest {
   }
 
   /// Runs fairlead-guard as a runtime would.
-  Outcome guard(const std::string& state, const std::string& claim = "u1") {
+  Outcome guard(const std::string& state, const std::string& claim = "u1",
+                const char* patience_ms = "28000") {
     std::array<int, 2> in = {};
     std::array<int, 2> err = {};
     EXPECT_EQ(::pipe2(in.data(), O_CLOEXEC), 0);
@@ -71,7 +72,8 @@ class Guard : public KernelTest {
     if (child == 0) {
       ::dup2(in[0], 0);
       ::dup2(err[1], 2);
-      ::execl(FAIRLEAD_GUARD, "fairlead-guard", "--socket", path.c_str(), "--claim", claim.c_str(), nullptr);
+      ::execl(FAIRLEAD_GUARD, "fairlead-guard", "--socket", path.c_str(), "--claim", claim.c_str(),
+              "--patience-ms", patience_ms, nullptr);
       ::_exit(127);
     }
     UniqueFd in_read(in[0]);
@@ -129,7 +131,8 @@ TEST_F(Guard, HandsTheContainersNamespaceOver_AndTheInterfaceIsThere) {
     EXPECT_EQ(call.claim_uid, "u1");
     EXPECT_EQ(call.container, "c1");
     return sys::with_netns(node, [&]() -> Result<> {
-      FL_ASSIGN(record->prepared.state, driver_->attach(*record, call.netns.get(), call.container), "");
+      FL_ASSIGN(record->prepared.state,
+                driver_->attach(*record, {.netns = call.netns.get(), .container = call.container}), "");
       return {};
     });
   });
@@ -151,11 +154,34 @@ TEST_F(Guard, AgentsSentence_IsTheReason) {
 
 TEST_F(Guard, AgentAway_FailsTheContainer) {
   const Inhabitant container(pod_.netns.get());
-  const Outcome outcome = guard(state_of(container.pid()));
+  const Outcome outcome = guard(state_of(container.pid()), "u1", "200");
   EXPECT_EQ(outcome.status, 1);
   EXPECT_EQ(outcome.error,
             "fairlead-guard: the fairlead agent is not running on this node (nobody listens on " +
                 socket_path() + ")\n");
+}
+
+TEST_F(Guard, AgentThatEndsBeforeItAnswers_ItsSuccessorIsAsked) {
+  ASSERT_OK(sys::make_dirs(dir_ + "/state"));
+  UniqueFd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  socket_path().copy(address.sun_path, sizeof address.sun_path - 1);
+  ASSERT_EQ(::bind(listener.get(), static_cast<const sockaddr*>(static_cast<const void*>(&address)),
+                   sizeof address),
+            0);
+  ASSERT_EQ(::listen(listener.get(), 8), 0);
+  const Inhabitant container(pod_.netns.get());
+  Outcome outcome;
+  std::thread asking([&] { outcome = guard(state_of(container.pid())); });
+  UniqueFd connection(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  EXPECT_TRUE(connection.valid());
+  connection.reset();  // as a process that is killed
+  listener.reset();
+  ASSERT_OK(sys::remove_file(socket_path()));
+  serve([](const GuardCall&) -> Result<> { return {}; });
+  asking.join();
+  EXPECT_EQ(outcome.status, 0) << outcome.error;
 }
 
 TEST_F(Guard, WrongState_FailsTheContainer) {

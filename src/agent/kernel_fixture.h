@@ -149,7 +149,8 @@ class KernelTest : public ::testing::Test {
 
   /// attach(), with the new state in the record as Plugin::update keeps it.
   Result<> attach(dra::ClaimRecord& record, const Pod& pod) {
-    FL_ASSIGN(record.prepared.state, driver_->attach(record, pod.netns.get(), "container-1"), "");
+    FL_ASSIGN(record.prepared.state,
+              driver_->attach(record, {.netns = pod.netns.get(), .container = "container-1"}), "");
     return {};
   }
 

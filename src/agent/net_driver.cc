@@ -120,6 +120,9 @@ Result<dra::Prepared> NetDriver::prepare(const dra::Claim& claim, const std::str
       }
     }
     state.staged = true;
+    if (options_.on_staged) {
+      options_.on_staged(claim.uid);
+    }
   } else if (std::ranges::any_of(plan.devices,
                                  [](const DevicePlan& device) { return !device.kind.empty(); })) {
     prepared.claim_edits.hooks = {
@@ -146,12 +149,31 @@ void NetDriver::restored(const std::vector<dra::ClaimRecord>& records) {
   }
 }
 
-Result<std::string> NetDriver::attach(const dra::ClaimRecord& record, int netns,
-                                      const std::string& container) {
+void NetDriver::stopping() {
+  if (options_.on_stopping) {
+    options_.on_stopping();
+  }
+}
+
+namespace {
+
+Result<> must_be_prepared(const dra::ClaimRecord& record) {
   if (record.state != dra::ClaimState::kPrepared) {
     return Error(Code::kUnavailable, "the claim is not prepared on this node (yet, or any more)");
   }
-  return attacher_.attach(record, netns, container);
+  return {};
+}
+
+}  // namespace
+
+Result<std::string> NetDriver::attach(const dra::ClaimRecord& record, const AttachTarget& target) {
+  FL_TRY(must_be_prepared(record), "");
+  return attacher_.attach(record, target);
+}
+
+Result<std::string> NetDriver::begin(const dra::ClaimRecord& record, const AttachTarget& target) {
+  FL_TRY(must_be_prepared(record), "");
+  return attacher_.begin(record, target);
 }
 
 std::vector<sys::InventoryLink> NetDriver::taken() const {

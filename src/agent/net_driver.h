@@ -26,6 +26,10 @@ struct NetDriverOptions {
   std::chrono::seconds hook_timeout{30};
   /// Called when the records are known and calls may come: the moment to listen to the guard.
   std::function<void()> on_restored = {};
+  /// Netdevices mode: the claim's links wait in the node's namespace for the runtime.
+  std::function<void(const std::string& claim_uid)> on_staged = {};
+  /// Called when the plugin ends, before calls are refused: the moment to close the doors.
+  std::function<void()> on_stopping = {};
   /// Called once, before the node's links are first read: the moment to watch them, so that no change is
   /// missed.
   std::function<void()> before_first_discover = {};
@@ -46,9 +50,18 @@ class NetDriver final : public dra::Driver {
                                 const dra::CallContext& context) override;
   Result<> unprepare(const dra::ClaimRecord& record, const dra::CallContext& context) override;
   void restored(const std::vector<dra::ClaimRecord>& records) override;
+  void stopping() override;
 
-  /// The guard's door: for Plugin::update. The claim must be prepared.
-  Result<std::string> attach(const dra::ClaimRecord& record, int netns, const std::string& container);
+  /// The doors' way in, all for Plugin::update: see Attacher. The claim must be prepared.
+  Result<std::string> attach(const dra::ClaimRecord& record, const AttachTarget& target);
+  Result<std::string> begin(const dra::ClaimRecord& record, const AttachTarget& target);
+  [[nodiscard]] Result<bool> must_begin(const dra::ClaimRecord& record, int netns) const {
+    return attacher_.must_begin(record, netns);
+  }
+  Result<std::string> release(const dra::ClaimRecord& record,
+                              std::chrono::steady_clock::time_point deadline) {
+    return attacher_.release(record, deadline);
+  }
 
  private:
   /// NICs of the known claims, as they were before.

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/agent/record.h"
 
+#include <algorithm>
+#include <array>
+#include <utility>
+
 #include <nlohmann/json.hpp>
 
 namespace fairlead::agent {
@@ -27,6 +31,27 @@ Result<T> read_versioned(std::string_view text, std::string_view what, F&& read)
   } catch (const json::exception& e) {
     return Error(Code::kCorrupt, std::string(what) + " cannot be read: " + e.what());
   }
+}
+
+constexpr std::array<std::pair<AttachPhase, std::string_view>, 4> kPhases = {
+    {{AttachPhase::kNone, "none"},
+     {AttachPhase::kAttaching, "attaching"},
+     {AttachPhase::kAttached, "attached"},
+     {AttachPhase::kReleased, "released"}}};
+
+std::string_view word_of(AttachPhase phase) {
+  return std::ranges::find(kPhases, phase, &std::pair<AttachPhase, std::string_view>::first)->second;
+}
+
+/// Records of versions that had no phases say it by the namespace alone.
+AttachPhase phase_of(const json& in) {
+  const auto found = in.find("phase");
+  if (found == in.end()) {
+    return in.contains("netns") ? AttachPhase::kAttached : AttachPhase::kNone;
+  }
+  const auto known = std::ranges::find(kPhases, found->get<std::string>(),
+                                       &std::pair<AttachPhase, std::string_view>::second);
+  return known == kPhases.end() ? AttachPhase::kAttaching : known->first;
 }
 
 }  // namespace
@@ -66,9 +91,13 @@ Result<ClaimPlan> parse_claim_plan(std::string_view text) {
 }
 
 std::string to_json(const ClaimState& state) {
-  json out = {{"version", kVersion}, {"staged", state.staged}, {"ifindexes", state.ifindexes}};
+  json out = {{"version", kVersion},
+              {"phase", word_of(state.phase)},
+              {"staged", state.staged},
+              {"ifindexes", state.ifindexes}};
   if (state.netns) {
     out["netns"] = {{"device", state.netns->device}, {"inode", state.netns->inode}};
+    out["sandbox"] = state.sandbox;
     out["container"] = state.container;
   }
   return dump(out);
@@ -80,11 +109,13 @@ Result<ClaimState> parse_claim_state(std::string_view text) {
   }
   return read_versioned<ClaimState>(text, "the claim's attach state", [](const json& in) {
     ClaimState state;
+    state.phase = phase_of(in);
     state.staged = in.at("staged");
     state.ifindexes = in.at("ifindexes").get<std::vector<std::int32_t>>();
     if (const auto netns = in.find("netns"); netns != in.end()) {
       state.netns =
           sys::NetnsId{.device = netns->at("device").get<dev_t>(), .inode = netns->at("inode").get<ino_t>()};
+      state.sandbox = in.value("sandbox", "");
       state.container = in.at("container");
     }
     return state;

@@ -24,9 +24,19 @@ std::string to_json(const ClaimPlan& plan);
 /// kCorrupt: not ours; kUnsupported: a newer version's.
 Result<ClaimPlan> parse_claim_plan(std::string_view text);
 
+/// How far the claim is on its way into a pod. Every phase is on disk before the next effect begins.
+enum class AttachPhase : std::uint8_t {
+  kNone,       // nothing happened yet
+  kAttaching,  // a NIC may be on its way into `netns`
+  kAttached,   // all of it is in `netns`
+  kReleased,   // the pod's sandbox stopped: NICs are home, what was made is dying with `netns`
+};
+
 /// What attach() did.
 struct ClaimState {
+  AttachPhase phase = AttachPhase::kNone;
   std::optional<sys::NetnsId> netns;  // of the pod; nothing before the first attach
+  std::string sandbox;                // the runtime's id of the pod's sandbox; empty when nobody told it
   std::string container;              // the OCI id that asked first, for people
   std::vector<std::int32_t> ifindexes;
   bool staged = false;  // netdevices: in the node's namespace for the runtime to move

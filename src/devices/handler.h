@@ -54,6 +54,8 @@ struct AttachInput {
   Marker marker;
   Place node;
   Place pod;
+  /// The pod's links as they were when the claim's attach began: asked once for all its devices.
+  const std::vector<netlink::Link>* pod_links = nullptr;
   const NodeOptions* options = nullptr;
 };
 

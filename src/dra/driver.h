@@ -144,6 +144,9 @@ class Driver {
   /// will be tried again. During a rolling update the other instance may be at work on a record that is
   /// kPreparing.
   virtual void restored(const std::vector<ClaimRecord>& records) { (void)records; }
+
+  /// The plugin begins to stop; calls are still taken while this runs. Once.
+  virtual void stopping() {}
 };
 
 }  // namespace fairlead::dra

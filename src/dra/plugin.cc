@@ -128,6 +128,7 @@ class Plugin::Impl {
   Driver& driver_;
   Metrics metrics_;
   std::atomic<bool> registered_{false};
+  bool stopping_ = false;
   // What stands below is made by start() in this order and goes in reverse.
   std::unique_ptr<kube::Client> client_;
   std::unique_ptr<KubeClaimSource> claim_source_;
@@ -230,6 +231,9 @@ Result<> Plugin::Impl::start() {
 }
 
 void Plugin::Impl::stop() {
+  if (claims_ && !std::exchange(stopping_, true)) {
+    driver_.stopping();
+  }
   if (registration_server_) {
     registration_server_->stop(kFlushTime);
   }

@@ -72,8 +72,12 @@ Result<std::optional<netlink::Link>> find_marked(netlink::Socket& socket, std::s
   return it == links.end() ? std::nullopt : std::optional(std::move(*it));
 }
 
-Result<> configure(netlink::Socket& socket, netlink::IfIndex link, const NetdevPlan& plan) {
+Result<> configure(netlink::Socket& socket, netlink::IfIndex link, const NetdevPlan& plan,
+                   const std::string& alias) {
   netlink::Batch batch;
+  if (!alias.empty()) {
+    batch.change_link(link, {.alias = alias});
+  }
   for (const netlink::IpPrefix& prefix : plan.addresses) {
     batch.add_address({.link = link, .prefix = prefix});
   }

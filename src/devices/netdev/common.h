@@ -29,7 +29,8 @@ Result<const sys::InventoryLink*> find_link(const NodeView& node, const Field<st
 Error name_taken(std::string_view interface_name);
 /// The link that carries the alias; nothing when there is none.
 Result<std::optional<netlink::Link>> find_marked(netlink::Socket& socket, std::string_view alias);
-/// Addresses, up, routes: one exchange. What is there already stays.
-Result<> configure(netlink::Socket& socket, netlink::IfIndex link, const NetdevPlan& plan);
+/// The alias (empty: as it is), addresses, up, routes: one exchange. What is there already stays.
+Result<> configure(netlink::Socket& socket, netlink::IfIndex link, const NetdevPlan& plan,
+                   const std::string& alias = "");
 
 }  // namespace fairlead::devices::netdev

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/devices/netdev/virtual_link.h"
 
+#include <algorithm>
+
 #include "fairlead/core/fd.h"
 #include "fairlead/core/log.h"
 
@@ -24,20 +26,25 @@ Result<> VirtualLink::finish_host_side(const NetdevPlan& /*plan*/, const Marker&
   return {};
 }
 
-/// Makes the link where it is to be born; nothing is left when that fails.
+/// Makes the link where it is to be born; nothing is left when that fails. It has no marker yet: the kernel
+/// takes none at birth, so it comes first in the configuration that follows, before the link is set up.
 Result<netlink::IfIndex> VirtualLink::create(const NetdevPlan& plan, const Marker& marker, const Place& node,
                                              const Birth& birth) const {
   FL_TRY(remove_host_side(marker, node), "");
-  FL_ASSIGN(const auto taken, birth.where.socket->link(birth.name), "");
-  if (taken) {
-    return name_taken(birth.name);
+  if (birth.taken != nullptr) {
+    // One of our kind, without marker and never up: ours from a process that was killed right after the
+    // birth.
+    const bool half_born = birth.taken->kind == kind() && birth.taken->alias.empty() && !birth.taken->is_up();
+    if (!half_born) {
+      return name_taken(birth.name);
+    }
+    FL_TRY(birth.where.socket->delete_link(birth.taken->index), "");
   }
   FL_ASSIGN(netlink::NewLink link, make(plan, marker, node), "");
   link.name = birth.name;
   link.mac = plan.mac;
   link.mtu = plan.mtu;
   link.netns = birth.where.netns;
-  link.alias = marker.alias();
   if (auto created = node.socket->create_link(link); !created) {
     // Another claim of the pod may have been a moment faster.
     const auto other = birth.where.socket->link(birth.name);
@@ -53,14 +60,21 @@ Result<netlink::IfIndex> VirtualLink::create(const NetdevPlan& plan, const Marke
 
 Result<Attached> VirtualLink::attach(const AttachInput& input) const {
   FL_ASSIGN(const NetdevPlan plan, parse_plan(input.plan->body), "");
-  FL_ASSIGN(const auto there, find_marked(*input.pod.socket, input.marker.alias()), "");
+  const std::string alias = input.marker.alias();
+  const auto there = std::ranges::find(*input.pod_links, alias, &netlink::Link::alias);
   Attached attached;
-  if (there) {
+  if (there != input.pod_links->end()) {
     attached.index = there->index;
   } else {
-    FL_ASSIGN(
-        attached.index,
-        create(plan, input.marker, input.node, {.name = input.plan->interface_name, .where = input.pod}), "");
+    const auto taken = std::ranges::find_if(*input.pod_links, [&](const netlink::Link& link) {
+      return link.has_name(input.plan->interface_name);
+    });
+    FL_ASSIGN(attached.index,
+              create(plan, input.marker, input.node,
+                     {.name = input.plan->interface_name,
+                      .where = input.pod,
+                      .taken = taken == input.pod_links->end() ? nullptr : &*taken}),
+              "");
     attached.changed = true;
   }
   ScopeExit undo([&] {
@@ -72,7 +86,7 @@ Result<Attached> VirtualLink::attach(const AttachInput& input) const {
     }
   });
   FL_TRY(finish_host_side(plan, input.marker, input.node), "");
-  FL_TRY(configure(*input.pod.socket, attached.index, plan), "");
+  FL_TRY(configure(*input.pod.socket, attached.index, plan, attached.changed ? alias : ""), "");
   undo.release();
   return attached;
 }
@@ -82,19 +96,21 @@ Result<std::string> VirtualLink::stage(const StageInput& input) const {
   const DetachInput leftovers{.plan = input.plan, .marker = input.marker, .node = input.node};
   FL_TRY(detach(leftovers), "");  // start over: no container has it yet
   const std::string name = input.marker.transit_name();
+  FL_ASSIGN(const auto taken, input.node.socket->link(name), "");
   FL_ASSIGN(const netlink::IfIndex link,
-            create(plan, input.marker, input.node, {.name = name, .where = input.node}), "");
+            create(plan, input.marker, input.node,
+                   {.name = name, .where = input.node, .taken = taken ? &*taken : nullptr}),
+            "");
   ScopeExit undo([&] { (void)detach(leftovers); });
   FL_TRY(finish_host_side(plan, input.marker, input.node), "");
   // The link stays down: runtimes set it down before they read its addresses, and the kernel drops IPv6
   // addresses of a link that goes down.
   netlink::Batch batch;
+  batch.change_link(link, {.alias = input.marker.alias()});
   for (const netlink::IpPrefix& prefix : plan.addresses) {
     batch.add_address({.link = link, .prefix = prefix});
   }
-  if (!batch.empty()) {
-    FL_TRY(input.node.socket->run(std::move(batch)), "");
-  }
+  FL_TRY(input.node.socket->run(std::move(batch)), "");
   undo.release();
   return name;
 }
@@ -107,7 +123,7 @@ Result<> VirtualLink::detach(const DetachInput& input) const {
     }
   }
   FL_ASSIGN(const auto staged, input.node.socket->link(input.marker.transit_name()), "");
-  if (staged && staged->alias == input.marker.alias()) {
+  if (staged && (staged->alias.empty() || staged->alias == input.marker.alias())) {
     FL_TRY(input.node.socket->delete_link(staged->index), "");
   }
   return remove_host_side(input.marker, input.node);

@@ -32,6 +32,8 @@ class VirtualLink : public Handler {
   struct Birth {
     std::string name;
     Place where;
+    /// What is called so there already; nothing when nobody is.
+    const netlink::Link* taken = nullptr;
   };
   Result<netlink::IfIndex> create(const NetdevPlan& plan, const Marker& marker, const Place& node,
                                   const Birth& birth) const;

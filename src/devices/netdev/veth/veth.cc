@@ -32,7 +32,7 @@ Result<> VethKind::resolve(const PlanInput& input, const Config& config, NetdevP
 
 Result<netlink::NewLink> VethKind::make(const NetdevPlan& plan, const Marker& marker,
                                         const Place& node) const {
-  netlink::VethPeer peer{.name = marker.host_name(), .mtu = plan.mtu, .netns = node.netns, .up = true};
+  netlink::VethPeer peer{.name = marker.host_name(), .mtu = plan.mtu, .netns = node.netns};
   return netlink::NewLink{.kind = netlink::Veth{.peer = std::move(peer)}};
 }
 

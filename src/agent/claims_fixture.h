@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// The framework as values in memory, for tests of the doors: records, changes one at a time for each claim,
+// and what was told about them.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fairlead/agent/claims.h"
+#include "fairlead/agent/record.h"
+
+namespace fairlead::agent {
+
+class FakeFramework {
+ public:
+  void add(dra::ClaimRecord record) {
+    const std::lock_guard lock(mutex_);
+    const std::string uid = record.claim.uid;
+    records_[uid] = std::move(record);
+    locks_.try_emplace(uid, std::make_unique<std::timed_mutex>());
+  }
+
+  Claims claims() {
+    Claims claims;
+    claims.records_of_pod = [this](const std::string& pod_uid) { return of_pod(pod_uid); };
+    claims.find = [this](const std::string& uid) { return find(uid); };
+    claims.update = [this](const std::string& uid, auto deadline, const Claims::Change& change) {
+      return update(uid, deadline, change);
+    };
+    claims.report = [this](const std::string& uid, std::vector<dra::DeviceReport> reports) {
+      const std::lock_guard lock(mutex_);
+      reports_[uid] = std::move(reports);
+      changed_.notify_all();
+    };
+    claims.pod_event = [this](const std::string& uid, const std::string& reason, const std::string& message) {
+      const std::lock_guard lock(mutex_);
+      events_.push_back(uid + " " + reason + ": " + message);
+      changed_.notify_all();
+    };
+    claims.operation_finished = [this](std::string_view operation, std::string_view via,
+                                       std::optional<Code> error,
+                                       std::chrono::duration<double> /*duration*/) {
+      const std::lock_guard lock(mutex_);
+      operations_.push_back(std::string(operation) + " " + std::string(via) + " " +
+                            (error ? std::string(to_string(*error)) : "ok"));
+      changed_.notify_all();
+    };
+    return claims;
+  }
+
+  /// As a prepare that runs: whoever holds it keeps every change of the claim waiting.
+  std::unique_lock<std::timed_mutex> hold(const std::string& uid) {
+    return std::unique_lock(*locks_.at(uid));
+  }
+
+  std::optional<dra::ClaimRecord> find(const std::string& uid) {
+    const std::lock_guard lock(mutex_);
+    const auto found = records_.find(uid);
+    return found == records_.end() ? std::nullopt : std::optional(found->second);
+  }
+  ClaimState state(const std::string& uid) { return parse_claim_state(find(uid)->prepared.state).value(); }
+
+  /// The claim's newest report, once it satisfies `wanted`; nothing after a generous while.
+  std::vector<dra::DeviceReport> wait_for_report(const std::string& uid, const std::string& reason) {
+    std::unique_lock lock(mutex_);
+    const auto there = [&] {
+      const auto found = reports_.find(uid);
+      return found != reports_.end() &&
+             std::ranges::any_of(found->second, [&](const auto& report) { return report.reason == reason; });
+    };
+    return changed_.wait_for(lock, kLong, there) ? reports_[uid] : std::vector<dra::DeviceReport>();
+  }
+  bool wait_for_operation(const std::string& operation) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, kLong,
+                             [&] { return std::ranges::find(operations_, operation) != operations_.end(); });
+  }
+  std::vector<std::string> events() {
+    const std::lock_guard lock(mutex_);
+    return events_;
+  }
+  std::vector<dra::DeviceReport> report(const std::string& uid) {
+    const std::lock_guard lock(mutex_);
+    return reports_[uid];
+  }
+
+ private:
+  static constexpr std::chrono::seconds kLong{30};
+
+  std::vector<dra::ClaimRecord> of_pod(const std::string& pod_uid) {
+    const std::lock_guard lock(mutex_);
+    std::vector<dra::ClaimRecord> out;
+    for (const auto& [uid, record] : records_) {
+      if (std::ranges::find(record.claim.reserved_for, pod_uid, &dra::Pod::uid) !=
+          record.claim.reserved_for.end()) {
+        out.push_back(record);
+      }
+    }
+    return out;
+  }
+
+  Result<> update(const std::string& uid, std::chrono::steady_clock::time_point deadline,
+                  const Claims::Change& change) {
+    const auto current = find(uid);
+    if (!current) {
+      return Error(Code::kNotFound, "no claim with uid " + uid + " is prepared here");
+    }
+    const std::unique_lock turn(*locks_.at(uid), deadline);
+    if (!turn.owns_lock()) {
+      return Error(Code::kTimeout, "wait for claim " + uid);
+    }
+    FL_ASSIGN(std::string state, change(*find(uid)), "");
+    const std::lock_guard lock(mutex_);
+    records_[uid].prepared.state = std::move(state);
+    return {};
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<std::string, dra::ClaimRecord> records_;
+  std::map<std::string, std::unique_ptr<std::timed_mutex>> locks_;
+  std::map<std::string, std::vector<dra::DeviceReport>> reports_;
+  std::vector<std::string> events_, operations_;
+};
+
+}  // namespace fairlead::agent

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// Every way by which claims are attached, opened and closed together: the guard's socket always, NRI where it
+// is wanted.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "fairlead/agent/attach_service.h"
+#include "fairlead/agent/claims.h"
+#include "fairlead/agent/net_driver.h"
+#include "fairlead/core/result.h"
+#include "fairlead/rpc/nri.h"
+
+namespace fairlead::agent {
+
+struct DoorsOptions {
+  std::string guard_socket;
+  /// Nothing: not by NRI. The events are filled in.
+  std::optional<rpc::NriPluginOptions> nri;
+  /// How long open() waits for a runtime that has an NRI socket.
+  std::chrono::milliseconds nri_patience{5'000};
+  /// For one call of the guard. Below the guard's own 28 s, which is below the hook's 30 s: the innermost
+  /// knows best what went wrong.
+  std::chrono::seconds guard_call_time{25};
+};
+
+class Doors {
+ public:
+  /// Binds the guard's socket, so that a wrong path is an error at start. The driver must outlive it.
+  static Result<std::unique_ptr<Doors>> create(DoorsOptions options, NetDriver& driver, Claims claims);
+  Doors(const Doors&) = delete;
+  Doors& operator=(const Doors&) = delete;
+  Doors(Doors&&) = delete;
+  Doors& operator=(Doors&&) = delete;
+  /// close().
+  ~Doors();
+
+  /// From now on calls are answered. Where there is an NRI socket it waits a little for the runtime, so that
+  /// the kubelet learns of us only when NRI is there; without it the guard does all, and NRI is tried on.
+  void open();
+  /// Finishes the calls that were accepted, and what they have to report. Guards that knock later wait for
+  /// the next agent; the runtime sees us go, so no pod waits for us. Idempotent.
+  void close();
+
+  [[nodiscard]] AttachService& service();
+
+ private:
+  struct Impl;
+  explicit Doors(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace fairlead::agent

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// fairlead-guard runs on the host, started by the container runtime; the agent runs in a container. So the
+// agent puts the guard on the host, into the plugin's own folder under the kubelet's, and takes it away when
+// fairlead is uninstalled, and only then: without it no container of a prepared claim could start.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "fairlead/core/result.h"
+#include "fairlead/kube/client.h"
+
+namespace fairlead::agent {
+
+/// Copies the program to `dir`/fairlead-guard in one step, unless the same is there; answers its path. A
+/// guard that runs keeps its old file.
+Result<std::string> install_guard(const std::string& program, const std::string& dir);
+
+/// "NAMESPACE/NAME" of a DaemonSet; kInvalid when it is not that.
+Result<> validate_daemonset(const std::string& daemonset);
+/// Whether the DaemonSet is gone or going: not found, being deleted, or our rights are gone already (401,
+/// 403). An API server that cannot be asked is an error.
+Result<bool> is_uninstalled(kube::Client& client, const std::string& daemonset);
+
+struct GuardRemoval {
+  std::string path;        // as install_guard() answered
+  std::string plugin_dir;  // where instances have their sockets (dra*.sock)
+  std::size_t claims = 0;  // that are still recorded
+};
+/// Removes the guard unless somebody needs it: kBusy says who.
+Result<> remove_guard(const GuardRemoval& removal);
+
+}  // namespace fairlead::agent

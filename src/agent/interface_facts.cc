@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/agent/interface_facts.h"
+
+#include <linux/rtnetlink.h>
+
+#include <algorithm>
+#include <string>
+
+#include "fairlead/sys/netlink/socket.h"
+
+namespace fairlead::agent {
+namespace {
+
+dra::DeviceReport watched() {
+  return {.ready = true, .reason = "Watched", .message = "monitoring only (adminAccess)"};
+}
+
+Result<> fill(netlink::Socket& socket, const netlink::Link& link, dra::DeviceReport& report) {
+  report.hardware_address = link.mac.to_string();
+  FL_ASSIGN(const auto addresses, socket.addresses(link.index), "");
+  for (const netlink::Address& address : addresses) {
+    if (address.scope < RT_SCOPE_LINK) {
+      report.ips.push_back(address.prefix.to_string());
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<dra::DeviceReport>> read_facts(const ClaimPlan& plan, const ClaimState& state, int netns) {
+  FL_ASSIGN(netlink::Socket socket, netlink::Socket::open_in(netns), "");
+  std::vector<dra::DeviceReport> reports;
+  for (std::size_t i = 0; i < plan.devices.size(); ++i) {
+    const devices::DevicePlan& device = plan.devices[i];
+    if (device.kind.empty()) {
+      reports.push_back(watched());
+      continue;
+    }
+    const netlink::IfIndex index(i < state.ifindexes.size() ? state.ifindexes[i] : 0);
+    FL_ASSIGN(const auto link, socket.link(index), "");
+    dra::DeviceReport report{
+        .reason = "InterfaceGone",
+        .message = "the interface " + device.interface_name + " was attached and is not in the pod any more"};
+    if (link) {
+      report = {.ready = true, .reason = "Attached", .interface_name = link->name};
+      FL_TRY(fill(socket, *link, report), "");
+    }
+    reports.push_back(std::move(report));
+  }
+  return reports;
+}
+
+Result<std::vector<dra::DeviceReport>> read_staged_facts(const ClaimPlan& plan,
+                                                         const dra::ClaimRecord& record) {
+  FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "");
+  std::vector<dra::DeviceReport> reports;
+  for (std::size_t i = 0; i < plan.devices.size(); ++i) {
+    const auto& edits = record.prepared.device_edits;
+    if (plan.devices[i].kind.empty() || i >= edits.size() || edits[i].net_devices.empty()) {
+      reports.push_back(watched());
+      continue;
+    }
+    dra::DeviceReport report{
+        .unknown = true,
+        .reason = "Staged",
+        .message = "waits on the node; the container runtime moves it into the container",
+        .interface_name = edits[i].net_devices.front().name};
+    FL_ASSIGN(const auto link, socket.link(edits[i].net_devices.front().host_interface_name), "");
+    if (link) {
+      FL_TRY(fill(socket, *link, report), "");
+    }
+    reports.push_back(std::move(report));
+  }
+  return reports;
+}
+
+}  // namespace fairlead::agent

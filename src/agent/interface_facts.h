@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a claim's interfaces are, read from the kernel, for the claim's status.
+#pragma once
+
+#include <vector>
+
+#include "fairlead/agent/record.h"
+#include "fairlead/core/result.h"
+#include "fairlead/dra/driver.h"
+
+namespace fairlead::agent {
+
+/// One report per device: "Attached" with name, MAC and addresses as they are in the pod now, or
+/// "InterfaceGone". Link-local addresses are left out: they come and go by themselves.
+Result<std::vector<dra::DeviceReport>> read_facts(const ClaimPlan& plan, const ClaimState& state, int netns);
+
+/// Netdevices mode: what waits in the calling thread's namespace. Whether the runtime moved it nobody tells,
+/// so it is neither ready nor not ("Staged"); a runtime that cannot move it fails the container.
+Result<std::vector<dra::DeviceReport>> read_staged_facts(const ClaimPlan& plan,
+                                                         const dra::ClaimRecord& record);
+
+}  // namespace fairlead::agent

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// The NRI door: the runtime tells of pods' sandboxes, and prepared claims are attached before any container
+// exists. It fails open on the runtime's side (see rpc/nri.h), so it is the early door, never the only one:
+// whatever it leaves undone the guard does.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "fairlead/agent/attach_service.h"
+#include "fairlead/core/executor.h"
+#include "fairlead/core/fd.h"
+#include "fairlead/core/result.h"
+#include "fairlead/rpc/nri.h"
+
+namespace fairlead::agent {
+
+/// Any thread. Every call answers by its deadline; work that takes longer goes on behind it.
+class NriDoor final : public rpc::NriHandler {
+ public:
+  /// The events it wants.
+  static std::vector<rpc::NriEvent> events();
+
+  /// The service must outlive it.
+  explicit NriDoor(AttachService& service);
+  NriDoor(const NriDoor&) = delete;
+  NriDoor& operator=(const NriDoor&) = delete;
+  NriDoor(NriDoor&&) = delete;
+  NriDoor& operator=(NriDoor&&) = delete;
+  /// stop().
+  ~NriDoor() override;
+
+  void configured(const rpc::NriRuntime& runtime) override;
+  /// Answers at once; the comparison of what there is with what should be goes on behind it.
+  Result<> synchronize(const std::vector<rpc::NriPod>& pods, const std::vector<rpc::NriContainer>& containers,
+                       const rpc::NriCall& call) override;
+  Result<> run_pod_sandbox(const rpc::NriPod& pod, const rpc::NriCall& call) override;
+  /// A courtesy: NICs come home while the namespace is alive. Never an error, Unprepare is the authority.
+  Result<> stop_pod_sandbox(const rpc::NriPod& pod, const rpc::NriCall& call) override;
+  Result<> remove_pod_sandbox(const rpc::NriPod& pod, const rpc::NriCall& call) override;
+  void disconnected(const Error& why) override;
+
+  /// Finishes what was begun. Idempotent; events afterwards are refused.
+  void stop();
+
+ private:
+  struct Reconciled;
+  Result<> in_time(std::chrono::steady_clock::time_point deadline, const std::string& what,
+                   std::function<Result<>()> work);
+  Result<> attach_pod(const rpc::NriPod& pod, const std::vector<dra::ClaimRecord>& records,
+                      std::chrono::steady_clock::time_point deadline);
+  void release_pod(const rpc::NriPod& pod, const rpc::NriCall& call);
+  Result<> reconcile(const std::vector<rpc::NriPod>& pods, const std::vector<rpc::NriContainer>& containers);
+  Result<> reconcile_claim(const dra::ClaimRecord& record, const std::vector<Reconciled>& sandboxes);
+
+  AttachService* service_;
+  Executor work_;  // last: its tasks use all of the above
+};
+
+/// The network namespace of a pod's sandbox: by its path, or, where that is not visible to us, by the
+/// sandbox's process if it is certainly that (its cgroup is the sandbox's). The error says what to mount.
+Result<UniqueFd> open_pod_netns(const rpc::NriPod& pod);
+
+}  // namespace fairlead::agent

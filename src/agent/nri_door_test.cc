@@ -1,0 +1,413 @@
+// SPDX-License-Identifier: Apache-2.0
+// Both doors against the running kernel: the runtime's events as calls, and as a real NRI connection.
+#include "fairlead/agent/nri_door.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+
+#include "fairlead/agent/claims_fixture.h"
+#include "fairlead/agent/kernel_fixture.h"
+
+namespace fairlead::agent {
+namespace {
+
+using rpc::NriCall;
+using rpc::NriContainer;
+using rpc::NriContainerState;
+using rpc::NriPod;
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+constexpr const char* kMacvlan =
+    R"("macvlan","master":"eth0","interfaceName":"data0","addresses":["192.0.2.10/24","fd00::5/64"])";
+
+class NriDoors : public KernelTest {
+ protected:
+  void SetUp() override {
+    KernelTest::SetUp();
+    if (IsSkipped() || HasFatalFailure()) {
+      return;
+    }
+    start();
+  }
+  void TearDown() override {
+    door_.reset();
+    service_.reset();
+  }
+
+  /// The agent, as it starts.
+  void start() {
+    door_.reset();
+    service_.reset();
+    service_ = std::make_unique<AttachService>(*driver_, framework_.claims());
+    door_ = std::make_unique<NriDoor>(*service_);
+  }
+
+  /// Prepared for the pods of these uids.
+  void prepared(const std::string& uid, const std::vector<Wanted>& devices,
+                const std::vector<std::string>& pods = {"pod-1"}) {
+    dra::Claim wanted = claim(uid, devices);
+    for (const std::string& pod : pods) {
+      wanted.reserved_for.push_back({.name = pod, .uid = pod});
+    }
+    auto record = prepare(wanted);
+    ASSERT_OK(record);
+    framework_.add(*std::move(record));
+  }
+
+  /// A pod's sandbox whose network namespace is at a path that we see.
+  static NriPod sandbox(const std::string& id, const Pod& pod, const std::string& uid = "pod-1") {
+    return {.id = id,
+            .name = uid,
+            .uid = uid,
+            .namespace_ = "default",
+            .netns = "/proc/" + std::to_string(::getpid()) + "/fd/" + std::to_string(pod.netns.get())};
+  }
+  static NriCall in(milliseconds time) { return {.deadline = steady_clock::now() + time}; }
+  static NriCall soon() { return in(std::chrono::seconds(20)); }
+
+  Result<> through_guard(const std::string& claim_uid, const Pod& pod) {
+    return service_->attach({.door = Door::kGuard,
+                             .claim_uid = claim_uid,
+                             .netns = pod.netns.get(),
+                             .sandbox = "",
+                             .container = "container-1",
+                             .deadline = soon().deadline});
+  }
+
+  FakeFramework framework_;
+  std::unique_ptr<AttachService> service_;
+  std::unique_ptr<NriDoor> door_;
+};
+
+// ---- a sandbox begins
+
+TEST_F(NriDoors, Sandbox_HasItsInterfaceAndTheStatusSaysSo) {
+  prepared("u1", {{kMacvlan}});
+  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  const netlink::Link data0 = link(*pod_.socket, "data0");
+  EXPECT_TRUE(data0.is_up());
+  EXPECT_EQ(framework_.state("u1").phase, AttachPhase::kAttached);
+  EXPECT_EQ(framework_.state("u1").sandbox, "s1");
+  const auto reports = framework_.wait_for_report("u1", "Attached");
+  ASSERT_EQ(reports.size(), 1);
+  EXPECT_TRUE(reports[0].ready);
+  EXPECT_EQ(reports[0].interface_name, "data0");
+  EXPECT_EQ(reports[0].hardware_address, data0.mac.to_string());
+  EXPECT_THAT(reports[0].ips, ElementsAre("192.0.2.10/24", "fd00::5/64"));
+  EXPECT_TRUE(framework_.wait_for_operation("attach nri ok"));
+}
+
+TEST_F(NriDoors, GuardAfterNri_ChangesNothing) {
+  prepared("u1", {{kMacvlan}, {.netdev = R"("veth")", .request = "other"}});
+  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  const auto before = pod_.socket->links().value();
+  const auto node_before = node_names();
+  ASSERT_OK(through_guard("u1", pod_));
+  ASSERT_OK(through_guard("u1", pod_));  // a second container, or the first again
+  EXPECT_EQ(pod_.socket->links().value(), before);
+  EXPECT_EQ(node_names(), node_before);
+  EXPECT_EQ(framework_.state("u1").sandbox, "s1");
+}
+
+TEST_F(NriDoors, GuardAlone_Attaches) {
+  prepared("u1", {{kMacvlan}});
+  ASSERT_OK(through_guard("u1", pod_));
+  EXPECT_TRUE(link(*pod_.socket, "data0").is_up());
+  EXPECT_EQ(framework_.state("u1").container, "container-1");
+  EXPECT_EQ(framework_.wait_for_report("u1", "Attached").size(), 1);
+}
+
+TEST_F(NriDoors, PodWithoutClaims_IsNoneOfOurBusiness) {
+  prepared("u1", {{kMacvlan}});
+  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_, "another-pod"), soon()));
+  EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
+}
+
+TEST_F(NriDoors, WhatCannotBeAttached_FailsTheSandboxWithTheSentence) {
+  prepared("u1", {{kMacvlan}});
+  ASSERT_OK(node_->delete_link(link(*node_, "eth0").index));
+  const auto refused = door_->run_pod_sandbox(sandbox("s1", pod_), soon());
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(
+      refused.error().what(),
+      "claim default/claim-u1: interface data0 (request nic): the master \"eth0\" is gone from this node");
+  const auto reports = framework_.wait_for_report("u1", "AttachFailed");
+  ASSERT_EQ(reports.size(), 1);
+  EXPECT_FALSE(reports[0].ready);
+  EXPECT_EQ(reports[0].message, "interface data0 (request nic): the master \"eth0\" is gone from this node");
+  EXPECT_THAT(framework_.events(), Contains(HasSubstr("u1 AttachFailed: interface data0")));
+}
+
+TEST_F(NriDoors, HostNetwork_IsRefusedWithTheReason) {
+  prepared("u1", {{kMacvlan}});
+  NriPod pod = sandbox("s1", pod_);
+  pod.netns.clear();
+  const auto refused = door_->run_pod_sandbox(pod, soon());
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().what(), HasSubstr("hostNetwork: true"));
+  EXPECT_EQ(framework_.report("u1").at(0).reason, "AttachFailed");
+  EXPECT_THAT(framework_.events(), Contains(HasSubstr("hostNetwork")));
+}
+
+TEST_F(NriDoors, NamespaceThatIsNotVisible_IsLeftToTheGuard) {
+  prepared("u1", {{kMacvlan}});
+  NriPod pod = sandbox("s1", pod_);
+  pod.netns = "/nowhere/netns/cni-1";
+  pod.pid = 1;  // of the runtime's world: somebody else in ours
+  ASSERT_OK(door_->run_pod_sandbox(pod, soon()));
+  EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
+  ASSERT_OK(through_guard("u1", pod_));
+  EXPECT_THAT(names(*pod_.socket), Contains("data0"));
+}
+
+TEST_F(NriDoors, SecondPodOfAClaim_IsRefused_TheFirstKeepsItsStatus) {
+  prepared("u1", {{kMacvlan}}, {"pod-1", "pod-2"});
+  const Inhabitant pause(pod_.netns.get());
+  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  framework_.wait_for_report("u1", "Attached");
+  const Pod second = make_pod();
+  const auto refused = door_->run_pod_sandbox(sandbox("s2", second, "pod-2"), soon());
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().what(), HasSubstr("cannot be shared by two pods"));
+  EXPECT_THAT(through_guard("u1", second).error().what(), HasSubstr("cannot be shared by two pods"));
+  EXPECT_EQ(framework_.report("u1").at(0).reason, "Attached");
+  EXPECT_THAT(framework_.events(), Contains(HasSubstr("cannot be shared by two pods")));
+  EXPECT_THAT(names(*pod_.socket), Contains("data0"));
+}
+
+TEST_F(NriDoors, SlowerThanTheDeadline_IsAnsweredInTimeAndEndsWell) {
+  prepared("u1", {{kMacvlan}});
+  {
+    const auto busy = framework_.hold("u1");  // somebody else is at work on the claim
+    const auto answer = door_->run_pod_sandbox(sandbox("s1", pod_), in(milliseconds(300)));
+    ASSERT_FALSE(answer);
+    EXPECT_EQ(answer.error().code(), Code::kTimeout);
+  }
+  ASSERT_OK(door_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
+  const Pod next = make_pod();
+  pod_ = Pod();
+  ASSERT_OK(door_->run_pod_sandbox(sandbox("s2", next), soon()));
+  EXPECT_THAT(names(*next.socket), Contains("data0"));
+  EXPECT_EQ(framework_.state("u1").sandbox, "s2");
+}
+
+// ---- a sandbox ends, and another begins
+
+TEST_F(NriDoors, SandboxMadeAnew_IsAttachedAgain_WithOrWithoutStop) {
+  for (const bool stopped : {true, false}) {
+    prepared("u1", {{R"("veth","interfaceName":"data0")"}});
+    ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+    if (stopped) {
+      ASSERT_OK(door_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
+      EXPECT_EQ(framework_.state("u1").phase, AttachPhase::kReleased);
+      EXPECT_EQ(framework_.wait_for_report("u1", "Detached").size(), 1);
+      ASSERT_OK(door_->remove_pod_sandbox(sandbox("s1", pod_), soon()));
+    }
+    pod_ = make_pod();
+    ASSERT_OK(door_->run_pod_sandbox(sandbox("s2", pod_), soon()));
+    EXPECT_THAT(names(*pod_.socket), Contains("data0"));
+    EXPECT_EQ(framework_.state("u1").sandbox, "s2");
+    ASSERT_OK(driver_->unprepare(*framework_.find("u1"), {}));
+    EXPECT_THAT(node_names(), ElementsAre("eth0", "eth0-peer", "lo"));
+  }
+}
+
+TEST_F(NriDoors, SandboxStoppedButItsNamespaceLingers_TheNextOneAttachesAllTheSame) {
+  prepared("u1", {{kMacvlan}});
+  const Inhabitant lingering(pod_.netns.get());
+  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_OK(door_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
+  const Pod next = make_pod();
+  ASSERT_OK(door_->run_pod_sandbox(sandbox("s2", next), soon()));
+  EXPECT_THAT(names(*next.socket), Contains("data0"));
+  EXPECT_THAT(names(*pod_.socket), Not(Contains("data0")));
+}
+
+TEST_F(NriDoors, LateStopOfTheOldSandbox_TouchesNothing) {
+  prepared("u1", {{kMacvlan}});
+  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  const NriPod old = sandbox("s1", pod_);
+  const Pod next = make_pod();
+  pod_ = Pod();
+  ASSERT_OK(door_->run_pod_sandbox(sandbox("s2", next), soon()));
+  NriPod old_without_path = old;
+  old_without_path.netns.clear();
+  NriPod old_with_the_new_inode = sandbox("s1", next);
+  for (const NriPod& late : {old, old_without_path, old_with_the_new_inode}) {
+    ASSERT_OK(door_->stop_pod_sandbox(late, soon()));
+    ASSERT_OK(door_->remove_pod_sandbox(late, soon()));
+  }
+  EXPECT_THAT(names(*next.socket), Contains("data0"));
+  EXPECT_EQ(framework_.state("u1").phase, AttachPhase::kAttached);
+}
+
+class NriNic : public NriDoors {
+ protected:
+  void SetUp() override {
+    NriDoors::SetUp();
+    if (IsSkipped() || HasFatalFailure()) {
+      return;
+    }
+    ASSERT_OK(node_->create_link({.name = "nic1",
+                                  .kind = netlink::Veth{.peer = {.name = "cable", .up = true}},
+                                  .mac = *netlink::MacAddress::parse("02:00:00:00:00:77"),
+                                  .mtu = 1450,
+                                  .alias = "rack 4",
+                                  .up = true}));
+    ASSERT_OK(node_->add_address({.link = link(*node_, "nic1").index, .prefix = address()}));
+    before_ = link(*node_, "nic1");
+    prepared("u1",
+             {{.netdev = R"("host-device","interfaceName":"fast0","mtu":1200,"mac":"02:00:00:00:bb:01")",
+               .device = "nic1"}});
+  }
+  static netlink::IpPrefix address() { return *netlink::IpPrefix::parse("198.51.100.7/24"); }
+
+  void expect_home() {
+    const netlink::Link now = link(*node_, "nic1");
+    EXPECT_EQ(now.mac, before_.mac);
+    EXPECT_EQ(now.mtu, before_.mtu);
+    EXPECT_EQ(now.alias, before_.alias);
+    EXPECT_TRUE(now.is_up());
+    const auto addresses = node_->addresses(now.index).value();
+    EXPECT_TRUE(std::ranges::any_of(addresses, [](const auto& one) { return one.prefix == address(); }));
+  }
+
+  netlink::Link before_;
+};
+
+TEST_F(NriNic, ComesHomeAtStop_AndGoesIntoTheNextSandbox) {
+  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  EXPECT_EQ(link(*pod_.socket, "fast0").mtu, 1200);
+  EXPECT_THAT(node_names(), Not(Contains("nic1")));
+  ASSERT_OK(door_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
+  expect_home();
+  EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
+  ASSERT_OK(door_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_OK(door_->remove_pod_sandbox(sandbox("s1", pod_), soon()));
+  expect_home();
+  const Pod next = make_pod();
+  ASSERT_OK(door_->run_pod_sandbox(sandbox("s2", next), soon()));
+  EXPECT_THAT(names(*next.socket), Contains("fast0"));
+  ASSERT_OK(driver_->unprepare(*framework_.find("u1"), {}));
+  expect_home();
+}
+
+TEST_F(NriNic, StopWithoutTheNamespacesPath_IsKnownByTheSandbox) {
+  const Inhabitant pause(pod_.netns.get());
+  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  NriPod bare = sandbox("s1", pod_);
+  bare.netns.clear();  // containerd < 2.1
+  ASSERT_OK(door_->stop_pod_sandbox(bare, soon()));
+  expect_home();
+}
+
+TEST_F(NriNic, AttachedByTheGuard_ComesHomeAtStop) {
+  ASSERT_OK(through_guard("u1", pod_));
+  ASSERT_OK(door_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
+  expect_home();
+}
+
+TEST_F(NriNic, AgentKilledBetweenMoveAndRecord_FindsTheNicAndTakesItHome) {
+  const Inhabitant pause(pod_.netns.get());
+  // What carry_out() does, up to the moment of the kill: the intent is on disk, the result is not.
+  auto record = *framework_.find("u1");
+  const auto must_begin = driver_->must_begin(record, pod_.netns.get());
+  ASSERT_OK(must_begin);
+  EXPECT_TRUE(*must_begin);
+  const auto intent = driver_->begin(record, {.netns = pod_.netns.get(), .sandbox = "s1"});
+  ASSERT_OK(intent);
+  record.prepared.state = *intent;
+  ASSERT_OK(driver_->attach(record, {.netns = pod_.netns.get(), .sandbox = "s1"}));
+
+  make_driver();
+  driver_->restored({record});
+  record.state = dra::ClaimState::kUnpreparing;
+  ASSERT_OK(driver_->unprepare(record, {}));
+  expect_home();
+  EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
+}
+
+TEST_F(NriNic, AgentKilledBetweenMoveAndRecord_TheNextAttachCompletesIt) {
+  const Inhabitant pause(pod_.netns.get());
+  auto record = *framework_.find("u1");
+  const auto intent = driver_->begin(record, {.netns = pod_.netns.get(), .sandbox = "s1"});
+  ASSERT_OK(intent);
+  record.prepared.state = *intent;
+  ASSERT_OK(driver_->attach(record, {.netns = pod_.netns.get(), .sandbox = "s1"}));
+  framework_.add(record);
+  make_driver();
+  start();
+  driver_->restored({record});
+  ASSERT_OK(door_->synchronize({sandbox("s1", pod_)}, {}, soon()));
+  EXPECT_EQ(framework_.wait_for_report("u1", "Attached").size(), 1);
+  EXPECT_EQ(framework_.state("u1").phase, AttachPhase::kAttached);
+  EXPECT_THAT(names(*pod_.socket), Contains("fast0"));
+  ASSERT_OK(driver_->unprepare(*framework_.find("u1"), {}));
+  expect_home();
+}
+
+// ---- a connection begins
+
+TEST_F(NriDoors, Reconcile_AttachesWhatNobodyAttached) {
+  prepared("u1", {{kMacvlan}});
+  const NriContainer created{.id = "c1", .pod_id = "s1", .state = NriContainerState::kCreated};
+  ASSERT_OK(door_->synchronize({sandbox("s1", pod_)}, {created}, soon()));
+  EXPECT_EQ(framework_.wait_for_report("u1", "Attached").size(), 1);
+  EXPECT_TRUE(framework_.wait_for_operation("reconcile nri ok"));
+  EXPECT_THAT(names(*pod_.socket), Contains("data0"));
+}
+
+TEST_F(NriDoors, Reconcile_NeverBehindTheApplicationsBack) {
+  prepared("u1", {{kMacvlan}});
+  const NriContainer running{.id = "c1", .pod_id = "s1", .state = NriContainerState::kRunning};
+  ASSERT_OK(door_->synchronize({sandbox("s1", pod_)}, {running}, soon()));
+  EXPECT_TRUE(framework_.wait_for_operation("reconcile nri conflict"));
+  EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
+  EXPECT_EQ(framework_.report("u1").at(0).reason, "NotAttached");
+  EXPECT_THAT(framework_.events(),
+              Contains(HasSubstr("u1 NotAttached: containers of pod default/pod-1 run")));
+}
+
+TEST_F(NriDoors, Reconcile_TellsWhatIsGone) {
+  prepared("u1", {{kMacvlan}});
+  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  framework_.wait_for_report("u1", "Attached");
+  ASSERT_OK(pod_.socket->delete_link(link(*pod_.socket, "data0").index));
+  const NriContainer running{.id = "c1", .pod_id = "s1", .state = NriContainerState::kRunning};
+  ASSERT_OK(door_->synchronize({sandbox("s1", pod_)}, {running}, soon()));
+  EXPECT_EQ(framework_.wait_for_report("u1", "InterfaceGone").size(), 1);
+  EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
+}
+
+TEST_F(NriDoors, Reconcile_DeadSandboxesAndUnknownPodsChangeNothing) {
+  prepared("u1", {{kMacvlan}});
+  NriPod dead = sandbox("s0", pod_);
+  dead.netns = "/nowhere/netns/cni-0";
+  NriPod host = sandbox("s2", pod_);
+  host.netns.clear();
+  ASSERT_OK(door_->synchronize({dead, host}, {}, soon()));
+  EXPECT_TRUE(framework_.wait_for_operation("reconcile nri ok"));
+  EXPECT_EQ(framework_.state("u1").phase, AttachPhase::kNone);
+  EXPECT_THAT(framework_.events(), IsEmpty());
+}
+
+TEST_F(NriDoors, Reconcile_OfADeadAndALiveSandbox_AttachesTheLiveOne) {
+  prepared("u1", {{kMacvlan}});
+  NriPod dead = sandbox("s0", pod_);
+  dead.netns = "/nowhere/netns/cni-0";
+  ASSERT_OK(door_->synchronize({dead, sandbox("s1", pod_)}, {}, soon()));
+  EXPECT_EQ(framework_.wait_for_report("u1", "Attached").size(), 1);
+  EXPECT_EQ(framework_.state("u1").sandbox, "s1");
+}
+
+}  // namespace
+}  // namespace fairlead::agent

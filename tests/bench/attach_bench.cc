@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+// attach_bench [ROUNDS]: what an attach costs, as the NRI door does it: macvlans with one address each are
+// born in a pod's fresh network namespace. Beside it, in the same rounds, the same netlink messages in a bare
+// libmnl loop, one exchange for each. Prints a table; docs/performance.md keeps the last one.
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <libmnl/libmnl.h>
+#include <linux/if_link.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "fairlead/agent/net_driver.h"
+#include "fairlead/agent/probe.h"
+#include "fairlead/core/log.h"
+#include "fairlead/core/result.h"
+#include "fairlead/devices/testing/node.h"
+#include "fairlead/sys/netns.h"
+
+namespace fairlead {
+namespace {
+
+using SteadyClock = std::chrono::steady_clock;
+using Micros = std::chrono::duration<double, std::micro>;
+
+constexpr const char* kUplink = "eth0";
+
+double micros_since(SteadyClock::time_point start) { return Micros(SteadyClock::now() - start).count(); }
+
+double percentile(std::vector<double> values, double p) {
+  std::ranges::sort(values);
+  return values[static_cast<std::size_t>(p * static_cast<double>(values.size() - 1))];
+}
+
+std::string interface_name(int number) { return "data" + std::to_string(number); }
+std::string address(int number) { return "192.0.2." + std::to_string(10 + number); }
+
+/// A request socket of libmnl.
+class Bare {
+ public:
+  Bare() : socket_(mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC)) {
+    if (socket_ != nullptr) {
+      (void)mnl_socket_bind(socket_, 0, MNL_SOCKET_AUTOPID);
+    }
+  }
+  Bare(const Bare&) = delete;
+  Bare& operator=(const Bare&) = delete;
+  Bare(Bare&&) = delete;
+  Bare& operator=(Bare&&) = delete;
+  ~Bare() { (void)mnl_socket_close(socket_); }
+
+  Result<> create(int number, unsigned parent, int netns) {
+    nlmsghdr* header = message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
+    link_header(header, 0);
+    mnl_attr_put_strz(header, IFLA_IFNAME, interface_name(number).c_str());
+    mnl_attr_put_u32(header, IFLA_LINK, parent);
+    mnl_attr_put_u32(header, IFLA_NET_NS_FD, static_cast<std::uint32_t>(netns));
+    nlattr* info = mnl_attr_nest_start(header, IFLA_LINKINFO);
+    mnl_attr_put_strz(header, IFLA_INFO_KIND, "macvlan");
+    nlattr* data = mnl_attr_nest_start(header, IFLA_INFO_DATA);
+    mnl_attr_put_u32(header, IFLA_MACVLAN_MODE, MACVLAN_MODE_BRIDGE);
+    mnl_attr_nest_end(header, data);
+    mnl_attr_nest_end(header, info);
+    return exchange(header);
+  }
+  Result<> set_alias(int number) {
+    nlmsghdr* header = message(RTM_NEWLINK, 0);
+    link_header(header, 0);
+    mnl_attr_put_strz(header, IFLA_IFNAME, interface_name(number).c_str());
+    mnl_attr_put_strz(header, IFLA_IFALIAS, "bench:dra.example.com:00000000-0000-0000-0000-000000000001/0");
+    return exchange(header);
+  }
+  Result<> add_address(int number, unsigned index) {
+    nlmsghdr* header = message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
+    auto* info = static_cast<ifaddrmsg*>(mnl_nlmsg_put_extra_header(header, sizeof(ifaddrmsg)));
+    info->ifa_family = AF_INET;
+    info->ifa_prefixlen = 24;
+    info->ifa_index = index;
+    mnl_attr_put_u32(header, IFA_LOCAL, inet_addr(address(number).c_str()));
+    return exchange(header);
+  }
+  Result<> up(unsigned index) {
+    nlmsghdr* header = message(RTM_NEWLINK, 0);
+    ifinfomsg* info = link_header(header, index);
+    info->ifi_flags = IFF_UP;
+    info->ifi_change = IFF_UP;
+    return exchange(header);
+  }
+  Result<unsigned> index_of(int number) {
+    nlmsghdr* header = message(RTM_GETLINK, 0);
+    header->nlmsg_flags = NLM_F_REQUEST;
+    link_header(header, 0);
+    mnl_attr_put_strz(header, IFLA_IFNAME, interface_name(number).c_str());
+    if (mnl_socket_sendto(socket_, header, header->nlmsg_len) < 0 ||
+        mnl_socket_recvfrom(socket_, buffer_.data(), buffer_.size()) < 0) {
+      return Error::from_errno(errno, "look up");
+    }
+    const auto* answer = static_cast<const nlmsghdr*>(static_cast<const void*>(buffer_.data()));
+    return static_cast<unsigned>(static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(answer))->ifi_index);
+  }
+
+ private:
+  nlmsghdr* message(std::uint16_t type, std::uint16_t flags) {
+    nlmsghdr* header = mnl_nlmsg_put_header(buffer_.data());
+    header->nlmsg_type = type;
+    header->nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | NLM_F_ACK | flags);
+    header->nlmsg_seq = ++sequence_;
+    return header;
+  }
+  static ifinfomsg* link_header(nlmsghdr* header, unsigned index) {
+    auto* info = static_cast<ifinfomsg*>(mnl_nlmsg_put_extra_header(header, sizeof(ifinfomsg)));
+    info->ifi_index = static_cast<int>(index);
+    return info;
+  }
+  Result<> exchange(nlmsghdr* header) {
+    if (mnl_socket_sendto(socket_, header, header->nlmsg_len) < 0) {
+      return Error::from_errno(errno, "send");
+    }
+    const ssize_t got = mnl_socket_recvfrom(socket_, buffer_.data(), buffer_.size());
+    if (got < 0 || mnl_cb_run(buffer_.data(), static_cast<std::size_t>(got), sequence_,
+                              mnl_socket_get_portid(socket_), nullptr, nullptr) < 0) {
+      return Error::from_errno(errno, "answer");
+    }
+    return {};
+  }
+
+  mnl_socket* socket_;
+  unsigned sequence_ = 0;
+  std::array<char, 16384> buffer_ = {};
+};
+
+/// The messages of an attach by hand: create in the pod, alias, address, up.
+Result<> by_hand(Bare& node, int netns, int interfaces) {
+  const unsigned parent = if_nametoindex(kUplink);
+  const auto make = []() -> Result<std::unique_ptr<Bare>> { return std::make_unique<Bare>(); };
+  FL_ASSIGN(const auto pod, sys::with_netns(netns, make), "");
+  for (int i = 0; i < interfaces; ++i) {
+    FL_TRY(node.create(i, parent, netns), "create");
+    FL_ASSIGN(const unsigned index, pod->index_of(i), "");
+    FL_TRY(pod->set_alias(i), "alias");
+    FL_TRY(pod->add_address(i, index), "address");
+    FL_TRY(pod->up(index), "up");
+  }
+  return {};
+}
+
+Result<> make_node_network() {
+  if (::unshare(CLONE_NEWNET) != 0) {
+    return Error::from_errno(errno, "make a network namespace (root is needed)");
+  }
+  FL_ASSIGN(auto socket, netlink::Socket::open(), "");
+  return socket.create_link(
+      {.name = kUplink, .kind = netlink::Veth{.peer = {.name = "world0", .up = true}}, .up = true});
+}
+
+dra::Claim claim_of(int interfaces) {
+  dra::Claim claim{.namespace_ = "default", .name = "bench", .uid = "00000000-0000-0000-0000-000000000001"};
+  for (int i = 0; i < interfaces; ++i) {
+    const std::string parameters =
+        R"({"type":"netdev","netdev":{"kind":"macvlan","master":"eth0","interfaceName":")" +
+        interface_name(i) + R"(","addresses":[")" + address(i) + R"(/24"]}})";
+    claim.devices.push_back({.request = "nic",
+                             .pool = "node-a",
+                             .device = "netdev-virtual",
+                             .config = {{.parameters = parameters, .path = "config[0].opaque.parameters"}}});
+  }
+  return claim;
+}
+
+Result<> measure(agent::NetDriver& driver, int interfaces, int rounds) {
+  dra::ClaimRecord record{.claim = claim_of(interfaces), .state = dra::ClaimState::kPreparing};
+  FL_ASSIGN(record.plan, driver.plan(record.claim), "");
+  FL_ASSIGN(record.prepared, driver.prepare(record.claim, record.plan, {}), "");
+  record.state = dra::ClaimState::kPrepared;
+  Bare node;
+  std::vector<double> ours;
+  std::vector<double> bare;
+  for (int i = 0; i < rounds + 5; ++i) {
+    FL_ASSIGN(const UniqueFd first, sys::create_netns(), "");
+    FL_ASSIGN(const UniqueFd second, sys::create_netns(), "");
+    auto start = SteadyClock::now();
+    FL_TRY(driver.attach(record, {.netns = first.get(), .container = "c"}), "");
+    const double attach_us = micros_since(start);
+    start = SteadyClock::now();
+    FL_TRY(by_hand(node, second.get(), interfaces), "bare loop");
+    const double bare_us = micros_since(start);
+    if (i >= 5) {  // the first rounds warm up
+      ours.push_back(attach_us);
+      bare.push_back(bare_us);
+    }
+  }
+  std::printf(
+      "%d interface%s  attach %7.0f us p50 %7.0f us p99   bare %7.0f us p50 %7.0f us p99   ratio at p10 %5.2f\n",
+      interfaces, interfaces == 1 ? " " : "s", percentile(ours, 0.5), percentile(ours, 0.99),
+      percentile(bare, 0.5), percentile(bare, 0.99), percentile(ours, 0.1) / percentile(bare, 0.1));
+  return {};
+}
+
+Result<> run(int rounds) {
+  FL_TRY(make_node_network(), "node network");
+  const devices::Registry registry = devices::testing::all_kinds();
+  agent::NetDriverOptions options{.guard_path = "/opt/fairlead-guard", .guard_socket = "/run/x/guard.sock"};
+  FL_ASSIGN(auto kinds, agent::probe_link_kinds(), "");
+  options.node = {.driver_name = "dra.example.com", .kinds_of_kernel = std::move(kinds)};
+  agent::NetDriver driver(std::move(options), registry);
+  for (const int interfaces : {1, 2, 8}) {
+    FL_TRY(measure(driver, interfaces, rounds), "");
+  }
+  return {};
+}
+
+}  // namespace
+}  // namespace fairlead
+
+int main(int argc, char** argv) {
+  if (argc > 2) {
+    std::fputs("usage: attach_bench [ROUNDS]\n", stderr);
+    return 2;
+  }
+  const int rounds = argc == 2 ? std::atoi(argv[1]) : 100;  // NOLINT(cert-err34-c)
+  if (const auto done = fairlead::run(rounds); !done) {
+    fairlead::log::error(done.error().what());
+    return 1;
+  }
+  return 0;
+}
