@@ -91,8 +91,11 @@ struct NriRuntime {
   std::chrono::milliseconds request_timeout{2'000};
 };
 
-/// Called from threads of the plugin; two events may overlap only if the runtime lets them (containerd does
-/// not). Errors become the event's error in the runtime, word for word.
+/// Called from threads of the plugin. Two events may overlap if the runtime lets them (containerd does not),
+/// and after a handler overran its deadline: then the runtime got an error, the handler's own answer is
+/// dropped when it comes, and events of other pods run beside it; those of the same pod wait for it, and are
+/// not handed on at all when their own time is over by then. Errors become the event's error in the runtime,
+/// word for word. A handler must not call the runtime: it waits for us.
 class NriHandler {
  public:
   NriHandler() = default;
@@ -134,7 +137,7 @@ class NriHandler {
     (void)event, (void)pod, (void)container, (void)call;
     return {};
   }
-  /// The connection ended; another one is being tried.
+  /// A connection that was configured ended; another one is being tried, or stop() was called.
   virtual void disconnected(const Error& why) { (void)why; }
 };
 
@@ -168,7 +171,8 @@ class NriPlugin {
   /// for ("no /var/run/nri/nri.sock: ...").
   Result<> wait_ready(std::chrono::steady_clock::time_point deadline);
   [[nodiscard]] bool ready() const;
-  /// Ends the connection and the thread; handlers that run are finished. Idempotent.
+  /// Answers what is being handled (for 2 s at most), ends the connection and the threads; handlers that run
+  /// are finished. Idempotent.
   void stop();
 
  private:

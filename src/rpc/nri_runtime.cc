@@ -271,16 +271,12 @@ Result<std::optional<std::string>> NriRuntimeServer::Peer::tell(NriEvent event, 
   if ((info_.events & static_cast<std::uint32_t>(event)) == 0 || gone()) {
     return std::nullopt;
   }
-  const SteadyTime gave_up = std::chrono::steady_clock::now() + options_.request_timeout;
   auto answer = send(event, pod, container);
   if (answer) {
     return std::move(*answer);
   }
-  // A plugin may also answer with the status of a timeout, or of being unavailable, which is just an error.
-  const bool in_time = std::chrono::steady_clock::now() < gave_up;
   const Code code = answer.error().code();
-  const bool lost = (code == Code::kTimeout && !in_time) || (code == Code::kUnavailable && gone()) ||
-                    code == Code::kCorrupt;
+  const bool lost = code == Code::kTimeout || code == Code::kUnavailable || code == Code::kCorrupt;
   if (!lost) {
     return Error(code, "plugin " + text() + ": " + answer.error().what());
   }

@@ -110,7 +110,10 @@ Result<std::string> decode_answer(const std::string& body) {
     return Error(Code::kCorrupt, "the answer is no ttrpc response");
   }
   if (response.status().code() != 0) {
-    return Error(from_grpc_status(response.status().code()), response.status().message());
+    const Code code = from_grpc_status(response.status().code());
+    // These three say what became of the connection; a caller may give it up for them.
+    const bool ours = code == Code::kUnavailable || code == Code::kTimeout || code == Code::kCorrupt;
+    return Error(ours ? Code::kInternal : code, response.status().message());
   }
   return std::move(*response.mutable_payload());
 }

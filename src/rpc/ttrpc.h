@@ -67,9 +67,10 @@ class Ttrpc {
   /// for a send() in progress, so end the transport first. Idempotent.
   void close();
 
-  /// Blocks. The other side's error keeps its text and gets the Code of its status; kUnavailable when the
-  /// connection ends, kTimeout after `deadline`, kInvalid for a message over kTtrpcMaxBody (nothing is sent
-  /// then), kCorrupt for an answer that makes no sense.
+  /// Blocks. kUnavailable: the connection ended; kTimeout: no answer until `deadline`; kCorrupt: an answer
+  /// that makes no sense; kInvalid: a message over kTtrpcMaxBody, of which nothing is sent. The other side's
+  /// own error keeps its text and gets the Code of its status, kInternal where that would be one of the first
+  /// three.
   Result<std::string> call(std::string_view service, std::string_view method, std::string payload,
                            std::chrono::steady_clock::time_point deadline);
 
