@@ -10,6 +10,7 @@
 #include <list>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <thread>
 
@@ -231,6 +232,8 @@ struct ApiServer::Impl {
   bool start_watch(const rest::Call& call, httplib::Response& response);
   bool fails_on_order(const rest::Call& call, httplib::Response& response);
   static void fail(httplib::Response& response, const ApiError& error);
+  /// Nothing: nobody. With an empty name: the one who may do everything.
+  [[nodiscard]] std::optional<Identity> user_of(const httplib::Request& request) const;
   void note(const httplib::Request& request, int status);
   [[nodiscard]] std::vector<std::string> drop_fields() const {
     const Lock lock(mutex);
@@ -251,6 +254,7 @@ struct ApiServer::Impl {
   mutable Mutex mutex;
   bool stopping FL_GUARDED_BY(mutex) = true;
   Faults faults FL_GUARDED_BY(mutex);
+  std::map<std::string, Identity> users FL_GUARDED_BY(mutex);  // by token
   std::deque<Request> requests FL_GUARDED_BY(mutex);
   std::set<std::shared_ptr<Watch>> watches FL_GUARDED_BY(mutex);
 };
@@ -361,14 +365,21 @@ void ApiServer::Impl::handle(const httplib::Request& request, httplib::Response&
 void ApiServer::Impl::respond(const httplib::Request& request, httplib::Response& response,
                               const rest::Call& call) {
   response.status = 200;
-  if (request.get_header_value("Authorization") != "Bearer " + token && !is_public(call.path)) {
+  const auto user = user_of(request);
+  if (!user && !is_public(call.path)) {
     fail(response, {.code = 401, .reason = "Unauthorized", .message = "Unauthorized", .causes = {}});
     return;
   }
   if (fails_on_order(call, response) || start_watch(call, response)) {
     return;
   }
-  auto answer = rest::answer(store, call, drop_fields());
+  rest::Access access{.drop_fields = drop_fields(), .review = {}};
+  if (user && !user->user.empty()) {
+    access.review = [&user](const Kind& kind, const Json& before, const Json& after, Part part) {
+      return review_write(*user, kind, before, after, part);
+    };
+  }
+  auto answer = rest::answer(store, call, access);
   if (!answer) {
     fail(response, answer.error());
     return;
@@ -379,6 +390,21 @@ void ApiServer::Impl::respond(const httplib::Request& request, httplib::Response
   } else {
     response.set_content(dump(answer->body), "application/json");
   }
+}
+
+std::optional<Identity> ApiServer::Impl::user_of(const httplib::Request& request) const {
+  constexpr std::string_view kScheme = "Bearer ";
+  const std::string given = request.get_header_value("Authorization");
+  if (!given.starts_with(kScheme)) {
+    return std::nullopt;
+  }
+  const std::string presented = given.substr(kScheme.size());
+  if (presented == token) {
+    return Identity{};
+  }
+  const Lock lock(mutex);
+  const auto found = users.find(presented);
+  return found == users.end() ? std::nullopt : std::optional(found->second);
 }
 
 bool ApiServer::Impl::fails_on_order(const rest::Call& call, httplib::Response& response) {
@@ -449,7 +475,22 @@ std::uint16_t ApiServer::port() const {
 const std::string& ApiServer::token() const { return impl_->token; }
 const std::string& ApiServer::ca_pem() const { return impl_->identity.ca_pem; }
 
-std::string ApiServer::kubeconfig() const {
+std::string ApiServer::add_user(Identity identity) {
+  std::string made = random_hex(24);
+  const Lock lock(impl_->mutex);
+  impl_->users.emplace(made, std::move(identity));
+  return made;
+}
+
+void ApiServer::allow_driver(const std::string& token, const std::string& driver) {
+  const Lock lock(impl_->mutex);
+  const auto found = impl_->users.find(token);
+  if (found != impl_->users.end()) {
+    found->second.drivers.insert(driver);
+  }
+}
+
+std::string ApiServer::kubeconfig(const std::string& token) const {
   return "apiVersion: v1\n"
          "kind: Config\n"
          "clusters:\n"
@@ -465,7 +506,7 @@ std::string ApiServer::kubeconfig() const {
          "- name: drydock\n"
          "  user:\n"
          "    token: " +
-         token() +
+         token +
          "\n"
          "contexts:\n"
          "- name: drydock\n"

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "drydock/cluster/authorization.h"
 #include "drydock/cluster/store.h"
 #include "fairlead/core/result.h"
 
@@ -53,7 +54,14 @@ class ApiServer {
   [[nodiscard]] std::uint16_t port() const;
   [[nodiscard]] const std::string& token() const;
   [[nodiscard]] const std::string& ca_pem() const;
-  [[nodiscard]] std::string kubeconfig() const;
+  [[nodiscard]] std::string kubeconfig() const { return kubeconfig(token()); }
+  [[nodiscard]] std::string kubeconfig(const std::string& token) const;
+
+  /// A token of its own, for somebody who may not write everything (authorization.h).
+  std::string add_user(Identity identity);
+  /// Of a user that was added: it may report on this driver's devices, and on others only if that was said
+  /// too.
+  void allow_driver(const std::string& token, const std::string& driver);
 
   void set_faults(Faults faults);
   /// The last requests answered (at most 4096), oldest first; a watch is there from its start.

@@ -14,6 +14,7 @@ namespace {
 using test::Client;
 using test::Reply;
 using test::WatchReader;
+using testing::AllOf;
 using testing::HasSubstr;
 
 const std::string& slices_path() {
@@ -344,6 +345,83 @@ TEST_F(ApiServerTest, Body_TooDeepOrNoJson_IsBadRequest) {
   ASSERT_TRUE(raw);
   EXPECT_EQ(raw->status, 400);
   EXPECT_EQ(client_->connect()->Post(slices_path(), "{\"a\":", "application/json")->status, 400);
+}
+
+class ApiServerDriver : public ApiServerTest {
+ protected:
+  void SetUp() override {
+    ApiServerTest::SetUp();
+    token_ = server_.add_user({.user = "system:serviceaccount:kube-system:d", .node = "n", .drivers = {}});
+    server_.allow_driver(token_, "d.example");
+    driver_ = std::make_unique<Client>(server_.port(), token_, server_.ca_pem());
+  }
+  std::string token_;
+  std::unique_ptr<Client> driver_;
+};
+
+TEST_F(ApiServerDriver, Slices_OfItsOwnNodeOnly) {
+  Json own = slice("own");
+  own["spec"]["nodeName"] = "n";
+  Json foreign = slice("foreign");
+  foreign["spec"]["nodeName"] = "other";
+  EXPECT_EQ(driver_->post(slices_path(), own).status, 201);
+  const Reply refused = driver_->post(slices_path(), foreign);
+  EXPECT_EQ(refused.status, 422);
+  EXPECT_THAT(refused.body["message"].get<std::string>(), HasSubstr("belong to its node n"));
+  ASSERT_EQ(client_->post(slices_path(), foreign).status, 201);
+  EXPECT_EQ(driver_->remove(slices_path() + "/foreign").status, 422);
+  EXPECT_EQ(client_->get(slices_path() + "/foreign").status, 200);
+  EXPECT_EQ(driver_->remove(slices_path() + "/own").status, 200);
+}
+
+TEST_F(ApiServerDriver, Status_DevicesOfItsOwnDriverOnly) {
+  (void)allocated_claim();
+  (void)store_.modify(kinds::kResourceClaim, "default", "c", Part::kStatus, [](Json& claim) {
+    claim["status"]["reservedFor"] = Json::array({{{"resource", "pods"}, {"name", "x"}, {"uid", "u"}}});
+    return true;
+  });
+  const std::string path = claims_path() + "/c/status?fieldManager=m";
+  const std::string apply = "application/apply-patch+yaml";
+  EXPECT_EQ(driver_->patch(path, apply_body(Json::array({device_status("a", "192.0.2.1/24")})), apply).status,
+            200);
+  Json unallocated = device_status("z", "192.0.2.1/24");
+  EXPECT_EQ(driver_->patch(path, apply_body(Json::array({unallocated})), apply).status, 422);
+  Json other_pool = device_status("a", "192.0.2.1/24");
+  other_pool["pool"] = "elsewhere";
+  EXPECT_EQ(driver_->patch(path, apply_body(Json::array({other_pool})), apply).status, 422);
+
+  const std::string stranger_token = server_.add_user(
+      {.user = "system:serviceaccount:kube-system:s", .node = "n", .drivers = {"s.example"}});
+  const Client stranger(server_.port(), stranger_token, server_.ca_pem());
+  const Reply refused = stranger.patch(claims_path() + "/c/status?fieldManager=s&force=true",
+                                       apply_body(Json::array({device_status("b", "192.0.2.2/24")})), apply);
+  EXPECT_EQ(refused.status, 422);
+  EXPECT_THAT(
+      refused.body["message"].get<std::string>(),
+      AllOf(HasSubstr("status.devices: Forbidden"), HasSubstr("resourceclaims/driver named d.example")));
+  EXPECT_EQ(driver_
+                ->patch(claims_path() + "/c/status", {{"status", {{"reservedFor", nullptr}}}},
+                        "application/merge-patch+json")
+                .status,
+            422);
+}
+
+TEST_F(ApiServerDriver, Status_OfAClaimOnAnotherNode_IsRefused) {
+  (void)store_.create(kinds::kResourceClaim, "default",
+                      test::claim("c", Json::array({test::exactly("nic", {{"deviceClassName", "c"}})})));
+  (void)store_.modify(kinds::kResourceClaim, "default", "c", Part::kStatus, [](Json& claim) {
+    claim["status"]["allocation"]["devices"]["results"] =
+        Json::array({{{"request", "nic"}, {"driver", "d.example"}, {"pool", "p"}, {"device", "a"}}});
+    const Json field = {{"key", "metadata.name"}, {"operator", "In"}, {"values", Json::array({"other"})}};
+    const Json term = {{"matchFields", Json::array({field})}};
+    claim["status"]["allocation"]["nodeSelector"]["nodeSelectorTerms"] = Json::array({term});
+    return true;
+  });
+  const Reply refused = driver_->patch(claims_path() + "/c/status?fieldManager=m",
+                                       apply_body(Json::array({device_status("a", "192.0.2.1/24")})),
+                                       "application/apply-patch+yaml");
+  EXPECT_EQ(refused.status, 422);
+  EXPECT_THAT(refused.body["message"].get<std::string>(), HasSubstr("allocated to node other"));
 }
 
 }  // namespace

@@ -208,7 +208,7 @@ ApiResult<DeleteOptions> delete_options(const Call& call) {
   return options;
 }
 
-ApiResult<Answer> remove(Store& store, const Call& call, const Target& target) {
+ApiResult<Answer> remove(Store& store, const Call& call, const Target& target, const Access& access) {
   if (!target.sub.empty()) {
     return method_not_allowed();
   }
@@ -217,13 +217,13 @@ ApiResult<Answer> remove(Store& store, const Call& call, const Target& target) {
     if (!options) {
       return std::move(options).error();
     }
-    return wrap(store.remove(*target.kind, target.ns, target.name, *options));
+    return wrap(store.remove(*target.kind, target.ns, target.name, *options, access.review));
   }
   auto query = list_query(call, target);
   if (!query) {
     return std::move(query).error();
   }
-  auto removed = store.remove_all(*target.kind, *query);
+  auto removed = store.remove_all(*target.kind, *query, access.review);
   if (!removed) {
     return std::move(removed).error();
   }
@@ -231,44 +231,45 @@ ApiResult<Answer> remove(Store& store, const Call& call, const Target& target) {
                 .body = list_body(*target.kind, std::move(*removed), store.resource_version())};
 }
 
-ApiResult<Answer> create(Store& store, const Call& call, const Target& target,
-                         const std::vector<std::string>& drop_fields) {
+ApiResult<Answer> create(Store& store, const Call& call, const Target& target, const Access& access) {
   if (!target.name.empty()) {
     return method_not_allowed();
   }
-  auto object = read_object(call, *target.kind, drop_fields);
+  auto object = read_object(call, *target.kind, access.drop_fields);
   if (!object) {
     return std::move(object).error();
   }
-  return wrap(store.create(*target.kind, target.ns, std::move(*object)), 201);
+  return wrap(store.create(*target.kind, target.ns, std::move(*object), access.review), 201);
 }
 
 ApiResult<Answer> replace(Store& store, const Call& call, const Target& target, Part part,
-                          const std::vector<std::string>& drop_fields) {
-  auto object = read_object(call, *target.kind, drop_fields);
+                          const Access& access) {
+  auto object = read_object(call, *target.kind, access.drop_fields);
   if (!object) {
     return std::move(object).error();
   }
-  return wrap(store.update(*target.kind, target.ns, target.name, std::move(*object), part));
+  return wrap(store.update(*target.kind, target.ns, target.name, std::move(*object), part, access.review));
 }
 
 ApiResult<Answer> patch(Store& store, const Call& call, const Target& target, Part part,
-                        const std::vector<std::string>& drop_fields) {
+                        const Access& access) {
   const std::string type = call.content_type.substr(0, call.content_type.find(';'));
   if (type == "application/json-patch+json") {
     auto body = parse_body(call);
     return body ? wrap(store.patch(*target.kind, target.ns, target.name, PatchType::kJson, *body, part))
                 : ApiResult<Answer>(std::move(body).error());
   }
-  auto object = read_object(call, *target.kind, drop_fields);
+  auto object = read_object(call, *target.kind, access.drop_fields);
   if (!object) {
     return std::move(object).error();
   }
   if (type == "application/merge-patch+json") {
-    return wrap(store.patch(*target.kind, target.ns, target.name, PatchType::kMerge, *object, part));
+    return wrap(
+        store.patch(*target.kind, target.ns, target.name, PatchType::kMerge, *object, part, access.review));
   }
   const Store::Apply how{.manager = call.param("fieldManager"), .force = truth(call.param("force"))};
-  return wrap(store.apply(*target.kind, target.ns, target.name, std::move(*object), how, part));
+  return wrap(
+      store.apply(*target.kind, target.ns, target.name, std::move(*object), how, part, access.review));
 }
 
 ApiError unsupported_media(const std::string& type, const std::string& accepted) {
@@ -313,8 +314,7 @@ ApiResult<> check_media(const Call& call) {
   return {};
 }
 
-ApiResult<Answer> on_object(Store& store, const Call& call, const Target& target,
-                            const std::vector<std::string>& drop_fields) {
+ApiResult<Answer> on_object(Store& store, const Call& call, const Target& target, const Access& access) {
   if (!call.param("dryRun").empty()) {
     return ApiError::bad_request("dryRun: drydock cannot do a dry run; leave it out");
   }
@@ -331,18 +331,18 @@ ApiResult<Answer> on_object(Store& store, const Call& call, const Target& target
     return method_not_allowed();
   }
   if (call.method == "POST") {
-    return create(store, call, target, drop_fields);
+    return create(store, call, target, access);
   }
   if (call.method == "DELETE") {
-    return remove(store, call, target);
+    return remove(store, call, target, access);
   }
   if (target.name.empty()) {
     return method_not_allowed();
   }
   if (call.method == "PUT") {
-    return replace(store, call, target, part, drop_fields);
+    return replace(store, call, target, part, access);
   }
-  return call.method == "PATCH" ? patch(store, call, target, part, drop_fields)
+  return call.method == "PATCH" ? patch(store, call, target, part, access)
                                 : ApiResult<Answer>(method_not_allowed());
 }
 
@@ -511,7 +511,7 @@ ApiResult<std::optional<WatchPlan>> plan_watch(const Call& call) {
   return std::optional(std::move(plan));
 }
 
-ApiResult<Answer> answer(Store& store, const Call& call, const std::vector<std::string>& drop_fields) {
+ApiResult<Answer> answer(Store& store, const Call& call, const Access& access) {
   if (auto media = check_media(call); !media) {
     return std::move(media).error();
   }
@@ -524,7 +524,7 @@ ApiResult<Answer> answer(Store& store, const Call& call, const std::vector<std::
   if (!target) {
     return path_not_found();
   }
-  return on_object(store, call, *target, drop_fields);
+  return on_object(store, call, *target, access);
 }
 
 }  // namespace drydock::rest

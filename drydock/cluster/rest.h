@@ -45,6 +45,10 @@ struct WatchPlan {
 ApiResult<std::optional<WatchPlan>> plan_watch(const Call& call);
 
 /// Everything but watches: discovery, health, objects.
-ApiResult<Answer> answer(Store& store, const Call& call, const std::vector<std::string>& drop_fields);
+struct Access {
+  std::vector<std::string> drop_fields;  // from what is written, at any depth
+  Store::Review review;                  // of writes
+};
+ApiResult<Answer> answer(Store& store, const Call& call, const Access& access);
 
 }  // namespace drydock::rest

@@ -231,6 +231,11 @@ ApiResult<MergedDevices> merge_devices(const Json& stored, const Json& applied, 
   return merged;
 }
 
+ApiResult<> reviewed(const Store::Review& review, const Kind& kind, const Json& before, const Json& after,
+                     Part part) {
+  return review ? review(kind, before, after, part) : ApiResult<>();
+}
+
 }  // namespace
 
 Watch::Watch(Store* store, const Kind* kind, ListQuery query, std::uint64_t position)
@@ -336,12 +341,13 @@ Json Store::commit_locked(const Kind& kind, const Key& key, Object before, std::
   return answer;
 }
 
-ApiResult<Json> Store::create(const Kind& kind, std::string_view ns, Json object) {
+ApiResult<Json> Store::create(const Kind& kind, std::string_view ns, Json object, const Review& review) {
   const Lock lock(mutex_);
-  return create_locked(kind, ns, std::move(object));
+  return create_locked(kind, ns, std::move(object), review);
 }
 
-ApiResult<Json> Store::create_locked(const Kind& kind, std::string_view ns, Json object) {
+ApiResult<Json> Store::create_locked(const Kind& kind, std::string_view ns, Json object,
+                                     const Review& review) {
   if (!object.is_object()) {
     return ApiError::bad_request("the body must be a JSON object");
   }
@@ -394,6 +400,9 @@ ApiResult<Json> Store::create_locked(const Kind& kind, std::string_view ns, Json
   const Key key(kind.namespaced ? ns : "", name_of(object));
   if (find_locked(kind, ns, key.second)) {
     return ApiError::already_exists(kind.resource(), key.second);
+  }
+  if (auto allowed = reviewed(review, kind, Json(), object, Part::kSpec); !allowed) {
+    return std::move(allowed).error();
   }
   return commit_locked(kind, key, nullptr, std::move(object));
 }
@@ -452,13 +461,13 @@ std::vector<Json> Store::all(const Kind& kind, const Selector& selector) const {
 }
 
 ApiResult<Json> Store::update(const Kind& kind, std::string_view ns, std::string_view name, Json object,
-                              Part part) {
+                              Part part, const Review& review) {
   const Lock lock(mutex_);
-  return update_locked(kind, ns, name, std::move(object), part);
+  return update_locked(kind, ns, name, std::move(object), part, review);
 }
 
 ApiResult<Json> Store::update_locked(const Kind& kind, std::string_view ns, std::string_view name,
-                                     Json object, Part part) {
+                                     Json object, Part part, const Review& review) {
   if (!object.is_object()) {
     return ApiError::bad_request("the body must be a JSON object");
   }
@@ -482,6 +491,9 @@ ApiResult<Json> Store::update_locked(const Kind& kind, std::string_view ns, std:
   if (after == stored) {
     return stored;
   }
+  if (auto allowed = reviewed(review, kind, stored, after, part); !allowed) {
+    return std::move(allowed).error();
+  }
   const Key key(kind.namespaced ? ns : "", name);
   if (part == Part::kSpec && spec_of(after) != spec_of(stored)) {
     after["metadata"]["generation"] = old_metadata.value("generation", std::int64_t{1}) + 1;
@@ -496,7 +508,7 @@ ApiResult<Json> Store::update_locked(const Kind& kind, std::string_view ns, std:
 }
 
 ApiResult<Json> Store::patch(const Kind& kind, std::string_view ns, std::string_view name, PatchType type,
-                             const Json& patch, Part part) {
+                             const Json& patch, Part part, const Review& review) {
   const Lock lock(mutex_);
   auto found = find_locked(kind, ns, name);
   if (!found) {
@@ -506,11 +518,11 @@ ApiResult<Json> Store::patch(const Kind& kind, std::string_view ns, std::string_
   if (!object) {
     return object;
   }
-  return update_locked(kind, ns, name, std::move(*object), part);
+  return update_locked(kind, ns, name, std::move(*object), part, review);
 }
 
 ApiResult<Json> Store::apply(const Kind& kind, std::string_view ns, std::string_view name, Json object,
-                             const Apply& how, Part part) {
+                             const Apply& how, Part part, const Review& review) {
   if (!object.is_object()) {
     return ApiError::bad_request("the body must be a JSON or YAML object");
   }
@@ -525,19 +537,20 @@ ApiResult<Json> Store::apply(const Kind& kind, std::string_view ns, std::string_
   const Lock lock(mutex_);
   auto found = find_locked(kind, ns, name);
   if (!found) {
-    return part == Part::kSpec ? create_locked(kind, ns, std::move(object))
+    return part == Part::kSpec ? create_locked(kind, ns, std::move(object), review)
                                : ApiResult<Json>(std::move(found).error());
   }
   if (&kind == &kinds::kResourceClaim && part == Part::kStatus) {
-    return apply_devices_locked(**found, object, how);
+    return apply_devices_locked(**found, object, how, review);
   }
   Json merged = **found;
   merged["metadata"].erase("resourceVersion");
   merge_patch(merged, object);
-  return update_locked(kind, ns, name, std::move(merged), part);
+  return update_locked(kind, ns, name, std::move(merged), part, review);
 }
 
-ApiResult<Json> Store::apply_devices_locked(const Json& stored, const Json& object, const Apply& how) {
+ApiResult<Json> Store::apply_devices_locked(const Json& stored, const Json& object, const Apply& how,
+                                            const Review& review) {
   const std::string uid = text_at(stored["metadata"], "uid");
   const std::string name = name_of(stored);
   const std::string ns = text_at(stored["metadata"], "namespace");
@@ -558,7 +571,7 @@ ApiResult<Json> Store::apply_devices_locked(const Json& stored, const Json& obje
   } else if (!merged->entries.empty()) {
     after["status"]["devices"] = std::move(merged->entries);
   }
-  auto written = update_locked(kinds::kResourceClaim, ns, name, std::move(after), Part::kStatus);
+  auto written = update_locked(kinds::kResourceClaim, ns, name, std::move(after), Part::kStatus, review);
   if (written) {
     device_owners_[uid] = std::move(merged->owners);
   }
@@ -584,13 +597,13 @@ ApiResult<Json> Store::modify(const Kind& kind, std::string_view ns, std::string
 }
 
 ApiResult<Json> Store::remove(const Kind& kind, std::string_view ns, std::string_view name,
-                              const DeleteOptions& options) {
+                              const DeleteOptions& options, const Review& review) {
   const Lock lock(mutex_);
-  return remove_locked(kind, ns, name, options);
+  return remove_locked(kind, ns, name, options, review);
 }
 
 ApiResult<Json> Store::remove_locked(const Kind& kind, std::string_view ns, std::string_view name,
-                                     const DeleteOptions& options) {
+                                     const DeleteOptions& options, const Review& review) {
   auto found = find_locked(kind, ns, name);
   if (!found) {
     return std::move(found).error();
@@ -605,6 +618,9 @@ ApiResult<Json> Store::remove_locked(const Kind& kind, std::string_view ns, std:
                                 "Precondition failed: " + std::string(what) + " in precondition: " + *wanted +
                                     ", " + what + " in object meta: " + have);
     }
+  }
+  if (auto allowed = reviewed(review, kind, **found, Json(), Part::kSpec); !allowed) {
+    return std::move(allowed).error();
   }
   const Key key(kind.namespaced ? ns : "", name);
   const bool waits = must_wait_for_node(kind, **found, options);
@@ -623,7 +639,8 @@ ApiResult<Json> Store::remove_locked(const Kind& kind, std::string_view ns, std:
   return commit_locked(kind, key, *found, std::move(after));
 }
 
-ApiResult<std::vector<Json>> Store::remove_all(const Kind& kind, const ListQuery& query) {
+ApiResult<std::vector<Json>> Store::remove_all(const Kind& kind, const ListQuery& query,
+                                               const Review& review) {
   const Lock lock(mutex_);
   std::vector<Key> keys;
   if (const Objects* objects = objects_locked(kind)) {
@@ -635,7 +652,7 @@ ApiResult<std::vector<Json>> Store::remove_all(const Kind& kind, const ListQuery
   }
   std::vector<Json> removed;
   for (const auto& [ns, name] : keys) {
-    if (auto object = remove_locked(kind, ns, name, {})) {
+    if (auto object = remove_locked(kind, ns, name, {}, review)) {
       removed.push_back(std::move(*object));
     }
   }

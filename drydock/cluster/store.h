@@ -97,6 +97,9 @@ class Watch {
 
 class Store {
  public:
+  /// Asked about a write when all else is fine: before (null: is made), after (null: is deleted). Its error
+  /// is the write's; it must not use the store. Empty: everything may be written.
+  using Review = std::function<ApiResult<>(const Kind&, const Json& before, const Json& after, Part)>;
   struct Options {
     std::size_t history = 4096;  // events kept for watches
   };
@@ -106,7 +109,7 @@ class Store {
   /// Sets name (generateName: base cut to 58 and five random characters), namespace, uid, creationTimestamp,
   /// resourceVersion, generation and the defaults. 409 AlreadyExists, 422 Invalid, 404 for a namespace that
   /// is not there.
-  ApiResult<Json> create(const Kind& kind, std::string_view ns, Json object);
+  ApiResult<Json> create(const Kind& kind, std::string_view ns, Json object, const Review& review = {});
   [[nodiscard]] ApiResult<Json> get(const Kind& kind, std::string_view ns, std::string_view name) const;
   [[nodiscard]] ApiResult<ObjectList> list(const Kind& kind, const ListQuery& query) const;
   /// All objects of a kind that the selector takes; for the controllers.
@@ -115,9 +118,9 @@ class Store {
   /// Replaces one half. An empty metadata.resourceVersion means "whatever is there"; another than the stored
   /// one is 409 Conflict. A write that changes nothing keeps the resourceVersion.
   ApiResult<Json> update(const Kind& kind, std::string_view ns, std::string_view name, Json object,
-                         Part part = Part::kSpec);
+                         Part part = Part::kSpec, const Review& review = {});
   ApiResult<Json> patch(const Kind& kind, std::string_view ns, std::string_view name, PatchType type,
-                        const Json& patch, Part part = Part::kSpec);
+                        const Json& patch, Part part = Part::kSpec, const Review& review = {});
   /// Server-side apply. For resourceclaims/status the list status.devices is a map by driver, pool, device
   /// and shareID with an owner per entry: entries of `manager` that are not in `object` any more go, those of
   /// others stay, an entry of another owner is 409 unless `force`. For everything else create or merge.
@@ -126,7 +129,7 @@ class Store {
     bool force = false;
   };
   ApiResult<Json> apply(const Kind& kind, std::string_view ns, std::string_view name, Json object,
-                        const Apply& how, Part part = Part::kSpec);
+                        const Apply& how, Part part = Part::kSpec, const Review& review = {});
   /// Read, change, write until no conflict. `change` answers false to leave the object alone.
   ApiResult<Json> modify(const Kind& kind, std::string_view ns, std::string_view name, Part part,
                          const std::function<bool(Json&)>& change);
@@ -134,9 +137,10 @@ class Store {
   /// The last state of the object. With finalizers (or a bound pod) the object stays with a deletionTimestamp
   /// until they are gone.
   ApiResult<Json> remove(const Kind& kind, std::string_view ns, std::string_view name,
-                         const DeleteOptions& options = {});
+                         const DeleteOptions& options = {}, const Review& review = {});
   /// deletecollection; answers what was deleted.
-  ApiResult<std::vector<Json>> remove_all(const Kind& kind, const ListQuery& query);
+  ApiResult<std::vector<Json>> remove_all(const Kind& kind, const ListQuery& query,
+                                          const Review& review = {});
 
   /// From `resource_version` on; 0 or nothing: all present objects come first as ADDED. 410 Expired when it
   /// is older than the history.
@@ -165,15 +169,16 @@ class Store {
   };
   using Objects = std::map<Key, std::shared_ptr<const Json>>;
 
-  ApiResult<Json> create_locked(const Kind& kind, std::string_view ns, Json object) FL_REQUIRES(mutex_);
+  ApiResult<Json> create_locked(const Kind& kind, std::string_view ns, Json object, const Review& review)
+      FL_REQUIRES(mutex_);
   ApiResult<std::shared_ptr<const Json>> find_locked(const Kind& kind, std::string_view ns,
                                                      std::string_view name) const FL_REQUIRES(mutex_);
   ApiResult<Json> update_locked(const Kind& kind, std::string_view ns, std::string_view name, Json object,
-                                Part part) FL_REQUIRES(mutex_);
-  ApiResult<Json> apply_devices_locked(const Json& stored, const Json& object, const Apply& how)
-      FL_REQUIRES(mutex_);
+                                Part part, const Review& review) FL_REQUIRES(mutex_);
+  ApiResult<Json> apply_devices_locked(const Json& stored, const Json& object, const Apply& how,
+                                       const Review& review) FL_REQUIRES(mutex_);
   ApiResult<Json> remove_locked(const Kind& kind, std::string_view ns, std::string_view name,
-                                const DeleteOptions& options) FL_REQUIRES(mutex_);
+                                const DeleteOptions& options, const Review& review) FL_REQUIRES(mutex_);
   Json commit_locked(const Kind& kind, const Key& key, std::shared_ptr<const Json> before,
                      std::optional<Json> after) FL_REQUIRES(mutex_);
   [[nodiscard]] const Objects* objects_locked(const Kind& kind) const FL_REQUIRES(mutex_);
