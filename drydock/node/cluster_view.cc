@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
 
 namespace drydock {
@@ -89,6 +90,25 @@ std::string telling(const Json& device, const std::string& driver) {
   return out;
 }
 
+/// What tells the allocated devices of a claim apart.
+std::string device_of(const Json& entry) {
+  return text(entry, "/driver") + "/" + text(entry, "/pool") + "/" + text(entry, "/device") + "/" +
+         text(entry, "/shareID");
+}
+
+/// "Ready (Attached: made in the pod by NRI)", "not Ready (...)".
+std::string describe_condition(const Json& condition) {
+  const auto status = text(condition, "/status");
+  std::string out =
+      (status == "True" ? "" : (status == "False" ? "not " : "perhaps ")) + text(condition, "/type");
+  const auto reason = text(condition, "/reason");
+  const auto message = text(condition, "/message");
+  if (!reason.empty() || !message.empty()) {
+    out += " (" + reason + (reason.empty() || message.empty() ? "" : ": ") + message + ")";
+  }
+  return out;
+}
+
 }  // namespace
 
 Result<std::vector<AllocatedClaim>> allocated_claims(const Cluster& cluster, const Json& pod) {
@@ -116,6 +136,45 @@ std::vector<std::string> describe_allocation(const Json& claim) {
     out.push_back(line + ")");
   }
   return out;
+}
+
+std::vector<std::string> describe_device_status(const Json& claim) {
+  std::map<std::string, std::string> requests;
+  for (const auto& result : at(claim, "/status/allocation/devices/results")) {
+    requests[device_of(result)] = text(result, "/request");
+  }
+  std::vector<std::string> out;
+  for (const auto& entry : at(claim, "/status/devices")) {
+    const auto request = requests.find(device_of(entry));
+    std::vector<std::string> words;
+    for (const auto* pointer : {"/networkData/interfaceName", "/networkData/hardwareAddress"}) {
+      if (auto word = text(entry, pointer); !word.empty()) {
+        words.push_back(std::move(word));
+      }
+    }
+    for (const auto& ip : at(entry, "/networkData/ips")) {
+      words.push_back(ip.is_string() ? ip.get<std::string>() : ip.dump());
+    }
+    for (const auto& condition : at(entry, "/conditions")) {
+      words.push_back(describe_condition(condition));
+    }
+    std::string line = request == requests.end() ? text(entry, "/device") : request->second;
+    for (std::size_t i = 0; i < words.size(); ++i) {
+      line += (i == 0 ? ": " : ", ") + words[i];
+    }
+    out.push_back(std::move(line));
+  }
+  return out;
+}
+
+bool has_full_status(const Json& claim) {
+  std::set<std::string> known;
+  for (const auto& entry : at(claim, "/status/devices")) {
+    known.insert(device_of(entry));
+  }
+  const auto& results = at(claim, "/status/allocation/devices/results");
+  return std::all_of(results.begin(), results.end(),
+                     [&](const Json& result) { return known.contains(device_of(result)); });
 }
 
 std::size_t complete_pools(const std::vector<Json>& slices, const std::string& driver) {

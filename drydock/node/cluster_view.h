@@ -19,6 +19,12 @@ Result<std::vector<AllocatedClaim>> allocated_claims(const Cluster& cluster, con
 /// allocation.
 std::vector<std::string> describe_allocation(const Json& claim);
 
+/// "data-nic: data0, 02:00:00:00:00:0a, 192.0.2.10/24, Ready (Attached: by NRI)" for each entry of
+/// status.devices.
+std::vector<std::string> describe_device_status(const Json& claim);
+/// Every device of its allocation has an entry in status.devices. A claim without allocation has.
+bool has_full_status(const Json& claim);
+
 /// Pools of a driver with as many slices of their newest generation as those announce.
 std::size_t complete_pools(const std::vector<Json>& slices, const std::string& driver);
 /// One row per device, a few telling attributes.

@@ -15,14 +15,15 @@ In a driver's command these are replaced:
   {plugins}     the kubelet's folder for plugins' sockets    $PLUGINS_DIR
   {registry}    the kubelet's registration folder            $REGISTRY_DIR
   {cdi}         the node's folder for CDI files              $CDI_DIR
+  {nri}         the runtime's socket for NRI plugins         $NRI_SOCKET
   {state}       an empty folder of the driver's own          $STATE_DIR
   {log}         the file that keeps what the driver prints
 Also set: KUBELET_DIR, NODE_IP, POD_NAMESPACE, NAMESPACE, CDI_ROOT, KUBERNETES_SERVICE_HOST and _PORT, with a
 service account in /var/run/secrets/kubernetes.io/serviceaccount, as in a pod.
 
 The node is made of namespaces: its links, mounts and processes are its own and go when drydock ends, however it
-ends. It needs root, and crun or runc. Containers are not restarted; a pod has succeeded when its containers end
-with 0.
+ends. It needs root, and crun or runc. A container that fails is started again as its pod's restartPolicy says, at
+most --retries times; a pod has succeeded when its containers end with 0, or with --for when it is time.
 
 Exit status: 0 all pods succeeded and nothing is left; 1 not so; 2 wrong usage; 130 interrupted.
 
@@ -83,10 +84,29 @@ void describe(CLI::App& run, drydock::RunOptions& options, Words& words) {
   duration("--grace", words.grace, "Longest time between SIGTERM and SIGKILL for a container", true);
   duration("--slice-wipe-delay", words.wipe_delay, "When the slices of a driver that is gone are deleted",
            true);
-  run.add_option("--retries", options.retries, "How often a failed Prepare or container start is tried again")
+  run.add_option("--retries", options.retries,
+                 "How often a failed Prepare, sandbox or container is tried again")
       ->capture_default_str()
       ->check(CLI::Range(0, 1000))
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  run.add_flag("--restart-driver", options.restart_driver,
+               "Start a driver that has died again, as a DaemonSet does (else it fails the run)");
+  run.add_flag("!--no-nri", options.nri, "A runtime without NRI");
+  run.add_option(
+         "--nri-dialect", options.nri_dialect,
+         "How NRI plugins are told: 0.11 (containerd 1.7 to 2.2, CRI-O to 1.36) or 0.12 (containerd 2.3)")
+      ->capture_default_str()
+      ->type_name("VERSION")
+      ->check(CLI::IsMember({"0.11", "0.12"}))
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  run.add_option("--nri-cut", options.nri_cuts,
+                 "End all NRI connections just before this event, once (repeatable)")
+      ->type_name("EVENT")
+      ->expected(1)
+      ->check(CLI::IsMember({"RunPodSandbox", "StopPodSandbox", "RemovePodSandbox", "CreateContainer",
+                             "PostCreateContainer", "StartContainer", "PostStartContainer", "StopContainer",
+                             "RemoveContainer"}))
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   run.add_option("--node-name", options.node_name, "The node's name")
       ->capture_default_str()
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);

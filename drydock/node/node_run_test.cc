@@ -5,9 +5,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <csignal>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -303,6 +305,180 @@ TEST_P(Runtimes, Hook_FindsTheContainersNetwork) {
 
 INSTANTIATE_TEST_SUITE_P(Each, Runtimes, ::testing::Values("crun", "runc"),
                          [](const auto& param_info) { return std::string(param_info.param); });
+
+const char* const kLabelledPod = R"(apiVersion: v1
+kind: Pod
+metadata: {name: one, labels: {app: web}, annotations: {note: hi}}
+spec:
+  restartPolicy: Never
+  containers:
+  - {name: main, image: busybox, command: [sh, -c, 'echo FROM=$FROM; ls -d /from-nri/bin /dev/nri-null; echo container-ran']}
+)";
+
+/// The lines of the plugin, in order: "RunPodSandbox one netns=there ...".
+std::vector<std::string> told(const std::string& output) {
+  std::vector<std::string> out;
+  std::istringstream lines(output);
+  const std::string mark = ": nri ";
+  for (std::string line; std::getline(lines, line);) {
+    if (const auto at = line.find(mark); at != std::string::npos && line.find("│") != std::string::npos) {
+      out.push_back(line.substr(at + mark.size()));
+    }
+  }
+  return out;
+}
+
+class NriRun : public DrydockRun {
+ protected:
+  [[nodiscard]] static std::string plugin(const std::string& flags = "") {
+    return kBin + "/drydock_test_nri --socket {nri} " + flags + " & exec " + driver();
+  }
+};
+
+class NriDialects : public NriRun,
+                    public ::testing::WithParamInterface<std::tuple<const char*, const char*>> {};
+
+TEST_P(NriDialects, Plugin_IsToldOfEverythingInContainerdsOrder) {
+  const auto& [dialect, runtime] = GetParam();
+  if (!find_program({runtime})) {
+    GTEST_SKIP() << runtime << " is not installed";
+  }
+  const auto done =
+      start(kLabelledPod, plugin("--env FROM=nri"), {"-v", "--nri-dialect", dialect, "--runtime", runtime});
+  EXPECT_EQ(done.status.code, 0) << done.out;
+  const std::string old = std::string(dialect) == "0.11" ? "old" : "v0.12.0";
+  EXPECT_THAT(told(done.out),
+              ::testing::ElementsAre(
+                  "Configure nri=" + old, "Synchronize pods=0 containers=0",
+                  "RunPodSandbox one netns=there pid=alive ips=1 label=web annotation=hi",
+                  "CreateContainer one/main cdi=0", "PostCreateContainer one/main", "StartContainer one/main",
+                  "PostStartContainer one/main", "StopContainer one/main",
+                  "StopPodSandbox one netns=there pid=dead ips=1", "RemoveContainer one/main",
+                  "RemovePodSandbox one netns=none pid=dead ips=1", ::testing::StartsWith("disconnected")))
+      << done.out;
+  EXPECT_THAT(done.out,
+              AllOf(HasSubstr("FROM=nri"), HasSubstr("/from-nri/bin\n"), HasSubstr("/dev/nri-null\n"),
+                    ContainsRegex("NRI 50-test .*CreateContainer +1 ")));
+}
+INSTANTIATE_TEST_SUITE_P(Each, NriDialects,
+                         ::testing::Combine(::testing::Values("0.11", "0.12"),
+                                            ::testing::Values("crun", "runc")),
+                         [](const auto& param_info) {
+                           return std::string(std::get<1>(param_info.param)) +
+                                  (std::string(std::get<0>(param_info.param)) == "0.11" ? "Old" : "New");
+                         });
+
+TEST_F(NriRun, RefusedSandbox_IsStoppedRemovedAndTriedAgain) {
+  const auto done = start(kLabelledPod, plugin("--refuse RunPodSandbox --failures 1"), {"-v"});
+  EXPECT_EQ(done.status.code, 0) << done.out;
+  EXPECT_THAT(done.out, HasSubstr("FailedCreatePodSandBox: Failed to create pod sandbox: NRI RunPodSandbox "
+                                  "failed: plugin 50-test: no cable"));
+  const auto lines = told(done.out);
+  ASSERT_GE(lines.size(), 6U);
+  EXPECT_THAT(lines[3], HasSubstr("StopPodSandbox one netns=there"));
+  EXPECT_THAT(lines[4], HasSubstr("RemovePodSandbox one"));
+  EXPECT_THAT(lines[5], HasSubstr("RunPodSandbox one netns=there"));
+}
+
+TEST_F(NriRun, RefusedContainer_IsTheEventsText) {
+  const auto done = start(kLabelledPod, plugin("--refuse CreateContainer"));
+  EXPECT_EQ(done.status.code, 1) << done.out;
+  EXPECT_THAT(done.out,
+              AllOf(HasSubstr("Failed: Error: NRI CreateContainer failed: plugin 50-test: no cable"),
+                    HasSubstr("nothing of the pods is left"), Not(HasSubstr("container-ran\n"))));
+}
+
+TEST_F(NriRun, SilentPlugin_IsDisconnectedAndThePodGoesOn) {
+  const auto done = start(kLabelledPod, plugin("--freeze RunPodSandbox --failures 1"));
+  EXPECT_EQ(done.status.code, 0) << done.out;
+  EXPECT_THAT(done.out,
+              AllOf(HasSubstr("NRI plugin 50-test did not answer RunPodSandbox within 2.0 s and was "
+                              "disconnected; the pod goes on"),
+                    HasSubstr("container-ran")));
+}
+
+TEST_F(NriRun, PluginThatDies_ThePodGoesOn) {
+  const auto done = start(kLabelledPod, plugin("--die RunPodSandbox"));
+  EXPECT_EQ(done.status.code, 0) << done.out;
+  EXPECT_THAT(done.out,
+              AllOf(HasSubstr("NRI plugin 50-test lost its connection during RunPodSandbox; the pod goes on"),
+                    HasSubstr("container-ran")));
+}
+
+TEST_F(NriRun, Cut_PluginIsSynchronizedAgainWithWhatThereIs) {
+  const auto done = start(kLabelledPod, plugin(), {"-v", "--nri-cut", "StopPodSandbox"});
+  EXPECT_EQ(done.status.code, 0) << done.out;
+  EXPECT_THAT(done.out, HasSubstr("NRI: all plugins lose their connection before StopPodSandbox"));
+}
+
+TEST_F(NriRun, NoNri_NobodyListens) {
+  const auto done = start(kLabelledPod, plugin(), {"-v", "--no-nri"});
+  EXPECT_EQ(done.status.code, 0) << done.out;
+  EXPECT_THAT(told(done.out), IsEmpty());
+}
+
+TEST_F(NriRun, HostNetwork_HasNoNamespaceOfItsOwn) {
+  std::string yaml = kLabelledPod;
+  yaml.replace(yaml.find("restartPolicy"), 0, "hostNetwork: true\n  ");
+  yaml.replace(yaml.find("echo FROM"), 0, "hostname; ls /sys/class/net; ");
+  const auto done = start(yaml, plugin(), {"-v", "--node-name", "node-a"});
+  EXPECT_EQ(done.status.code, 0) << done.out;
+  EXPECT_THAT(done.out, AllOf(HasSubstr("RunPodSandbox one netns=none pid=alive ips=0"), HasSubstr("pods0"),
+                              HasSubstr("one/main: node-a")));
+}
+
+std::string restarting(const std::string& policy, const std::string& script) {
+  return "apiVersion: v1\nkind: Pod\nmetadata: {name: one}\nspec:\n  restartPolicy: " + policy + R"(
+  volumes: [{name: v, emptyDir: {}}]
+  containers:
+  - name: main
+    image: busybox
+    command: [sh, -c, ')" +
+         script + R"(']
+    volumeMounts: [{name: v, mountPath: /v}]
+)";
+}
+
+TEST_F(NriRun, ContainerThatFails_IsStartedAgainInTheSameSandbox) {
+  const auto done = start(restarting("OnFailure", "echo x >> /v/n; test $(wc -l < /v/n) -ge 3"), plugin(),
+                          {"-v", "--retries", "3"});
+  EXPECT_EQ(done.status.code, 0) << done.out;
+  const auto lines = told(done.out);
+  const auto count = [&](const std::string& head) {
+    return std::count_if(lines.begin(), lines.end(),
+                         [&](const auto& line) { return line.starts_with(head); });
+  };
+  EXPECT_EQ(count("RunPodSandbox"), 1) << done.out;
+  for (const auto* event : {"CreateContainer", "StartContainer", "StopContainer", "RemoveContainer"}) {
+    EXPECT_EQ(count(event), 3) << event << "\n" << done.out;
+  }
+  EXPECT_THAT(done.out, HasSubstr("container main started again (restart 2)"));
+}
+
+TEST_F(NriRun, ContainerThatAlwaysFails_IsGivenUp) {
+  const auto done = start(restarting("Always", "exit 3"), driver(), {"--retries", "2"});
+  EXPECT_EQ(done.status.code, 1) << done.out;
+  EXPECT_THAT(done.out, HasSubstr("container main ended with exit status 3, back-off restarting failed "
+                                  "container (2 restarts)"));
+}
+
+TEST_F(NriRun, RestartPolicyAlways_StartsAgainWhatEndedWell) {
+  const auto done = start(restarting("Always", "echo x >> /v/n; test $(wc -l < /v/n) -le 2 || sleep 60"),
+                          driver(), {"--for", "3s"});
+  EXPECT_EQ(done.status.code, 0) << done.out;
+  EXPECT_THAT(done.out, HasSubstr("container main started again (restart 2)"));
+}
+
+TEST_F(DrydockRun, DriverThatDies_IsStartedAgainOnRequest) {
+  const std::string command =
+      "test -e {state}/died || { (sleep 2; touch {state}/died; kill -9 0) & } ; exec " + driver();
+  const auto done = start(device_class() + pod("one", "sleep 4; echo claim=$CLAIM"), command,
+                          {"--restart-driver", "--json"});
+  EXPECT_EQ(done.status.code, 0) << done.out;
+  const auto json = nlohmann::json::parse(done.out, nullptr, false);
+  ASSERT_TRUE(json.is_object()) << done.out;
+  EXPECT_EQ(json["drivers"][0]["restarts"], 1);
+}
 
 TEST_F(DrydockRun, Sigterm_TakesAllDown) {
   const auto pid = start_until("container main started", device_class() + pod("one", "sleep 600"), {});

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "drydock/node/pod_instance.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -11,6 +12,7 @@
 #include <csignal>
 #include <utility>
 
+#include "drydock/cluster/ids.h"
 #include "fairlead/core/log.h"
 #include "fairlead/sys/files.h"
 
@@ -53,11 +55,14 @@ Result<> check_host_path(const Volume& volume) {
 
 struct PodInstance::Container {
   std::string name, id, bundle;
+  fairlead::rpc::NriContainer nri;
+  bool announced = false;  // NRI plugins know of it
   pid_t pid = -1;
   UniqueFd pidfd;
   std::atomic<bool> created = false;
   LinePipe out, err;  // their threads read what stands above
   bool mounted = false;
+  bool discarded = false;
   std::optional<ExitStatus> exit;
 };
 
@@ -101,18 +106,75 @@ Result<> PodInstance::write_etc() {
                                (info_.pod_ip.empty() ? "" : info_.pod_ip + "\t" + pod_.hostname + "\n"));
 }
 
-Result<> PodInstance::make_sandbox() {
-  FL_TRY(sys::make_dirs(folder_), "");
-  FL_TRY(prepare_volumes(), "");
+namespace {
+
+/// Labels as the kubelet gives them to a sandbox.
+std::map<std::string, std::string> sandbox_labels(const PodSpec& pod) {
+  auto out = pod.labels;
+  out["io.kubernetes.pod.name"] = pod.name;
+  out["io.kubernetes.pod.namespace"] = pod.namespace_;
+  out["io.kubernetes.pod.uid"] = pod.uid;
+  return out;
+}
+
+}  // namespace
+
+/// The network first, then the process in it: the order of containerd.
+Result<> PodInstance::connect_sandbox() {
   info_.host_ip = NodeNetwork::node_ip();
+  fairlead::UniqueFd netns;
   if (pod_.host_network) {
     info_.pod_ip = info_.host_ip;
   } else {
-    FL_ASSIGN(sandbox_, services_.network->add_sandbox(pod_.uid), "");
+    FL_ASSIGN(sandbox_, services_.network->add_sandbox(new_uuid()), "");
     info_.pod_ip = sandbox_->ip;
     info_.network_namespace = sandbox_->netns_path;
+    FL_ASSIGN(netns, sys::open_file(sandbox_->netns_path, O_RDONLY, 0), "");
   }
-  return write_etc();
+  FL_ASSIGN(auto pause, PauseProcess::start(netns.valid() ? netns.get() : -1), "");
+  pause_.emplace(std::move(pause));
+  return {};
+}
+
+Result<> PodInstance::disconnect_sandbox() {
+  pause_.reset();
+  if (sandbox_) {
+    FL_TRY(services_.network->remove_sandbox(*sandbox_), "remove the sandbox");
+    sandbox_.reset();
+  }
+  info_.network_namespace.clear();
+  return {};
+}
+
+Result<> PodInstance::make_sandbox() {
+  FL_TRY(sys::make_dirs(folder_), "");
+  FL_TRY(prepare_volumes(), "");
+  fairlead::ScopeExit undo([this] { (void)disconnect_sandbox(); });
+  FL_TRY(disconnect_sandbox(), "");
+  FL_TRY(connect_sandbox(), "");
+  FL_TRY(write_etc(), "");
+  nri_pod_ = {.id = random_hex(32),
+              .name = pod_.name,
+              .uid = pod_.uid,
+              .namespace_ = pod_.namespace_,
+              .labels = sandbox_labels(pod_),
+              .annotations = pod_.annotations,
+              .runtime_handler = "",
+              .pid = static_cast<std::uint32_t>(pause_->pid()),
+              .ips = {},
+              .netns = info_.network_namespace};
+  if (sandbox_) {
+    nri_pod_.ips = {sandbox_->ip};
+  }
+  if (services_.nri != nullptr) {
+    if (auto agreed = services_.nri->run_pod_sandbox(nri_pod_); !agreed) {
+      nri_pod_.id.clear();
+      return agreed;
+    }
+  }
+  stopped_ = false;
+  undo.release();
+  return {};
 }
 
 Result<> PodInstance::mount_rootfs(Container& container, const Image& image) {
@@ -156,30 +218,70 @@ Result<> PodInstance::launch(Container& container, OciSpec spec) {
   container.out.close_writer();
   container.err.close_writer();
   FL_ASSIGN(container.pidfd, open_pidfd(container.pid), "");
-  return services_.runtime->start(container.id);
+  container.nri.pid = static_cast<std::uint32_t>(container.pid);
+  if (services_.nri != nullptr) {
+    FL_TRY(services_.nri->start_container(nri_pod_, container.nri), "NRI container start failed");
+  }
+  FL_TRY(services_.runtime->start(container.id), "");
+  container.nri.state = fairlead::rpc::NriContainerState::kRunning;
+  if (services_.nri != nullptr) {
+    services_.nri->started(nri_pod_, container.nri);
+  }
+  return {};
 }
 
-Result<> PodInstance::start_container(const ContainerSpec& spec,
-                                      const std::vector<std::string>& cdi_devices) {
-  static std::atomic<int> count{0};
-  FL_ASSIGN(const auto image, services_.images->get(spec.image),
-            "Failed to pull image \"" + spec.image + "\"");
-  FL_ASSIGN(auto oci, make_oci_spec(pod_, spec, image.config, info_), "");
+/// The pod's fields, then CDI, then what NRI plugins say: the order of containerd.
+Result<> PodInstance::configure(const ContainerSpec& spec, const Image& image,
+                                const std::vector<std::string>& cdi_devices, Container& container,
+                                OciSpec& oci) {
+  FL_ASSIGN(oci, make_oci_spec(pod_, spec, image.config, info_), "");
   FL_TRY(services_.cdi->inject(cdi_devices, oci), "CDI device injection failed");
+  container.nri = {.id = container.id,
+                   .pod_id = nri_pod_.id,
+                   .name = container.name,
+                   .state = fairlead::rpc::NriContainerState::kCreated,
+                   .cdi_devices = cdi_devices,
+                   .env = oci.env};
+  if (services_.nri != nullptr) {
+    FL_ASSIGN(const auto adjustment, services_.nri->create_container(nri_pod_, container.nri),
+              "NRI CreateContainer failed");
+    FL_TRY(services_.cdi->inject(adjustment.cdi_devices, oci), "CDI device injection failed");
+    apply_adjustment(adjustment, oci);
+  }
   if (!oci.net_devices.empty() && !services_.runtime->features().net_devices) {
     return Error(Code::kUnsupported,
                  "the CDI devices ask the OCI runtime to move network interfaces (netDevices), which " +
                      services_.runtime->version() +
                      " cannot do; crun 1.22 and runc 1.4 can (--runtime PATH)");
   }
+  return {};
+}
+
+Result<> PodInstance::start_container(const ContainerSpec& spec,
+                                      const std::vector<std::string>& cdi_devices) {
+  static std::atomic<int> count{0};
+  const auto old = std::find_if(containers_.begin(), containers_.end(),
+                                [&](const auto& container) { return container->name == spec.name; });
+  if (old != containers_.end()) {
+    FL_TRY(discard(**old), "remove the ended container " + spec.name);
+    containers_.erase(old);
+  }
+  FL_ASSIGN(const auto image, services_.images->get(spec.image),
+            "Failed to pull image \"" + spec.image + "\"");
   auto container = std::make_unique<Container>();
   container->name = spec.name;
   container->id = "drydock-" + pod_.uid.substr(0, 8) + "-" + spec.name + "-" + std::to_string(count++);
   container->bundle = services_.paths.bundles + "/" + container->id;
+  OciSpec oci;
+  FL_TRY(configure(spec, image, cdi_devices, *container, oci), "");
   FL_TRY(sys::make_dirs(container->bundle), "");
   auto started = mount_rootfs(*container, image);
   if (started) {
     oci.rootfs = container->bundle + "/rootfs";
+    container->announced = services_.nri != nullptr;
+    if (container->announced) {
+      services_.nri->created(nri_pod_, container->nri);
+    }
     started = launch(*container, std::move(oci));
   }
   if (!started) {
@@ -190,7 +292,31 @@ Result<> PodInstance::start_container(const ContainerSpec& spec,
   return {};
 }
 
-Result<bool> PodInstance::wait(int wake_fd) {
+/// All of its output first, then the news.
+void PodInstance::note_end(Container& container) {
+  container.out.finish();
+  container.err.finish();
+  container.nri.state = fairlead::rpc::NriContainerState::kStopped;
+  if (container.announced) {
+    services_.nri->stopped(nri_pod_, container.nri);
+  }
+}
+
+Result<> PodInstance::look_for_ends(bool& any) {
+  for (const auto& container : containers_) {
+    if (container->exit) {
+      continue;
+    }
+    FL_ASSIGN(container->exit, wait_for_exit(container->pid, milliseconds(0)), "");
+    if (container->exit) {
+      any = true;
+      note_end(*container);
+    }
+  }
+  return {};
+}
+
+Result<PodInstance::Wake> PodInstance::wait_for_end(int wake_fd, std::optional<TimePoint> until) {
   while (true) {
     std::vector<pollfd> items = {{.fd = wake_fd, .events = POLLIN, .revents = 0}};
     for (const auto& container : containers_) {
@@ -198,23 +324,37 @@ Result<bool> PodInstance::wait(int wake_fd) {
         items.push_back({.fd = container->pidfd.get(), .events = POLLIN, .revents = 0});
       }
     }
-    if (items.size() == 1) {
-      return true;
+    if (items.size() == 1 && !until) {
+      return Wake::kEnded;
     }
-    if (::poll(items.data(), items.size(), -1) < 0 && errno != EINTR) {
+    const auto left =
+        until ? std::chrono::ceil<milliseconds>(*until - std::chrono::steady_clock::now()) : milliseconds(-1);
+    if (until && left.count() <= 0) {
+      return Wake::kTime;
+    }
+    if (::poll(items.data(), items.size(), static_cast<int>(left.count())) < 0 && errno != EINTR) {
       return Error::from_errno(errno, "wait for containers");
     }
-    for (const auto& container : containers_) {
-      if (!container->exit) {
-        FL_ASSIGN(container->exit, wait_for_exit(container->pid, milliseconds(0)), "");
-      }
-      if (container->exit) {
-        container->out.finish();
-        container->err.finish();
-      }
-    }
+    bool any = false;
+    FL_TRY(look_for_ends(any), "");
     if (items[0].revents != 0) {
+      return Wake::kAsked;
+    }
+    if (any) {
+      return Wake::kEnded;
+    }
+  }
+}
+
+Result<bool> PodInstance::wait(int wake_fd) {
+  while (true) {
+    FL_ASSIGN(const auto wake, wait_for_end(wake_fd, std::nullopt), "");
+    if (wake == Wake::kAsked) {
       return false;
+    }
+    if (std::all_of(containers_.begin(), containers_.end(),
+                    [](const auto& c) { return c->exit.has_value(); })) {
+      return true;
     }
   }
 }
@@ -229,18 +369,30 @@ std::vector<PodInstance::State> PodInstance::states() const {
 }
 
 Result<> PodInstance::discard(Container& container) {
+  if (container.discarded) {
+    return {};
+  }
   FL_TRY(services_.runtime->remove(container.id), "");
-  if (container.pid > 0 && !container.exit) {
+  const bool ended_now = container.pid > 0 && !container.exit;
+  if (ended_now) {
     FL_ASSIGN(container.exit, wait_for_exit(container.pid), "");
   }
   container.out.finish();
   container.err.finish();
+  if (ended_now) {
+    note_end(container);
+  }
   const std::string rootfs = container.bundle + "/rootfs";
   if (container.mounted && ::umount2(rootfs.c_str(), MNT_DETACH) != 0 && errno != EINVAL) {
     return Error::from_errno(errno, "unmount " + rootfs);
   }
   container.mounted = false;
-  return sys::remove_tree(container.bundle);
+  FL_TRY(sys::remove_tree(container.bundle), "");
+  container.discarded = true;
+  if (container.announced) {
+    services_.nri->removed(nri_pod_, container.nri);
+  }
+  return {};
 }
 
 Result<> PodInstance::stop_containers(seconds limit) {
@@ -252,8 +404,11 @@ Result<> PodInstance::stop_containers(seconds limit) {
     }
   }
   for (const auto& container : containers_) {
+    if (container->exit) {
+      continue;
+    }
     const auto left = std::chrono::ceil<milliseconds>(deadline - std::chrono::steady_clock::now());
-    if (!container->exit && grace.count() > 0) {
+    if (grace.count() > 0) {
       FL_ASSIGN(container->exit, wait_for_exit(container->pid, std::max(left, milliseconds(0))), "");
     }
     if (!container->exit) {
@@ -263,16 +418,31 @@ Result<> PodInstance::stop_containers(seconds limit) {
     if (!container->exit) {
       return Error(Code::kTimeout, "container " + container->name + " does not end after SIGKILL");
     }
-    FL_TRY(discard(*container), "remove container " + container->name);
+    note_end(*container);
   }
   return {};
 }
 
-Result<> PodInstance::remove_sandbox() {
-  if (sandbox_) {
-    FL_TRY(services_.network->remove_sandbox(*sandbox_), "remove the sandbox");
-    sandbox_.reset();
+Result<> PodInstance::stop_sandbox() {
+  pause_.reset();
+  if (!nri_pod_.id.empty() && !stopped_ && services_.nri != nullptr) {
+    services_.nri->stop_pod_sandbox(nri_pod_);
   }
+  stopped_ = true;
+  return disconnect_sandbox();
+}
+
+Result<> PodInstance::remove_sandbox() {
+  FL_TRY(stop_sandbox(), "");
+  for (const auto& container : containers_) {
+    FL_TRY(discard(*container), "remove container " + container->name);
+  }
+  if (!nri_pod_.id.empty() && services_.nri != nullptr) {
+    // The namespace is no more; containerd takes such paths out.
+    nri_pod_.netns.clear();
+    services_.nri->remove_pod_sandbox(nri_pod_);
+  }
+  nri_pod_.id.clear();
   return sys::remove_tree(folder_);
 }
 

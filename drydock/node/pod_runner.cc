@@ -61,7 +61,7 @@ PodOutcome PodRunner::outcome() const {
 }
 
 void PodRunner::say(const std::string& text) const {
-  context_.console->step("pod " + pod_["metadata"].value("name", "") + ": " + text, since(started_));
+  context_.console->step("pod " + name() + ": " + text, since(started_));
 }
 
 bool PodRunner::pause(milliseconds duration) {
@@ -86,15 +86,11 @@ void PodRunner::fail(const Failure& failure) {
 }
 
 void PodRunner::keep_line(const OutputLine& line) {
-  context_.console->output(pod_["metadata"].value("name", "") + "/" + line.container, line.text);
+  context_.console->output(name() + "/" + line.container, line.text);
   const fairlead::Lock lock(mutex_);
-  auto& all = outcome_.containers;
-  auto found = std::find_if(all.begin(), all.end(), [&](const auto& c) { return c.name == line.container; });
-  if (found == all.end()) {
-    found = all.insert(all.end(), ContainerOutcome{.name = line.container});
-  }
-  if (found->lines.size() < kKeptLines) {
-    found->lines.push_back(line.text);
+  auto& container = outcome_of(line.container);
+  if (container.lines.size() < kKeptLines) {
+    container.lines.push_back(line.text);
   }
 }
 
@@ -112,7 +108,7 @@ bool PodRunner::try_start(const std::string& reason, const std::string& prefix,
     const std::string message = prefix + done.error().what();
     context_.cluster->record_event(pod_, {.warning = true, .reason = reason, .message = message});
     if (message != std::exchange(last, message)) {
-      context_.console->fail("pod " + pod_["metadata"].value("name", "") + ": " + reason + ": " + message);
+      context_.console->fail("pod " + name() + ": " + reason + ": " + message);
     }
     const auto code = done.error().code();
     failures += code == Code::kUnavailable ? 0 : 1;
@@ -168,35 +164,56 @@ bool PodRunner::start() {
                  "Failed to create pod sandbox: ", [this] { return instance_->make_sandbox(); })) {
     return false;
   }
-  say("sandbox made, eth0 " + instance_->ip());
+  say(instance_->pod().host_network ? "sandbox made, in the node's own network"
+                                    : "sandbox made, eth0 " + instance_->ip());
   return run_init_containers() && start_containers();
 }
 
-bool PodRunner::run_init_containers() {
-  for (const auto& container : instance_->pod().init_containers) {
-    if (!try_start("Failed", "Error: ", [&] {
-          return instance_->start_container(container, context_.claims->cdi_devices(container, claims_));
-        })) {
-      return false;
-    }
-    say("init container " + container.name + " started");
+bool PodRunner::start_one(const ContainerSpec& container) {
+  judged_.erase(container.name);
+  const bool started = try_start("Failed", "Error: ", [&] {
+    return instance_->start_container(container, context_.claims->cdi_devices(container, claims_));
+  });
+  if (started) {
+    const fairlead::Lock lock(mutex_);
+    outcome_of(container.name).ended = false;
+  }
+  return started;
+}
+
+bool PodRunner::run_init_container(const ContainerSpec& container) {
+  if (!start_one(container)) {
+    return false;
+  }
+  say("init container " + container.name + " started");
+  while (true) {
     const auto ended = instance_->wait(wake_.get());
     if (!ended || !*ended) {
       return false;
     }
-    note_states(true);
-    if (outcome().phase == PodOutcome::Phase::kFailed) {
+    std::vector<Restart> restarts;
+    if (!take_ends(restarts)) {
+      return false;
+    }
+    if (restarts.empty()) {
+      return true;
+    }
+    const auto wait = std::chrono::ceil<milliseconds>(restarts[0].when - Clock::now());
+    if (!pause(std::max(wait, milliseconds(0))) || !start_due(restarts)) {
       return false;
     }
   }
-  return true;
+}
+
+bool PodRunner::run_init_containers() {
+  const auto& all = instance_->pod().init_containers;
+  return std::all_of(all.begin(), all.end(),
+                     [this](const ContainerSpec& container) { return run_init_container(container); });
 }
 
 bool PodRunner::start_containers() {
   for (const auto& container : instance_->pod().containers) {
-    if (!try_start("Failed", "Error: ", [&] {
-          return instance_->start_container(container, context_.claims->cdi_devices(container, claims_));
-        })) {
+    if (!start_one(container)) {
       return false;
     }
     say("container " + container.name + " started");
@@ -206,46 +223,133 @@ bool PodRunner::start_containers() {
   return true;
 }
 
-/// Takes the containers' ends into the outcome; `judge` also makes the pod fail for one that did not succeed.
-void PodRunner::note_states(bool judge) {
+ContainerOutcome& PodRunner::outcome_of(const std::string& container) {
+  auto& all = outcome_.containers;
+  const auto found = std::find_if(all.begin(), all.end(), [&](const auto& c) { return c.name == container; });
+  return found == all.end() ? all.emplace_back(ContainerOutcome{.name = container}) : *found;
+}
+
+std::string PodRunner::name() const { return pod_["metadata"].value("name", ""); }
+
+/// Takes the containers' ends into the outcome.
+void PodRunner::note_states() {
   for (const auto& state : instance_->states()) {
-    if (!state.exit) {
-      continue;
-    }
-    bool is_new = false;
-    {
+    if (state.exit) {
       const fairlead::Lock lock(mutex_);
-      auto& all = outcome_.containers;
-      auto found =
-          std::find_if(all.begin(), all.end(), [&](const auto& c) { return c.name == state.container; });
-      if (found == all.end()) {
-        found = all.insert(all.end(), ContainerOutcome{.name = state.container});
-      }
-      is_new = !std::exchange(found->ended, true);
-      found->exit_code = state.exit->code;
-    }
-    if (!is_new || !judge) {
-      continue;
-    }
-    if (state.exit->ok()) {
-      say("container " + state.container + " ended, exit status 0");
-    } else {
-      const std::string message = "container " + state.container + " ended with " + to_string(*state.exit);
-      context_.console->fail("pod " + pod_["metadata"].value("name", "") + ": " + message);
-      fail({.reason = "Error", .message = message});
+      auto& container = outcome_of(state.container);
+      container.ended = true;
+      container.exit_code = state.exit->code;
     }
   }
 }
 
-void PodRunner::watch_containers() {
-  const auto ended = instance_->wait(wake_.get());
-  if (!ended) {
-    fail({.reason = "Failed", .message = ended.error().what()});
-    return;
+/// What restartPolicy says of an end; a pod that must fail for it has failed then.
+std::optional<PodRunner::Restart> PodRunner::judge(const ContainerSpec& container, const ExitStatus& exit) {
+  const auto& policy = instance_->pod().restart_policy;
+  const auto& all = instance_->pod().init_containers;
+  const bool is_init =
+      std::any_of(all.begin(), all.end(), [&](const auto& c) { return c.name == container.name; });
+  if (exit.ok()) {
+    say("container " + container.name + " ended, exit status 0");
   }
-  note_states(true);
-  if (*ended && outcome().phase != PodOutcome::Phase::kFailed) {
-    set_phase(PodOutcome::Phase::kEnded);
+  if (exit.ok() && (is_init || policy != "Always" || !context_.options.restart_succeeded)) {
+    return std::nullopt;
+  }
+  int restarts = 0;
+  {
+    const fairlead::Lock lock(mutex_);
+    restarts = outcome_of(container.name).restarts;
+  }
+  const std::string message = "container " + container.name + " ended with " + to_string(exit);
+  if (!exit.ok() && (policy == "Never" || restarts >= context_.options.retries)) {
+    const std::string why = policy == "Never" ? message
+                                              : message + ", back-off restarting failed container (" +
+                                                    std::to_string(restarts) + " restarts)";
+    context_.console->fail("pod " + name() + ": " + why);
+    fail({.reason = policy == "Never" ? "Error" : "CrashLoopBackOff", .message = why});
+    return std::nullopt;
+  }
+  if (!exit.ok()) {
+    context_.console->note("pod " + name() + ": " + message + "; restartPolicy is " + policy);
+  }
+  // The kubelet starts it again at once the first time, then after 10 s, 20 s ...
+  auto wait = context_.options.first_retry;
+  for (int i = 1; i < restarts && wait < kLongestRetry; ++i) {
+    wait *= 2;
+  }
+  return Restart{.container = &container,
+                 .when = Clock::now() + (restarts == 0 ? milliseconds(0) : std::min(wait, kLongestRetry))};
+}
+
+/// The ends that were not seen yet; false when the pod has failed for one.
+bool PodRunner::take_ends(std::vector<Restart>& restarts) {
+  note_states();
+  const auto& pod = instance_->pod();
+  for (const auto& state : instance_->states()) {
+    if (!state.exit || !judged_.insert(state.container).second) {
+      continue;
+    }
+    for (const auto* list : {&pod.init_containers, &pod.containers}) {
+      const auto found =
+          std::find_if(list->begin(), list->end(), [&](const auto& c) { return c.name == state.container; });
+      if (found == list->end()) {
+        continue;
+      }
+      if (const auto restart = judge(*found, *state.exit)) {
+        restarts.push_back(*restart);
+      }
+    }
+  }
+  return outcome().phase != PodOutcome::Phase::kFailed;
+}
+
+bool PodRunner::start_due(std::vector<Restart>& restarts) {
+  for (auto next = restarts.begin(); next != restarts.end();) {
+    if (next->when > Clock::now()) {
+      ++next;
+      continue;
+    }
+    const auto* container = next->container;
+    next = restarts.erase(next);
+    if (!start_one(*container)) {
+      return false;
+    }
+    int count = 0;
+    {
+      const fairlead::Lock lock(mutex_);
+      count = ++outcome_of(container->name).restarts;
+    }
+    say("container " + container->name + " started again (restart " + std::to_string(count) + ")");
+    write_status("Running");
+  }
+  return true;
+}
+
+void PodRunner::watch_containers() {
+  std::vector<Restart> restarts;
+  while (true) {
+    std::optional<Clock::time_point> next;
+    for (const auto& restart : restarts) {
+      next = next ? std::min(*next, restart.when) : restart.when;
+    }
+    const auto wake = instance_->wait_for_end(wake_.get(), next);
+    if (!wake) {
+      fail({.reason = "Failed", .message = wake.error().what()});
+      return;
+    }
+    // With restartPolicy Never the others run to their end even if one has failed.
+    const bool alive = take_ends(restarts) || instance_->pod().restart_policy == "Never";
+    if (!alive || *wake == PodInstance::Wake::kAsked || !start_due(restarts)) {
+      return;
+    }
+    const auto states = instance_->states();
+    if (restarts.empty() &&
+        std::all_of(states.begin(), states.end(), [](const auto& state) { return state.exit.has_value(); })) {
+      if (outcome().phase != PodOutcome::Phase::kFailed) {
+        set_phase(PodOutcome::Phase::kEnded);
+      }
+      return;
+    }
   }
 }
 
@@ -262,7 +366,7 @@ Result<> PodRunner::unprepare() {
     context_.cluster->record_event(
         pod_, {.warning = true, .reason = "FailedUnprepareDynamicResources", .message = message});
     if (message != std::exchange(last, message)) {
-      context_.console->fail("pod " + pod_["metadata"].value("name", "") + ": " + message);
+      context_.console->fail("pod " + name() + ": " + message);
     }
     if (Clock::now() + wait > deadline) {
       return std::move(done).error();
@@ -276,14 +380,20 @@ void PodRunner::tear_down() {
   Result<> done;
   if (instance_) {
     done = instance_->stop_containers(context_.options.longest_grace);
-    note_states(false);
+    note_states();
     if (done) {
-      done = instance_->remove_sandbox();
+      done = instance_->stop_sandbox();
     }
   }
-  // As the kubelet: the driver is not called before the pod's network is down.
+  // As the kubelet: the driver is not called before the pod's network is down, and what is left of the
+  // sandbox goes afterwards.
   if (done) {
     done = unprepare();
+  }
+  if (instance_) {
+    if (auto removed = instance_->remove_sandbox(); done && !removed) {
+      done = std::move(removed);
+    }
   }
   const auto phase = outcome().phase;
   write_status(phase == PodOutcome::Phase::kFailed ? "Failed" : "Succeeded");
@@ -303,8 +413,10 @@ void PodRunner::write_status(const std::string& phase) {
   for (const auto& container : now.containers) {
     Json state = container.ended ? Json{{"terminated", {{"exitCode", container.exit_code}}}}
                                  : Json{{"running", Json::object()}};
-    containers.push_back(
-        {{"name", container.name}, {"ready", !container.ended}, {"state", std::move(state)}});
+    containers.push_back({{"name", container.name},
+                          {"ready", !container.ended},
+                          {"restartCount", container.restarts},
+                          {"state", std::move(state)}});
   }
   Json status = {{"phase", phase}, {"containerStatuses", std::move(containers)}};
   if (instance_ && !instance_->ip().empty()) {

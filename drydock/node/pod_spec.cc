@@ -148,6 +148,9 @@ Result<PodSpec> read_pod(const json& in) {
       text(spec, "serviceAccountName").empty() ? "default" : text(spec, "serviceAccountName");
   out.restart_policy = text(spec, "restartPolicy").empty() ? "Always" : text(spec, "restartPolicy");
   out.host_network = truth(spec, "hostNetwork", false);
+  if (out.host_network && !out.node_name.empty()) {
+    out.hostname = out.node_name;  // the kubelet's rule
+  }
   out.grace_period = std::chrono::seconds(number(spec, "terminationGracePeriodSeconds").value_or(30));
   FL_ASSIGN(out.init_containers, parse_containers(spec, "initContainers"), "");
   FL_ASSIGN(out.containers, parse_containers(spec, "containers"), "");

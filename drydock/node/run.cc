@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "drydock/cluster/api_server.h"
 #include "drydock/node/cluster_view.h"
 #include "drydock/node/isolation.h"
 #include "drydock/node/machine_state.h"
@@ -25,6 +26,9 @@ using std::chrono::seconds;
 
 constexpr std::size_t kLogTail = 15;
 constexpr milliseconds kDriverPatience(10'000);
+constexpr milliseconds kDriverBackoff(500);
+// How long a driver may take to say in a claim's status what it has done.
+constexpr milliseconds kStatusPatience(500);
 // The kernel takes a namespace's links down on its own time.
 constexpr seconds kSettleTime(5);
 constexpr auto kServiceAccount = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -135,6 +139,7 @@ int Run::execute() {
     }
   } else {
     watch_pods();
+    wait_for_claims();
   }
   if (kubelet_) {
     take_down();
@@ -174,6 +179,17 @@ Result<> Run::start_node() {
   services_.network = network_.get();
   services_.images = images_.get();
   services_.cdi = cdi_.get();
+  if (options_.nri) {
+    using fairlead::rpc::NriDialect;
+    FL_ASSIGN(nri_,
+              NriSide::start({.socket = services_.paths.nri,
+                              .dialect = options_.nri_dialect == "0.11" ? NriDialect::kStateChange
+                                                                        : NriDialect::kDedicated,
+                              .cuts = {options_.nri_cuts.begin(), options_.nri_cuts.end()}},
+                             console_, stats_),
+              "start the runtime's NRI");
+    services_.nri = nri_.get();
+  }
   console_.title("drydock: node " + options_.node_name + ", " + runtime_->version());
   std::string nics = options_.nics.empty() ? "" : ", " + joined(options_.nics, ", ");
   console_.step("node up: own namespaces, uplink eth0 " + NodeNetwork::node_ip() + nics,
@@ -186,6 +202,7 @@ Result<> Run::start_node() {
                             .console = &console_,
                             .services = services_,
                             .pods = {.retries = options_.retries,
+                                     .restart_succeeded = options_.run_for.has_value(),
                                      .start_timeout = options_.timeout,
                                      .longest_grace = options_.grace},
                             .plugins = {.registry = services_.paths.registry,
@@ -198,10 +215,20 @@ Result<> Run::start_node() {
 }
 
 Result<> Run::write_access_files() {
-  FL_TRY(sys::replace_file("/run/drydock", "kubeconfig", cluster_->kubeconfig(), 0600), "");
-  // For drivers that expect to be in a pod.
+  const std::string account = "system:serviceaccount:kube-system:driver";
+  auto& server = cluster_->api_server();
+  for (std::size_t i = 0; i < options_.drivers.size(); ++i) {
+    const auto number = "-" + std::to_string(i + 1);
+    tokens_.push_back(server.add_user({.user = account + number, .node = options_.node_name, .drivers = {}}));
+    FL_TRY(sys::replace_file("/run/drydock", "kubeconfig" + number, server.kubeconfig(tokens_.back()), 0600),
+           "");
+  }
+  // For drivers that expect to be in a pod: they share one account, so which of them it is cannot be told.
   FL_TRY(sys::make_dirs(kServiceAccount), "");
-  FL_TRY(sys::replace_file(kServiceAccount, "token", cluster_->token(), 0600), "");
+  FL_TRY(
+      sys::replace_file(kServiceAccount, "token",
+                        server.add_user({.user = account, .node = options_.node_name, .drivers = {}}), 0600),
+      "");
   FL_TRY(sys::replace_file(kServiceAccount, "ca.crt", cluster_->ca_pem(), 0644), "");
   return sys::replace_file(kServiceAccount, "namespace", "kube-system", 0644);
 }
@@ -209,11 +236,12 @@ Result<> Run::write_access_files() {
 std::map<std::string, std::string> Run::placeholders(std::size_t index) const {
   const auto& paths = services_.paths;
   const auto number = std::to_string(index + 1);
-  return {{"kubeconfig", "/run/drydock/kubeconfig"},
+  return {{"kubeconfig", "/run/drydock/kubeconfig-" + number},
           {"node", options_.node_name},
           {"plugins", paths.plugins},
           {"registry", paths.registry},
           {"cdi", paths.cdi},
+          {"nri", paths.nri},
           {"state", paths.state + "/" + number},
           {"log", paths.logs + "/driver-" + number + ".log"}};
 }
@@ -232,27 +260,81 @@ std::map<std::string, std::string> Run::environment(std::size_t index) const {
           {"REGISTRY_DIR", values.at("registry")},
           {"CDI_DIR", values.at("cdi")},
           {"CDI_ROOT", values.at("cdi")},
+          {"NRI_SOCKET", values.at("nri")},
           {"STATE_DIR", values.at("state")}};
 }
 
-Result<> Run::start_drivers() {
-  for (std::size_t i = 0; i < options_.drivers.size(); ++i) {
-    const auto values = placeholders(i);
-    FL_TRY(sys::make_dirs(values.at("state"), 0700), "");
-    FL_ASSIGN(auto driver,
-              DriverProcess::start({.command = fill_placeholders(options_.drivers[i], values),
-                                    .env = environment(i),
-                                    .log = values.at("log")}),
-              "start driver " + std::to_string(i + 1));
-    console_.detail("driver " + std::to_string(i + 1) + " is process " + std::to_string(driver.pid()) + ": " +
-                    driver.command());
+Result<> Run::start_driver(std::size_t index) {
+  const auto values = placeholders(index);
+  FL_TRY(sys::make_dirs(values.at("state"), 0700), "");
+  FL_ASSIGN(auto driver,
+            DriverProcess::start({.command = fill_placeholders(options_.drivers[index], values),
+                                  .env = environment(index),
+                                  .log = values.at("log")}),
+            "start driver " + std::to_string(index + 1));
+  console_.detail("driver " + std::to_string(index + 1) + " is process " + std::to_string(driver.pid()) +
+                  ": " + driver.command());
+  if (index < drivers_.size()) {
+    drivers_[index] = std::move(driver);
+  } else {
     drivers_.push_back(std::move(driver));
   }
   return {};
 }
 
+Result<> Run::start_drivers() {
+  for (std::size_t i = 0; i < options_.drivers.size(); ++i) {
+    FL_TRY(start_driver(i), "");
+  }
+  return {};
+}
+
+/// As the kubelet does with a DaemonSet's container: at once the first time, then after a while that doubles.
+void Run::tend_drivers() {
+  for (std::size_t i = 0; options_.restart_driver && !no_more_revivals_ && i < drivers_.size(); ++i) {
+    const auto status = drivers_[i].exit_status();
+    if (!status || !*status) {
+      continue;
+    }
+    auto& revival = revivals_[i];
+    if (!revival.when) {
+      const auto wait =
+          revival.count == 0 ? milliseconds(0) : kDriverBackoff * (1 << std::min(revival.count - 1, 5));
+      revival.when = Steady::now() + wait;
+      console_.note("driver " + std::to_string(i + 1) + " ended with " + to_string(**status) +
+                    ", it is started again (--restart-driver)");
+    }
+    if (Steady::now() < *revival.when) {
+      continue;
+    }
+    // What the dead container left running goes with it.
+    (void)drivers_[i].stop(milliseconds(0));
+    const auto cost = cost_of(i);
+    revival.cost = cost;
+    ++revival.count;
+    revival.when.reset();
+    if (const auto started = start_driver(i); !started) {
+      fail(started.error().what());
+      no_more_revivals_ = true;
+    }
+  }
+}
+
+DriverCost Run::cost_of(std::size_t index) {
+  auto out = drivers_[index].cost();
+  if (const auto earlier = revivals_.find(index); earlier != revivals_.end()) {
+    out.cpu += earlier->second.cost.cpu;
+    out.peak_resident_kib = std::max(out.peak_resident_kib, earlier->second.cost.peak_resident_kib);
+  }
+  return out;
+}
+
 /// A driver that has exited never was meant to.
 Result<> Run::check_drivers() {
+  tend_drivers();
+  if (options_.restart_driver) {
+    return {};
+  }
   for (std::size_t i = 0; i < drivers_.size(); ++i) {
     FL_ASSIGN(const auto status, drivers_[i].exit_status(), "");
     if (status) {
@@ -307,6 +389,7 @@ Result<> Run::wait_for_drivers() {
     for (std::size_t i = 0; owner && i < drivers_.size(); ++i) {
       if (drivers_[i].owns(*owner)) {
         driver_names_[i] = name;
+        cluster_->api_server().allow_driver(tokens_[i], name);
       }
     }
   }
@@ -329,6 +412,37 @@ Result<> Run::apply() {
   }
   pods_since_ = Steady::now();
   return {};
+}
+
+/// What drivers say in claims' status, when it is new.
+void Run::show_claims() {
+  for (const auto& claim : cluster_->store().all(kinds::kResourceClaim)) {
+    const auto uid = claim["metadata"].value("uid", "");
+    for (const auto& line : describe_device_status(claim)) {
+      if (shown_.insert(uid + line).second) {
+        console_.step("claim " + claim["metadata"].value("name", "") + ": " + line);
+      }
+    }
+    if (const auto& devices = claim.value(Json::json_pointer("/status/devices"), Json());
+        !devices.is_null()) {
+      claims_[uid] = {{"namespace", claim["metadata"].value("namespace", "")},
+                      {"name", claim["metadata"].value("name", "")},
+                      {"devices", devices}};
+    }
+  }
+}
+
+/// Before the claims go: a pod may have been quicker than its driver's word about it.
+void Run::wait_for_claims() {
+  const auto deadline = Steady::now() + kStatusPatience;
+  while (Steady::now() < deadline && failures_.empty() && progress().failed == 0) {
+    show_claims();
+    const auto all = cluster_->store().all(kinds::kResourceClaim);
+    if (std::all_of(all.begin(), all.end(), has_full_status)) {
+      return;
+    }
+    (void)cluster_->wait_for_change(cluster_->change_number(), Steady::now() + milliseconds(20));
+  }
 }
 
 std::vector<Json> Run::pods() { return cluster_->store().all(kinds::kPod); }
@@ -370,6 +484,7 @@ void Run::watch_pods() {
   }
   while (wait_a_little()) {
     show_events();
+    show_claims();
     if (const auto alive = check_drivers(); !alive) {
       fail(alive.error().what() + " while pods were there");
       return;
@@ -426,6 +541,7 @@ void Run::take_down() {
   while (any && !pods().empty() && Steady::now() < deadline) {
     (void)cluster_->wait_for_change(cluster_->change_number(), Steady::now() + milliseconds(20));
     (void)interrupted();
+    tend_drivers();
   }
   for (const auto& pod : kubelet_->outcomes()) {
     if (pod.phase == PodOutcome::Phase::kFailed) {
@@ -455,6 +571,7 @@ void Run::check_leftovers() {
       break;
     }
     (void)cluster_->wait_for_change(cluster_->change_number(), Steady::now() + milliseconds(20));
+    tend_drivers();
   }
   if (left_over_.empty()) {
     console_.step("nothing of the pods is left: links, network namespaces, CDI files, mounts, claims");
@@ -465,6 +582,7 @@ void Run::check_leftovers() {
 }
 
 void Run::stop_drivers() {
+  no_more_revivals_ = true;
   for (std::size_t i = 0; i < drivers_.size(); ++i) {
     const auto running = drivers_[i].exit_status();
     if (!running || *running) {

@@ -52,7 +52,12 @@ class Run {
   Result<> wait_for_drivers();
   Result<bool> drivers_ready();
   Result<> check_drivers();
+  Result<> start_driver(std::size_t index);
+  /// --restart-driver: those that have died are started again when it is time.
+  void tend_drivers();
   void show_devices();
+  void show_claims();
+  void wait_for_claims();
 
   Result<> apply();
   void watch_pods();
@@ -67,6 +72,7 @@ class Run {
   void take_down();
   void check_leftovers();
   void stop_drivers();
+  [[nodiscard]] DriverCost cost_of(std::size_t index);
   void show_costs();
   void note_sockets();
   void show_driver_logs();
@@ -93,13 +99,24 @@ class Run {
   std::unique_ptr<ImageStore> images_;
   std::unique_ptr<CdiRegistry> cdi_;
   std::unique_ptr<Cluster> cluster_;
+  std::unique_ptr<NriSide> nri_;
+  std::vector<std::string> tokens_;  // of the drivers, each its own
   std::vector<DriverProcess> drivers_;
+  /// By index: what --restart-driver knows of a driver that died.
+  struct Revival {
+    int count = 0;
+    DriverCost cost;  // of its earlier lives
+    std::optional<Steady::time_point> when;
+  };
+  std::map<std::size_t, Revival> revivals_;
+  bool no_more_revivals_ = false;
   std::map<std::size_t, std::string> driver_names_;  // index of the command -> what it registered as
   std::unique_ptr<Kubelet> kubelet_;
   NodeState before_pods_;
   std::vector<AppliedObject> applied_;
   std::vector<std::string> left_over_;
-  std::set<std::string> shown_;  // events that were printed
+  std::set<std::string> shown_;   // events that were printed
+  Json claims_ = Json::object();  // claim UID -> what its status said last
   Steady::time_point pods_since_;
 };
 

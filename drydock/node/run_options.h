@@ -24,6 +24,10 @@ struct RunOptions {
   std::chrono::milliseconds wipe_delay{30'000};
   std::chrono::seconds grace{2};
   int retries = 3;
+  bool nri = true;
+  std::string nri_dialect = "0.12";   // or "0.11"
+  std::vector<std::string> nri_cuts;  // events before which plugins lose their connection, once each
+  bool restart_driver = false;
   bool keep_going = false;
   bool verbose = false;
   bool json = false;

@@ -2,6 +2,7 @@
 // What a run says at its end: the drivers' costs, or all of it as JSON.
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 
 #include "drydock/node/run.h"
@@ -25,6 +26,7 @@ Json pod_json(const PodOutcome& pod) {
     containers.push_back({{"name", container.name},
                           {"ended", container.ended},
                           {"exitCode", container.exit_code},
+                          {"restarts", container.restarts},
                           {"output", container.lines}});
   }
   return {{"namespace", pod.namespace_},
@@ -34,13 +36,31 @@ Json pod_json(const PodOutcome& pod) {
           {"containers", std::move(containers)}};
 }
 
+/// NRI plugins are known by their own names, which need not be those of the drivers.
+void add_plugins(const std::vector<CallSummary>& calls, const std::map<std::size_t, std::string>& drivers,
+                 Console::Table& table) {
+  const auto is_driver = [&](const std::string& name) {
+    return std::any_of(drivers.begin(), drivers.end(), [&](const auto& one) { return one.second == name; });
+  };
+  std::string last;
+  for (const auto& call : calls) {
+    if (is_driver(call.driver)) {
+      continue;
+    }
+    table.rows.push_back({call.driver == last ? "" : "NRI " + call.driver, "", "", call.method,
+                          std::to_string(call.count), std::to_string(call.failed), to_text(call.p50),
+                          to_text(call.p99)});
+    last = call.driver;
+  }
+}
+
 }  // namespace
 
 void Run::show_costs() {
   Console::Table table{.header = {"DRIVER", "CPU", "PEAK MEMORY", "CALL", "COUNT", "FAILED", "P50", "P99"},
                        .rows = {}};
   for (std::size_t i = 0; i < drivers_.size(); ++i) {
-    const auto cost = drivers_[i].cost();
+    const auto cost = cost_of(i);
     const auto name = driver_names_.contains(i) ? driver_names_[i] : "driver " + std::to_string(i + 1);
     std::vector<std::string> head = {name, to_text(cost.cpu), megabytes(cost.peak_resident_kib)};
     const auto before = table.rows.size();
@@ -59,6 +79,7 @@ void Run::show_costs() {
       table.rows.push_back(std::move(head));
     }
   }
+  add_plugins(stats_.summary(), driver_names_, table);
   if (!table.rows.empty()) {
     console_.title("what the drivers cost");
     console_.table(table);
@@ -72,6 +93,7 @@ void Run::print_json() {
               {"failures", failures_},
               {"leftOver", left_over_},
               {"pods", Json::array()},
+              {"claims", Json::array()},
               {"drivers", Json::array()},
               {"calls", Json::array()},
               {"seconds", std::chrono::duration<double>(Steady::now() - begun_).count()}};
@@ -81,10 +103,11 @@ void Run::print_json() {
     }
   }
   for (std::size_t i = 0; i < drivers_.size(); ++i) {
-    const auto cost = drivers_[i].cost();
+    const auto cost = cost_of(i);
     out["drivers"].push_back({{"command", drivers_[i].command()},
                               {"name", driver_names_.contains(i) ? driver_names_[i] : ""},
                               {"cpuMicroseconds", cost.cpu.count()},
+                              {"restarts", revivals_.contains(i) ? revivals_[i].count : 0},
                               {"peakResidentKiB", cost.peak_resident_kib}});
   }
   for (const auto& call : stats_.summary()) {
@@ -94,6 +117,9 @@ void Run::print_json() {
                             {"failed", call.failed},
                             {"p50Microseconds", call.p50.count()},
                             {"p99Microseconds", call.p99.count()}});
+  }
+  for (const auto& claim : claims_) {
+    out["claims"].push_back(claim);
   }
   const std::string text = out.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
   (void)std::fwrite(text.data(), 1, text.size(), stdout);

@@ -70,6 +70,9 @@ class NriRuntimeServer::Peer {
   Result<> synchronize(const NriInventory& inventory);
   /// The answer; nothing when the plugin is not to be told of this event, or was lost with it.
   Result<std::optional<std::string>> tell(NriEvent event, const NriPod& pod, const NriContainer* container);
+  /// Options::observe, of a call that began then.
+  void note(std::string_view event, SteadyTime begun, NriPluginCall::Outcome outcome,
+            const std::string& error) const;
   void close() { mux_.close(); }
   [[nodiscard]] bool gone() const {
     const Lock lock(mutex_);
@@ -266,20 +269,39 @@ Result<std::string> NriRuntimeServer::Peer::send(NriEvent event, const NriPod& p
   return answer;
 }
 
+void NriRuntimeServer::Peer::note(std::string_view event, SteadyTime begun, NriPluginCall::Outcome outcome,
+                                  const std::string& error) const {
+  if (!options_.observe) {
+    return;
+  }
+  const auto took = std::chrono::steady_clock::now() - begun;
+  options_.observe({.plugin = text(),
+                    .event = std::string(event),
+                    .took = std::chrono::duration_cast<std::chrono::microseconds>(took),
+                    .outcome = outcome,
+                    .error = error});
+}
+
 Result<std::optional<std::string>> NriRuntimeServer::Peer::tell(NriEvent event, const NriPod& pod,
                                                                 const NriContainer* container) {
   if ((info_.events & static_cast<std::uint32_t>(event)) == 0 || gone()) {
     return std::nullopt;
   }
+  const SteadyTime begun = std::chrono::steady_clock::now();
   auto answer = send(event, pod, container);
   if (answer) {
+    note(nri_event_name(event), begun, NriPluginCall::Outcome::kAnswered, "");
     return std::move(*answer);
   }
   const Code code = answer.error().code();
   const bool lost = code == Code::kTimeout || code == Code::kUnavailable || code == Code::kCorrupt;
   if (!lost) {
+    note(nri_event_name(event), begun, NriPluginCall::Outcome::kRefused, answer.error().what());
     return Error(code, "plugin " + text() + ": " + answer.error().what());
   }
+  note(nri_event_name(event), begun,
+       code == Code::kTimeout ? NriPluginCall::Outcome::kTimedOut : NriPluginCall::Outcome::kLost,
+       answer.error().what());
   log::warn("NRI plugin did not answer, closing it; the event goes on as if it had agreed",
             {{"plugin", text()},
              {"event", nri_event_name(event)},
@@ -429,11 +451,20 @@ void NriRuntimeServer::Impl::admit(UniqueFd socket) {
     return;
   }
   const Lock one(events);
-  if (const auto synchronized = peer->synchronize(inventory()); !synchronized) {
+  const auto begun = std::chrono::steady_clock::now();
+  const auto synchronized = peer->synchronize(inventory());
+  using Outcome = NriPluginCall::Outcome;
+  if (!synchronized) {
+    peer->note("Synchronize", begun,
+               synchronized.error().code() == Code::kTimeout
+                   ? Outcome::kTimedOut
+                   : (peer->gone() ? Outcome::kLost : Outcome::kRefused),
+               synchronized.error().what());
     log::warn("an NRI plugin was turned away",
               {{"plugin", peer->text()}, {"why", synchronized.error().what()}});
     return;
   }
+  peer->note("Synchronize", begun, Outcome::kAnswered, "");
   log::info("NRI plugin connected and synchronized", {{"plugin", peer->text()}});
   const Lock lock(mutex);
   peers.push_back(peer);
