@@ -12,6 +12,7 @@
 #include "fairlead/core/log.h"
 #include "fairlead/core/mutex.h"
 #include "fairlead/core/retry_delay.h"
+#include "fairlead/core/utf8.h"
 #include "fairlead/dra/api_time.h"
 
 namespace fairlead::dra {
@@ -28,16 +29,6 @@ constexpr std::size_t kMaxMessage = 32768;
 constexpr std::size_t kMaxReason = 1024;
 
 constexpr const char* kReady = "Ready";
-
-std::string cut(std::string text, std::size_t size) {
-  if (text.size() > size) {
-    while (size > 0 && (static_cast<unsigned char>(text[size]) & 0xC0U) == 0x80U) {
-      --size;  // not in the middle of a character
-    }
-    text.resize(size);
-  }
-  return text;
-}
 
 bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 || c == '_'; }
 
@@ -117,9 +108,9 @@ std::vector<DeviceStatus> status_entries(const std::string& driver_name, const C
                        .share_id = device.share_id,
                        .conditions = {},
                        .data = {},
-                       .interface_name = cut(report.interface_name, kMaxInterfaceName),
+                       .interface_name = cut_utf8(report.interface_name, kMaxInterfaceName),
                        .ips = {},
-                       .hardware_address = cut(report.hardware_address, kMaxHardwareAddress)};
+                       .hardware_address = cut_utf8(report.hardware_address, kMaxHardwareAddress)};
     if (find_device(entries, entry) != nullptr) {
       continue;  // monitored by two requests: the list knows a device once
     }
@@ -131,7 +122,7 @@ std::vector<DeviceStatus> status_entries(const std::string& driver_name, const C
     kube::Condition condition{.type = kReady,
                               .status = truth(report),
                               .reason = reason_of(report),
-                              .message = cut(report.message, kMaxMessage),
+                              .message = cut_utf8(report.message, kMaxMessage),
                               .last_transition_time = now};
     const DeviceStatus* before = find_device(standing, entry);
     if (before != nullptr && !before->conditions.empty() &&

@@ -25,6 +25,13 @@ const prometheus::Histogram::BucketBoundaries& buckets() {
   return boundaries;
 }
 
+/// Seconds, from a few netlink exchanges to the runtime's deadline for a plugin.
+const prometheus::Histogram::BucketBoundaries& operation_buckets() {
+  static const prometheus::Histogram::BucketBoundaries boundaries = {
+      0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10};
+  return boundaries;
+}
+
 std::string to_string(Metrics::Call call) {
   return call == Metrics::Call::kPrepare ? "prepare" : "unprepare";
 }
@@ -52,6 +59,9 @@ struct Metrics::Impl {
   Counters& counters(const char* name, const char* help) {
     return prometheus::BuildCounter().Name(name).Help(help).Labels(driver).Register(registry);
   }
+  Histograms& histograms(const char* name, const char* help) {
+    return prometheus::BuildHistogram().Name(name).Help(help).Labels(driver).Register(registry);
+  }
   Gauges& gauges(const char* name, const char* help) {
     return prometheus::BuildGauge().Name(name).Help(help).Labels(driver).Register(registry);
   }
@@ -60,11 +70,14 @@ struct Metrics::Impl {
   prometheus::Registry registry;
   Counters& claim_calls = counters("fairlead_dra_claim_calls_total", "Claims answered to the kubelet.");
   Counters& claim_errors = counters("fairlead_dra_claim_errors_total", "Claims answered with an error.");
-  Histograms& claim_seconds = prometheus::BuildHistogram()
-                                  .Name("fairlead_dra_claim_duration_seconds")
-                                  .Help("Time to answer one claim.")
-                                  .Labels(driver)
-                                  .Register(registry);
+  Histograms& claim_seconds = histograms("fairlead_dra_claim_duration_seconds", "Time to answer one claim.");
+  Histograms& operation_seconds =
+      histograms("fairlead_dra_operation_duration_seconds", "Time of the driver's own work.");
+  Counters& operation_errors =
+      counters("fairlead_dra_operation_errors_total", "The driver's own work that ended with an error.");
+  Histograms& kube_seconds =
+      histograms("fairlead_dra_kube_request_duration_seconds", "Time until the API server had answered.");
+  Counters& events = counters("fairlead_dra_events_total", "Writes of Events at pods.");
   Counters& registrations =
       counters("fairlead_dra_registrations_total", "What the kubelet said of our registration.");
   Counters& slice_writes = counters("fairlead_dra_slice_writes_total", "Writes of ResourceSlices.");
@@ -129,8 +142,25 @@ void Metrics::field_dropped() { impl_->dropped_fields.Increment(); }
 void Metrics::invalid_left_out(std::string_view what) {
   impl_->left_out.Add({{"what", std::string(what)}}).Increment();
 }
-void Metrics::kube_request(std::string_view verb, int code) {
-  impl_->kube_requests.Add({{"verb", std::string(verb)}, {"code", std::to_string(code)}}).Increment();
+void Metrics::event_written(std::string_view result) {
+  impl_->events.Add({{"result", std::string(result)}}).Increment();
+}
+void Metrics::operation_finished(std::string_view operation, std::string_view via, std::optional<Code> error,
+                                 Seconds duration) {
+  Labels labels{{"operation", std::string(operation)}, {"via", std::string(via)}};
+  impl_->operation_seconds.Add(labels, operation_buckets()).Observe(duration.count());
+  if (error) {
+    labels.emplace("code", fairlead::to_string(*error));
+    impl_->operation_errors.Add(labels).Increment();
+  }
+}
+void Metrics::kube_request(std::string_view verb, std::string_view resource, int code, Seconds duration) {
+  Labels labels{{"verb", std::string(verb)}, {"resource", std::string(resource)}};
+  if (verb != "watch") {
+    impl_->kube_seconds.Add(labels, buckets()).Observe(duration.count());
+  }
+  labels.emplace("code", std::to_string(code));
+  impl_->kube_requests.Add(labels).Increment();
 }
 
 std::string Metrics::text() const {

@@ -43,14 +43,21 @@ class Metrics {
   void slice_written(std::string_view verb, std::string_view result);
   /// One write of a claim's status. `result` as above.
   void status_written(std::string_view result);
+  /// One write of a pod's Event; "dropped": left out because there were too many.
+  void event_written(std::string_view result);
+  /// One piece of the driver's own work: timed, and the error (if any) counted by its code. Few different
+  /// words, please: each pair is a time series.
+  void operation_finished(std::string_view operation, std::string_view via, std::optional<Code> error,
+                          Seconds duration);
   /// Slices put back because somebody else deleted or changed them.
   void slice_repaired();
   /// The API server stored a device without something that was sent.
   void field_dropped();
   /// A device, attribute, capacity or taint that breaks the API's limits was left out. `what`: "device", ...
   void invalid_left_out(std::string_view what);
-  /// One answer of the API server; `code` is the HTTP status, 0 when there was no answer.
-  void kube_request(std::string_view verb, int code);
+  /// One answer of the API server; `code` is the HTTP status, 0 when there was no answer. Watches are counted
+  /// when they end and not timed: they last as long as they should.
+  void kube_request(std::string_view verb, std::string_view resource, int code, Seconds duration);
 
   /// The Prometheus text format, version 0.0.4.
   [[nodiscard]] std::string text() const;

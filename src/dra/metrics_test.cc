@@ -10,6 +10,7 @@ namespace fairlead::dra {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 
 TEST(Metrics, SeriesExistFromTheStart) {
   const Metrics metrics("dra.example.com", "0.1.0");
@@ -56,22 +57,42 @@ TEST(Metrics, EveryCounter_ShowsInTheText) {
   metrics.slice_repaired();
   metrics.field_dropped();
   metrics.invalid_left_out("attribute");
-  metrics.kube_request("list", 200);
-  metrics.kube_request("list", 0);
+  metrics.kube_request("list", "resourceslices", 200, Metrics::Seconds(0.02));
+  metrics.kube_request("list", "resourceslices", 0, Metrics::Seconds(5));
+  metrics.kube_request("watch", "resourceslices", 200, Metrics::Seconds(300));
+  metrics.status_written("ok");
+  metrics.event_written("dropped");
+  metrics.operation_finished("attach", "nri", std::nullopt, Metrics::Seconds(0.0015));
+  metrics.operation_finished("attach", "nri", Code::kBusy, Metrics::Seconds(0.2));
   const std::string text = metrics.text();
-  for (const char* line : {"claims_prepared{driver=\"d\"} 3", "devices_published{driver=\"d\"} 129",
-                           "slices_published{driver=\"d\"} 2", "records_quarantined_total{driver=\"d\"} 1",
-                           "registrations_total{driver=\"d\",result=\"ok\"} 1",
-                           "registrations_total{driver=\"d\",result=\"failed\"} 1",
-                           "registered{driver=\"d\"} 1", "discovery_failures_total{driver=\"d\"} 1",
-                           "slice_writes_total{driver=\"d\",result=\"ok\",verb=\"create\"} 1",
-                           "slice_writes_total{driver=\"d\",result=\"conflict\",verb=\"update\"} 1",
-                           "slice_repairs_total{driver=\"d\"} 1", "dropped_fields_total{driver=\"d\"} 1",
-                           "invalid_left_out_total{driver=\"d\",what=\"attribute\"} 1",
-                           "kube_requests_total{driver=\"d\",code=\"200\",verb=\"list\"} 1",
-                           "kube_requests_total{driver=\"d\",code=\"0\",verb=\"list\"} 1"}) {
+  for (const char* line :
+       {"claims_prepared{driver=\"d\"} 3",
+        "devices_published{driver=\"d\"} 129",
+        "slices_published{driver=\"d\"} 2",
+        "records_quarantined_total{driver=\"d\"} 1",
+        "registrations_total{driver=\"d\",result=\"ok\"} 1",
+        "registrations_total{driver=\"d\",result=\"failed\"} 1",
+        "registered{driver=\"d\"} 1",
+        "discovery_failures_total{driver=\"d\"} 1",
+        "slice_writes_total{driver=\"d\",result=\"ok\",verb=\"create\"} 1",
+        "slice_writes_total{driver=\"d\",result=\"conflict\",verb=\"update\"} 1",
+        "slice_repairs_total{driver=\"d\"} 1",
+        "dropped_fields_total{driver=\"d\"} 1",
+        "invalid_left_out_total{driver=\"d\",what=\"attribute\"} 1",
+        "kube_requests_total{driver=\"d\",code=\"200\",resource=\"resourceslices\",verb=\"list\"} 1",
+        "kube_requests_total{driver=\"d\",code=\"0\",resource=\"resourceslices\",verb=\"list\"} 1",
+        "kube_request_duration_seconds_count{driver=\"d\",resource=\"resourceslices\",verb=\"list\"} 2",
+        "kube_requests_total{driver=\"d\",code=\"200\",resource=\"resourceslices\",verb=\"watch\"} 1",
+        "status_writes_total{driver=\"d\",result=\"ok\"} 1",
+        "events_total{driver=\"d\",result=\"dropped\"} 1",
+        "operation_duration_seconds_bucket{driver=\"d\",operation=\"attach\",via=\"nri\",le=\"0.002\"} 1",
+        "operation_duration_seconds_count{driver=\"d\",operation=\"attach\",via=\"nri\"} 2",
+        "operation_errors_total{driver=\"d\",code=\"busy\",operation=\"attach\",via=\"nri\"} 1"}) {
     EXPECT_THAT(text, HasSubstr("\nfairlead_dra_" + std::string(line) + "\n"));
   }
+  EXPECT_THAT(
+      text,
+      Not(HasSubstr("duration_seconds_count{driver=\"d\",resource=\"resourceslices\",verb=\"watch\"}")));
 }
 
 TEST(Metrics, LabelValues_AreEscaped) {

@@ -17,6 +17,7 @@
 #include "fairlead/dra/kubelet_services.h"
 #include "fairlead/dra/metrics.h"
 #include "fairlead/dra/names.h"
+#include "fairlead/dra/pod_events.h"
 #include "fairlead/dra/slice_publisher.h"
 #include "fairlead/kube/client.h"
 #include "fairlead/kube/config.h"
@@ -41,7 +42,8 @@ class KubeClaimSource final : public ClaimSource {
   explicit KubeClaimSource(kube::Client& client) : client_(client) {}
   Result<kube::ResourceClaim> get_claim(const std::string& namespace_, const std::string& name,
                                         milliseconds timeout, const std::stop_token& stop) override {
-    return client_.get_claim(namespace_, name, {.timeout = timeout, .stop = stop});
+    return client_.get_claim(namespace_, name,
+                             {.timeout = timeout, .stop = stop, .max_tries = kube::CallOptions::kAnyTries});
   }
 
  private:
@@ -111,11 +113,19 @@ class Plugin::Impl {
       reporter_->report(claim_uid, std::move(reports));
     }
   }
+  void pod_event(const std::string& claim_uid, const std::string& reason, const std::string& message) {
+    const auto record = claims_ ? claims_->find(claim_uid) : std::nullopt;
+    if (record) {
+      events_->tell(record->claim, reason, message);
+    }
+  }
+  [[nodiscard]] Metrics& metrics() { return metrics_; }
   [[nodiscard]] std::string metrics_text();
 
  private:
   Result<> open_client();
-  void make_reporter();
+  void make_tellers();
+  void on_prepare_failed(const Claim& claim, const Error& error);
   Result<> open_claims();
   Result<> serve_admin();
   Result<> serve_kubelet();
@@ -135,6 +145,8 @@ class Plugin::Impl {
   std::unique_ptr<SliceApi> slice_api_;
   std::unique_ptr<ClaimStatusApi> status_api_;
   std::unique_ptr<ClaimReporter> reporter_;
+  std::unique_ptr<EventApi> event_api_;
+  std::unique_ptr<PodEvents> events_;
   std::unique_ptr<ClaimService> claims_;
   std::unique_ptr<SlicePublisher> publisher_;
   std::unique_ptr<AdminHttp> admin_;
@@ -151,7 +163,7 @@ Result<> Plugin::Impl::open_client() {
   client_options.qps = options_.kube_qps;
   client_options.burst = std::max(1, static_cast<int>(2 * options_.kube_qps));
   client_options.observer = [this](const kube::RequestRecord& record) {
-    metrics_.kube_request(record.verb, record.code);
+    metrics_.kube_request(record.verb, record.resource, record.code, Metrics::Seconds(record.seconds));
   };
   FL_ASSIGN(client_, kube::Client::open(std::move(config), std::move(client_options)), "");
   claim_source_ = std::make_unique<KubeClaimSource>(*client_);
@@ -159,14 +171,25 @@ Result<> Plugin::Impl::open_client() {
   return {};
 }
 
-/// Before the claims, whose hooks and restored drivers use it.
-void Plugin::Impl::make_reporter() {
+/// Before the claims, whose hooks and restored drivers use them.
+void Plugin::Impl::make_tellers() {
   status_api_ = make_claim_status_api(*client_, options_.driver_name);
   ClaimReporter::Options reporter_options;
   reporter_options.driver_name = options_.driver_name;
   reporter_ = std::make_unique<ClaimReporter>(
       std::move(reporter_options), *status_api_,
       [this](const std::string& uid) { return claims_->find(uid); }, metrics_);
+  event_api_ = make_event_api(*client_);
+  EventBook::Options event_options;
+  event_options.component = options_.driver_name;
+  event_options.host = options_.node_name;
+  events_ = std::make_unique<PodEvents>(std::move(event_options), *event_api_, metrics_);
+}
+
+void Plugin::Impl::on_prepare_failed(const Claim& claim, const Error& error) {
+  if (is_for_the_author(error.code())) {
+    events_->tell(claim, "FailedPrepareClaim", "claim " + claim.name + ": " + error.what());
+  }
 }
 
 Result<> Plugin::Impl::open_claims() {
@@ -178,6 +201,9 @@ Result<> Plugin::Impl::open_claims() {
   claim_options.call_budget = options_.call_budget;
   claim_options.workers = options_.workers;
   claim_options.hooks.preparing = [this](const std::string& uid) { reporter_->preparing(uid); };
+  claim_options.hooks.prepare_failed = [this](const Claim& claim, const Error& error) {
+    on_prepare_failed(claim, error);
+  };
   claim_options.hooks.unprepared = [this](const std::string& uid) { reporter_->unprepared(uid); };
   FL_ASSIGN(claims_, ClaimService::open(std::move(claim_options), driver_, *claim_source_, metrics_), "");
   return claims_->restore();
@@ -212,9 +238,10 @@ Result<> Plugin::Impl::serve_kubelet() {
 Result<> Plugin::Impl::start() {
   const auto begin = steady_clock::now();
   FL_TRY(open_client(), "");
-  make_reporter();
+  make_tellers();
   FL_TRY(open_claims(), "");
   reporter_->start();
+  events_->start();
   publisher_ = std::make_unique<SlicePublisher>(
       PublisherOptions{
           .driver_name = options_.driver_name, .node_name = options_.node_name, .resync = options_.resync},
@@ -245,6 +272,7 @@ void Plugin::Impl::stop() {
   }
   if (reporter_) {
     reporter_->stop();
+    events_->stop();
   }
   if (publisher_) {
     publisher_->stop();
@@ -358,6 +386,15 @@ std::vector<ClaimRecord> Plugin::records_of_pod(const std::string& pod_uid) cons
 
 void Plugin::report(const std::string& claim_uid, std::vector<DeviceReport> reports) {
   impl_->report(claim_uid, std::move(reports));
+}
+
+void Plugin::pod_event(const std::string& claim_uid, const std::string& reason, const std::string& message) {
+  impl_->pod_event(claim_uid, reason, message);
+}
+
+void Plugin::operation_finished(std::string_view operation, std::string_view via, std::optional<Code> error,
+                                std::chrono::duration<double> took) {
+  impl_->metrics().operation_finished(operation, via, error, took);
 }
 
 Result<> Plugin::update(const std::string& claim_uid, std::chrono::steady_clock::time_point deadline,

@@ -15,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "fairlead/core/result.h"
@@ -93,6 +94,14 @@ class Plugin {
   /// is true now again after a restart: what stands there already is not written again. Never blocks; any
   /// thread, also from Driver calls.
   void report(const std::string& claim_uid, std::vector<DeviceReport> reports);
+  /// Tells the authors of the claim's pods what they can mend: a Warning at each pod. `reason` is one
+  /// CamelCase word. The same thing again counts up in the same Event. Never blocks on the API server; any
+  /// thread. A failed prepare needs none: the plugin tells of those itself.
+  void pod_event(const std::string& claim_uid, const std::string& reason, const std::string& message);
+  /// For /metrics: one piece of the driver's own work, such as "attach" via "nri". Few different words: each
+  /// pair is a time series. Any thread.
+  void operation_finished(std::string_view operation, std::string_view via, std::optional<Code> error,
+                          std::chrono::duration<double> took);
   /// Runs `change` with the claim's record while no prepare, unprepare or other change of this claim runs
   /// (waits until `deadline`), and keeps the text it returns as the record's Prepared::state, on disk before
   /// this returns. kNotFound when the claim is not known.

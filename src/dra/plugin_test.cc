@@ -171,6 +171,39 @@ TEST(Plugin, RecordsOfBefore_AreThereAtStartAndAfterStop) {
   EXPECT_TRUE(Node::exists(folders.dir / "cdi/" + cdi_file_name(kDriver, "a-uid")));
 }
 
+TEST(Plugin, TellingWithTheApiServerAway_NeverBlocks) {
+  const Folders folders;
+  FakeDriver driver(folders.dir / "world");
+  const auto plugin = must_create(folders.options(), driver);
+  plugin->report("a-uid", {{.ready = true}});  // before the start there is nobody to tell
+  plugin->pod_event("a-uid", "FailedAttach", "no parent eth9");
+  EXPECT_TRUE(plugin->records_of_pod("pod-uid").empty());
+  ClaimRecord record;
+  record.state = ClaimState::kPrepared;
+  record.claim = {.namespace_ = "default", .name = "a", .uid = "a-uid", .reserved_for = {}, .devices = {{}}};
+  record.claim.reserved_for.push_back({.name = "pod", .uid = "pod-uid"});
+  record.prepared.device_edits.resize(1);
+  {
+    const auto store =
+        ClaimStore::open({.state_dir = folders.dir / "state", .boot_id = "", .on_quarantine = {}});
+    ASSERT_TRUE((*store)->write(record));
+  }
+  ASSERT_TRUE(plugin->start());
+  ASSERT_EQ(plugin->records_of_pod("pod-uid").size(), 1U);
+  plugin->report("a-uid", {{.ready = true}});
+  plugin->pod_event("a-uid", "FailedAttach", "no parent eth9");
+  plugin->operation_finished("attach", "nri", Code::kBusy, std::chrono::milliseconds(2));
+  EXPECT_TRUE(eventually([&] {
+    const std::string text = plugin->metrics_text();
+    return text.find("verb=\"create\"") != std::string::npos &&
+           text.find("events_total") != std::string::npos;
+  })) << "the event was tried";
+  EXPECT_THAT(plugin->metrics_text(),
+              HasSubstr("operation_errors_total{driver=\"dra.example.com\",code=\"busy\","
+                        "operation=\"attach\",via=\"nri\"} 1"));
+  plugin->stop();
+}
+
 TEST(Plugin, KubeconfigThatIsNotThere_FailsTheStartAndLeavesNothing) {
   const Folders folders;
   FakeDriver driver(folders.dir / "world");

@@ -13,6 +13,7 @@
 #include "fairlead/core/backoff.h"
 #include "fairlead/core/log.h"
 #include "fairlead/core/mutex.h"
+#include "fairlead/core/retry_delay.h"
 #include "fairlead/dra/slice_diff.h"
 #include "fairlead/dra/slice_validate.h"
 
@@ -103,7 +104,7 @@ class SlicePublisher::Impl {
         api_(api),
         discover_(std::move(discover)),
         metrics_(metrics),
-        backoff_({.initial = options_.backoff_min, .max = options_.backoff_max}),
+        delay_({.initial = options_.backoff_min, .max = options_.backoff_max}),
         discover_backoff_({.initial = options_.backoff_min, .max = options_.backoff_max}),
         repairs_(options_.repair_burst, options_.repair_interval) {}
 
@@ -262,7 +263,7 @@ class SlicePublisher::Impl {
   void settle_round(Result<> result, const std::stop_token& stop) {
     if (result) {
       dirty_ = false;
-      backoff_.reset();
+      delay_.reset();
       retry_at_.reset();
       note_published();
       return;
@@ -271,7 +272,7 @@ class SlicePublisher::Impl {
       return;
     }
     if (result.error().code() != Code::kBusy) {
-      retry_at_ = SteadyClock::now() + backoff_.next();
+      retry_at_ = SteadyClock::now() + delay_.next(result.error().code());
     }
     note_problem(result.error().what());
   }
@@ -327,8 +328,8 @@ class SlicePublisher::Impl {
     if (node_uid_.empty()) {
       auto uid = api_.node_uid(stop);
       if (!uid) {
-        // A missing Node is no reason to begin this round again at once.
-        return Error(uid.error().code() == Code::kNotFound ? Code::kUnavailable : uid.error().code(),
+        // A missing Node is no reason to begin this round again at once, nor often.
+        return Error(uid.error().code() == Code::kNotFound ? Code::kInternal : uid.error().code(),
                      uid.error().what())
             .with("read Node " + options_.node_name);
       }
@@ -496,7 +497,8 @@ class SlicePublisher::Impl {
   std::string problem_ FL_GUARDED_BY(mutex_) = "discover() has not answered yet";
 
   // Of the publisher's thread only, from here on.
-  Backoff backoff_, discover_backoff_;
+  RetryDelay delay_;
+  Backoff discover_backoff_;
   RepairLimit repairs_;
   std::optional<SteadyClock::time_point> retry_at_;     // after a failure
   std::optional<SteadyClock::time_point> discover_at_;  // after discover() failed

@@ -74,10 +74,11 @@ std::unique_ptr<SliceApi> make_slice_api(kube::Client& client, const std::string
 
 struct PublisherOptions {
   std::string driver_name, node_name;
-  std::chrono::milliseconds resync{600'000};      // discover() and a full comparison at least this often
-  std::chrono::milliseconds settle{20};           // triggers in quick succession become one round
-  std::chrono::milliseconds backoff_min{200};     // after a failed round; doubles, with jitter
-  std::chrono::milliseconds backoff_max{30'000};  //
+  std::chrono::milliseconds resync{600'000};  // discover() and a full comparison at least this often
+  std::chrono::milliseconds settle{20};       // triggers in quick succession become one round
+  /// After a round that the API server refused; doubles, with jitter. While the server is away: RetryDelay.
+  std::chrono::milliseconds backoff_min{200};
+  std::chrono::milliseconds backoff_max{30'000};
   /// Repairs of what others changed: this many at once without waiting, then one per repair_interval, so that
   /// two drivers of one name do not flood the API server.
   unsigned repair_burst = 10;

@@ -443,6 +443,15 @@ TEST_F(SlicePublisherTest, ApiServerAwayAtStart_IsTriedUntilItIsThere) {
   EXPECT_TRUE(publisher_->ready());
 }
 
+TEST_F(SlicePublisherTest, ApiServerAway_IsTriedSoonHoweverLongRefusalsWait) {
+  options_.backoff_min = options_.backoff_max = 1000h;
+  api_.set_down(true);
+  start();
+  ASSERT_TRUE(api_.await_lists(4));
+  api_.set_down(false);
+  ASSERT_TRUE(api_.await_slices(1));
+}
+
 TEST_F(SlicePublisherTest, ApiServerAwayLater_ChangesArePublishedWhenItIsBack) {
   start_and_publish(1);
   api_.set_down(true);

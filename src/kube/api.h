@@ -108,6 +108,20 @@ struct ClaimConsumer {
   std::string api_group, resource, name, uid;  // a pod: "", "pods"
 };
 
+/// A core/v1 Event: something that people should see at an object.
+struct Event {
+  ObjectMeta meta;  // name and the object's namespace
+  struct {
+    std::string api_version, kind, namespace_, name, uid;
+  } about;
+  std::string type;                   // "Normal", "Warning"
+  std::string reason;                 // one CamelCase word, at most 128 bytes
+  std::string message;                // at most 1024 bytes
+  std::string component, host;        // who saw it
+  std::string first_seen, last_seen;  // RFC 3339
+  std::int64_t count = 1;
+};
+
 struct ResourceClaim {
   ObjectMeta meta;
   std::vector<std::string> request_names;  // spec.devices.requests[].name, sub-requests as "main/sub"

@@ -573,6 +573,31 @@ std::string slice_to_json(const ResourceSlice& slice) {
                {"spec", std::move(spec)}});
 }
 
+std::string event_to_json(const Event& event) {
+  return dump({{"apiVersion", "v1"},
+               {"kind", "Event"},
+               {"metadata", {{"name", event.meta.name}, {"namespace", event.meta.namespace_}}},
+               {"involvedObject",
+                {{"apiVersion", event.about.api_version},
+                 {"kind", event.about.kind},
+                 {"namespace", event.about.namespace_},
+                 {"name", event.about.name},
+                 {"uid", event.about.uid}}},
+               {"type", event.type},
+               {"reason", event.reason},
+               {"message", event.message},
+               {"source", {{"component", event.component}, {"host", event.host}}},
+               {"reportingComponent", event.component},
+               {"reportingInstance", event.host},
+               {"firstTimestamp", event.first_seen},
+               {"lastTimestamp", event.last_seen},
+               {"count", event.count}});
+}
+
+std::string event_patch(const Event& event) {
+  return dump({{"count", event.count}, {"lastTimestamp", event.last_seen}});
+}
+
 Result<std::string> claim_status_to_json(std::string_view namespace_, std::string_view name,
                                          std::string_view uid, const std::vector<DeviceStatus>& devices) {
   Json metadata = {{"name", name}, {"namespace", namespace_}};

@@ -37,6 +37,11 @@ Result<ObjectMeta> parse_meta(std::string_view json);
 /// there.
 std::string slice_to_json(const ResourceSlice& slice);
 
+/// With apiVersion and kind, for POST.
+std::string event_to_json(const Event& event);
+/// A merge patch of what changes when it is seen again: count and lastTimestamp.
+std::string event_patch(const Event& event);
+
 /// One metav1.Condition.
 struct Condition {
   std::string type;    // "Ready"

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "fairlead/core/backoff.h"
+#include "fairlead/core/retry_delay.h"
 #include "fairlead/kube/http.h"
 #include "fairlead/kube/rate_limit.h"
 #include "fairlead/kube/status.h"
@@ -20,7 +21,10 @@ constexpr int kMaxTries = 10;
 constexpr std::chrono::seconds kMaxWatchRetryAfter{60};
 /// A single try of a small request: a dead connection must not eat the whole deadline.
 constexpr milliseconds kTryTimeout{5'000};
-constexpr Backoff::Options kRetryBackoff{.initial = milliseconds(100), .max = milliseconds(5'000)};
+/// Short for as long as the server is away: callers must go on within a second of its coming back.
+constexpr Backoff::Options kRetryBackoff{.initial = milliseconds(100), .max = RetryDelay::kMaxOutage};
+/// An overloaded server that does not say when to come back. Kubernetes' own always says so.
+constexpr std::chrono::seconds kRetryAfterOverload{1};
 constexpr int kMaxNameDraws = 5;
 constexpr int kMaxListRestarts = 3;
 constexpr int kPageSize = 500;
@@ -88,6 +92,14 @@ bool is_idempotent(const HttpRequest& request) {
          (request.method != "PATCH" || request.content_type == "application/apply-patch+yaml");
 }
 
+/// When the server wants to see us again, if it says so or is overloaded.
+std::optional<std::chrono::seconds> retry_after_of(const HttpResponse& response) {
+  if (response.status == 429) {
+    return response.retry_after.value_or(kRetryAfterOverload);
+  }
+  return response.retry_after;
+}
+
 /// Is this outcome worth another try? `Retry-After` is the server's word that nothing was done (429, and 503
 /// with it), so that even a POST may be repeated.
 bool may_retry(const HttpRequest& request, const Result<HttpResponse>& outcome) {
@@ -131,6 +143,11 @@ std::string slice_path(std::string_view name) {
 std::string claim_path(std::string_view namespace_, std::string_view name) {
   return "/apis/resource.k8s.io/v1/namespaces/" + percent_encode(namespace_) + "/resourceclaims/" +
          percent_encode(name);
+}
+
+std::string event_path(std::string_view namespace_, std::string_view name) {
+  std::string path = "/api/v1/namespaces/" + percent_encode(namespace_) + "/events";
+  return name.empty() ? path : path + "/" + percent_encode(name);
 }
 
 std::string field_selector(const SliceSelector& selector) {
@@ -198,7 +215,7 @@ Result<HttpResponse> Client::Impl::send(HttpRequest request, const CallOptions& 
     if (outcome && is_success(outcome->status)) {
       return outcome;
     }
-    const auto retry_after = outcome ? outcome->retry_after : std::nullopt;
+    const auto retry_after = outcome ? retry_after_of(*outcome) : std::nullopt;
     const bool retry =
         (tries < call.max_tries || (retry_after && tries < kMaxTries)) && may_retry(request, outcome);
     Clock::Duration delay = backoff.next();
@@ -358,6 +375,22 @@ Result<> Client::apply_claim_status(const ObjectMeta& claim, const std::vector<D
   return {};
 }
 
+Result<> Client::create_event(const Event& event, const CallOptions& call) {
+  FL_TRY(require(event.meta.namespace_, "create events: metadata.namespace"), "");
+  FL_TRY(require(event.meta.name, "create events: metadata.name"), "");
+  FL_TRY(impl_->call("POST", event_path(event.meta.namespace_), event_to_json(event), call), "");
+  return {};
+}
+
+Result<> Client::patch_event(const Event& event, const CallOptions& call) {
+  FL_TRY(require(event.meta.namespace_, "patch events: metadata.namespace"), "");
+  FL_TRY(require(event.meta.name, "patch events: metadata.name"), "");
+  FL_TRY(impl_->call("PATCH", event_path(event.meta.namespace_, event.meta.name), event_patch(event), call,
+                     kTryTimeout, "application/merge-patch+json"),
+         "");
+  return {};
+}
+
 Result<ClaimStatus> Client::get_claim_status(const std::string& namespace_, const std::string& name,
                                              const CallOptions& call) {
   FL_TRY(require(namespace_, "get resourceclaims: the namespace"), "");
@@ -398,7 +431,7 @@ Result<> Client::watch(const WatchRequest& request,
     return std::move(response).error().with(context);
   }
   if (!is_success(response->status)) {
-    const auto retry_after = is_overload(response->status) ? response->retry_after : std::nullopt;
+    const auto retry_after = is_overload(response->status) ? retry_after_of(*response) : std::nullopt;
     if (retry_after && !impl_->options.clock->wait_for(std::min(*retry_after, kMaxWatchRetryAfter), stop)) {
       return Error(Code::kCancelled, "the watch was cancelled");
     }

@@ -7,7 +7,8 @@
 // after the retries), kTimeout, kCancelled, kCorrupt for an answer that is not what it should be.
 //
 // Requests that are safe to repeat are repeated inside the call's deadline, with jittered back-off and the
-// server's Retry-After: GET, PUT, DELETE and apply after 429, 5xx and transport errors, POST after 429 only.
+// server's Retry-After (429 without one: a second): GET, PUT, DELETE and apply after 429, 5xx and transport
+// errors, POST after 429 only.
 #pragma once
 
 #include <chrono>
@@ -34,6 +35,8 @@ struct CallOptions {
   std::stop_token stop;
   /// 1 for callers that have a back-off of their own. A server's Retry-After is waited for all the same.
   int max_tries = 10;
+  /// For callers that have nothing better to do than to wait for the server until the timeout.
+  static constexpr int kAnyTries = 1'000'000;
 };
 
 /// One HTTP exchange, for metrics.
@@ -121,6 +124,12 @@ class Client {
   Result<> apply_claim_status(const ObjectMeta& claim, const std::vector<DeviceStatus>& devices,
                               const std::string& field_manager, const CallOptions& call = {});
 
+  /// POST. kExists: an event has this name already.
+  Result<> create_event(const Event& event, const CallOptions& call = {});
+  /// Writes count and last_seen of the event of this name. kNotFound: it is gone (the API server keeps events
+  /// for an hour).
+  Result<> patch_event(const Event& event, const CallOptions& call = {});
+
   /// What stands in the claim's status.devices now, entries of all drivers.
   Result<ClaimStatus> get_claim_status(const std::string& namespace_, const std::string& name,
                                        const CallOptions& call = {});
@@ -144,6 +153,7 @@ class Client {
 /// Path of the collection, or of one slice.
 std::string slice_path(std::string_view name = {});
 std::string claim_path(std::string_view namespace_, std::string_view name);
+std::string event_path(std::string_view namespace_, std::string_view name = {});
 /// "spec.driver=<driver>,spec.nodeName=<node>"
 std::string field_selector(const SliceSelector& selector);
 

@@ -361,6 +361,93 @@ TEST_F(ClientTest, ServerErrors_AreRetriedWithBackoffUntilOneSucceeds) {
   EXPECT_EQ(calls, 4);
 }
 
+TEST_F(ClientTest, Overload_WithoutRetryAfterIsLeftAloneForASecond) {
+  std::atomic<int> calls = 0;
+  serve([&](const TestRequest&) {
+    return ++calls == 1 ? TestResponse{.status = 429} : TestResponse{.body = R"({"metadata":{"uid":"u"}})"};
+  });
+  const auto before = clock_.now();
+  ASSERT_TRUE(client().get_node_uid("n1"));
+  EXPECT_GE(clock_.now() - before, seconds(1));
+}
+
+TEST_F(ClientTest, AnyTries_GoOnForAsLongAsTheCallMayTake) {
+  std::atomic<int> calls = 0;
+  serve([&](const TestRequest&) {
+    return ++calls <= 60 ? TestResponse{.status = 500} : TestResponse{.body = R"({"metadata":{"uid":"u"}})"};
+  });
+  EXPECT_TRUE(client().get_node_uid("n1", {.timeout = seconds(40), .max_tries = CallOptions::kAnyTries}));
+  EXPECT_EQ(calls, 61);
+}
+
+TEST_F(ClientTest, CreateEvent_PostsItIntoTheNamespaceOfItsObject) {
+  serve([](const TestRequest&) { return TestResponse{.status = 201, .body = "{}"}; });
+  const Event event{
+      .meta = {.name = "web.1", .namespace_ = "shop"},
+      .about = {.api_version = "v1", .kind = "Pod", .namespace_ = "shop", .name = "web", .uid = "pod-uid"},
+      .type = "Warning",
+      .reason = "FailedPrepareClaim",
+      .message = "no parent eth9",
+      .component = "d.example.com",
+      .host = "n1",
+      .first_seen = "2026-01-01T00:00:00Z",
+      .last_seen = "2026-01-01T00:00:00Z",
+      .count = 1};
+  ASSERT_TRUE(client().create_event(event));
+  const auto request = server_->requests().at(0);
+  EXPECT_EQ(request.method, "POST");
+  EXPECT_EQ(request.path, "/api/v1/namespaces/shop/events");
+  const json body = json::parse(request.body);
+  EXPECT_EQ(body["kind"], "Event");
+  EXPECT_EQ(body["metadata"], (json{{"name", "web.1"}, {"namespace", "shop"}}));
+  EXPECT_EQ(body["involvedObject"]["uid"], "pod-uid");
+  EXPECT_EQ(body["source"], (json{{"component", "d.example.com"}, {"host", "n1"}}));
+  EXPECT_EQ(body["reason"], "FailedPrepareClaim");
+  EXPECT_EQ(body["count"], 1);
+}
+
+TEST_F(ClientTest, PatchEvent_ChangesCountAndTimeOnly) {
+  serve([](const TestRequest&) { return TestResponse{.body = "{}"}; });
+  Event event;
+  event.meta = {.name = "web.1", .namespace_ = "shop"};
+  event.count = 7;
+  event.last_seen = "2026-01-01T00:05:00Z";
+  ASSERT_TRUE(client().patch_event(event));
+  const auto request = server_->requests().at(0);
+  EXPECT_EQ(request.method, "PATCH");
+  EXPECT_EQ(request.path, "/api/v1/namespaces/shop/events/web.1");
+  EXPECT_EQ(request.content_type, "application/merge-patch+json");
+  EXPECT_EQ(json::parse(request.body), (json{{"count", 7}, {"lastTimestamp", "2026-01-01T00:05:00Z"}}));
+}
+
+TEST_F(ClientTest, GetClaimStatus_ReadsTheEntriesOfAllDrivers) {
+  serve([](const TestRequest&) {
+    return TestResponse{.body = R"({"metadata":{"uid":"u"},"status":{"devices":[
+      {"driver":"a","pool":"p","device":"d","shareID":"s","data":{"x":1},
+       "conditions":[{"type":"Ready","status":"True","reason":"R","message":"m",
+                      "lastTransitionTime":"2026-01-01T00:00:00Z"}],
+       "networkData":{"interfaceName":"net1","ips":["10.0.0.5/24"],"hardwareAddress":"02:00:00:00:00:01"}},
+      {"driver":"b","pool":"p","device":"e"}]}})"};
+  });
+  const auto status = client().get_claim_status("ns", "c");
+  ASSERT_TRUE(status) << status.error().what();
+  EXPECT_EQ(status->uid, "u");
+  const DeviceStatus first{.driver = "a",
+                           .pool = "p",
+                           .device = "d",
+                           .share_id = "s",
+                           .conditions = {{.type = "Ready",
+                                           .status = "True",
+                                           .reason = "R",
+                                           .message = "m",
+                                           .last_transition_time = "2026-01-01T00:00:00Z"}},
+                           .data = R"({"x":1})",
+                           .interface_name = "net1",
+                           .ips = {"10.0.0.5/24"},
+                           .hardware_address = "02:00:00:00:00:01"};
+  EXPECT_THAT(status->devices, ElementsAre(first, DeviceStatus{.driver = "b", .pool = "p", .device = "e"}));
+}
+
 TEST_F(ClientTest, MaxTriesOne_LeavesRetriesToTheCaller) {
   serve([](const TestRequest&) { return TestResponse{.status = 500}; });
   EXPECT_FALSE(client().get_node_uid("n1", {.max_tries = 1}));

@@ -310,7 +310,10 @@ Result<> Exchange::set_transfer() {
       .set(CURLOPT_NOSIGNAL, 1L)
       // A name lookup that hangs must not hold up a stop: its thread ends by itself.
       .set(CURLOPT_QUICK_EXIT, 1L)
+      // A server that vanished without a word is found out long before a watch counts as silent.
       .set(CURLOPT_TCP_KEEPALIVE, 1L)
+      .set(CURLOPT_TCP_KEEPIDLE, 15L)
+      .set(CURLOPT_TCP_KEEPINTVL, 5L)
       .set(CURLOPT_CONNECTTIMEOUT_MS, static_cast<long>(kConnectTimeout.count()))
       .set(CURLOPT_WRITEFUNCTION, &on_body)
       .set(CURLOPT_WRITEDATA, static_cast<void*>(&transfer_))

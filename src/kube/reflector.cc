@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "fairlead/core/log.h"
+#include "fairlead/core/retry_delay.h"
 #include "fairlead/kube/json_text.h"
 #include "fairlead/kube/status.h"
 
@@ -51,7 +52,7 @@ struct Reflector::Impl {
         source(std::move(of_source)),
         handlers(std::move(of_handlers)),
         options(std::move(given)),
-        backoff(options.backoff) {}
+        delay(options.backoff) {}
 
   void run(const std::stop_token& stop);
   /// A list when it is needed, then one watch to its end.
@@ -72,7 +73,7 @@ struct Reflector::Impl {
   std::atomic<bool> healthy = false;
 
   // Of the reflector's thread.
-  Backoff backoff;
+  RetryDelay delay;
   std::minstd_rand random{std::random_device{}()};
   std::string version;  // empty: list first
   Clock::TimePoint listed_at;
@@ -172,13 +173,14 @@ Result<> Reflector::Impl::step(const std::stop_token& stop) {
   auto watched = watch(stop);
   const bool worked = got_line || options.clock->now() - start >= kGoodWatch;
   if (worked) {
-    backoff.reset();
+    delay.reset();
   }
   if (!watched && needs_list(watched.error().code())) {
     version.clear();
   }
   if (watched && !worked) {
-    return Error(Code::kUnavailable, "watch " + source.path + ": the server ended it at once");
+    // It is there, so this is no outage: what comes next are growing pauses.
+    return Error(Code::kInternal, "watch " + source.path + ": the server ended it at once");
   }
   return watched;
 }
@@ -188,7 +190,7 @@ void Reflector::Impl::run(const std::stop_token& stop) {
     const auto done = step(stop);
     if (!done && !stop.stop_requested()) {
       report(done.error());
-      (void)options.clock->wait_for(backoff.next(), stop);
+      (void)options.clock->wait_for(delay.next(done.error().code()), stop);
     }
   }
 }

@@ -7,9 +7,9 @@
 //     +--- 410 Gone, refused, damaged, <---+
 //          every `relist_interval`
 //
-// Every failure waits by Backoff, which is short again once a watch has worked.
-// One thread per reflector. It makes the callbacks: be quick there (post to your own thread), never call
-// stop() there.
+// While the server cannot be reached it is probed at least every RetryDelay::kMaxOutage; after what it
+// refuses the pauses grow. Both are short again once a watch has worked. One thread per reflector. It makes
+// the callbacks: be quick there (post to your own thread), never call stop() there.
 #pragma once
 
 #include <chrono>
@@ -45,7 +45,7 @@ struct ReflectorOptions {
   std::size_t max_line = std::size_t{4} << 20;
   /// A list from time to time, whatever the watch says; looked at when a watch ends. 0: never.
   std::chrono::milliseconds relist_interval = std::chrono::minutes(10);
-  Backoff::Options backoff = {};
+  Backoff::Options backoff = {};  // after what the server refuses
   Clock* clock = &real_clock();
   /// Each failure, before its back-off, for a metric and a rate-limited log. May be null.
   std::function<void(const Error&)> on_error;

@@ -367,6 +367,54 @@ TEST_F(ReflectorTest, WatchThatEndsAtOnceAgainAndAgainIsNotAHotLoop) {
   EXPECT_GT(clock_.now() - before, seconds(1)) << "virtual time: twelve growing delays";
 }
 
+/// When the server was asked, and when the reflector was told at last, in virtual time.
+struct Moments {
+  std::mutex mutex;
+  std::vector<Clock::TimePoint> asked;
+  void note(Clock::TimePoint when) {
+    const std::lock_guard lock(mutex);
+    asked.push_back(when);
+  }
+};
+
+TEST_F(ReflectorTest, ServerBackAfterALongOutage_IsFoundWithinASecond) {
+  constexpr std::size_t kFailures = 300;
+  Moments moments;
+  const auto last = std::make_shared<TestStream>();
+  serve([&](const TestRequest& request) {
+    if (is_watch(request)) {
+      return TestResponse{.stream = last};
+    }
+    moments.note(clock_.now());
+    return moments.asked.size() <= kFailures ? TestResponse{.status = 500}
+                                             : TestResponse{.body = list_of({}, "5")};
+  });
+  const auto running = reflect();
+  EXPECT_EQ(log_.wait(1).at(0), "sync");
+  ASSERT_EQ(moments.asked.size(), kFailures + 1);
+  EXPECT_GT(moments.asked.back() - moments.asked.front(), seconds(30)) << "a long outage";
+  for (std::size_t i = 1; i < moments.asked.size(); ++i) {
+    EXPECT_LE(moments.asked[i] - moments.asked[i - 1], milliseconds(500));
+  }
+}
+
+TEST_F(ReflectorTest, ServerThatRefuses_IsAskedLessAndLess) {
+  Moments moments;
+  const auto last = std::make_shared<TestStream>();
+  serve([&](const TestRequest& request) {
+    if (is_watch(request)) {
+      return TestResponse{.stream = last};
+    }
+    moments.note(clock_.now());
+    return moments.asked.size() <= 14
+               ? TestResponse{.status = 403, .body = status_json(403, "Forbidden", "no")}
+               : TestResponse{.body = list_of({}, "5")};
+  });
+  const auto running = reflect();
+  EXPECT_EQ(log_.wait(1).at(0), "sync");
+  EXPECT_GT(moments.asked.back() - moments.asked.front(), seconds(10));
+}
+
 TEST_F(ReflectorTest, RelistIntervalListsWhenAWatchEnds) {
   std::atomic<int> watched = 0;
   auto last = std::make_shared<TestStream>();
