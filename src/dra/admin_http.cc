@@ -9,7 +9,12 @@
 #include <netinet/in.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstdint>
@@ -29,6 +34,7 @@ namespace {
 constexpr ev_ssize_t kMaxHeaders = 8192;
 constexpr int kIdleSeconds = 5;
 constexpr int kBacklog = 16;
+constexpr std::string_view kUnix = "unix:";
 
 struct Address {
   sockaddr_storage storage{};
@@ -66,11 +72,31 @@ std::optional<Address> numeric(const std::string& host, std::uint16_t port) {
   return out;
 }
 
+Result<Address> unix_address(const std::string& listen) {
+  const std::string_view path = std::string_view(listen).substr(kUnix.size());
+  sockaddr_un un{};
+  if (!path.starts_with('/') || path.size() >= sizeof un.sun_path) {
+    return Error(Code::kInvalid, "listen address \"" + listen +
+                                     "\": after unix: comes an absolute path of at most " +
+                                     std::to_string(sizeof un.sun_path - 1) + " bytes");
+  }
+  un.sun_family = AF_UNIX;
+  path.copy(un.sun_path, path.size());
+  Address out;
+  std::memcpy(&out.storage, &un, sizeof un);
+  out.size = sizeof un;
+  return out;
+}
+
 /// The addresses to try, the preferred one first.
 Result<std::vector<Address>> parse_listen(const std::string& listen) {
   const Error malformed(Code::kInvalid, "listen address \"" + listen +
                                             "\": must be address:port with a numeric address, such as "
-                                            "127.0.0.1:9095, [::1]:9095 or :9095");
+                                            "127.0.0.1:9095, [::1]:9095 or :9095, or unix:/path");
+  if (listen.starts_with(kUnix)) {
+    FL_ASSIGN(const Address address, unix_address(listen), "");
+    return std::vector<Address>{address};
+  }
   const auto colon = listen.rfind(':');
   if (colon == std::string::npos) {
     return malformed;
@@ -98,21 +124,50 @@ Result<std::vector<Address>> parse_listen(const std::string& listen) {
   return std::vector<Address>{*address};
 }
 
-/// A listening socket, or the errno.
-std::expected<UniqueFd, int> open_listener(const Address& address) {
+/// "a,b" as {"a", "b"}.
+std::vector<std::string> split(const std::string& list) {
+  std::vector<std::string> out;
+  for (std::size_t begin = 0; begin <= list.size();) {
+    const std::size_t end = std::min(list.find(',', begin), list.size());
+    out.push_back(list.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return out;
+}
+
+const sockaddr* as_sockaddr(const Address& address) {
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): how the socket API is
+  return reinterpret_cast<const sockaddr*>(&address.storage);
+}
+
+void prepare_tcp(int fd, const Address& address, AdminHttp::Port port) {
+  const int on = 1;
+  const int off = 0;
+  (void)::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  if (port == AdminHttp::Port::kShared) {
+    (void)::setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+  }
+  if (address.storage.ss_family == AF_INET6) {
+    (void)::setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+  }
+}
+
+/// A listening socket, or the errno. The file of a unix socket is taken from whoever had it: its folder is
+/// ours, and a process that was killed leaves it there.
+std::expected<UniqueFd, int> open_listener(const Address& address, AdminHttp::Port port) {
   UniqueFd fd(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) {
     return std::unexpected(errno);
   }
-  const int on = 1;
-  const int off = 0;
-  (void)::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  if (address.storage.ss_family == AF_INET6) {
-    (void)::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+  if (address.storage.ss_family == AF_UNIX) {
+    sockaddr_un un{};
+    std::memcpy(&un, &address.storage, sizeof un);
+    (void)::unlink(un.sun_path);
+    (void)::fchmod(fd.get(), S_IRUSR | S_IWUSR);  // before bind(2): the file is never open to others
+  } else {
+    prepare_tcp(fd.get(), address, port);
   }
-  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): how the socket API is
-  if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address.storage), address.size) != 0 ||
-      ::listen(fd.get(), kBacklog) != 0) {
+  if (::bind(fd.get(), as_sockaddr(address), address.size) != 0 || ::listen(fd.get(), kBacklog) != 0) {
     return std::unexpected(errno);
   }
   return fd;
@@ -164,17 +219,21 @@ class AdminHttp::Impl {
     }
   }
 
-  Result<> serve(UniqueFd listener, int port) {
+  Result<> serve(std::vector<UniqueFd> listeners, int port) {
     port_ = port;
     stop_event_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     base_.reset(event_base_new());
     http_.reset(base_ ? evhttp_new(base_.get()) : nullptr);
     stop_.reset(base_ ? event_new(base_.get(), stop_event_.get(), EV_READ, &Impl::on_stop, this) : nullptr);
-    if (!stop_event_.valid() || !http_ || !stop_ || event_add(stop_.get(), nullptr) != 0 ||
-        evhttp_accept_socket(http_.get(), listener.get()) != 0) {
+    if (!stop_event_.valid() || !http_ || !stop_ || event_add(stop_.get(), nullptr) != 0) {
       return Error(Code::kInternal, "libevent could not set up the admin HTTP server");
     }
-    (void)listener.release();  // evhttp owns it now
+    for (UniqueFd& listener : listeners) {
+      if (evhttp_accept_socket(http_.get(), listener.get()) != 0) {
+        return Error(Code::kInternal, "libevent could not serve a listening socket");
+      }
+      (void)listener.release();  // evhttp owns it now
+    }
     evhttp_set_max_headers_size(http_.get(), kMaxHeaders);
     evhttp_set_max_body_size(http_.get(), 0);
     evhttp_set_timeout(http_.get(), kIdleSeconds);
@@ -222,29 +281,96 @@ AdminHttp::AdminHttp(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 AdminHttp::~AdminHttp() = default;
 int AdminHttp::port() const { return impl_->port(); }
 
-Result<std::unique_ptr<AdminHttp>> AdminHttp::start(const std::string& listen, Sources sources) {
+namespace {
+
+/// The socket that listens on one of the list's addresses.
+Result<UniqueFd> listen_on(const std::string& listen, AdminHttp::Port port) {
   FL_ASSIGN(const auto addresses, parse_listen(listen), "");
   int e = 0;
   for (const Address& address : addresses) {
-    auto listener = open_listener(address);
-    if (!listener) {
-      e = listener.error();
-      if (e == EADDRINUSE) {
-        break;  // the next address would only hide it
-      }
-      continue;
+    auto listener = open_listener(address, port);
+    if (listener) {
+      return *std::move(listener);
     }
-    sockaddr_in6 bound{};  // the port is at the same place in sockaddr_in
-    socklen_t size = sizeof bound;
-    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): how the socket API is
-    if (::getsockname(listener->get(), reinterpret_cast<sockaddr*>(&bound), &size) != 0) {
-      return Error::from_errno(errno, "listen on " + listen);
+    e = listener.error();
+    if (e == EADDRINUSE) {
+      break;  // the next address would only hide it
     }
-    auto impl = std::make_unique<Impl>(std::move(sources));
-    FL_TRY(impl->serve(*std::move(listener), ntohs(bound.sin6_port)), "listen on " + listen);
-    return std::unique_ptr<AdminHttp>(new AdminHttp(std::move(impl)));
   }
   return listen_error(listen, e);
+}
+
+/// 0 for a unix socket.
+int port_of(const UniqueFd& listener) {
+  sockaddr_storage bound{};
+  socklen_t size = sizeof bound;
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): how the socket API is
+  if (::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&bound), &size) != 0 ||
+      bound.ss_family == AF_UNIX) {
+    return 0;
+  }
+  sockaddr_in6 in6{};  // the port is at the same place in sockaddr_in
+  std::memcpy(&in6, &bound, sizeof in6);
+  return ntohs(in6.sin6_port);
+}
+
+/// All that comes until the other side ends the connection.
+Result<std::string> exchange(int fd, const std::string& request) {
+  if (::send(fd, request.data(), request.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(request.size())) {
+    return Error::from_errno(errno, "send the request");
+  }
+  std::string out;
+  std::array<char, 4096> chunk{};
+  for (;;) {
+    const ssize_t got = ::recv(fd, chunk.data(), chunk.size(), 0);
+    if (got < 0) {
+      return Error::from_errno(errno, "wait for the answer");
+    }
+    if (got == 0) {
+      return out;
+    }
+    out.append(chunk.data(), static_cast<std::size_t>(got));
+  }
+}
+
+}  // namespace
+
+Result<std::unique_ptr<AdminHttp>> AdminHttp::start(const std::string& listen, Sources sources, Port port) {
+  std::vector<UniqueFd> listeners;
+  int number = 0;
+  for (const std::string& one : split(listen)) {
+    FL_ASSIGN(UniqueFd listener, listen_on(one, port), "");
+    number = number != 0 ? number : port_of(listener);
+    listeners.push_back(std::move(listener));
+  }
+  auto impl = std::make_unique<Impl>(std::move(sources));
+  FL_TRY(impl->serve(std::move(listeners), number), "listen on " + listen);
+  return std::unique_ptr<AdminHttp>(new AdminHttp(std::move(impl)));
+}
+
+Result<std::string> AdminHttp::ask(const std::string& listen, const std::string& page) {
+  const std::string where = split(listen).front();
+  FL_ASSIGN(const auto addresses, parse_listen(where), "");
+  const Address& address = addresses.back();  // of ":port" the IPv4 one, which every node has
+  const UniqueFd fd(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const timeval patience = {.tv_sec = kIdleSeconds, .tv_usec = 0};
+  (void)::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  if (!fd.valid() || ::connect(fd.get(), as_sockaddr(address), address.size) != 0) {
+    return Error::from_errno(errno, "nobody answers at " + where);
+  }
+  FL_ASSIGN(const std::string answer,
+            exchange(fd.get(), "GET " + page + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
+            where);
+  const auto head = answer.find("\r\n\r\n");
+  if (!answer.starts_with("HTTP/1.1 ") || head == std::string::npos) {
+    return Error(Code::kUnavailable, where + " did not answer as an HTTP server does");
+  }
+  std::string body = answer.substr(head + 4);
+  if (!answer.starts_with("HTTP/1.1 200 ")) {
+    body.erase(body.find_last_not_of('\n') + 1);
+    return Error(Code::kUnavailable, std::move(body));
+  }
+  return body;
 }
 
 }  // namespace fairlead::dra

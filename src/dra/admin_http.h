@@ -23,10 +23,16 @@ class AdminHttp {
     std::function<Result<>()> ready;
   };
 
-  /// `listen` is "address:port", e.g. "127.0.0.1:9095", "[::1]:9095", ":9095" (every address); port 0 takes a
-  /// free one. kInvalid for another form, kBusy when the port is taken, kUnavailable when the address cannot
-  /// be used. Serves when it returns.
-  static Result<std::unique_ptr<AdminHttp>> start(const std::string& listen, Sources sources);
+  /// Whether another instance of this driver may have the same port at the same time (SO_REUSEPORT): the old
+  /// and the new one of a rolling update on the node's own network.
+  enum class Port : bool { kOurs, kShared };
+
+  /// `listen` is "address:port", e.g. "127.0.0.1:9095", "[::1]:9095", ":9095" (every address), where port 0
+  /// takes a free one; or "unix:/path", a socket for the root of this file system only; or several of them
+  /// with commas between. kInvalid for another form, kBusy when the port is taken, kUnavailable when the
+  /// address cannot be used. Serves when it returns.
+  static Result<std::unique_ptr<AdminHttp>> start(const std::string& listen, Sources sources,
+                                                  Port port = Port::kOurs);
   AdminHttp(const AdminHttp&) = delete;
   AdminHttp& operator=(const AdminHttp&) = delete;
   AdminHttp(AdminHttp&&) = delete;
@@ -34,8 +40,12 @@ class AdminHttp {
   /// Stops serving; waits for answers under way.
   ~AdminHttp();
 
-  /// The port in use.
+  /// The port in use; of several the first, 0 when there is none.
   [[nodiscard]] int port() const;
+
+  /// The other side, for a probe that is a program: GETs `page` ("/readyz") from the first of the addresses
+  /// in `listen`. The body when the answer is 200; else an error with the body as its sentence.
+  static Result<std::string> ask(const std::string& listen, const std::string& page);
 
   class Impl;
 

@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <array>
 #include <atomic>
@@ -66,6 +68,44 @@ TEST(AdminHttp, ServesItsThreePages) {
   EXPECT_THAT(get(port, "/readyz"), EndsWith("\r\n\r\nnot registered with the kubelet yet\n"));
   EXPECT_THAT(get(port, "/"), StartsWith("HTTP/1.1 404 "));
   EXPECT_THAT(get(port, "/../etc/passwd"), StartsWith("HTTP/1.1 404 "));
+}
+
+TEST(AdminHttp, AnswersAProbeOverAUnixSocketThatOnlyRootMayOpen) {
+  const std::string path = ::testing::TempDir() + "admin" + std::to_string(::getpid()) + ".sock";
+  const std::string listen = "unix:" + path + ",127.0.0.1:0";
+  {
+    const auto stale = AdminHttp::start(listen, sources());
+    ASSERT_TRUE(stale) << stale.error().what();
+  }
+  const auto server = AdminHttp::start(listen, sources());  // the file of the first is still there
+  ASSERT_TRUE(server) << server.error().what();
+  struct stat file{};
+  ASSERT_EQ(::stat(path.c_str(), &file), 0);
+  EXPECT_EQ(file.st_mode & 0777U, 0600U);
+  const auto health = AdminHttp::ask(listen, "/healthz");
+  ASSERT_TRUE(health) << health.error().what();
+  EXPECT_EQ(*health, "ok\n");
+  const auto ready = AdminHttp::ask(listen, "/readyz");
+  ASSERT_FALSE(ready);
+  EXPECT_EQ(ready.error().what(), "not registered with the kubelet yet");
+  EXPECT_THAT(get((*server)->port(), "/healthz"), EndsWith("\r\n\r\nok\n"));
+  (void)::unlink(path.c_str());
+}
+
+TEST(AdminHttp, TellsWhereNobodyAnswers) {
+  const auto answer = AdminHttp::ask("unix:/nowhere/admin.sock", "/healthz");
+  ASSERT_FALSE(answer);
+  EXPECT_THAT(answer.error().what(), HasSubstr("unix:/nowhere/admin.sock"));
+}
+
+TEST(AdminHttp, TwoInstancesOfARollingUpdateShareThePort) {
+  const auto old = AdminHttp::start("127.0.0.1:0", sources(), AdminHttp::Port::kShared);
+  ASSERT_TRUE(old) << old.error().what();
+  const std::string listen = "127.0.0.1:" + std::to_string((*old)->port());
+  EXPECT_TRUE(AdminHttp::start(listen, sources(), AdminHttp::Port::kShared));
+  const auto stranger = AdminHttp::start(listen, sources());
+  ASSERT_FALSE(stranger);
+  EXPECT_EQ(stranger.error().code(), Code::kBusy);
 }
 
 TEST(AdminHttp, OnlyReading) {

@@ -214,9 +214,11 @@ Result<> Plugin::Impl::serve_admin() {
     return {};
   }
   FL_ASSIGN(admin_,
-            AdminHttp::start(options_.http_listen, {.metrics = [this] { return metrics_text(); },
-                                                    .health = [this] { return health(); },
-                                                    .ready = [this] { return ready(); }}),
+            AdminHttp::start(options_.http_listen,
+                             {.metrics = [this] { return metrics_text(); },
+                              .health = [this] { return health(); },
+                              .ready = [this] { return ready(); }},
+                             options_.pod_uid.empty() ? AdminHttp::Port::kOurs : AdminHttp::Port::kShared),
             "");
   return {};
 }

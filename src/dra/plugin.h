@@ -36,19 +36,21 @@ struct PluginOptions {
   std::string cdi_dir = "/var/run/cdi";
   std::string state_dir;  // empty: /run/<driver_name>
   std::string pod_uid;    // set: socket names carry it, so that two instances can overlap in a rolling update
-  std::string http_listen;           // "127.0.0.1:9095" serves /metrics, /healthz, /readyz; empty: not served
+  // "127.0.0.1:9095" or "unix:/path", or several with commas: serves /metrics, /healthz, /readyz; empty: not
+  // served. With pod_uid two instances may have the same port.
+  std::string http_listen;
   double kube_qps = 20;              // requests per second to the API server, bursts of twice that
   std::chrono::seconds resync{600};  // discover() and a full slice comparison at least this often
   std::chrono::milliseconds call_budget{40'000};  // work on one Prepare; the kubelet gives up after 45 s
   unsigned workers = 4;
 
   /// Reads --driver-name --node-name --kubeconfig --registry-dir --plugin-dir --cdi-dir --state-dir --pod-uid
-  /// --http-listen --kube-qps
+  /// --http-listen --probe --kube-qps
   /// --log-level, each with an environment variable (DRIVER_NAME, NODE_NAME, KUBECONFIG, REGISTRY_DIR,
   /// PLUGIN_DIR, CDI_DIR, STATE_DIR, POD_UID, HTTP_LISTEN, KUBE_QPS, LOG_LEVEL). `defaults` holds what the
-  /// program itself presets. For --help and --version it prints and answers kCancelled; for a wrong flag
-  /// kInvalid with one sentence. `more_flags` may add the program's own flags to the same command line
-  /// (CLI11) before it is read.
+  /// program itself presets. For --help, --version and an answered --probe it prints and answers
+  /// kCancelled; for a wrong flag kInvalid with one sentence. `more_flags` may add the program's own flags to
+  /// the same command line (CLI11) before it is read.
   static Result<PluginOptions> from_args(int argc, const char* const* argv, PluginOptions defaults,
                                          const std::function<void(CLI::App&)>& more_flags = {});
 };

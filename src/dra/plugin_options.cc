@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "fairlead/core/log.h"
+#include "fairlead/dra/admin_http.h"
 #include "fairlead/dra/names.h"
 #include "fairlead/dra/plugin.h"
 #include "fairlead/formats/cdi.h"
@@ -26,7 +27,8 @@ void add_flags(CLI::App& app, PluginOptions& options, std::string& log_level) {
   add("--cdi-dir", options.cdi_dir, "CDI_DIR", "where CDI files go");
   add("--state-dir", options.state_dir, "STATE_DIR", "where claim records go (default: /run/<driver name>)");
   add("--pod-uid", options.pod_uid, "POD_UID", "uid of the driver's pod, for rolling updates");
-  add("--http-listen", options.http_listen, "HTTP_LISTEN", "address:port for /metrics, /healthz and /readyz");
+  add("--http-listen", options.http_listen, "HTTP_LISTEN",
+      "where /metrics, /healthz and /readyz are served: address:port, unix:/path, or several with commas");
   add("--kube-qps", options.kube_qps, "KUBE_QPS", "requests per second to the API server");
   add("--log-level", log_level, "LOG_LEVEL", "debug, info, warn, error or off");
 }
@@ -51,10 +53,16 @@ Result<PluginOptions> PluginOptions::from_args(int argc, const char* const* argv
                                                const std::function<void(CLI::App&)>& more_flags) {
   PluginOptions options = std::move(defaults);
   std::string log_level = "info";
+  std::string probe;
   try {
     CLI::App app;
     app.set_version_flag("--version", std::string(FAIRLEAD_VERSION));
     add_flags(app, options, log_level);
+    app.add_option("--probe", probe,
+                   "ask the running agent at the first address of --http-listen instead of being one: "
+                   "healthz, readyz or "
+                   "metrics; exit status 0 when all is well")
+        ->check(CLI::IsMember({"healthz", "readyz", "metrics"}));
     if (more_flags) {
       more_flags(app);
     }
@@ -66,6 +74,11 @@ Result<PluginOptions> PluginOptions::from_args(int argc, const char* const* argv
     }
   } catch (const std::exception& e) {
     return Error(Code::kInvalid, std::string("command line: ") + e.what());
+  }
+  if (!probe.empty()) {
+    FL_ASSIGN(const std::string answer, AdminHttp::ask(options.http_listen, "/" + probe), "");
+    std::cout << answer << std::flush;
+    return Error(Code::kCancelled, "only a question was asked");
   }
   const auto level = log::parse_level(log_level);
   if (!level) {

@@ -502,6 +502,18 @@ state = "/run/containerd"
             f"{bin_}/kubelet", "--config", "/etc/kubernetes/kubelet.yaml", "--kubeconfig", "/etc/kubernetes/kubelet.conf",
             "--hostname-override", NODE, "--node-ip", NODE_ADDRESS, "--v", os.environ.get("KUBELET_V", "3")], healthz(10250))
 
+    @staticmethod
+    def mark(component):
+        """A place in its log, for since()."""
+        return os.path.getsize(component.log)
+
+    @staticmethod
+    def since(component, mark):
+        """What it has logged since."""
+        with open(component.log, encoding="utf-8", errors="replace") as log:
+            log.seek(mark)
+            return log.read()
+
     def components(self):
         return [self.etcd, self.apiserver, self.controller_manager, self.scheduler, self.containerd, self.kubelet]
 

@@ -24,6 +24,7 @@ class Fairlead:
 
     def __init__(self, cluster, driver="dra.example.com", slots=None, host_devices="nic*"):
         self.cluster, self.driver = cluster, driver
+        self._probes = True
         self._environment = {"HOST_DEVICES": host_devices}
         if slots:
             self._environment["SLOTS"] = str(slots)
@@ -37,6 +38,8 @@ class Fairlead:
         objects = [o for o in yaml.safe_load_all(text) if o]
         for daemonset in (o for o in objects if o["kind"] == "DaemonSet"):
             daemonset["spec"]["template"]["spec"]["containers"][0]["image"] = IMAGE
+            if not self._probes:
+                del daemonset["spec"]["template"]["spec"]["containers"][0]["livenessProbe"]
             container_env(daemonset).extend({"name": k, "value": v} for k, v in self._environment.items())
         return objects
 
@@ -64,10 +67,14 @@ class Fairlead:
         eventually(self.slices, 30, "fairlead's slices are published")
         eventually(self.registration_sockets, 30, "fairlead's registration socket is there")
 
-    def set_environment(self, **values):
-        """Changes flags by a rolling update and waits for its end."""
+    def change_environment(self, **values):
+        """Changes flags; the rolling update begins."""
         self._environment.update(values)
         self.apply()
+
+    def set_environment(self, **values):
+        """Changes flags by a rolling update and waits for its end."""
+        self.change_environment(**values)
         self.wait_rollout()
 
     def wait_rollout(self, timeout=90):
@@ -142,11 +149,26 @@ class Fairlead:
 
     @contextlib.contextmanager
     def frozen(self):
+        """Present and silent. Only for some seconds: then the liveness probe has the kubelet start it again; see unresponsive()."""
         self.freeze()
         try:
             yield
         finally:
             self.thaw()
+
+    @contextlib.contextmanager
+    def unresponsive(self):
+        """Frozen for as long as one likes: it has no liveness probe meanwhile."""
+        self._probes = False
+        self.apply()
+        self.wait_rollout()
+        try:
+            with self.frozen():
+                yield
+        finally:
+            self._probes = True
+            self.apply()
+            self.wait_rollout()
 
     @contextlib.contextmanager
     def stopped(self):
