@@ -844,5 +844,201 @@ TEST_F(NriRaw, FramesOfUnknownConnections_AreIgnored) {
   EXPECT_EQ(failure(runtime.configure()), "ok");
 }
 
+// ---- hand-made plugins ------------------------------------------------------------------------------------
+
+/// A plugin that answers by a table.
+class RawPlugin {
+ public:
+  using Answers = std::map<std::string, std::function<Result<std::string>(const TtrpcRequest&)>>;
+  RawPlugin(const std::string& socket, Answers answers)
+      : answers_(std::move(answers)),
+        plugin_({.send = [this](std::string_view m) { return mux_.send(kNriPluginService, m); },
+                 .handler =
+                     [this](const TtrpcRequest& request, const TtrpcReply& reply) {
+                       const auto answer = answers_.find(request.method);
+                       (void)reply(answer == answers_.end()
+                                       ? Error(Code::kUnsupported, "no " + request.method)
+                                       : answer->second(request));
+                     }}),
+        runtime_(
+            {.send = [this](std::string_view m) { return mux_.send(kNriRuntimeService, m); }, .handler = {}}),
+        mux_(connected(socket), {.receive =
+                                     [this](std::uint32_t to, std::string_view bytes) {
+                                       return to == kNriPluginService ? plugin_.receive(bytes)
+                                                                      : runtime_.receive(bytes);
+                                     },
+                                 .closed =
+                                     [this](const Error&) {
+                                       plugin_.close();
+                                       runtime_.close();
+                                       gone_.open();
+                                     }}) {
+    mux_.start();
+  }
+  RawPlugin(const RawPlugin&) = delete;
+  RawPlugin& operator=(const RawPlugin&) = delete;
+  RawPlugin(RawPlugin&&) = delete;
+  RawPlugin& operator=(RawPlugin&&) = delete;
+  ~RawPlugin() {
+    mux_.close();
+    plugin_.close();
+    runtime_.close();
+  }
+
+  std::string enroll(const std::string& name = "raw", const std::string& index = "10") {
+    nri_pb::RegisterPluginRequest request;
+    request.set_plugin_name(name);
+    request.set_plugin_idx(index);
+    return failure(
+        runtime_.call(kNriRuntimeServiceName, "RegisterPlugin", request.SerializeAsString(), soon()));
+  }
+  [[nodiscard]] bool wait_gone() { return gone_.wait(); }
+
+  static UniqueFd connected(const std::string& socket) {
+    UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    socket.copy(address.sun_path, sizeof address.sun_path - 1);
+    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): the sockets API
+    EXPECT_EQ(::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    return fd;
+  }
+
+ private:
+  const Answers answers_;
+  Gate gone_;
+  Ttrpc plugin_, runtime_;
+  NriMux mux_;
+};
+
+Result<std::string> nothing(const TtrpcRequest& request) {
+  (void)request;
+  return std::string();
+}
+
+class NriServer : public testing::Test {
+ protected:
+  void serve(NriDialect dialect = NriDialect::kDedicated, const NriInventory& inventory = {}) {
+    server = must_serve({.socket = folder.socket(),
+                         .dialect = dialect,
+                         .registration_timeout = milliseconds(200),
+                         .observe = [this](const NriPluginCall& call) { calls.push_back(call); }},
+                        inventory);
+  }
+  TempFolder folder;
+  std::vector<NriPluginCall> calls;
+  std::unique_ptr<NriRuntimeServer> server;
+};
+
+TEST_F(NriServer, PluginWithoutAMethod_IsToldByStateChange) {
+  serve();
+  nri_pb::StateChangeEvent told;
+  RawPlugin plugin(folder.socket(), {{"Configure", nothing},
+                                     {"Synchronize", nothing},
+                                     {"StateChange", [&](const TtrpcRequest& request) -> Result<std::string> {
+                                        EXPECT_TRUE(told.ParseFromString(request.payload));
+                                        return std::string();
+                                      }}});
+  ASSERT_EQ(plugin.enroll(), "ok");
+  ASSERT_EQ(failure(server->wait_for_plugins(1, soon())), "ok");
+  EXPECT_EQ(server->plugins().at(0).events, 0x3fffU);  // a mask of 0 is everything
+  EXPECT_EQ(failure(server->stop_pod_sandbox(pod_named("a"))), "ok");
+  EXPECT_EQ(told.event(), 2);
+  EXPECT_EQ(told.pod().name(), "a");
+}
+
+TEST_F(NriServer, SilentConnection_KeepsOthersWaitingNoLongerThanTheRegistrationTimeout) {
+  serve();
+  RawPlugin silent(folder.socket(), {});
+  RawPlugin plugin(folder.socket(), {{"Configure", nothing}, {"Synchronize", nothing}});
+  EXPECT_EQ(plugin.enroll(), "ok");
+  EXPECT_TRUE(silent.wait_gone());
+  EXPECT_EQ(failure(server->wait_for_plugins(1, soon())), "ok");
+}
+
+TEST_F(NriServer, BadNameIndexOrMask_IsTurnedAway) {
+  serve();
+  {
+    RawPlugin plugin(folder.socket(), {});
+    EXPECT_THAT(plugin.enroll("a/b"), HasSubstr("plugin name"));
+    EXPECT_THAT(plugin.enroll("ab", "1"), HasSubstr("two digits"));
+    EXPECT_TRUE(plugin.wait_gone());
+  }
+  RawPlugin plugin(folder.socket(), {{"Configure", [](const TtrpcRequest&) -> Result<std::string> {
+                                        return std::string("\x10\x80\x80\x04");  // events 0x10000
+                                      }}});
+  EXPECT_EQ(plugin.enroll(), "ok");
+  EXPECT_TRUE(plugin.wait_gone());
+  EXPECT_EQ(server->connects(), 0U);
+}
+
+TEST_F(NriServer, PluginThatDoesNotRepeatMore_IsTurnedAway) {
+  NriInventory inventory;
+  for (int i = 0; i < 50; ++i) {
+    inventory.pods.push_back(pod_named("a"));
+    inventory.pods.back().annotations["big"] = std::string(100'000, 'x');
+  }
+  serve(NriDialect::kDedicated, inventory);
+  RawPlugin plugin(folder.socket(), {{"Configure", nothing}, {"Synchronize", nothing}});
+  EXPECT_EQ(plugin.enroll(), "ok");
+  EXPECT_TRUE(plugin.wait_gone());
+  EXPECT_EQ(server->connects(), 0U);
+}
+
+TEST_F(NriServer, StatusOfATimeoutAnsweredInTime_IsAnErrorLikeOthers) {
+  serve();
+  RawPlugin plugin(folder.socket(), {{"Configure", nothing},
+                                     {"Synchronize", nothing},
+                                     {"RunPodSandbox", [](const TtrpcRequest&) -> Result<std::string> {
+                                        return Error(Code::kTimeout, "my own deadline");
+                                      }}});
+  ASSERT_EQ(plugin.enroll(), "ok");
+  ASSERT_EQ(failure(server->wait_for_plugins(1, soon())), "ok");
+  EXPECT_EQ(failure(server->run_pod_sandbox(pod_named("a"))), "plugin 10-raw: my own deadline");
+  EXPECT_EQ(server->plugins().size(), 1U);
+  ASSERT_EQ(calls.size(), 2U);
+  EXPECT_EQ(calls[0].event, "Synchronize");
+  EXPECT_EQ(calls[0].outcome, NriPluginCall::Outcome::kAnswered);
+  EXPECT_EQ(calls[1].event, "RunPodSandbox");
+  EXPECT_EQ(calls[1].plugin, "10-raw");
+  EXPECT_EQ(calls[1].outcome, NriPluginCall::Outcome::kRefused);
+  EXPECT_EQ(calls[1].error, "my own deadline");
+}
+
+TEST_F(NriServer, RemovalsInAnAdjustment_AreRefused) {
+  serve();
+  nri_pb::CreateContainerResponse response;
+  response.mutable_adjust()->add_env()->set_key("-PATH");
+  RawPlugin plugin(folder.socket(), {{"Configure", nothing},
+                                     {"Synchronize", nothing},
+                                     {"CreateContainer", [&](const TtrpcRequest&) -> Result<std::string> {
+                                        return response.SerializeAsString();
+                                      }}});
+  ASSERT_EQ(plugin.enroll(), "ok");
+  ASSERT_EQ(failure(server->wait_for_plugins(1, soon())), "ok");
+  EXPECT_EQ(failure(server->create_container(pod_named("a"), container_named("c"))),
+            "plugin 10-raw: it asks to remove environment variable PATH, which this runtime cannot do");
+}
+
+TEST_F(NriServer, GarbageFromAPlugin_EndsItAlone) {
+  serve();
+  RawPlugin good(folder.socket(), {{"Configure", nothing}, {"Synchronize", nothing}});
+  ASSERT_EQ(good.enroll(), "ok");
+  ASSERT_EQ(failure(server->wait_for_plugins(1, soon())), "ok");
+  const UniqueFd bad = RawPlugin::connected(folder.socket());
+  const std::string garbage(100, '\xff');
+  ASSERT_EQ(::send(bad.get(), garbage.data(), garbage.size(), MSG_NOSIGNAL), 100);
+  char byte = 0;
+  EXPECT_LE(::recv(bad.get(), &byte, 1, 0), 0);
+  EXPECT_EQ(server->plugins().size(), 1U);
+}
+
+TEST_F(NriServer, SecondServerOnTheSameSocket_IsRefused) {
+  serve();
+  const auto second = NriRuntimeServer::start({.socket = folder.socket()}, [] { return NriInventory{}; });
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code(), Code::kBusy);
+}
+
 }  // namespace
 }  // namespace fairlead::rpc

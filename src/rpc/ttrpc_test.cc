@@ -9,6 +9,7 @@
 #include <future>
 #include <initializer_list>
 #include <optional>
+#include <random>
 #include <thread>
 #include <vector>
 
@@ -251,6 +252,24 @@ TEST(Ttrpc, AnswerAfterTheEndpointIsGone_GoesNowhere) {
     ASSERT_TRUE(server.receive(message(1, 1, kRequestBody)));
   }
   EXPECT_FALSE(kept(std::string("p")));
+}
+
+TEST_F(TtrpcServer, DamagedMessages_AreSurvived) {
+  std::minstd_rand random(1);
+  const std::string good = message(1, 1, kRequestBody) + message(3, 3, "data") +
+                           message(5, 2, kResponseBody) +
+                           message(7, 1, bytes({0x20, 0x80, 0x94, 0xEB, 0xDC, 0x03}));
+  for (int i = 0; i < 5'000; ++i) {
+    std::string damaged = good;
+    for (int n = 0; n < 3; ++n) {
+      damaged[random() % damaged.size()] = static_cast<char>(random());
+    }
+    Wire aside;
+    Ttrpc endpoint({.send = aside.end(), .handler = [](const TtrpcRequest&, const TtrpcReply& reply) {
+                      (void)reply(std::string());
+                    }});
+    (void)endpoint.receive(damaged);  // whatever it says, the sanitizers have nothing to say
+  }
 }
 
 // ---- calling ----------------------------------------------------------------------------------------------
