@@ -178,6 +178,12 @@ agent::Claims claims_of(dra::Plugin& plugin) {
   claims.report = [&plugin](const std::string& uid, std::vector<dra::DeviceReport> reports) {
     plugin.report(uid, std::move(reports));
   };
+  claims.pod_event = [&plugin](const std::string& uid, const std::string& reason,
+                               const std::string& message) { plugin.pod_event(uid, reason, message); };
+  claims.operation_finished = [&plugin](std::string_view operation, std::string_view via,
+                                        std::optional<Code> error, std::chrono::duration<double> took) {
+    plugin.operation_finished(operation, via, error, took);
+  };
   return claims;
 }
 
@@ -222,7 +228,7 @@ Result<int> run(const OwnFlags& flags, dra::PluginOptions plugin_options) {
   std::unique_ptr<agent::Doors> doors;
   std::unique_ptr<agent::LinkWatch> watch;
   dra::Plugin* plugin_now = nullptr;
-  options.on_restored = [&doors] { doors->open(); };
+  options.on_restored = [&doors](const std::vector<dra::ClaimRecord>& records) { doors->open(records); };
   options.on_stopping = [&doors] { doors->close(); };
   options.on_staged = [&doors](const std::string& claim_uid) { doors->service().report_staged(claim_uid); };
   options.before_first_discover = [&] {

@@ -116,12 +116,13 @@ Result<> Attacher::leave_old_namespace(Session& session, const ClaimState& state
                                     "); a claim with network interfaces cannot be shared by two pods");
     }
   }
+  const bool was_attached = state.phase == AttachPhase::kAttached;
   const UniqueFd old = pod_namespace(session.claim_uid, state);
   if (!old.valid()) {
-    return detach_from(session, std::nullopt, /*was_attached=*/true, steady_clock::time_point::max());
+    return detach_from(session, std::nullopt, was_attached, steady_clock::time_point::max());
   }
   FL_ASSIGN(netlink::Socket socket, netlink::Socket::open_in(old.get()), "");
-  return detach_from(session, Place{.netns = old.get(), .socket = &socket}, true,
+  return detach_from(session, Place{.netns = old.get(), .socket = &socket}, was_attached,
                      steady_clock::time_point::max());
 }
 
@@ -201,8 +202,7 @@ Result<ClaimState> Attacher::arrive(Session& session, const AttachTarget& target
 Result<bool> Attacher::must_begin(const dra::ClaimRecord& record, int netns) const {
   FL_ASSIGN(const sys::NetnsId id, sys::netns_id(netns), "");
   FL_ASSIGN(const ClaimState state, parse_claim_state(record.prepared.state), "");
-  const bool on_its_way = state.phase == AttachPhase::kAttaching || state.phase == AttachPhase::kAttached;
-  if (on_its_way && state.netns == id) {
+  if (state.is_in_a_pod() && state.netns == id) {
     return false;
   }
   FL_ASSIGN(const ClaimPlan plan, parse_claim_plan(record.plan), "");
@@ -234,7 +234,7 @@ Result<std::string> Attacher::attach(const dra::ClaimRecord& record, const Attac
 Result<std::string> Attacher::release(const dra::ClaimRecord& record, steady_clock::time_point deadline) {
   FL_ASSIGN(ClaimPlan plan, parse_claim_plan(record.plan), "");
   FL_ASSIGN(ClaimState state, parse_claim_state(record.prepared.state), "");
-  if (state.phase != AttachPhase::kAttaching && state.phase != AttachPhase::kAttached) {
+  if (!state.is_in_a_pod()) {
     return record.prepared.state;
   }
   FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(plan)), "");
@@ -324,7 +324,7 @@ void Attacher::adopt(const std::vector<dra::ClaimRecord>& records) {
   for (const dra::ClaimRecord& record : records) {
     const auto plan = parse_claim_plan(record.plan);
     const auto state = parse_claim_state(record.prepared.state);
-    if (!plan || !state || !state->netns || !must_hold(*plan)) {
+    if (!plan || !state || !state->is_in_a_pod() || !must_hold(*plan)) {
       continue;
     }
     if (const auto netns = find_netns(*state->netns)) {

@@ -7,6 +7,7 @@
 #include <array>
 #include <memory>
 
+#include "fairlead/agent/find_netns.h"
 #include "fairlead/agent/interface_facts.h"
 #include "fairlead/core/fault.h"
 #include "fairlead/core/log.h"
@@ -26,14 +27,10 @@ struct FaultNames {
 constexpr FaultNames kGuardFaults = {"guard-before-attach", "guard-after-attach", "guard-after-record"};
 constexpr FaultNames kNriFaults = {"nri-before-attach", "nri-after-attach", "nri-after-record"};
 
-bool is_in_a_pod(const ClaimState& state) {
-  return state.phase == AttachPhase::kAttaching || state.phase == AttachPhase::kAttached;
-}
-
 /// Never on a guess: a late word about an old sandbox must not touch the new one's interfaces, and the kernel
 /// may have given the new namespace the old one's inode.
 bool belongs_to(const ClaimState& state, const Sandbox& sandbox) {
-  if (!is_in_a_pod(state)) {
+  if (!state.is_in_a_pod()) {
     return false;
   }
   if (sandbox.netns >= 0) {
@@ -191,6 +188,24 @@ void AttachService::check(const dra::ClaimRecord& record, int netns) {
   if (claims_.report) {
     claims_.report(record.claim.uid, *std::move(facts));
   }
+}
+
+void AttachService::check_all(const std::vector<dra::ClaimRecord>& records) {
+  std::vector<std::string> uids;
+  for (const dra::ClaimRecord& record : records) {
+    uids.push_back(record.claim.uid);
+  }
+  (void)background_.submit({}, [this, uids = std::move(uids)](Executor::Turn&) {
+    for (const std::string& uid : uids) {
+      const auto record = claims_.find(uid);
+      const auto state =
+          record ? parse_claim_state(record->prepared.state) : Result<ClaimState>(ClaimState());
+      const auto netns = state && state->is_in_a_pod() ? find_netns(*state->netns) : std::nullopt;
+      if (netns) {
+        check(*record, netns->get());
+      }
+    }
+  });
 }
 
 void AttachService::report_staged(const std::string& claim_uid) {

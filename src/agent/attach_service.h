@@ -61,6 +61,8 @@ class AttachService {
                    std::chrono::steady_clock::time_point deadline);
   /// Compares a claim that is recorded as attached with what is in its pod, and reports it.
   void check(const dra::ClaimRecord& record, int netns);
+  /// After a start without NRI: check() of all that are in a pod, behind the caller's back.
+  void check_all(const std::vector<dra::ClaimRecord>& records);
   /// Tells that a pod has not the claim's interfaces, and why. A claim that is in another pod keeps its
   /// status.
   void refuse(const dra::ClaimRecord& record, const std::string& message,

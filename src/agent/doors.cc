@@ -68,14 +68,18 @@ std::string Doors::Impl::open_nri() const {
   return ready ? "connected" : "not yet, trying on: " + ready.error().what();
 }
 
-void Doors::open() {
+void Doors::open(const std::vector<dra::ClaimRecord>& records) {
   impl_->guard->serve();
+  if (!impl_->nri) {
+    impl_->service.check_all(records);  // with NRI the reconcile does it
+  }
   const std::string nri = impl_->open_nri();
   log::info("doors are open", {{"guard", impl_->options.guard_socket}, {"nri", nri}});
 }
 
 void Doors::close() {
   if (impl_->nri) {
+    impl_->door.closing();
     impl_->nri->stop();
   }
   impl_->door.stop();

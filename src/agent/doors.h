@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "fairlead/agent/attach_service.h"
 #include "fairlead/agent/claims.h"
@@ -40,7 +41,8 @@ class Doors {
 
   /// From now on calls are answered. Where there is an NRI socket it waits a little for the runtime, so that
   /// the kubelet learns of us only when NRI is there; without it the guard does all, and NRI is tried on.
-  void open();
+  /// `records` are the claims that were found at start.
+  void open(const std::vector<dra::ClaimRecord>& records = {});
   /// Finishes the calls that were accepted, and what they have to report. Guards that knock later wait for
   /// the next agent; the runtime sees us go, so no pod waits for us. Idempotent.
   void close();

@@ -15,6 +15,7 @@
 #include <string>
 #include <thread>
 
+#include "fairlead/agent/guard_program.h"
 #include "fairlead/agent/kernel_fixture.h"
 #include "fairlead/sys/files.h"
 
@@ -22,11 +23,6 @@ namespace fairlead::agent {
 namespace {
 
 using ::testing::HasSubstr;
-
-struct Outcome {
-  int status = -1;  // exit status; -1: killed
-  std::string error;
-};
 
 class Guard : public KernelTest {
  protected:
@@ -60,45 +56,13 @@ class Guard : public KernelTest {
     server_->serve();
   }
 
-  /// Runs fairlead-guard as a runtime would.
   Outcome guard(const std::string& state, const std::string& claim = "u1",
                 const char* patience_ms = "28000") {
-    std::array<int, 2> in = {};
-    std::array<int, 2> err = {};
-    EXPECT_EQ(::pipe2(in.data(), O_CLOEXEC), 0);
-    EXPECT_EQ(::pipe2(err.data(), O_CLOEXEC), 0);
-    const std::string path = socket_path();
-    const pid_t child = ::fork();
-    if (child == 0) {
-      ::dup2(in[0], 0);
-      ::dup2(err[1], 2);
-      ::execl(FAIRLEAD_GUARD, "fairlead-guard", "--socket", path.c_str(), "--claim", claim.c_str(),
-              "--patience-ms", patience_ms, nullptr);
-      ::_exit(127);
-    }
-    UniqueFd in_read(in[0]);
-    UniqueFd in_write(in[1]);
-    UniqueFd err_read(err[0]);
-    UniqueFd err_write(err[1]);
-    in_read.reset();
-    err_write.reset();
-    (void)!::write(in_write.get(), state.data(), state.size());
-    in_write.reset();
-    Outcome outcome;
-    std::array<char, 4096> buffer = {};
-    for (ssize_t n = 0; (n = ::read(err_read.get(), buffer.data(), buffer.size())) > 0;) {
-      outcome.error.append(buffer.data(), static_cast<std::size_t>(n));
-    }
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    outcome.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    return outcome;
+    return run_guard(FAIRLEAD_GUARD, socket_path(),
+                     {.state = state, .claim = claim, .patience_ms = patience_ms});
   }
 
-  static std::string state_of(pid_t pid) {
-    return R"({"ociVersion":"1.0.2","id":"c1","status":"creating","pid":)" + std::to_string(pid) +
-           R"(,"bundle":"/b"})";
-  }
+  static std::string state_of(pid_t pid) { return oci_state_of(pid); }
 
   /// Sends bytes of our own and reads what comes back.
   std::string talk(const std::string& text) {

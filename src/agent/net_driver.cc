@@ -145,7 +145,7 @@ void NetDriver::restored(const std::vector<dra::ClaimRecord>& records) {
     log::warn("links that were left behind could not be looked for", {{"error", swept.error().what()}});
   }
   if (options_.on_restored) {
-    options_.on_restored();
+    options_.on_restored(records);
   }
 }
 

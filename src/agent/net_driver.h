@@ -24,8 +24,8 @@ struct NetDriverOptions {
   std::string guard_socket;
   /// What the hook gets from the runtime; the agent's answer comes before.
   std::chrono::seconds hook_timeout{30};
-  /// Called when the records are known and calls may come: the moment to listen to the guard.
-  std::function<void()> on_restored = {};
+  /// Called when the records are known and calls may come: the moment to open the doors.
+  std::function<void(const std::vector<dra::ClaimRecord>& records)> on_restored = {};
   /// Netdevices mode: the claim's links wait in the node's namespace for the runtime.
   std::function<void(const std::string& claim_uid)> on_staged = {};
   /// Called when the plugin ends, before calls are refused: the moment to close the doors.

@@ -29,7 +29,7 @@ constexpr std::size_t kReconcileLane = 1;
 /// The work itself gives up this long before the answer must leave, so that it can say what it waited for.
 constexpr milliseconds kWorkMargin{50};
 /// Nobody waits for a reconcile.
-constexpr std::chrono::seconds kReconcileTime{25};
+constexpr std::chrono::seconds kReconcileTime{10};
 
 std::string name_of(const NriPod& pod) { return pod.namespace_ + "/" + pod.name; }
 std::string name_of(const dra::ClaimRecord& record) {
@@ -58,6 +58,17 @@ Result<UniqueFd> open_by_process(const NriPod& pod) {
   return netns;
 }
 
+/// "/var/run" is "/run" on every host, but not in every image.
+Result<UniqueFd> open_by_path(const std::string& path) {
+  constexpr std::string_view kVar = "/var";
+  auto netns = sys::open_netns(path);
+  if (netns || !path.starts_with("/var/run/")) {
+    return netns;
+  }
+  auto other = sys::open_netns(path.substr(kVar.size()));
+  return other ? std::move(other) : std::move(netns);
+}
+
 bool has_run(const NriContainer& container) {
   switch (container.state) {
     case rpc::NriContainerState::kRunning:
@@ -79,7 +90,7 @@ std::vector<dra::ClaimRecord> attachable(std::vector<dra::ClaimRecord> records) 
 }  // namespace
 
 Result<UniqueFd> open_pod_netns(const NriPod& pod) {
-  auto by_path = sys::open_netns(pod.netns);
+  auto by_path = open_by_path(pod.netns);
   if (by_path) {
     return by_path;
   }
@@ -118,6 +129,9 @@ void NriDoor::configured(const rpc::NriRuntime& runtime) {
 }
 
 void NriDoor::disconnected(const Error& why) {
+  if (closing_) {
+    return;
+  }
   log::warn("NRI is away; the guard attaches until it is back", {{"error", why.what()}});
 }
 

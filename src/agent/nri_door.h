@@ -4,6 +4,7 @@
 // whatever it leaves undone the guard does.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 #include <string>
@@ -41,6 +42,8 @@ class NriDoor final : public rpc::NriHandler {
   Result<> stop_pod_sandbox(const rpc::NriPod& pod, const rpc::NriCall& call) override;
   Result<> remove_pod_sandbox(const rpc::NriPod& pod, const rpc::NriCall& call) override;
   void disconnected(const Error& why) override;
+  /// The connection is about to be ended by ourselves.
+  void closing() { closing_ = true; }
 
   /// Finishes what was begun. Idempotent; events afterwards are refused.
   void stop();
@@ -56,6 +59,7 @@ class NriDoor final : public rpc::NriHandler {
   Result<> reconcile_claim(const dra::ClaimRecord& record, const std::vector<Reconciled>& sandboxes);
 
   AttachService* service_;
+  std::atomic<bool> closing_{false};
   Executor work_;  // last: its tasks use all of the above
 };
 

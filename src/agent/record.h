@@ -40,6 +40,11 @@ struct ClaimState {
   std::string container;              // the OCI id that asked first, for people
   std::vector<std::int32_t> ifindexes;
   bool staged = false;  // netdevices: in the node's namespace for the runtime to move
+
+  /// `netns` is there, and it is the claim's.
+  [[nodiscard]] bool is_in_a_pod() const {
+    return netns && (phase == AttachPhase::kAttaching || phase == AttachPhase::kAttached);
+  }
 };
 std::string to_json(const ClaimState& state);
 /// An empty text is an empty state.

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/agent/guard_install.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "fairlead/kube/https_test_server.h"
+#include "fairlead/rpc/unix_listener.h"
+#include "fairlead/sys/files.h"
+
+namespace fairlead::agent {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class GuardInstall : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = ::testing::TempDir() + "fl-install-XXXXXX";
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    dir_ = pattern;
+    ASSERT_TRUE(sys::replace_file(dir_, "program", "version 1", 0755));
+  }
+  void TearDown() override { EXPECT_TRUE(sys::remove_tree(dir_)); }
+
+  [[nodiscard]] std::string program() const { return dir_ + "/program"; }
+  [[nodiscard]] std::string plugin_dir() const { return dir_ + "/plugins/net.example.com"; }
+  static struct stat info_of(const std::string& path) {
+    struct stat info = {};
+    EXPECT_EQ(::stat(path.c_str(), &info), 0) << path;
+    return info;
+  }
+
+  std::string dir_;
+};
+
+TEST_F(GuardInstall, CopiesOnce_AndReplacesAnOtherVersionInOneStep) {
+  const auto path = install_guard(program(), plugin_dir());
+  ASSERT_TRUE(path) << path.error().what();
+  EXPECT_EQ(*path, plugin_dir() + "/fairlead-guard");
+  EXPECT_EQ(sys::read_file(*path).value(), "version 1");
+  EXPECT_EQ(info_of(*path).st_mode & 07777U, 0755U);
+  const auto inode = info_of(*path).st_ino;
+  ASSERT_TRUE(install_guard(program(), plugin_dir()));
+  EXPECT_EQ(info_of(*path).st_ino, inode) << "the same is left alone";
+  ASSERT_TRUE(sys::replace_file(dir_, "program", "version 2", 0755));
+  ASSERT_TRUE(install_guard(program(), plugin_dir()));
+  EXPECT_EQ(sys::read_file(*path).value(), "version 2");
+  EXPECT_NE(info_of(*path).st_ino, inode) << "a guard that runs keeps its file";
+  EXPECT_THAT(sys::list_dir(plugin_dir()).value(), ElementsAre("fairlead-guard"));
+}
+
+TEST_F(GuardInstall, NoProgramBesideTheAgent_IsOneSentence) {
+  const auto path = install_guard(dir_ + "/missing", plugin_dir());
+  ASSERT_FALSE(path);
+  EXPECT_THAT(path.error().what(), HasSubstr("install the guard: open " + dir_ + "/missing"));
+}
+
+TEST_F(GuardInstall, Removal_WaitsForClaimsAndOtherInstances) {
+  const auto path = install_guard(program(), plugin_dir());
+  ASSERT_TRUE(path);
+  const GuardRemoval removal{.path = *path, .plugin_dir = plugin_dir()};
+  GuardRemoval with_claims = removal;
+  with_claims.claims = 2;
+  EXPECT_THAT(remove_guard(with_claims).error().what(), HasSubstr("2 claims are still prepared"));
+  {
+    const auto other = rpc::UnixListener::open(plugin_dir() + "/dra-other.sock");
+    ASSERT_TRUE(other) << other.error().what();
+    EXPECT_THAT(remove_guard(removal).error().what(), HasSubstr("another instance of the driver is running"));
+    EXPECT_EQ(::access(path->c_str(), F_OK), 0);
+  }
+  EXPECT_TRUE(remove_guard(removal));
+  EXPECT_NE(::access(path->c_str(), F_OK), 0);
+  EXPECT_TRUE(remove_guard(removal)) << "what is gone is removed";
+}
+
+TEST(DaemonSetName, MustBeNamespaceAndName) {
+  EXPECT_TRUE(validate_daemonset("fairlead/fairlead"));
+  for (const char* wrong : {"", "fairlead", "/x", "x/", "a/b/c", "a b/c", "../../x"}) {
+    EXPECT_FALSE(validate_daemonset(wrong)) << wrong;
+  }
+}
+
+struct Answer {
+  int status;
+  std::string body;
+  std::optional<bool> uninstalled;  // nothing: cannot be told
+};
+
+TEST(IsUninstalled, OnlyWhenTheDaemonSetOrOurRightsAreGone) {
+  const kube::testing::TestCa ca("fairlead test CA");
+  for (const Answer& answer :
+       {Answer{200, R"({"kind":"DaemonSet","metadata":{"name":"fairlead"}})", false},
+        Answer{200, R"({"metadata":{"name":"fairlead","deletionTimestamp":"2026-01-01T00:00:00Z"}})", true},
+        Answer{404, kube::testing::status_json(404, "NotFound", "daemonsets not found"), true},
+        Answer{403, kube::testing::status_json(403, "Forbidden", "no"), true},
+        Answer{401, kube::testing::status_json(401, "Unauthorized", "no"), true},
+        Answer{400, kube::testing::status_json(400, "BadRequest", "what"), std::nullopt}}) {
+    const kube::testing::HttpsTestServer server(ca, [&](const kube::testing::TestRequest& request) {
+      EXPECT_EQ(request.path, "/apis/apps/v1/namespaces/net/daemonsets/fairlead");
+      return kube::testing::TestResponse{
+          .status = answer.status, .body = answer.body, .headers = {}, .stream = {}};
+    });
+    const auto client = kube::Client::open(server.config(ca));
+    ASSERT_TRUE(client) << client.error().what();
+    const auto uninstalled = is_uninstalled(**client, "net/fairlead");
+    ASSERT_EQ(uninstalled.has_value(), answer.uninstalled.has_value()) << answer.status;
+    if (uninstalled) {
+      EXPECT_EQ(*uninstalled, *answer.uninstalled) << answer.status << answer.body;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace fairlead::agent
