@@ -25,6 +25,7 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 constexpr std::size_t kLogTail = 15;
+constexpr std::size_t kWholeLog = 1'000'000;
 constexpr milliseconds kDriverPatience(10'000);
 constexpr milliseconds kDriverBackoff(500);
 // How long a driver may take to say in a claim's status what it has done.
@@ -619,12 +620,26 @@ void Run::show_verdict() {
   }
 }
 
+/// --show-log: each from the text on, without what stands before it.
+void Run::show_wanted_lines() {
+  for (std::size_t i = 0; !options_.show_log.empty() && i < drivers_.size(); ++i) {
+    const auto name = driver_names_.contains(i) ? driver_names_[i] : "driver " + std::to_string(i + 1);
+    console_.title("log of " + name + ", lines with \"" + options_.show_log + "\"");
+    for (const auto& line : drivers_[i].log_tail(kWholeLog)) {
+      if (const auto at = line.find(options_.show_log); at != std::string::npos) {
+        console_.output(name, line.substr(at));
+      }
+    }
+  }
+}
+
 void Run::show_driver_logs() {
   if (failures_.empty() && !console_.verbose()) {
+    show_wanted_lines();
     return;
   }
   for (std::size_t i = 0; i < drivers_.size(); ++i) {
-    const auto lines = drivers_[i].log_tail(console_.verbose() ? 1'000'000 : kLogTail);
+    const auto lines = drivers_[i].log_tail(console_.verbose() ? kWholeLog : kLogTail);
     const auto name = driver_names_.contains(i) ? driver_names_[i] : "driver " + std::to_string(i + 1);
     console_.title("log of " + name + (console_.verbose() ? "" : ", its end"));
     if (lines.empty()) {

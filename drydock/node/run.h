@@ -76,6 +76,7 @@ class Run {
   void show_costs();
   void note_sockets();
   void show_driver_logs();
+  void show_wanted_lines();
   void show_verdict();
   void print_json();
 

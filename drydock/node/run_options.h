@@ -28,6 +28,7 @@ struct RunOptions {
   std::string nri_dialect = "0.12";   // or "0.11"
   std::vector<std::string> nri_cuts;  // events before which plugins lose their connection, once each
   bool restart_driver = false;
+  std::string show_log;  // lines of the drivers' logs with this text are shown at the end
   bool keep_going = false;
   bool verbose = false;
   bool json = false;

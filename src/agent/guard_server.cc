@@ -230,7 +230,7 @@ void GuardServer::Impl::handle(int connection) {
     return;  // somebody looked whether we listen: the other instance in a rolling update does
   }
   if (result) {
-    log::info("claim attached", {{"claim", claim}, {"container", container}});
+    log::info("claim attached", {{"door", "guard"}, {"claim", claim}, {"container", container}});
   } else {
     log::error("attach failed",
                {{"claim", claim}, {"container", container}, {"error", result.error().what()}});

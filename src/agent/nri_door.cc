@@ -172,7 +172,8 @@ Result<> NriDoor::attach_pod(const NriPod& pod, const std::vector<dra::ClaimReco
                              .container = "",
                              .deadline = deadline}),
            "claim " + name_of(record));
-    log::info("claim attached", {{"claim", record.claim.uid}, {"pod", name_of(pod)}, {"sandbox", pod.id}});
+    log::info("claim attached",
+              {{"door", "nri"}, {"claim", record.claim.uid}, {"pod", name_of(pod)}, {"sandbox", pod.id}});
   }
   return {};
 }

@@ -66,9 +66,25 @@ std::string write_manifest(const std::string& yaml) {
 std::string fairlead_command(const std::string& flags) {
   return kBin +
          "/fairlead --driver-name dra.example.com --kubeconfig {kubeconfig} --node-name {node}"
-         " --registry-dir {registry} --plugin-dir {plugins}/dra.example.com --cdi-dir {cdi} --state-dir "
-         "{state} " +
+         " --registry-dir {registry} --plugin-dir {plugins}/dra.example.com --cdi-dir {cdi} --nri-socket "
+         "{nri}"
+         " --state-dir {state} " +
          flags;
+}
+
+std::string killed_once(const std::string& point, const std::string& command) {
+  return "test -e {state}.died || { touch {state}.died; export FAIRLEAD_FAULT=" + point + ":kill; }; exec " +
+         command;
+}
+
+std::string frozen_once(const std::string& point, const std::string& command) {
+  return "(while ! test -e {state}.frozen; do sleep 0.1; done; sleep 4; kill -CONT $$) & "
+         "export FAIRLEAD_FAULT=" +
+         point + ":freeze:once={state}.frozen; exec " + command;
+}
+
+std::string example_manifest(const std::string& name) {
+  return std::string(FAIRLEAD_SOURCE_DIR) + "/examples/manifests/" + name + ".yaml";
 }
 
 RunOutcome run_command(const std::vector<std::string>& command) {

@@ -21,6 +21,15 @@ std::string write_manifest(const std::string& yaml);
 /// The driver command with fairlead as "dra.example.com" and more flags.
 std::string fairlead_command(const std::string& flags = "");
 
+/// A driver command whose first life ends at a fault point (core/fault.h), for --restart-driver.
+std::string killed_once(const std::string& point, const std::string& command);
+
+/// One that stands still at a fault point for four seconds, longer than the runtime waits for NRI.
+std::string frozen_once(const std::string& point, const std::string& command);
+
+/// The path of examples/manifests/NAME.yaml.
+std::string example_manifest(const std::string& name);
+
 /// `drydock run` with these arguments; killed after five minutes.
 RunOutcome run_drydock(const std::vector<std::string>& arguments);
 /// The same, with fairlead as driver and one manifest.
