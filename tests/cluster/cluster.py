@@ -435,6 +435,8 @@ class Cluster:
             "leaderElection": {"leaderElect": False}, "clientConnection": {"kubeconfig": "/etc/kubernetes/scheduler.conf"}})
         self._write("/etc/kubernetes/kubelet.yaml", {
             "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
+            # a pod whose Prepare failed is looked at again after 1 to 1.5 of these; 1 min by default, too long for tests
+            "syncFrequency": "10s",
             "failCgroupV1": False, "cgroupDriver": "cgroupfs", "cgroupsPerQOS": False, "enforceNodeAllocatable": [],
             "failSwapOn": False, "localStorageCapacityIsolation": False, "makeIPTablesUtilChains": False,
             "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}", "clusterDNS": ["10.0.0.10"], "resolvConf": "",

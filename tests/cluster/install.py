@@ -3,7 +3,6 @@
 import contextlib
 import glob
 import os
-import shutil
 import signal
 
 import yaml
@@ -49,15 +48,8 @@ class Fairlead:
 
     def install(self):
         self.make_image()
-        self._put_guard()
         self.apply()
         self.wait_ready()
-
-    def _put_guard(self):  # until the agent does it itself
-        folder = f"{self.cluster.root}/var/lib/kubelet/plugins/{self.driver}"
-        os.makedirs(folder, exist_ok=True)
-        shutil.copy(f"{BIN}/fairlead-guard", folder)
-        self._environment["GUARD_PATH"] = f"/var/lib/kubelet/plugins/{self.driver}/fairlead-guard"
 
     def apply(self):
         self.cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump_all(self.manifests()))

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The kubelet's own acceptance list for DRA drivers (its test/e2e_node/dra_test.go), as far as a real driver can be asked: restarts, calls that
 fail and are made again, pods that come and go while somebody is away, updates of the driver."""
+import re
+
 import pytest
 
 from cluster import eventually
@@ -50,7 +52,7 @@ def test_driver_that_does_not_answer_the_registration_is_asked_again(cluster, fa
         cluster.kubelet.stop()
         mark = cluster.mark(cluster.kubelet)
         cluster.kubelet.start()
-        eventually(lambda: "failed to get plugin info" in cluster.since(cluster.kubelet, mark), 60, "the kubelet waits for GetInfo in vain")
+        eventually(lambda: re.search(r"Operation for .*-reg\.sock.* failed", cluster.since(cluster.kubelet, mark)), 60, "the kubelet tries in vain")
     another_pod_runs(ns)
     assert same_link(ns, before)
 
