@@ -82,6 +82,9 @@ class Component:
     def running(self):
         return self._outer is not None and self._outer.poll() is None
 
+    def pids(self):
+        return {self._outer.pid, self.pid} if self.running() else set()
+
     def stop(self, timeout=20):
         """As systemd does: SIGTERM, and SIGKILL when that takes too long."""
         if not self.running():
@@ -345,6 +348,15 @@ class Cluster:
         """The node's network interfaces by name, as `ip -json -details link` tells them."""
         return {link["ifname"]: link for link in json.loads(self.run("ip", "-json", "-details", "link"))}
 
+    def network_namespaces(self):
+        """Those with a name: pods have one each."""
+        return set(os.listdir(self.path("/run/netns")))
+
+    def pod_processes(self):
+        """Pids (of this machine) of all that containerd and the kubelet started."""
+        ours = {self.init_pid, self._holder.pid if self._holder else None} | {pid for c in self.components() for pid in c.pids()}
+        return self._cgroups.processes() - ours
+
     def processes(self, name):
         """Pids (of this machine) of the cluster's processes whose program has this name."""
         found = []
@@ -445,7 +457,8 @@ class Cluster:
             "evictionHard": {"memory.available": "50Mi", "nodefs.available": "0%", "imagefs.available": "0%"},
             "imageGCHighThresholdPercent": 100, "maxPods": 250, "registryPullQPS": 0, "shutdownGracePeriod": "0s",
             "kubeAPIQPS": 100, "kubeAPIBurst": 200, "nodeStatusUpdateFrequency": "2s",
-            "featureGates": self._feature_gates()})
+            "crashLoopBackOff": {"maxContainerRestartPeriod": "1s"},  # what a test kills comes back soon, the tenth time too
+            "featureGates": {**self._feature_gates(), **({"KubeletCrashLoopBackOffMax": True} if self.kubernetes < "1.35" else {})}})
         self._write("/etc/containerd.toml", f"""version = 3
 root = "/var/lib/containerd"
 state = "/run/containerd"

@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from cluster import SOURCE, Cluster, eventually, say  # noqa: E402
 from install import Fairlead  # noqa: E402
-from workload import Namespace  # noqa: E402
+from workload import Namespace, ran_without  # noqa: E402
 
 
 def pytest_addoption(parser):
@@ -67,6 +67,8 @@ def log_sizes(cluster):
 def keep_logs(cluster, test, since):
     """Everything that helps to see why, from the test's beginning on: build/logs/cluster/<test>/"""
     folder = f"{SOURCE}/build/logs/cluster/{re.sub('[^A-Za-z0-9_.-]', '-', test)}"
+    if not os.path.exists(f"/proc/{cluster.init_pid}"):
+        return  # a fixture failed when the cluster had ended
     os.makedirs(folder, exist_ok=True)
     for component in cluster.components():
         if component and os.path.exists(component.log):
@@ -128,6 +130,7 @@ def ns(request, cluster, fairlead):
     yield space
     space.remove()
     fairlead.wait_clean()
+    assert not ran_without(cluster), "a container ran without its interface"
 
     def links_are_back():
         now = {link for link in cluster.links() if not link.startswith("veth")}  # CNI's own come and go

@@ -3,14 +3,17 @@
 import contextlib
 import glob
 import os
+import re
+import shutil
 import signal
 
 import yaml
 
-from cluster import NODE, SOURCE, eventually
+from cluster import NODE, NODE_ADDRESS, SOURCE, eventually
+from kube_api import socket_in
 
 BIN = os.environ.get("FAIRLEAD_BIN", f"{SOURCE}/build/release/bin")
-IMAGE = "localhost/fairlead:test"
+IMAGE, FAULTS_IMAGE = "localhost/fairlead:test", "localhost/fairlead:faults"
 NAMESPACE = "fairlead"
 
 
@@ -25,6 +28,7 @@ class Fairlead:
         self.cluster, self.driver = cluster, driver
         self._probes = True
         self._environment = {"HOST_DEVICES": host_devices}
+        self._image, self._pod = IMAGE, {}  # what with_faults() changes
         if slots:
             self._environment["SLOTS"] = str(slots)
 
@@ -36,7 +40,8 @@ class Fairlead:
             text = file.read().replace("net.fairlead.dev", self.driver)
         objects = [o for o in yaml.safe_load_all(text) if o]
         for daemonset in (o for o in objects if o["kind"] == "DaemonSet"):
-            daemonset["spec"]["template"]["spec"]["containers"][0]["image"] = IMAGE
+            daemonset["spec"]["template"]["spec"]["containers"][0]["image"] = self._image
+            daemonset["spec"]["template"]["spec"].update(self._pod)
             if not self._probes:
                 del daemonset["spec"]["template"]["spec"]["containers"][0]["livenessProbe"]
             container_env(daemonset).extend({"name": k, "value": v} for k, v in self._environment.items())
@@ -117,6 +122,22 @@ class Fairlead:
     def log(self):
         return self.cluster.kubectl("-n", NAMESPACE, "logs", "--tail=-1", "-l", "app.kubernetes.io/name=fairlead", "--prefix", check=False)
 
+    def resident_mib(self):
+        """What `ps` calls RSS, of the only agent."""
+        (pid,) = self.processes()
+        with open(f"/proc/{pid}/status", encoding="ascii") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:")) / 1024
+
+    def metrics(self):
+        """The agent's own numbers: (name, labels) -> value, labels as sorted pairs."""
+        with contextlib.closing(socket_in(self.cluster.network_namespace, (NODE_ADDRESS, 9095), 10)) as connection:
+            connection.sendall(f"GET /metrics HTTP/1.0\r\nHost: {NODE_ADDRESS}\r\n\r\n".encode())
+            answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+        found = {}
+        for name, labels, value in re.findall(r"^(\w+)(?:{(.*)})? (\S+)$", answer, re.MULTILINE):
+            found[name, tuple(sorted(re.findall(r'(\w+)="([^"]*)"', labels)))] = float(value)
+        return found
+
     # --- hurting ------------------------------------------------------------------------------------------------------------
 
     def processes(self):
@@ -175,6 +196,25 @@ class Fairlead:
             self.cluster.api.patch("DaemonSet", "fairlead", NAMESPACE, selector)
             self.wait_ready()
 
+    @contextlib.contextmanager
+    def with_faults(self, **environment):
+        """Runs the program that honours FAIRLEAD_FAULT (core/fault.h), its every point unarmed, and these flags; see Faults."""
+        faults = Faults(self)
+        program = f"{BIN}/fairlead-faults" if os.path.exists(f"{BIN}/fairlead-faults") else f"{BIN}/fairlead"
+        self.cluster.make_image(FAULTS_IMAGE, "--file", f"{program}=/usr/bin/fairlead", "--program", f"{BIN}/fairlead-guard", "--entrypoint", "/usr/bin/fairlead")
+        before = dict(self._environment)
+        # process 1 of a pid namespace does not get the SIGKILL and SIGSTOP that it sends itself: the agent must not be that
+        self._image, self._pod = FAULTS_IMAGE, {"shareProcessNamespace": True}
+        try:
+            self.set_environment(FAIRLEAD_FAULT=faults.environment(), **environment)
+            yield faults
+        finally:
+            self.thaw()
+            self._image, self._pod, self._environment = IMAGE, {"shareProcessNamespace": False}, before
+            faults.remove()
+            self.apply()
+            self.wait_rollout()
+
     def wait_clean(self, timeout=30):
         """Nothing of any claim is left on the node."""
         def clean():
@@ -182,3 +222,40 @@ class Fairlead:
             assert not left, f"left on the node: {left}"
             return True
         eventually(clean, timeout, "records and CDI files are gone")
+
+
+class Faults:
+    """The points at which fairlead can be killed or frozen. One that is armed acts once, for whichever claim comes there first."""
+
+    PREPARE = ["after-intent", "after-prepare", "after-cdi", "after-record"]
+    NRI = ["nri-before-attach", "nri-after-attach", "nri-after-record"]
+    GUARD = ["guard-before-attach", "guard-after-attach", "guard-after-record"]
+    UNPREPARE = ["before-unprepare-effect", "after-unprepare-effect", "after-cdi-removed", "after-record-removed"]
+    STATUS = ["before-status-write", "after-status-write"]
+    START = {"auto": PREPARE + NRI + GUARD, "guard": ["after-record"] + GUARD, "netdevices": PREPARE}  # of a pod, by attach mode
+
+    def __init__(self, fairlead):
+        self._folder = f"/run/{fairlead.driver}/faults"
+        self._host = fairlead.cluster.path(self._folder)
+        os.makedirs(self._host, exist_ok=True)
+        for point, what in self._all():
+            with open(self._file(point, what), "w", encoding="ascii"):
+                pass
+
+    def _all(self):
+        return [(point, what) for point in self.PREPARE + self.NRI + self.GUARD + self.UNPREPARE + self.STATUS for what in ("kill", "freeze")]
+
+    def _file(self, point, what):
+        return f"{self._host}/{point}.{what}"
+
+    def remove(self):
+        shutil.rmtree(self._host)
+
+    def environment(self):
+        return ",".join(f"{point}:{what}:once={self._folder}/{point}.{what}" for point, what in self._all())
+
+    def arm(self, point, what):
+        os.unlink(self._file(point, what))
+
+    def wait_fired(self, point, what, timeout=60):
+        eventually(lambda: os.path.exists(self._file(point, what)), timeout, f"the agent gets to {point}", interval=0.02)

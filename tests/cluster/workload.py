@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pods and claims for tests, and what they look like from inside."""
 import json
+import os
 
 from cluster import eventually
 
@@ -41,6 +42,30 @@ def pod(name, templates=(), claims=(), image="iproute2", command=("pause",), con
         "restartPolicy": "Always", "terminationGracePeriodSeconds": 2, "resourceClaims": refs,
         "containers": [{"name": f"c{i}", "image": image, "imagePullPolicy": "IfNotPresent", "command": list(command),
                         "resources": {"claims": [{"name": r["name"]} for r in refs]}} for i in range(containers)], **spec}}
+
+
+WITNESS = "/var/tmp/witness"  # a folder of the node
+
+
+def watched(body, *interfaces):
+    """The pod, each of its containers writing down if it ever begins to run without one of these interfaces; see ran_without()."""
+    look = " && ".join(f"ip link show dev {name}" for name in interfaces)
+    body["spec"]["volumes"] = [{"name": "witness", "hostPath": {"path": WITNESS, "type": "DirectoryOrCreate"}}]
+    for container in body["spec"]["containers"]:
+        container["command"] = ["sh", "-c", f"({look}) >/dev/null || echo $HOSTNAME >>/witness/ran-without; exec pause"]
+        container["volumeMounts"] = [{"name": "witness", "mountPath": "/witness"}]
+    return body
+
+
+def ran_without(cluster):
+    """The watched pods of which a container ran without its interfaces; each is told once."""
+    path = cluster.path(f"{WITNESS}/ran-without")
+    if not os.path.exists(path):
+        return []
+    with open(path, encoding="utf-8") as file:
+        names = file.read().split()
+    os.unlink(path)
+    return names
 
 
 class Namespace:
@@ -119,7 +144,7 @@ class Namespace:
                     self.cluster.api.delete("Pod", p["metadata"]["name"], self.name)
             assert not pods, f"still there: {[(p['metadata']['name'], p['status'].get('phase')) for p in pods]}"
             return True
-        for kind in ("Deployment", "DaemonSet"):
+        for kind in ("Deployment", "DaemonSet", "Job"):
             for owner in self.cluster.api.list(kind, self.name):
                 self.cluster.api.delete(kind, owner["metadata"]["name"], self.name)
         try:
@@ -134,3 +159,8 @@ def states_of(found):
 
 def addresses(link):
     return [f"{a['local']}/{a['prefixlen']}" for a in link.get("addr_info", []) if a.get("scope") != "link"]
+
+
+def identity(link):
+    """What makes it the same link with the same settings; IPv6 addresses change their flags by themselves at first."""
+    return {"ifindex": link["ifindex"], "mac": link["address"], "mtu": link["mtu"], "up": "UP" in link["flags"], "addresses": addresses(link)}
