@@ -390,6 +390,16 @@ TEST_F(Netdevices, VirtualLinks_WaitConfiguredForTheRuntime) {
   EXPECT_EQ(node_names(), before);
 }
 
+TEST_F(Netdevices, VirtualLinkThatARuntimeRenamedInTheNodesNamespace_IsRemoved) {
+  const auto before = node_names();
+  const auto record = prepare(claim("u1", {{R"("macvlan","master":"eth0","interfaceName":"data0")"}}));
+  ASSERT_OK(record);
+  const std::string& staged = record->prepared.device_edits[0].net_devices[0].host_interface_name;
+  ASSERT_OK(node_->change_link(link(*node_, staged).index, {.name = "data0"}));  // hostNetwork: true
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  EXPECT_EQ(node_names(), before);
+}
+
 TEST_F(Netdevices, Nic_IsConfiguredAndRestored_WhetherMovedOrNot) {
   for (const bool moved : {false, true}) {
     auto record = prepare_nic(R"(,"interfaceName":"fast0","mtu":1200,"addresses":["192.0.2.10/24"])");

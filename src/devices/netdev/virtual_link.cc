@@ -126,6 +126,11 @@ Result<> VirtualLink::detach(const DetachInput& input) const {
   if (staged && (staged->alias.empty() || staged->alias == input.marker.alias())) {
     FL_TRY(input.node.socket->delete_link(staged->index), "");
   }
+  // A pod that uses the node's own network: the runtime "moved" the link to where it was, under its new name.
+  FL_ASSIGN(const auto renamed, input.node.socket->link(input.plan->interface_name), "");
+  if (renamed && renamed->alias == input.marker.alias()) {
+    FL_TRY(input.node.socket->delete_link(renamed->index), "");
+  }
   return remove_host_side(input.marker, input.node);
 }
 
