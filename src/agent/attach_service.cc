@@ -20,6 +20,7 @@ namespace {
 
 /// How long a report waits for a claim that is still being prepared.
 constexpr std::chrono::seconds kReportTime{60};
+constexpr std::chrono::milliseconds kBehindTheAnswer{25};
 
 struct FaultNames {
   std::string_view before, after_attach, after_record;
@@ -57,7 +58,10 @@ AttachService::AttachService(NetDriver& driver, Claims claims)
 
 AttachService::~AttachService() { stop(); }
 
-void AttachService::stop() { background_.stop(); }
+void AttachService::stop() {
+  timer_.stop();
+  background_.stop();
+}
 
 bool AttachService::is_attachable(const dra::ClaimRecord& record) {
   if (record.state != dra::ClaimState::kPrepared) {
@@ -137,13 +141,15 @@ Result<> AttachService::attach(const AttachCall& call) {
     }
     return result;
   }
-  // What the pod has now is read behind the answer's back: the application waits for the interface, not for
-  // its description.
+  // What the pod has now is read a moment later: the application waits for the interface, not for its
+  // description, and reading takes the same kernel lock as attaching.
   auto netns = std::make_shared<UniqueFd>(::fcntl(call.netns, F_DUPFD_CLOEXEC, 0));
-  (void)background_.submit({call.claim_uid}, [this, netns, uid = call.claim_uid](Executor::Turn&) {
-    if (const auto record = claims_.find(uid)) {
-      check(*record, netns->get());
-    }
+  timer_.at(steady_clock::now() + kBehindTheAnswer, [this, netns, uid = call.claim_uid] {
+    (void)background_.submit({uid}, [this, netns, uid](Executor::Turn&) {
+      if (const auto record = claims_.find(uid)) {
+        check(*record, netns->get());
+      }
+    });
   });
   return result;
 }

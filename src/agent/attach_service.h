@@ -13,6 +13,7 @@
 #include "fairlead/core/executor.h"
 #include "fairlead/core/mutex.h"
 #include "fairlead/core/result.h"
+#include "fairlead/core/timer.h"
 #include "fairlead/sys/netns.h"
 
 namespace fairlead::agent {
@@ -74,7 +75,7 @@ class AttachService {
   void remember(const std::string& sandbox, sys::NetnsId netns);
   void forget(const std::string& sandbox);
 
-  /// Finishes what is still to be reported. Idempotent.
+  /// Finishes the reports that were begun; the next start makes those that were not. Idempotent.
   void stop();
 
  private:
@@ -89,7 +90,8 @@ class AttachService {
   const Claims claims_;
   mutable Mutex mutex_;
   std::map<std::string, sys::NetnsId> sandboxes_ FL_GUARDED_BY(mutex_);
-  Executor background_;  // last: its tasks use all of the above
+  Executor background_;  // its tasks use all of the above
+  Timer timer_;          // last: it posts to the one before
 };
 
 }  // namespace fairlead::agent

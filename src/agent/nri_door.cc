@@ -4,9 +4,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
-#include <future>
 #include <map>
-#include <memory>
 #include <optional>
 #include <utility>
 
@@ -24,9 +22,7 @@ using std::chrono::steady_clock;
 
 namespace {
 
-constexpr std::size_t kEventLane = 0;
-constexpr std::size_t kReconcileLane = 1;
-/// The work itself gives up this long before the answer must leave, so that it can say what it waited for.
+/// The work gives up this long before rpc::NriPlugin answers for it, so that it can say what it waited for.
 constexpr milliseconds kWorkMargin{50};
 /// Nobody waits for a reconcile.
 constexpr std::chrono::seconds kReconcileTime{10};
@@ -115,7 +111,7 @@ std::vector<rpc::NriEvent> NriDoor::events() {
   return {rpc::NriEvent::kRunPodSandbox, rpc::NriEvent::kStopPodSandbox, rpc::NriEvent::kRemovePodSandbox};
 }
 
-NriDoor::NriDoor(AttachService& service) : service_(&service), work_({.lanes = {4, 1}}) {}
+NriDoor::NriDoor(AttachService& service) : service_(&service), work_({.lanes = {1}}) {}
 
 NriDoor::~NriDoor() { stop(); }
 
@@ -133,24 +129,6 @@ void NriDoor::disconnected(const Error& why) {
     return;
   }
   log::warn("NRI is away; the guard attaches until it is back", {{"error", why.what()}});
-}
-
-/// The answer comes by the deadline. What is still at work then goes on: netlink calls cannot be called off.
-Result<> NriDoor::in_time(steady_clock::time_point deadline, const std::string& what,
-                          std::function<Result<>()> work) {
-  auto promise = std::make_shared<std::promise<Result<>>>();
-  auto answer = promise->get_future();
-  const auto begin = steady_clock::now();
-  FL_TRY(
-      work_.submit(
-          {}, [promise, work = std::move(work)](Executor::Turn&) { promise->set_value(work()); }, kEventLane),
-      what);
-  if (answer.wait_until(deadline) == std::future_status::ready) {
-    return answer.get();
-  }
-  const auto waited = std::chrono::duration_cast<milliseconds>(steady_clock::now() - begin);
-  return Error(Code::kTimeout, what + ": not done after " + std::to_string(waited.count()) +
-                                   " ms, the runtime waits no longer; the kubelet tries again");
 }
 
 // ---- a sandbox begins
@@ -179,7 +157,7 @@ Result<> NriDoor::attach_pod(const NriPod& pod, const std::vector<dra::ClaimReco
 }
 
 Result<> NriDoor::run_pod_sandbox(const NriPod& pod, const NriCall& call) {
-  auto records = attachable(service_->claims().records_of_pod(pod.uid));
+  const auto records = attachable(service_->claims().records_of_pod(pod.uid));
   if (records.empty()) {
     return {};
   }
@@ -190,10 +168,7 @@ Result<> NriDoor::run_pod_sandbox(const NriPod& pod, const NriCall& call) {
       service_->refuse(record, kHostNetwork);
     }
   } else {
-    done = in_time(call.deadline, "attach the claims of pod " + name_of(pod),
-                   [this, pod, records = std::move(records), until = call.deadline - kWorkMargin] {
-                     return attach_pod(pod, records, until);
-                   });
+    done = attach_pod(pod, records, call.deadline - kWorkMargin);
   }
   if (!done) {
     log::error("attach failed", {{"pod", name_of(pod)}, {"sandbox", pod.id}, {"error", done.error().what()}});
@@ -204,28 +179,21 @@ Result<> NriDoor::run_pod_sandbox(const NriPod& pod, const NriCall& call) {
 // ---- a sandbox ends
 
 void NriDoor::release_pod(const NriPod& pod, const NriCall& call) {
-  auto records = service_->claims().records_of_pod(pod.uid);
-  std::erase_if(records, [](const auto& record) { return !AttachService::is_attachable(record); });
+  const auto records = attachable(service_->claims().records_of_pod(pod.uid));
   if (records.empty()) {
     return;
   }
-  const auto done =
-      in_time(call.deadline, "give back what pod " + name_of(pod) + " had",
-              [this, pod, records = std::move(records), until = call.deadline - kWorkMargin]() -> Result<> {
-                const auto netns = pod.netns.empty() ? Result<UniqueFd>(UniqueFd()) : open_pod_netns(pod);
-                Result<> first;
-                for (const dra::ClaimRecord& record : records) {
-                  auto released = service_->release(
-                      record.claim.uid, {.id = pod.id, .netns = netns ? netns->get() : -1}, until);
-                  if (!released && first) {
-                    first = std::move(released).error().with("claim " + name_of(record));
-                  }
-                }
-                return first;
-              });
-  if (!done) {
-    log::warn("a pod that ends still has what it took; Unprepare takes it back",
-              {{"pod", name_of(pod)}, {"sandbox", pod.id}, {"error", done.error().what()}});
+  const auto netns = pod.netns.empty() ? Result<UniqueFd>(UniqueFd()) : open_pod_netns(pod);
+  const Sandbox sandbox{.id = pod.id, .netns = netns ? netns->get() : -1};
+  for (const dra::ClaimRecord& record : records) {
+    const auto released = service_->release(record.claim.uid, sandbox, call.deadline - kWorkMargin);
+    if (!released) {
+      log::warn("a pod that ends still has what it took; Unprepare takes it back",
+                {{"pod", name_of(pod)},
+                 {"sandbox", pod.id},
+                 {"claim", record.claim.uid},
+                 {"error", released.error().what()}});
+    }
   }
 }
 
@@ -244,21 +212,18 @@ Result<> NriDoor::remove_pod_sandbox(const NriPod& pod, const NriCall& call) {
 
 Result<> NriDoor::synchronize(const std::vector<NriPod>& pods, const std::vector<NriContainer>& containers,
                               const NriCall& /*call*/) {
-  return work_.submit(
-      {"reconcile"},
-      [this, pods, containers](Executor::Turn&) {
-        const auto start = steady_clock::now();
-        const auto done = reconcile(pods, containers);
-        if (service_->claims().operation_finished) {
-          service_->claims().operation_finished(
-              "reconcile", to_string(Door::kNri),
-              done ? std::nullopt : std::optional<Code>(done.error().code()), steady_clock::now() - start);
-        }
-        if (!done) {
-          log::warn("not everything is as it should be", {{"error", done.error().what()}});
-        }
-      },
-      kReconcileLane);
+  return work_.submit({"reconcile"}, [this, pods, containers](Executor::Turn&) {
+    const auto start = steady_clock::now();
+    const auto done = reconcile(pods, containers);
+    if (service_->claims().operation_finished) {
+      service_->claims().operation_finished("reconcile", to_string(Door::kNri),
+                                            done ? std::nullopt : std::optional<Code>(done.error().code()),
+                                            steady_clock::now() - start);
+    }
+    if (!done) {
+      log::warn("not everything is as it should be", {{"error", done.error().what()}});
+    }
+  });
 }
 
 Result<> NriDoor::reconcile(const std::vector<NriPod>& pods, const std::vector<NriContainer>& containers) {

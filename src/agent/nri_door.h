@@ -6,7 +6,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -18,7 +17,8 @@
 
 namespace fairlead::agent {
 
-/// Any thread. Every call answers by its deadline; work that takes longer goes on behind it.
+/// Any thread. Calls give up shortly before their deadline where they wait for other work; a kernel call
+/// cannot be called off, so rpc::NriPlugin answers for one that overruns it.
 class NriDoor final : public rpc::NriHandler {
  public:
   /// The events it wants.
@@ -50,8 +50,6 @@ class NriDoor final : public rpc::NriHandler {
 
  private:
   struct Reconciled;
-  Result<> in_time(std::chrono::steady_clock::time_point deadline, const std::string& what,
-                   std::function<Result<>()> work);
   Result<> attach_pod(const rpc::NriPod& pod, const std::vector<dra::ClaimRecord>& records,
                       std::chrono::steady_clock::time_point deadline);
   void release_pod(const rpc::NriPod& pod, const rpc::NriCall& call);

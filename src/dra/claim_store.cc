@@ -453,7 +453,31 @@ Result<std::vector<ClaimStore::RecordPtr>> ClaimStore::read_all() const {
 
 Result<> ClaimStore::write(const ClaimRecord& record) const {
   FL_ASSIGN(const std::string text, encode_record(record, options_.boot_id), "");
-  return sys::replace_file(claims_dir_, record.claim.uid + std::string(kSuffix), text, 0600);
+  FL_TRY(sys::replace_file(claims_dir_, record.claim.uid + std::string(kSuffix), text, 0600), "");
+  remember(record, text);
+  return {};
+}
+
+/// Spares the next read() the decoding, if what is there now is what was written: another instance may have
+/// been faster.
+void ClaimStore::remember(const ClaimRecord& record, const std::string& text) const {
+  const std::string path = file_of(record.claim.uid);
+  struct stat before = {};
+  struct stat after = {};
+  if (::lstat(path.c_str(), &before) != 0) {
+    return;
+  }
+  const auto there = sys::read_file_if_exists(path);
+  if (!there || *there != text || ::lstat(path.c_str(), &after) != 0 || before.st_ino != after.st_ino ||
+      !same_time(before.st_ctim, after.st_ctim)) {
+    return;
+  }
+  const Lock lock(mutex_);
+  cache_[record.claim.uid] = {.inode = after.st_ino,
+                              .size = after.st_size,
+                              .changed = after.st_ctim,
+                              .record = std::make_shared<const ClaimRecord>(record),
+                              .boot_id = options_.boot_id};
 }
 
 Result<> ClaimStore::remove(const std::string& uid) const { return sys::remove_file(file_of(uid)); }

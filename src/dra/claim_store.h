@@ -109,6 +109,7 @@ class ClaimStore {
   }
   Result<std::optional<Cached>> load(const std::string& uid) const;
   void quarantine(const std::string& uid, const Error& why) const;
+  void remember(const ClaimRecord& record, const std::string& text) const;
 
   const Options options_;
   const std::string claims_dir_;

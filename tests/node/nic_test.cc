@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// A whole NIC, with the agent killed at every moment of its way into the pod: the pod has it, and it is home
+// afterwards as it was (drydock compares the node's links before and after a run).
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+
+#include "fairlead/core/fault.h"
+#include "tests/node/drydock_run.h"
+
+namespace fairlead::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+const WantedDevice kNic = {
+    "nic",
+    R"({type: netdev, netdev: {kind: host-device, interfaceName: fast0, addresses: ["192.0.2.7/24"]}})",
+    R"(device.attributes["dra.example.com"].kind == "host-device")"};
+
+struct Moment {
+  const char* mode;
+  const char* point;
+};
+
+class NicAgentKilled : public ::testing::TestWithParam<Moment> {};
+
+TEST_P(NicAgentKilled, PodHasTheNic_AndItComesHome) {
+  if (const std::string why = why_no_drydock(); !why.empty()) {
+    GTEST_SKIP() << why;
+  }
+  if (!fault_points_enabled()) {
+    GTEST_SKIP() << "this build has no fault points (FAIRLEAD_FAULTS)";
+  }
+  const std::string agent =
+      fairlead_command("--host-devices 'nic*' --attach " + std::string(GetParam().mode));
+  const RunOutcome run =
+      run_drydock({"--driver", killed_once(GetParam().point, agent), "-f",
+                   write_manifest(pod_manifest({kNic}, "ip -brief address show dev fast0")), "--nic", "nic0",
+                   "--restart-driver"});
+  EXPECT_EQ(run.exit_status, 0) << run.output;
+  EXPECT_THAT(run.output, HasSubstr("192.0.2.7/24"));
+  EXPECT_THAT(run.output, HasSubstr("started again"));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Moments, NicAgentKilled,
+    ::testing::Values(Moment{"auto", "nri-before-attach"}, Moment{"auto", "nri-after-attach"},
+                      Moment{"auto", "nri-after-record"}, Moment{"auto", "guard-after-attach"},
+                      Moment{"guard", "guard-before-attach"}, Moment{"guard", "guard-after-attach"},
+                      Moment{"guard", "guard-after-record"}, Moment{"auto", "before-unprepare-effect"},
+                      Moment{"auto", "after-unprepare-effect"}),
+    [](const auto& param_info) {
+      std::string name = std::string(param_info.param.mode) + "_" + param_info.param.point;
+      std::replace(name.begin(), name.end(), '-', '_');
+      return name;
+    });
+
+}  // namespace
+}  // namespace fairlead::testing
