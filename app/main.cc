@@ -203,7 +203,8 @@ void leave_the_host(const OwnFlags& flags, const dra::Plugin& plugin) {
     if (uninstalled) {
       FL_TRY(agent::remove_guard({.path = options.plugin_dir + "/fairlead-guard",
                                   .plugin_dir = options.plugin_dir,
-                                  .claims = plugin.records().size()}),
+                                  .claims = plugin.records().size(),
+                                  .state_dir = options.state_dir}),
              "");
     }
     return uninstalled;

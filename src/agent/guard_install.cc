@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <algorithm>
 
@@ -48,6 +49,21 @@ bool has_deletion_timestamp(const std::string& body) {
   }
   const auto meta = object.find("metadata");
   return meta != object.end() && meta->is_object() && meta->contains("deletionTimestamp");
+}
+
+/// What an operator would find and wonder about. A folder that is not empty, or is a mount of our container,
+/// stays without a word.
+void remove_empty_folders(const GuardRemoval& removal) {
+  (void)::rmdir(removal.plugin_dir.c_str());
+  if (removal.state_dir.empty()) {
+    return;
+  }
+  for (const char* file : {"/lock", "/guard.sock"}) {
+    (void)::unlink((removal.state_dir + file).c_str());
+  }
+  for (const char* folder : {"/claims", "/quarantine", ""}) {
+    (void)::rmdir((removal.state_dir + folder).c_str());
+  }
 }
 
 }  // namespace
@@ -100,14 +116,19 @@ Result<> remove_guard(const GuardRemoval& removal) {
                                   " claims are still prepared on this node, and their containers need it to "
                                   "start; remove it when their pods are gone");
   }
-  FL_ASSIGN(const auto names, sys::list_dir(removal.plugin_dir), "");
-  for (const std::string& name : names) {
+  const auto names = sys::list_dir(removal.plugin_dir);
+  if (!names && names.error().code() != Code::kNotFound) {
+    return names.error();
+  }
+  for (const std::string& name : names.value_or(std::vector<std::string>{})) {
     if (name.starts_with("dra") && name.ends_with(".sock") && answers(removal.plugin_dir + "/" + name)) {
       return Error(Code::kBusy, removal.path + " stays: another instance of the driver is running (" +
                                     removal.plugin_dir + "/" + name + ")");
     }
   }
-  return sys::remove_file(removal.path);
+  FL_TRY(sys::remove_file(removal.path), "");
+  remove_empty_folders(removal);
+  return {};
 }
 
 }  // namespace fairlead::agent

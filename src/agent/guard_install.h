@@ -26,8 +26,9 @@ struct GuardRemoval {
   std::string path;        // as install_guard() answered
   std::string plugin_dir;  // where instances have their sockets (dra*.sock)
   std::size_t claims = 0;  // that are still recorded
+  std::string state_dir;   // whose lock, sockets and empty folders go too; empty: stays
 };
-/// Removes the guard unless somebody needs it: kBusy says who.
+/// Removes the guard and the folders that are empty then, unless somebody needs it: kBusy says who.
 Result<> remove_guard(const GuardRemoval& removal);
 
 }  // namespace fairlead::agent

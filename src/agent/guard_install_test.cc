@@ -81,6 +81,27 @@ TEST_F(GuardInstall, Removal_WaitsForClaimsAndOtherInstances) {
   EXPECT_TRUE(remove_guard(removal)) << "what is gone is removed";
 }
 
+TEST_F(GuardInstall, Removal_LeavesNoEmptyFoldersNorLocks) {
+  const auto path = install_guard(program(), plugin_dir());
+  ASSERT_TRUE(path);
+  const std::string state = dir_ + "/state";
+  ASSERT_TRUE(sys::make_dirs(state + "/claims", 0750));
+  ASSERT_TRUE(sys::replace_file(state, "lock", "", 0600));
+  ASSERT_TRUE(remove_guard({.path = *path, .plugin_dir = plugin_dir(), .state_dir = state}));
+  EXPECT_NE(::access(plugin_dir().c_str(), F_OK), 0);
+  EXPECT_NE(::access(state.c_str(), F_OK), 0);
+}
+
+TEST_F(GuardInstall, Removal_KeepsFoldersThatAreNotEmpty) {
+  const auto path = install_guard(program(), plugin_dir());
+  ASSERT_TRUE(path);
+  const std::string state = dir_ + "/state";
+  ASSERT_TRUE(sys::make_dirs(state + "/quarantine", 0750));
+  ASSERT_TRUE(sys::replace_file(state + "/quarantine", "record.json", "?", 0600));
+  ASSERT_TRUE(remove_guard({.path = *path, .plugin_dir = plugin_dir(), .state_dir = state}));
+  EXPECT_EQ(::access((state + "/quarantine/record.json").c_str(), F_OK), 0);
+}
+
 TEST(DaemonSetName, MustBeNamespaceAndName) {
   EXPECT_TRUE(validate_daemonset("fairlead/fairlead"));
   for (const char* wrong : {"", "fairlead", "/x", "x/", "a/b/c", "a b/c", "../../x"}) {

@@ -10,6 +10,8 @@ Everything lives in one folder and in namespaces of its own (mount, network, pid
 """
 import contextlib
 import ctypes
+import fcntl
+import glob
 import json
 import os
 import re
@@ -206,6 +208,21 @@ def programs_folder(kubernetes=None):
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split("\n")[-2]
 
 
+def sweep():
+    """Removes what clusters left whose process was killed: folders (with the cgroups) whose lock nobody holds."""
+    for lock in glob.glob("/var/tmp/fairlead-cluster-*/lock"):
+        with contextlib.suppress(OSError), open(lock, "w", encoding="ascii") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            folder = os.path.dirname(lock)
+            say(f"removing {folder}, left by a killed run")
+            Cgroups(cgroup_name(folder)).remove()
+            shutil.rmtree(folder)
+
+
+def cgroup_name(folder):
+    return "fairlead-cluster-" + os.path.basename(folder).removeprefix("fairlead-cluster-")
+
+
 class Cluster:
     def __init__(self, folder=None, kubernetes=None, keep=False):
         """`keep`: the cluster outlives this process (tests/cluster/up); else it ends with it, even with kill -9."""
@@ -214,10 +231,14 @@ class Cluster:
         self.folder = os.path.abspath(folder) if folder else tempfile.mkdtemp(prefix="fairlead-cluster-", dir="/var/tmp")
         self.root = f"{self.folder}/root"
         self._keep = keep
+        os.makedirs(self.folder, exist_ok=True)
+        if not keep:
+            self._lock = open(f"{self.folder}/lock", "w", encoding="ascii")  # held for as long as we live; see sweep()
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
         os.makedirs(f"{self.folder}/logs", exist_ok=True)
         os.makedirs(f"{self.folder}/pki", exist_ok=True)
         os.makedirs(self.root, exist_ok=True)
-        self._cgroups = Cgroups(f"fairlead-cluster-{os.path.basename(self.folder)}")
+        self._cgroups = Cgroups(cgroup_name(self.folder))
         self._holder = None
         self.init_pid = None  # the node's first process, as this machine numbers it
         self.api = None
@@ -243,6 +264,7 @@ class Cluster:
     def start(self):
         """To a node that is Ready."""
         began = time.monotonic()
+        sweep()
         self._make_namespaces()
         self._make_certificates()
         self._connect()
@@ -371,7 +393,9 @@ class Cluster:
     def make_image(self, name, *arguments):
         """tools/make_image.py and import; see there for the arguments."""
         archive = f"{self.root}/var/tmp/{re.sub('[^a-z0-9]', '-', name)}.tar"
-        subprocess.run(["/usr/bin/python3", f"{SOURCE}/tools/make_image.py", name, archive, *arguments], check=True, stdout=subprocess.PIPE)
+        said = subprocess.run(["/usr/bin/python3", f"{SOURCE}/tools/make_image.py", name, archive, *arguments], check=True, stdout=subprocess.PIPE,
+                              text=True).stdout
+        say(said.rpartition(" as ")[0])
         self.import_image(archive[len(self.root):])
         os.unlink(archive)
 
