@@ -115,7 +115,7 @@ def unpacked_size(root):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("name", help="the image's name, such as ghcr.io/example/fairlead:1.0")
+    parser.add_argument("name", help="the image's name, such as registry.example.com/fairlead:0.1.0")
     parser.add_argument("out", help="the archive to write")
     parser.add_argument("--program", action="append", default=[], help="goes to /usr/bin, with its libraries; repeatable")
     parser.add_argument("--file", action="append", default=[], help="SOURCE=/PATH, with its libraries; repeatable")

@@ -19,7 +19,7 @@ def file_driver(cluster):
         pytest.skip(f"{BIN} is not built; ./check --cluster does it")
     cluster.make_image("localhost/file-driver:test", "--program", BIN, "--entrypoint", "/usr/bin/file-driver")
     with open(f"{SOURCE}/examples/file-driver/kubernetes.yaml", encoding="utf-8") as file:
-        text = file.read().replace("ghcr.io/fairlead/file-driver:0.1.0", "localhost/file-driver:test")
+        text = file.read().replace("localhost/file-driver:0.1.0", "localhost/file-driver:test")
     cluster.kubectl("apply", "-f", "-", stdin=text)
 
     def slices():
