@@ -138,3 +138,10 @@ def ns(request, cluster, fairlead):
         assert now | {"cni0"} == before, f"links of the node: {sorted(now ^ before)} differ"
         return True
     eventually(links_are_back, 20, "the node's links are as before")
+
+
+@pytest.fixture
+def late_link(cluster):
+    """A parent that is not there yet: late_link() makes it."""
+    yield lambda: cluster.run("ip", "link", "add", "late0", "type", "veth", "peer", "name", "late1")
+    cluster.run("ip", "link", "del", "late0", check=False)

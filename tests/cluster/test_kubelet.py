@@ -3,8 +3,6 @@
 fail and are made again, pods that come and go while somebody is away, updates of the driver."""
 import re
 
-import pytest
-
 from cluster import eventually
 from workload import NIC, claim, netdev, pod, template
 
@@ -107,13 +105,6 @@ def test_pod_that_is_gone_before_the_kubelet_sees_it_is_not_prepared(cluster, fa
 
 
 # --- calls that fail -------------------------------------------------------------------------------------------------------------
-
-@pytest.fixture
-def late_link(cluster):
-    """A parent that is not there yet: late_link() makes it."""
-    yield lambda: cluster.run("ip", "link", "add", "late0", "type", "veth", "peer", "name", "late1")
-    cluster.run("ip", "link", "del", "late0", check=False)
-
 
 def test_prepare_that_failed_is_tried_again_until_it_succeeds(ns, late_link):
     ns.create(template("data", parameters=netdev("macvlan", "data0", master="late0")), pod("it", templates=["data"]))

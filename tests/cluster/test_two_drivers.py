@@ -76,3 +76,17 @@ def test_one_claim_asks_both_drivers(cluster, ns, file_driver):
     ns.wait_running("mixed")
     assert "data0" in ns.links("mixed")
     assert ns.exec("mixed", "cat", "/etc/dra/file1").startswith("mixed ")
+
+
+def test_one_driver_fails_while_the_other_succeeds_and_the_pod_runs_when_both_can(cluster, ns, file_driver, late_link):
+    ns.create(template("net", parameters=netdev("macvlan", "data0", master="late0")),
+              {"kind": "ResourceClaimTemplate", "metadata": {"name": "file"}, "spec": {"spec": {"devices": {"requests": [
+                  {"name": "file", "exactly": {"deviceClassName": "file-resource"}}]}}}},
+              pod("both", templates=["net", "file"]))
+    ns.wait_message("both", "late0")
+    late_link()
+    ns.wait_running("both")
+    assert "data0" in ns.links("both")
+    assert [line.split()[0] for line in lines(cluster)] == ["both"], "prepared again, and still one line"
+    ns.delete_pod("both")
+    assert lines(cluster) == []
