@@ -21,6 +21,7 @@ def file_driver(cluster):
     with open(f"{SOURCE}/examples/file-driver/kubernetes.yaml", encoding="utf-8") as file:
         text = file.read().replace("localhost/file-driver:0.1.0", "localhost/file-driver:test")
     cluster.kubectl("apply", "-f", "-", stdin=text)
+    cluster.api.apply({"kind": "DeviceClass", "metadata": {"name": "file-resource"}, "spec": {"selectors": [{"cel": {"expression": f'device.driver == "{DRIVER}"'}}]}})
 
     def slices():
         return cluster.api.list("ResourceSlice", fieldSelector=f"spec.driver={DRIVER},spec.nodeName={NODE}")
