@@ -257,7 +257,7 @@ Result<> measure(const Bench& bench, int interfaces, int rounds) {
 
 Result<> run(int rounds) {
   FL_TRY(make_node_network(), "node network");
-  std::string folder = "/tmp/attach-bench-XXXXXX";
+  std::string folder = "/dev/shm/attach-bench-XXXXXX";  // tmpfs, as /run is on a node
   if (::mkdtemp(folder.data()) == nullptr) {
     return Error::from_errno(errno, "make a folder");
   }
