@@ -8,6 +8,7 @@
 
 #include "fairlead/core/backoff.h"
 #include "fairlead/core/retry_delay.h"
+#include "fairlead/kube/claim_proto.h"
 #include "fairlead/kube/http.h"
 #include "fairlead/kube/rate_limit.h"
 #include "fairlead/kube/status.h"
@@ -165,7 +166,8 @@ struct Client::Impl {
   /// As send(), with "get resourceclaims: " in front of errors.
   Result<HttpResponse> call(std::string method, const std::string& target, std::string body,
                             const CallOptions& call, milliseconds try_timeout = kTryTimeout,
-                            std::string content_type = "application/json");
+                            std::string content_type = "application/json",
+                            std::string accept = "application/json");
   Result<HttpResponse> observed(const HttpRequest& request);
   /// What is left of a call that takes several requests.
   [[nodiscard]] CallOptions rest_of(const CallOptions& call, Clock::TimePoint start) const {
@@ -237,13 +239,14 @@ Result<HttpResponse> Client::Impl::send(HttpRequest request, const CallOptions& 
 
 Result<HttpResponse> Client::Impl::call(std::string method, const std::string& target, std::string body,
                                         const CallOptions& call, milliseconds try_timeout,
-                                        std::string content_type) {
+                                        std::string content_type, std::string accept) {
   const auto [resource, named] = parse_path(std::string_view(target).substr(0, target.find('?')));
   const std::string context = std::string(verb_of(method, named)) + " " + std::string(resource);
   HttpRequest request{.method = std::move(method),
                       .target = target,
                       .body = std::move(body),
-                      .content_type = std::move(content_type)};
+                      .content_type = std::move(content_type),
+                      .accept = std::move(accept)};
   auto response = send(std::move(request), call, try_timeout);
   if (!response) {
     const bool no_server =
@@ -375,6 +378,22 @@ Result<> Client::apply_claim_status(const ObjectMeta& claim, const std::vector<D
   return {};
 }
 
+Result<> Client::replace_claim_status(const ObjectMeta& claim, const std::vector<DeviceStatus>& devices,
+                                      const std::string& driver, const CallOptions& call) {
+  FL_TRY(require(claim.namespace_, "update resourceclaims: metadata.namespace"), "");
+  FL_TRY(require(claim.name, "update resourceclaims: metadata.name"), "");
+  const auto start = impl_->options.clock->now();
+  const std::string path = claim_path(claim.namespace_, claim.name);
+  FL_ASSIGN(const auto now, impl_->call("GET", path, {}, call, kTryTimeout, kProtobufType, kProtobufType),
+            "");
+  FL_ASSIGN(std::string changed, replace_claim_devices(now.body, claim.uid, driver, devices),
+            "get resourceclaims");
+  FL_TRY(impl_->call("PUT", target_of(path + "/status", {{"fieldManager", driver}}), std::move(changed),
+                     impl_->rest_of(call, start), kTryTimeout, kProtobufType),
+         "");
+  return {};
+}
+
 Result<> Client::create_event(const Event& event, const CallOptions& call) {
   FL_TRY(require(event.meta.namespace_, "create events: metadata.namespace"), "");
   FL_TRY(require(event.meta.name, "create events: metadata.name"), "");
@@ -406,7 +425,7 @@ Result<RawResponse> Client::request(const RawRequest& request, const CallOptions
   }
   FL_ASSIGN(auto response,
             impl_->call(request.method, target_of(request.path, request.query), request.body, call,
-                        call.timeout, request.content_type),
+                        call.timeout, request.content_type, request.accept),
             "");
   return RawResponse{.status = response.status, .body = std::move(response.body)};
 }

@@ -72,6 +72,7 @@ struct RawRequest {
   std::vector<std::pair<std::string, std::string>> query;  // not yet percent-encoded
   std::string body;
   std::string content_type = "application/json";
+  std::string accept = "application/json";
 };
 
 struct RawResponse {
@@ -123,6 +124,12 @@ class Client {
   /// uid.
   Result<> apply_claim_status(const ObjectMeta& claim, const std::vector<DeviceStatus>& devices,
                               const std::string& field_manager, const CallOptions& call = {});
+
+  /// The same by reading and replacing the claim in protobuf (claim_proto.h says why): for claims of which
+  /// apply_claim_status() says kInvalid and names status.allocation. kNotFound also when another claim has the
+  /// name by now; kConflict: somebody else wrote in between, try again.
+  Result<> replace_claim_status(const ObjectMeta& claim, const std::vector<DeviceStatus>& devices,
+                                const std::string& driver, const CallOptions& call = {});
 
   /// POST. kExists: an event has this name already.
   Result<> create_event(const Event& event, const CallOptions& call = {});

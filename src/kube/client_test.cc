@@ -380,6 +380,30 @@ TEST_F(ClientTest, AnyTries_GoOnForAsLongAsTheCallMayTake) {
   EXPECT_EQ(calls, 61);
 }
 
+TEST_F(ClientTest, ReplaceClaimStatus_ReadsAndPutsProtobuf) {
+  // k8s, Unknown{typeMeta{apiVersion, kind}, raw{metadata{uid "u"}}}
+  const std::string object = std::string("k8s\0", 4) +
+                             "\x0a\x23\x0a\x12resource.k8s.io/v1\x12\x0dResourceClaim" +
+                             "\x12\x05\x0a\x03\x2a\x01u";
+  serve([&](const TestRequest& request) {
+    return request.method == "GET" ? TestResponse{.body = object} : TestResponse{.body = "{}"};
+  });
+  const ObjectMeta claim{.name = "c", .namespace_ = "ns", .uid = "u"};
+  const auto replaced =
+      client().replace_claim_status(claim, {{.driver = "d", .pool = "p", .device = "e"}}, "d");
+  ASSERT_TRUE(replaced) << replaced.error().what();
+  const auto put = server_->requests().at(1);
+  EXPECT_EQ(put.method, "PUT");
+  EXPECT_EQ(put.path, "/apis/resource.k8s.io/v1/namespaces/ns/resourceclaims/c/status");
+  EXPECT_EQ(put.content_type, "application/vnd.kubernetes.protobuf");
+  EXPECT_EQ(put.parameter("fieldManager"), "d");
+  const std::string added =
+      "\x1a\x0b\x22\x09\x0a\x01"
+      "d\x12\x01p\x1a\x01"
+      "e";
+  EXPECT_EQ(put.body, object.substr(0, object.size() - 7) + "\x12" + "\x12" + "\x0a\x03\x2a\x01u" + added);
+}
+
 TEST_F(ClientTest, CreateEvent_PostsItIntoTheNamespaceOfItsObject) {
   serve([](const TestRequest&) { return TestResponse{.status = 201, .body = "{}"}; });
   const Event event{

@@ -286,7 +286,7 @@ Result<> Exchange::set_address(const ClientConfig& config) {
 }
 
 Result<> Exchange::set_headers(const CredentialSet& credential) {
-  header_lines_.emplace_back("Accept: application/json");
+  header_lines_.push_back("Accept: " + request_.accept);
   header_lines_.emplace_back("Expect:");  // no round trip before a large body
   if (!request_.body.empty()) {
     header_lines_.push_back("Content-Type: " + request_.content_type);

@@ -26,6 +26,7 @@ struct HttpRequest {
   std::string target;  // path and query, percent-encoded
   std::string body;
   std::string content_type = "application/json";
+  std::string accept = "application/json";
   std::chrono::milliseconds timeout = std::chrono::seconds(10);
   std::stop_token stop;
   std::size_t max_body = std::size_t{64} << 20;

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// A claim in Kubernetes' protobuf form, changed in one place and otherwise kept byte for byte. Internal to
+// kube. Pure.
+//
+// Why: the API server compares the opaque parameters inside status.allocation as bytes and refuses any change
+// of them. Parameters keep the form in which they were written (spaces, order of keys), but every form of
+// JSON write loses it: apply sorts the keys, patches and PUT drop the spaces. A claim whose parameters are
+// not in the form that kubectl sends can have its status written in protobuf only, which carries them as they
+// are.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "fairlead/core/result.h"
+#include "fairlead/kube/api_codec.h"
+
+namespace fairlead::kube {
+
+/// The media type, for Accept and Content-Type.
+inline constexpr const char* kProtobufType = "application/vnd.kubernetes.protobuf";
+
+/// `object` with all status.devices of `driver` replaced by `devices`. kNotFound: its uid is not `uid`;
+/// kCorrupt: not a resource.k8s.io/v1 ResourceClaim in protobuf.
+Result<std::string> replace_claim_devices(std::string_view object, std::string_view uid,
+                                          std::string_view driver, const std::vector<DeviceStatus>& devices);
+
+}  // namespace fairlead::kube
