@@ -23,6 +23,7 @@
 #include "fairlead/dra/plugin.h"
 #include "fairlead/kube/client.h"
 #include "fairlead/kube/config.h"
+#include "fairlead/sys/memory.h"
 
 namespace {
 
@@ -255,6 +256,7 @@ Result<int> run(const OwnFlags& flags, dra::PluginOptions plugin_options) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  fairlead::sys::use_one_heap();
   OwnFlags flags;
   auto options = dra::PluginOptions::from_args(argc, argv, {.driver_name = "net.fairlead.dev"},
                                                [&](CLI::App& app) { flags.add_to(app); });

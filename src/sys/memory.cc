@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/sys/memory.h"
 
+#include <malloc.h>
 #include <sys/mman.h>
 
 #include <cstdint>
@@ -34,6 +35,12 @@ void release_startup_code() {
       (void)::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
     }
   }
+}
+
+void use_one_heap() {
+#ifdef __GLIBC__
+  (void)::mallopt(M_ARENA_MAX, 1);
+#endif
 }
 
 }  // namespace fairlead::sys

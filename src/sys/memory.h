@@ -10,4 +10,9 @@ namespace fairlead::sys {
 /// (madvise(2), MADV_DONTNEED). Any thread.
 void release_startup_code();
 
+/// One heap for all threads. glibc gives up to eight per processor to threads that allocate at the same time
+/// (gRPC alone has dozens), and each keeps what its busiest moment took. To be called before the first
+/// thread.
+void use_one_heap();
+
 }  // namespace fairlead::sys
