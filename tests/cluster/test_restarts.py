@@ -83,10 +83,6 @@ def load(ns):
     assert [s["restartCount"] for s in after["status"]["containerStatuses"]] == [0]
 
 
-def test_kubelet_restarts_under_load(cluster, load):
-    cluster.kubelet.restart()
-
-
 def test_kubelet_is_killed_under_load(cluster, load):
     cluster.kubelet.kill()
     cluster.kubelet.start()
@@ -95,11 +91,6 @@ def test_kubelet_is_killed_under_load(cluster, load):
 def test_containerd_restarts_under_load(cluster, fairlead, load):
     cluster.containerd.restart()
     eventually(lambda: fairlead.log().count("NRI is there") >= 2, 60, "the agent is connected to NRI again")
-
-
-def test_containerd_is_killed_under_load(cluster, load):
-    cluster.containerd.kill()
-    cluster.containerd.start()
 
 
 def test_driver_is_killed_under_load(fairlead, load):
