@@ -375,8 +375,8 @@ void ApiServer::Impl::respond(const httplib::Request& request, httplib::Response
   }
   rest::Access access{.drop_fields = drop_fields(), .review = {}};
   if (user && !user->user.empty()) {
-    access.review = [&user](const Kind& kind, const Json& before, const Json& after, Part part) {
-      return review_write(*user, kind, before, after, part);
+    access.review = [who = *user](const Kind& kind, const Json& before, const Json& after, Part part) {
+      return review_write(who, kind, before, after, part);
     };
   }
   auto answer = rest::answer(store, call, access);

@@ -42,7 +42,7 @@ auto checked(const Parse& parse) {
 
 struct Words {
   std::vector<std::string> images;
-  std::string timeout = "60s", run_for, wipe_delay = "30s", grace = "2s";
+  std::string timeout = "60s", run_for, lose_sandbox, wipe_delay = "30s", grace = "2s";
 };
 
 void describe(CLI::App& run, drydock::RunOptions& options, Words& words) {
@@ -81,6 +81,8 @@ void describe(CLI::App& run, drydock::RunOptions& options, Words& words) {
   };
   duration("--timeout", words.timeout, "How long drivers may take to publish, and pods to start", true);
   duration("--for", words.run_for, "Stop pods after this time and count them as succeeded", false);
+  duration("--lose-sandbox", words.lose_sandbox,
+           "Each pod's sandbox dies once, this long after its containers have started", false);
   duration("--grace", words.grace, "Longest time between SIGTERM and SIGKILL for a container", true);
   duration("--slice-wipe-delay", words.wipe_delay, "When the slices of a driver that is gone are deleted",
            true);
@@ -129,6 +131,9 @@ void take(const Words& words, drydock::RunOptions& options) {
   options.grace = std::chrono::ceil<std::chrono::seconds>(*drydock::parse_duration(words.grace));
   if (!words.run_for.empty()) {
     options.run_for = *drydock::parse_duration(words.run_for);
+  }
+  if (!words.lose_sandbox.empty()) {
+    options.lose_sandbox = *drydock::parse_duration(words.lose_sandbox);
   }
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The small parts: placeholders, processes, durations, percentiles, differences, runtime messages.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -8,10 +9,13 @@
 #include <thread>
 
 #include "drydock/node/call_stats.h"
+#include "drydock/node/cluster_view.h"
 #include "drydock/node/console.h"
 #include "drydock/node/driver_process.h"
 #include "drydock/node/leftovers.h"
 #include "drydock/node/machine_state.h"
+#include "drydock/node/nri_side.h"
+#include "drydock/node/pause_process.h"
 #include "drydock/node/run_options.h"
 #include "drydock/node/runtime.h"
 #include "drydock/node/temp_folder.h"
@@ -96,6 +100,65 @@ TEST(Leftovers, AreNamed) {
   EXPECT_THAT(
       node_differences({{"link", {"eth0", "nic0"}}}, {{"link", {"eth0", "mv1"}}, {"CDI file", {"/x.json"}}}),
       ElementsAre("CDI file /x.json is left", "link mv1 is left", "link nic0 is gone"));
+}
+
+TEST(ClaimStatus, DevicesInOneLineEach) {
+  const Json result = {{"request", "data"}, {"driver", "d"}, {"pool", "p"}, {"device", "nic"}};
+  Json claim = {{"status", {{"allocation", {{"devices", {{"results", Json::array({result})}}}}}}}};
+  EXPECT_FALSE(has_full_status(claim));
+  EXPECT_THAT(describe_device_status(claim), IsEmpty());
+  claim["status"]["devices"] = Json::array(
+      {{{"driver", "d"},
+        {"pool", "p"},
+        {"device", "nic"},
+        {"conditions",
+         Json::array({{{"type", "Ready"}, {"status", "False"}, {"reason", "Why"}, {"message", "so"}}})},
+        {"networkData",
+         {{"interfaceName", "data0"},
+          {"hardwareAddress", "02:00:00:00:00:0a"},
+          {"ips", {"192.0.2.1/24"}}}}}});
+  EXPECT_TRUE(has_full_status(claim));
+  EXPECT_THAT(describe_device_status(claim),
+              ElementsAre("data: data0, 02:00:00:00:00:0a, 192.0.2.1/24, not Ready (Why: so)"));
+}
+
+TEST(NriAdjustments, ReplaceWhatIsThere) {
+  OciSpec spec;
+  spec.env = {"A=1", "B=2"};
+  spec.mounts = {{"/m", "bind", "/old", {}}};
+  spec.devices = {{.path = "/dev/x", .type = "c", .major = 1, .minor = 1}};
+  apply_adjustment({.annotations = {{"k", "v"}},
+                    .env = {{"A", "9"}, {"C", "3"}},
+                    .mounts = {{.destination = "/m", .type = "bind", .source = "/new", .options = {"ro"}}},
+                    .devices = {{.path = "/dev/x", .type = "c", .major = 7, .minor = 8, .file_mode = 0600}},
+                    .cdi_devices = {},
+                    .net_devices = {{"host0", "net1"}}},
+                   spec);
+  EXPECT_THAT(spec.env, ElementsAre("A=9", "B=2", "C=3"));
+  EXPECT_THAT(spec.mounts, ElementsAre(OciMount{"/m", "bind", "/new", {"ro"}}));
+  ASSERT_EQ(spec.devices.size(), 1U);
+  EXPECT_EQ(spec.devices[0].major, 7);
+  EXPECT_EQ(spec.devices[0].file_mode, 0600U);
+  EXPECT_EQ(spec.annotations.at("k"), "v");
+  EXPECT_EQ(spec.net_devices.at("host0"), "net1");
+}
+
+TEST(PauseProcess, LivesUntilItIsLetGo) {
+  pid_t pid = -1;
+  {
+    const auto pause = PauseProcess::start(-1);
+    ASSERT_TRUE(pause) << pause.error().what();
+    pid = pause->pid();
+    EXPECT_EQ(::kill(pid, 0), 0);
+  }
+  EXPECT_NE(::kill(pid, 0), 0) << "it must be reaped";
+}
+
+TEST(PauseProcess, NoNamespace_IsAnError) {
+  const fairlead::UniqueFd file(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+  const auto pause = PauseProcess::start(file.get());
+  ASSERT_FALSE(pause);
+  EXPECT_THAT(pause.error().what(), HasSubstr("network namespace"));
 }
 
 TEST(Runtime, ErrorsOfItsLog_WithoutWarnings) {

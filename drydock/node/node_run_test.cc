@@ -469,6 +469,30 @@ TEST_F(NriRun, RestartPolicyAlways_StartsAgainWhatEndedWell) {
   EXPECT_THAT(done.out, HasSubstr("container main started again (restart 2)"));
 }
 
+TEST_F(NriRun, SandboxThatDies_IsMadeAgainForTheSamePod) {
+  // The second time it ends.
+  const auto done = start(restarting("OnFailure", "test -e /v/seen && exit 0; touch /v/seen; sleep 60"),
+                          plugin(), {"-v", "--lose-sandbox", "50ms"});
+  EXPECT_EQ(done.status.code, 0) << done.out;
+  std::vector<std::string> sandboxes;
+  for (const auto& line : told(done.out)) {
+    if (line.find("PodSandbox") != std::string::npos) {
+      sandboxes.push_back(line.substr(0, line.find(" pid=")));
+    }
+  }
+  EXPECT_THAT(sandboxes,
+              ::testing::ElementsAre("RunPodSandbox one netns=there", "StopPodSandbox one netns=there",
+                                     "RunPodSandbox one netns=there", "StopPodSandbox one netns=there",
+                                     "RemovePodSandbox one netns=none", "RemovePodSandbox one netns=none"));
+  EXPECT_THAT(done.out, HasSubstr("SandboxChanged"));
+}
+
+TEST_F(NriRun, SandboxThatDies_WithRestartPolicyNever_FailsThePod) {
+  const auto done = start(restarting("Never", "exec sleep 60"), plugin(), {"--lose-sandbox", "50ms"});
+  EXPECT_EQ(done.status.code, 1) << done.out;
+  EXPECT_THAT(done.out, HasSubstr("the pod's sandbox has died; restartPolicy is Never"));
+}
+
 TEST_F(DrydockRun, DriverThatDies_IsStartedAgainOnRequest) {
   const std::string command =
       "test -e {state}/died || { (sleep 2; touch {state}/died; kill -9 0) & } ; exec " + driver();

@@ -37,6 +37,19 @@ Result<> reap(pid_t pid) {
   return {};
 }
 
+/// What the process says of its first step.
+Result<> entered(int report) {
+  int failed = 0;
+  ssize_t got = ::read(report, &failed, sizeof failed);
+  while (got < 0 && errno == EINTR) {
+    got = ::read(report, &failed, sizeof failed);
+  }
+  if (got != sizeof failed) {
+    return Error(Code::kInternal, "the sandbox's process ended at once");
+  }
+  return failed == 0 ? Result<>() : Error::from_errno(failed, "enter the pod's network namespace");
+}
+
 }  // namespace
 
 Result<PauseProcess> PauseProcess::start(int netns) {
@@ -54,21 +67,18 @@ Result<PauseProcess> PauseProcess::start(int netns) {
     be_pause(netns, writer.get());
   }
   writer.reset();
-  int failed = 0;
-  ssize_t got = 0;
-  do {
-    got = ::read(reader.get(), &failed, sizeof failed);
-  } while (got < 0 && errno == EINTR);
-  if (got == sizeof failed && failed == 0) {
-    return PauseProcess(pid);
-  }
-  (void)reap(pid);
-  return got == sizeof failed ? Error::from_errno(failed, "enter the pod's network namespace")
-                              : Error(Code::kInternal, "the sandbox's process ended at once");
+  fairlead::ScopeExit undo([pid] { (void)reap(pid); });
+  FL_TRY(entered(reader.get()), "");
+  FL_ASSIGN(auto ended, open_pidfd(pid), "");
+  undo.release();
+  return PauseProcess(pid, std::move(ended));
 }
+
+void PauseProcess::kill() const { (void)::kill(pid_, SIGKILL); }
 
 PauseProcess& PauseProcess::operator=(PauseProcess&& other) noexcept {
   std::swap(pid_, other.pid_);
+  std::swap(ended_, other.ended_);
   return *this;
 }
 

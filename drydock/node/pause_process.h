@@ -16,7 +16,8 @@ class PauseProcess {
  public:
   /// In the network namespace behind the descriptor; -1: the caller's.
   static Result<PauseProcess> start(int netns);
-  PauseProcess(PauseProcess&& other) noexcept : pid_(std::exchange(other.pid_, -1)) {}
+  PauseProcess(PauseProcess&& other) noexcept
+      : pid_(std::exchange(other.pid_, -1)), ended_(std::move(other.ended_)) {}
   PauseProcess& operator=(PauseProcess&& other) noexcept;
   PauseProcess(const PauseProcess&) = delete;
   PauseProcess& operator=(const PauseProcess&) = delete;
@@ -24,10 +25,15 @@ class PauseProcess {
   ~PauseProcess();
 
   [[nodiscard]] pid_t pid() const { return pid_; }
+  /// A descriptor that becomes readable when it has ended.
+  [[nodiscard]] int ended() const { return ended_.get(); }
+  /// Whatever happens to such processes: out of memory, an operator's hand.
+  void kill() const;
 
  private:
-  explicit PauseProcess(pid_t pid) : pid_(pid) {}
+  PauseProcess(pid_t pid, UniqueFd ended) : pid_(pid), ended_(std::move(ended)) {}
   pid_t pid_;
+  UniqueFd ended_;
 };
 
 }  // namespace drydock

@@ -151,6 +151,13 @@ Result<> PodInstance::make_sandbox() {
   FL_TRY(prepare_volumes(), "");
   fairlead::ScopeExit undo([this] { (void)disconnect_sandbox(); });
   FL_TRY(disconnect_sandbox(), "");
+  for (const auto& container : containers_) {
+    FL_TRY(discard(*container), "remove container " + container->name);
+  }
+  containers_.clear();
+  if (!nri_pod_.id.empty()) {
+    old_sandboxes_.push_back(std::move(nri_pod_));
+  }
   FL_TRY(connect_sandbox(), "");
   FL_TRY(write_etc(), "");
   nri_pod_ = {.id = random_hex(32),
@@ -160,7 +167,7 @@ Result<> PodInstance::make_sandbox() {
               .labels = sandbox_labels(pod_),
               .annotations = pod_.annotations,
               .runtime_handler = "",
-              .pid = static_cast<std::uint32_t>(pause_->pid()),
+              .pid = pause_ ? static_cast<std::uint32_t>(pause_->pid()) : 0,
               .ips = {},
               .netns = info_.network_namespace};
   if (sandbox_) {
@@ -175,6 +182,12 @@ Result<> PodInstance::make_sandbox() {
   stopped_ = false;
   undo.release();
   return {};
+}
+
+void PodInstance::lose_sandbox() const {
+  if (pause_) {
+    pause_->kill();
+  }
 }
 
 Result<> PodInstance::mount_rootfs(Container& container, const Image& image) {
@@ -318,13 +331,15 @@ Result<> PodInstance::look_for_ends(bool& any) {
 
 Result<PodInstance::Wake> PodInstance::wait_for_end(int wake_fd, std::optional<TimePoint> until) {
   while (true) {
-    std::vector<pollfd> items = {{.fd = wake_fd, .events = POLLIN, .revents = 0}};
+    // poll(2) passes over descriptors below 0.
+    std::vector<pollfd> items = {{.fd = wake_fd, .events = POLLIN, .revents = 0},
+                                 {.fd = pause_ ? pause_->ended() : -1, .events = POLLIN, .revents = 0}};
     for (const auto& container : containers_) {
       if (!container->exit) {
         items.push_back({.fd = container->pidfd.get(), .events = POLLIN, .revents = 0});
       }
     }
-    if (items.size() == 1 && !until) {
+    if (items.size() == 2 && !until) {
       return Wake::kEnded;
     }
     const auto left =
@@ -340,6 +355,9 @@ Result<PodInstance::Wake> PodInstance::wait_for_end(int wake_fd, std::optional<T
     if (items[0].revents != 0) {
       return Wake::kAsked;
     }
+    if (items[1].revents != 0) {
+      return Wake::kSandboxGone;
+    }
     if (any) {
       return Wake::kEnded;
     }
@@ -351,6 +369,9 @@ Result<bool> PodInstance::wait(int wake_fd) {
     FL_ASSIGN(const auto wake, wait_for_end(wake_fd, std::nullopt), "");
     if (wake == Wake::kAsked) {
       return false;
+    }
+    if (wake == Wake::kSandboxGone) {
+      return Error(Code::kInternal, "the pod's sandbox has died");
     }
     if (std::all_of(containers_.begin(), containers_.end(),
                     [](const auto& c) { return c->exit.has_value(); })) {
@@ -437,12 +458,18 @@ Result<> PodInstance::remove_sandbox() {
   for (const auto& container : containers_) {
     FL_TRY(discard(*container), "remove container " + container->name);
   }
-  if (!nri_pod_.id.empty() && services_.nri != nullptr) {
-    // The namespace is no more; containerd takes such paths out.
-    nri_pod_.netns.clear();
-    services_.nri->remove_pod_sandbox(nri_pod_);
+  if (!nri_pod_.id.empty()) {
+    old_sandboxes_.push_back(nri_pod_);
   }
   nri_pod_.id.clear();
+  for (auto& pod : old_sandboxes_) {
+    // The namespace is no more; containerd takes such paths out.
+    pod.netns.clear();
+    if (services_.nri != nullptr) {
+      services_.nri->remove_pod_sandbox(pod);
+    }
+  }
+  old_sandboxes_.clear();
   return sys::remove_tree(folder_);
 }
 

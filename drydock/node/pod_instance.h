@@ -55,16 +55,19 @@ class PodInstance {
   [[nodiscard]] const std::string& ip() const { return info_.pod_ip; }
 
   /// Network namespace, eth0 and its address, the sandbox's process, then NRI's RunPodSandbox. When it fails
-  /// nothing is left but volumes, and it may be tried again: another sandbox, with another id.
+  /// nothing is left but volumes, and it may be tried again: another sandbox, with another id. So it may
+  /// after stop_sandbox(): plugins are told that the old one is removed when the pod is.
   Result<> make_sandbox();
+  /// For tests of drivers: the sandbox's process dies.
+  void lose_sandbox() const;
   /// Creates and starts one container with these CDI devices; an ended one of the same name goes. When it
   /// fails nothing of it is left, and it may be tried again.
   Result<> start_container(const ContainerSpec& container, const std::vector<std::string>& cdi_devices);
 
-  enum class Wake : std::uint8_t { kAsked, kEnded, kTime };
+  enum class Wake : std::uint8_t { kAsked, kEnded, kTime, kSandboxGone };
   using TimePoint = std::chrono::steady_clock::time_point;
-  /// Waits until one more container has ended, or none runs (kEnded), `wake_fd` is readable (kAsked), or it
-  /// is time.
+  /// Waits until one more container has ended, or none runs (kEnded), `wake_fd` is readable (kAsked), the
+  /// sandbox's process has died, or it is time.
   Result<Wake> wait_for_end(int wake_fd, std::optional<TimePoint> until);
   /// Waits until all started containers have ended (true) or `wake_fd` is readable (false).
   Result<bool> wait(int wake_fd);
@@ -104,8 +107,9 @@ class PodInstance {
   const std::string folder_;
   std::optional<Sandbox> sandbox_;
   std::optional<PauseProcess> pause_;
-  fairlead::rpc::NriPod nri_pod_;  // id empty: no sandbox that plugins know of
-  bool stopped_ = false;           // plugins were told so
+  fairlead::rpc::NriPod nri_pod_;                     // id empty: no sandbox that plugins know of
+  bool stopped_ = false;                              // plugins were told so
+  std::vector<fairlead::rpc::NriPod> old_sandboxes_;  // stopped, not yet removed
   PodRuntimeInfo info_;
   std::vector<std::unique_ptr<Container>> containers_;
 };

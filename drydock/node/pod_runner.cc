@@ -153,6 +153,16 @@ bool PodRunner::start() {
   }
   instance_ = std::make_unique<PodInstance>(context_.services, *std::move(parsed),
                                             [this](const OutputLine& line) { keep_line(line); });
+  if (!bring_up()) {
+    return false;
+  }
+  if (context_.options.lose_sandbox) {
+    lose_at_ = Clock::now() + *context_.options.lose_sandbox;
+  }
+  return true;
+}
+
+bool PodRunner::bring_up() {
   if (!try_start("FailedPrepareDynamicResources",
                  "Failed to prepare dynamic resources: ", [this] { return prepare_claims(); })) {
     return false;
@@ -188,7 +198,11 @@ bool PodRunner::run_init_container(const ContainerSpec& container) {
   say("init container " + container.name + " started");
   while (true) {
     const auto ended = instance_->wait(wake_.get());
-    if (!ended || !*ended) {
+    if (!ended) {
+      fail({.reason = "Failed", .message = ended.error().what()});
+      return false;
+    }
+    if (!*ended) {
       return false;
     }
     std::vector<Restart> restarts;
@@ -325,10 +339,31 @@ bool PodRunner::start_due(std::vector<Restart>& restarts) {
   return true;
 }
 
+bool PodRunner::renew_sandbox() {
+  const auto& policy = instance_->pod().restart_policy;
+  if (policy == "Never") {
+    fail({.reason = "Error", .message = "the pod's sandbox has died"});
+    context_.console->fail("pod " + name() + ": the pod's sandbox has died; restartPolicy is Never");
+    return false;
+  }
+  const std::string message = "Pod sandbox changed, it will be killed and re-created.";
+  context_.cluster->record_event(pod_, {.warning = false, .reason = "SandboxChanged", .message = message});
+  context_.console->note("pod " + name() + ": SandboxChanged: " + message);
+  auto done = instance_->stop_containers(context_.options.longest_grace);
+  if (done) {
+    done = instance_->stop_sandbox();
+  }
+  if (!done) {
+    fail({.reason = "FailedKillPod", .message = done.error().what()});
+    return false;
+  }
+  return bring_up();
+}
+
 void PodRunner::watch_containers() {
   std::vector<Restart> restarts;
   while (true) {
-    std::optional<Clock::time_point> next;
+    auto next = lose_at_;
     for (const auto& restart : restarts) {
       next = next ? std::min(*next, restart.when) : restart.when;
     }
@@ -336,6 +371,18 @@ void PodRunner::watch_containers() {
     if (!wake) {
       fail({.reason = "Failed", .message = wake.error().what()});
       return;
+    }
+    if (lose_at_ && Clock::now() >= *lose_at_) {
+      lose_at_.reset();
+      instance_->lose_sandbox();
+      continue;
+    }
+    if (*wake == PodInstance::Wake::kSandboxGone) {
+      restarts.clear();
+      if (!renew_sandbox()) {
+        return;
+      }
+      continue;
     }
     // With restartPolicy Never the others run to their end even if one has failed.
     const bool alive = take_ends(restarts) || instance_->pod().restart_policy == "Never";

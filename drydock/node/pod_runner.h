@@ -34,6 +34,8 @@ struct PodOptions {
   /// Containers that ended with 0 are started again too if restartPolicy is Always, as a kubelet does. False:
   /// they have done their work, so that a run comes to its end.
   bool restart_succeeded = false;
+  /// For tests of drivers: each pod's sandbox dies once, so long after its containers have started.
+  std::optional<std::chrono::milliseconds> lose_sandbox;
   std::chrono::milliseconds start_timeout{60'000};
   /// How long Unprepare is tried again.
   std::chrono::milliseconds teardown_timeout{30'000};
@@ -91,6 +93,9 @@ class PodRunner {
 
   void run();
   bool start();
+  bool bring_up();
+  /// False: the pod has failed for it.
+  bool renew_sandbox();
   bool try_start(const std::string& reason, const std::string& prefix, const std::function<Result<>()>& step);
   void show_allocations() const;
   Result<> prepare_claims();
@@ -127,6 +132,7 @@ class PodRunner {
   std::unique_ptr<PodInstance> instance_;
   std::vector<AllocatedClaim> claims_;
   std::vector<ClaimId> entered_;  // claims that a driver may know of
+  std::optional<std::chrono::steady_clock::time_point> lose_at_;
   std::set<std::string> judged_;  // containers whose last end was taken into account
   std::chrono::steady_clock::time_point started_;
   mutable fairlead::Mutex mutex_;

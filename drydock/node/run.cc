@@ -204,6 +204,7 @@ Result<> Run::start_node() {
                             .services = services_,
                             .pods = {.retries = options_.retries,
                                      .restart_succeeded = options_.run_for.has_value(),
+                                     .lose_sandbox = options_.lose_sandbox,
                                      .start_timeout = options_.timeout,
                                      .longest_grace = options_.grace},
                             .plugins = {.registry = services_.paths.registry,
@@ -420,7 +421,8 @@ void Run::show_claims() {
   for (const auto& claim : cluster_->store().all(kinds::kResourceClaim)) {
     const auto uid = claim["metadata"].value("uid", "");
     for (const auto& line : describe_device_status(claim)) {
-      if (shown_.insert(uid + line).second) {
+      auto& shown = shown_status_[uid + line.substr(0, line.find(':'))];
+      if (std::exchange(shown, line) != line) {
         console_.step("claim " + claim["metadata"].value("name", "") + ": " + line);
       }
     }

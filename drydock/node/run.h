@@ -116,8 +116,9 @@ class Run {
   NodeState before_pods_;
   std::vector<AppliedObject> applied_;
   std::vector<std::string> left_over_;
-  std::set<std::string> shown_;   // events that were printed
-  Json claims_ = Json::object();  // claim UID -> what its status said last
+  std::set<std::string> shown_;                      // events that were printed
+  std::map<std::string, std::string> shown_status_;  // claim UID and device -> what was printed of it last
+  Json claims_ = Json::object();                     // claim UID -> what its status said last
   Steady::time_point pods_since_;
 };
 

@@ -27,6 +27,7 @@ struct RunOptions {
   bool nri = true;
   std::string nri_dialect = "0.12";   // or "0.11"
   std::vector<std::string> nri_cuts;  // events before which plugins lose their connection, once each
+  std::optional<std::chrono::milliseconds> lose_sandbox;
   bool restart_driver = false;
   std::string show_log;  // lines of the drivers' logs with this text are shown at the end
   bool keep_going = false;

@@ -81,6 +81,36 @@ TEST_F(Doors, Auto_OnAnOlderRuntime_IsToldByStateChange) {
   EXPECT_THAT(done.output, AllOf(HasSubstr("interfaces-stayed"), HasSubstr("RunPodSandbox")));
 }
 
+void replace(std::string& text, const std::string& from, const std::string& to) {
+  const std::size_t at = text.find(from);
+  ASSERT_NE(at, std::string::npos) << from;
+  text.replace(at, from.size(), to);
+}
+
+class SandboxLost : public Doors, public ::testing::WithParamInterface<const char*> {};
+
+TEST_P(SandboxLost, TheNextOneHasTheInterfaceToo) {
+  // The second time it ends.
+  std::string yaml =
+      pod_manifest({{"data", R"({type: netdev, netdev: {kind: macvlan, interfaceName: data0, master: eth0,
+                   addresses: ["192.0.2.10/24"]}})",
+                     ""}},
+                   "ip -brief address show dev data0; test -e /v/seen && exit 0; touch /v/seen; sleep 60");
+  replace(yaml, "restartPolicy: Never", "restartPolicy: OnFailure\n  volumes: [{name: v, emptyDir: {}}]");
+  replace(yaml, "    resources:\n      claims:\n      - name: data",
+          "    volumeMounts: [{name: v, mountPath: /v}]\n    resources:\n      claims:\n      - name: data");
+  const RunOutcome done =
+      run_drydock({"--driver", agent(GetParam()), "-f", write_manifest(yaml), "--lose-sandbox", "100ms"});
+  EXPECT_EQ(done.exit_status, 0) << done.output;
+  const std::size_t first = done.output.find("192.0.2.10/24 ");
+  const std::size_t changed = done.output.find("SandboxChanged");
+  ASSERT_NE(changed, std::string::npos) << done.output;
+  EXPECT_LT(first, changed) << done.output;
+  EXPECT_NE(done.output.find("data0@", changed), std::string::npos) << done.output;
+}
+INSTANTIATE_TEST_SUITE_P(Modes, SandboxLost, ::testing::Values("auto", "guard"),
+                         [](const auto& param_info) { return std::string(param_info.param); });
+
 struct Moment {
   const char* mode;
   const char* point;

@@ -7,6 +7,7 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
+#include <exception>
 #include <string>
 #include <vector>
 
@@ -131,9 +132,7 @@ class Handler final : public rpc::NriHandler {
   int left_ = options_.failures;
 };
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   CLI::App app("an NRI plugin for tests");
   Options options;
   app.add_option("--socket", options.socket)->required();
@@ -170,4 +169,15 @@ int main(int argc, char** argv) {
   (void)::sigwait(&set, &signal);
   (*plugin)->stop();
   return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::exception& e) {
+    (void)std::fprintf(stderr, "%s\n", e.what());
+    return 1;
+  }
 }
