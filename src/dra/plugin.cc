@@ -33,8 +33,9 @@ using std::chrono::steady_clock;
 
 /// For answers that are on their way out when a server stops: its calls have been drained before.
 constexpr milliseconds kFlushTime{200};
-/// SIGTERM to SIGKILL is 30 s for a pod; calls in flight are cancelled before that.
-constexpr milliseconds kDrainTime{20'000};
+/// SIGTERM to SIGKILL is 30 s for a pod; calls in flight are cancelled before that, and what the driver does
+/// in stopping() comes before them.
+constexpr milliseconds kDrainTime{14'000};
 constexpr milliseconds kProbeTimeout{2'000};
 
 class KubeClaimSource final : public ClaimSource {
@@ -113,9 +114,13 @@ class Plugin::Impl {
       reporter_->report(claim_uid, std::move(reports));
     }
   }
-  void pod_event(const std::string& claim_uid, const std::string& reason, const std::string& message) {
-    const auto record = claims_ ? claims_->find(claim_uid) : std::nullopt;
+  void pod_event(const std::string& claim_uid, const std::string& reason, const std::string& message,
+                 const std::optional<Pod>& pod) {
+    auto record = claims_ ? claims_->find(claim_uid) : std::nullopt;
     if (record) {
+      if (pod) {
+        record->claim.reserved_for = {*pod};
+      }
       events_->tell(record->claim, reason, message);
     }
   }
@@ -390,8 +395,9 @@ void Plugin::report(const std::string& claim_uid, std::vector<DeviceReport> repo
   impl_->report(claim_uid, std::move(reports));
 }
 
-void Plugin::pod_event(const std::string& claim_uid, const std::string& reason, const std::string& message) {
-  impl_->pod_event(claim_uid, reason, message);
+void Plugin::pod_event(const std::string& claim_uid, const std::string& reason, const std::string& message,
+                       const std::optional<Pod>& pod) {
+  impl_->pod_event(claim_uid, reason, message, pod);
 }
 
 void Plugin::operation_finished(std::string_view operation, std::string_view via, std::optional<Code> error,

@@ -96,10 +96,12 @@ class Plugin {
   /// is true now again after a restart: what stands there already is not written again. Never blocks; any
   /// thread, also from Driver calls.
   void report(const std::string& claim_uid, std::vector<DeviceReport> reports);
-  /// Tells the authors of the claim's pods what they can mend: a Warning at each pod. `reason` is one
+  /// Tells the authors of the claim's pods what they can mend: a Warning at each pod the claim is reserved
+  /// for, or at `pod` alone (of the claim's namespace; it need not be reserved). `reason` is one
   /// CamelCase word. The same thing again counts up in the same Event. Never blocks on the API server; any
   /// thread. A failed prepare needs none: the plugin tells of those itself.
-  void pod_event(const std::string& claim_uid, const std::string& reason, const std::string& message);
+  void pod_event(const std::string& claim_uid, const std::string& reason, const std::string& message,
+                 const std::optional<Pod>& pod = std::nullopt);
   /// For /metrics: one piece of the driver's own work, such as "attach" via "nri". Few different words: each
   /// pair is a time series. Any thread.
   void operation_finished(std::string_view operation, std::string_view via, std::optional<Code> error,
