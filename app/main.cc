@@ -179,8 +179,10 @@ agent::Claims claims_of(dra::Plugin& plugin) {
   claims.report = [&plugin](const std::string& uid, std::vector<dra::DeviceReport> reports) {
     plugin.report(uid, std::move(reports));
   };
-  claims.pod_event = [&plugin](const std::string& uid, const std::string& reason,
-                               const std::string& message) { plugin.pod_event(uid, reason, message); };
+  claims.pod_event = [&plugin](const std::string& uid, const std::string& reason, const std::string& message,
+                               const std::optional<dra::Pod>& pod) {
+    plugin.pod_event(uid, reason, message, pod);
+  };
   claims.operation_finished = [&plugin](std::string_view operation, std::string_view via,
                                         std::optional<Code> error, std::chrono::duration<double> took) {
     plugin.operation_finished(operation, via, error, took);
@@ -233,6 +235,9 @@ Result<int> run(const OwnFlags& flags, dra::PluginOptions plugin_options) {
   options.on_restored = [&doors](const std::vector<dra::ClaimRecord>& records) { doors->open(records); };
   options.on_stopping = [&doors] { doors->close(); };
   options.on_staged = [&doors](const std::string& claim_uid) { doors->service().report_staged(claim_uid); };
+  options.on_prepared = [&doors](const std::string& claim_uid) {
+    doors->service().report_waiting(claim_uid);
+  };
   options.before_first_discover = [&] {
     auto started = agent::LinkWatch::start([&] { plugin_now->republish(); });
     if (started) {

@@ -20,6 +20,9 @@ using devices::Marker;
 using devices::Place;
 using std::chrono::steady_clock;
 
+const char* const kHostNetworkRefusal =
+    "the pod uses the node's own network (hostNetwork: true), so it can get no network interface";
+
 /// What one call works with: the claim's plan and a socket in the node's namespace.
 struct Attacher::Session {
   std::string claim_uid;
@@ -56,6 +59,21 @@ Result<const Handler*> handler_of(const devices::Registry& registry, const Devic
                  "this version of the driver does not know " + device.type + " " + device.kind);
   }
   return handler;
+}
+
+/// A NIC that the kernel gives back usually comes in milliseconds. Whoever starts a pod waits this long for
+/// it at most: it holds up other calls of the claim, and the kubelet tries again.
+constexpr std::chrono::seconds kLeaveTime{8};
+
+/// What a failed call has just put into the pod is there; nothing has to be waited for.
+constexpr std::chrono::seconds kUndoTime{1};
+
+steady_clock::time_point leave_deadline(const AttachTarget& target) {
+  return std::min(target.deadline, steady_clock::now() + kLeaveTime);
+}
+
+bool is_other_sandbox(const ClaimState& state, const AttachTarget& target) {
+  return !state.sandbox.empty() && !target.sandbox.empty() && state.sandbox != target.sandbox;
 }
 
 bool is_watched_only(const DevicePlan& device) { return device.kind.empty(); }
@@ -99,31 +117,54 @@ UniqueFd Attacher::pod_namespace(const std::string& claim_uid, const ClaimState&
   return find_netns(*state.netns).value_or(UniqueFd());
 }
 
+Result<bool> Attacher::has_links_of(const Session& session, int netns) const {
+  FL_ASSIGN(netlink::Socket socket, netlink::Socket::open_in(netns), "");
+  FL_ASSIGN(const auto links, socket.links(), "");
+  return std::ranges::any_of(links, [&](const netlink::Link& link) {
+    const auto found = Marker::parse(link.alias);
+    return found && found->claim_uid == session.claim_uid && found->driver == options_->driver_name;
+  });
+}
+
 /// The claim was attached before, somewhere else. If that pod lives, it keeps its interfaces; else what it
 /// left behind is taken away, so that they can be attached anew.
-Result<> Attacher::leave_old_namespace(Session& session, const ClaimState& state) {
-  const auto alive = find_netns(*state.netns);
-  if (alive) {
-    FL_ASSIGN(netlink::Socket socket, netlink::Socket::open_in(alive->get()), "");
-    FL_ASSIGN(const auto links, socket.links(), "");
-    const bool in_use = std::ranges::any_of(links, [&](const netlink::Link& link) {
-      const auto found = Marker::parse(link.alias);
-      return found && found->claim_uid == session.claim_uid && found->driver == options_->driver_name;
-    });
-    if (in_use && state.phase != AttachPhase::kReleased) {
+Result<> Attacher::leave_old_namespace(Session& session, const AttachTarget& target,
+                                       const ClaimState& state) {
+  // A pod gets a new sandbox when its old one has ended.
+  const bool same_pod = !target.pod_uid.empty() && target.pod_uid == state.pod_uid;
+  const bool may_live = state.phase != AttachPhase::kReleased && !same_pod;
+  if (const auto alive = find_netns(*state.netns)) {
+    FL_ASSIGN(const bool in_use, has_links_of(session, alive->get()), "");
+    if (in_use && may_live) {
       return Error(Code::kBusy, "the claim's interfaces are in another pod that still runs (" +
                                     sys::to_string(*state.netns) +
                                     "); a claim with network interfaces cannot be shared by two pods");
     }
+  } else if (!state.visible && may_live) {
+    return Error(Code::kBusy,
+                 "the claim's interfaces are in another pod whose network namespace (" +
+                     sys::to_string(*state.netns) +
+                     ") is not visible to the agent, so that pod counts as running until the claim is "
+                     "unprepared; a claim with network interfaces cannot be shared by two pods");
   }
   const bool was_attached = state.phase == AttachPhase::kAttached;
   const UniqueFd old = pod_namespace(session.claim_uid, state);
   if (!old.valid()) {
-    return detach_from(session, std::nullopt, was_attached, steady_clock::time_point::max());
+    return detach_from(session, std::nullopt, was_attached, leave_deadline(target));
   }
   FL_ASSIGN(netlink::Socket socket, netlink::Socket::open_in(old.get()), "");
   return detach_from(session, Place{.netns = old.get(), .socket = &socket}, was_attached,
-                     steady_clock::time_point::max());
+                     leave_deadline(target));
+}
+
+/// Whether the target is the very namespace that the record means: the kernel gives the number of one that
+/// ended to the next that is made. Where our links are, it is.
+Result<bool> Attacher::is_still_there(const Session& session, const AttachTarget& target,
+                                      const ClaimState& state) const {
+  if (state.phase == AttachPhase::kAttaching && !is_other_sandbox(state, target)) {
+    return true;  // begun a moment ago, or cut off then: nothing need be there yet
+  }
+  return has_links_of(session, target.netns);
 }
 
 Result<std::vector<std::int32_t>> Attacher::attach_all(Session& session, const Place& pod) {
@@ -154,7 +195,7 @@ Result<std::vector<std::int32_t>> Attacher::attach_all(Session& session, const P
                                           .node = session.node,
                                           .pod = pod,
                                           .was_attached = true,
-                                          .deadline = steady_clock::time_point::max(),
+                                          .deadline = steady_clock::now() + kUndoTime,
                                           .options = options_});
         if (!undone) {
           log::warn("undo of a failed attach left something",
@@ -177,32 +218,40 @@ Result<ClaimState> Attacher::arrive(Session& session, const AttachTarget& target
   FL_ASSIGN(const sys::NetnsId id, sys::netns_id(target.netns), "");
   FL_ASSIGN(const sys::NetnsId own, sys::netns_id(session.node.netns), "");
   if (id == own) {
-    return Error(
-        Code::kDenied,
-        "the pod uses the node's own network (hostNetwork: true), so it can get no network interface");
+    return Error(Code::kDenied, kHostNetworkRefusal);
   }
-  if (state.netns == id && state.phase == AttachPhase::kAttached) {
-    if (!target.sandbox.empty()) {
-      // Another one than before: the old namespace is gone and the kernel used its inode again.
-      state.sandbox = target.sandbox;
+  if (state.netns == id && state.is_in_a_pod()) {
+    FL_ASSIGN(const bool still_there, is_still_there(session, target, state), "");
+    if (still_there) {
+      state.sandbox = target.sandbox.empty() ? state.sandbox : target.sandbox;
+      state.pod_uid = target.pod_uid.empty() ? state.pod_uid : target.pod_uid;
+      return state;
     }
-    return state;
-  }
-  if (state.netns && *state.netns != id) {
-    FL_TRY(leave_old_namespace(session, state), "");
+    FL_TRY(detach_from(session, std::nullopt, state.phase == AttachPhase::kAttached, leave_deadline(target)),
+           "");
+  } else if (state.netns && *state.netns != id) {
+    FL_TRY(leave_old_namespace(session, target, state), "");
   }
   state.phase = AttachPhase::kAttaching;
   state.netns = id;
   state.sandbox = target.sandbox;
   state.container = target.container;
+  state.pod_uid = target.pod_uid;
   state.ifindexes.clear();
+  state.visible = find_netns(id).has_value();
+  if (!state.visible) {
+    log::warn(
+        "a pod's network namespace cannot be found again from here, so whether the pod still runs will "
+        "not be known; mount its folder with mountPropagation: HostToContainer",
+        {{"claim", session.claim_uid}, {"netns", sys::to_string(id)}});
+  }
   return state;
 }
 
-Result<bool> Attacher::must_begin(const dra::ClaimRecord& record, int netns) const {
-  FL_ASSIGN(const sys::NetnsId id, sys::netns_id(netns), "");
+Result<bool> Attacher::must_begin(const dra::ClaimRecord& record, const AttachTarget& target) const {
+  FL_ASSIGN(const sys::NetnsId id, sys::netns_id(target.netns), "");
   FL_ASSIGN(const ClaimState state, parse_claim_state(record.prepared.state), "");
-  if (state.is_in_a_pod() && state.netns == id) {
+  if (state.is_in_a_pod() && state.netns == id && !is_other_sandbox(state, target)) {
     return false;
   }
   FL_ASSIGN(const ClaimPlan plan, parse_claim_plan(record.plan), "");
@@ -231,7 +280,8 @@ Result<std::string> Attacher::attach(const dra::ClaimRecord& record, const Attac
   return to_json(state);
 }
 
-Result<std::string> Attacher::release(const dra::ClaimRecord& record, steady_clock::time_point deadline) {
+Result<std::string> Attacher::release(const dra::ClaimRecord& record, const std::string& sandbox,
+                                      steady_clock::time_point deadline) {
   FL_ASSIGN(ClaimPlan plan, parse_claim_plan(record.plan), "");
   FL_ASSIGN(ClaimState state, parse_claim_state(record.prepared.state), "");
   if (!state.is_in_a_pod()) {
@@ -241,6 +291,7 @@ Result<std::string> Attacher::release(const dra::ClaimRecord& record, steady_clo
   session->nics_only = true;
   FL_TRY(detach_where_it_is(*session, state, deadline), "");
   state.phase = AttachPhase::kReleased;
+  state.sandbox = state.sandbox.empty() ? sandbox : state.sandbox;
   state.ifindexes.clear();
   return to_json(state);
 }

@@ -22,7 +22,13 @@ struct AttachTarget {
   int netns = -1;
   std::string sandbox;    // the runtime's id of the pod's sandbox; empty: not known
   std::string container;  // the OCI id that asks, for people
+  std::string pod_uid;    // empty: not known
+  /// How long to wait for what an old namespace still has.
+  std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
 };
+
+/// Why a pod with hostNetwork is refused, in one sentence.
+extern const char* const kHostNetworkRefusal;
 
 /// Any thread; calls for one claim must not overlap (Plugin::update sees to that).
 class Attacher {
@@ -31,10 +37,10 @@ class Attacher {
   Attacher(const devices::Registry& registry, const devices::NodeOptions& options)
       : registry_(&registry), options_(&options) {}
 
-  /// Whether begin() must be recorded before attach(): the claim takes a NIC that is not in this namespace
+  /// Whether begin() must be recorded before attach(): the claim takes a NIC that is not in this sandbox
   /// yet. A process that is killed during the move must find out where the NIC went; links that we make need
   /// nothing, they die with the namespace.
-  [[nodiscard]] Result<bool> must_begin(const dra::ClaimRecord& record, int netns) const;
+  [[nodiscard]] Result<bool> must_begin(const dra::ClaimRecord& record, const AttachTarget& target) const;
   /// Answers the text for Prepared::state that says where attach() is going. kBusy, kDenied: as attach().
   Result<std::string> begin(const dra::ClaimRecord& record, const AttachTarget& target);
   /// Puts every device of the claim into the namespace, completes what is there, and answers the new text for
@@ -42,10 +48,11 @@ class Attacher {
   /// another pod that lives. kDenied: it is the node's own namespace.
   Result<std::string> attach(const dra::ClaimRecord& record, const AttachTarget& target);
 
-  /// The pod's sandbox ends: NICs come home; links that were made are left to die with the namespace, which
-  /// costs the kernel less than deleting them one by one. Answers the new text for Prepared::state: another
-  /// sandbox may attach the claim again.
-  Result<std::string> release(const dra::ClaimRecord& record, std::chrono::steady_clock::time_point deadline);
+  /// The pod's sandbox (the record learns its id) ends: NICs come home; links that were made are left to die
+  /// with the namespace, which costs the kernel less than deleting them one by one. Answers the new text for
+  /// Prepared::state: another sandbox may attach the claim again.
+  Result<std::string> release(const dra::ClaimRecord& record, const std::string& sandbox,
+                              std::chrono::steady_clock::time_point deadline);
 
   /// netdevices mode: puts every device into the node's namespace; the names there, in the devices' order
   /// ("" for one that is only watched). All or nothing.
@@ -65,7 +72,10 @@ class Attacher {
   struct Session;
   [[nodiscard]] devices::Marker marker(const std::string& claim_uid, std::size_t index) const;
   Result<ClaimState> arrive(Session& session, const AttachTarget& target, ClaimState state);
-  Result<> leave_old_namespace(Session& session, const ClaimState& state);
+  Result<> leave_old_namespace(Session& session, const AttachTarget& target, const ClaimState& state);
+  [[nodiscard]] Result<bool> has_links_of(const Session& session, int netns) const;
+  [[nodiscard]] Result<bool> is_still_there(const Session& session, const AttachTarget& target,
+                                            const ClaimState& state) const;
   Result<std::vector<std::int32_t>> attach_all(Session& session, const devices::Place& pod);
   /// The pod's namespace, held or found.
   UniqueFd pod_namespace(const std::string& claim_uid, const ClaimState& state);

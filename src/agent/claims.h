@@ -25,7 +25,8 @@ struct Claims {
       update;
 
   std::function<void(const std::string& claim_uid, std::vector<dra::DeviceReport> reports)> report;
-  std::function<void(const std::string& claim_uid, const std::string& reason, const std::string& message)>
+  std::function<void(const std::string& claim_uid, const std::string& reason, const std::string& message,
+                     const std::optional<dra::Pod>& pod)>
       pod_event;
   std::function<void(std::string_view operation, std::string_view via, std::optional<Code> error,
                      std::chrono::duration<double> duration)>

@@ -41,9 +41,10 @@ class FakeFramework {
       reports_[uid] = std::move(reports);
       changed_.notify_all();
     };
-    claims.pod_event = [this](const std::string& uid, const std::string& reason, const std::string& message) {
+    claims.pod_event = [this](const std::string& uid, const std::string& reason, const std::string& message,
+                              const std::optional<dra::Pod>& pod) {
       const std::lock_guard lock(mutex_);
-      events_.push_back(uid + " " + reason + ": " + message);
+      events_.push_back(uid + (pod ? " at " + pod->name : "") + " " + reason + ": " + message);
       changed_.notify_all();
     };
     claims.operation_finished = [this](std::string_view operation, std::string_view via,
@@ -84,6 +85,15 @@ class FakeFramework {
     return changed_.wait_for(lock, kLong,
                              [&] { return std::ranges::find(operations_, operation) != operations_.end(); });
   }
+  std::size_t count_operations(const std::string& operation) {
+    const std::lock_guard lock(mutex_);
+    return static_cast<std::size_t>(std::ranges::count(operations_, operation));
+  }
+  /// Until so many changes were asked for, done or not.
+  bool wait_for_updates(std::size_t count) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, kLong, [&] { return updates_ >= count; });
+  }
   std::vector<std::string> events() {
     const std::lock_guard lock(mutex_);
     return events_;
@@ -92,6 +102,10 @@ class FakeFramework {
     const std::lock_guard lock(mutex_);
     return reports_[uid];
   }
+
+  /// Called with the claim held: before a change reads the record, and with what it made before that is kept.
+  std::function<void()> before_change;
+  std::function<void(const ClaimState& made)> after_change;
 
  private:
   static constexpr std::chrono::seconds kLong{30};
@@ -110,6 +124,11 @@ class FakeFramework {
 
   Result<> update(const std::string& uid, std::chrono::steady_clock::time_point deadline,
                   const Claims::Change& change) {
+    {
+      const std::lock_guard lock(mutex_);
+      ++updates_;
+      changed_.notify_all();
+    }
     const auto current = find(uid);
     if (!current) {
       return Error(Code::kNotFound, "no claim with uid " + uid + " is prepared here");
@@ -118,7 +137,13 @@ class FakeFramework {
     if (!turn.owns_lock()) {
       return Error(Code::kTimeout, "wait for claim " + uid);
     }
+    if (before_change) {
+      before_change();
+    }
     FL_ASSIGN(std::string state, change(*find(uid)), "");
+    if (after_change) {
+      after_change(parse_claim_state(state).value());
+    }
     const std::lock_guard lock(mutex_);
     records_[uid].prepared.state = std::move(state);
     return {};
@@ -130,6 +155,7 @@ class FakeFramework {
   std::map<std::string, std::unique_ptr<std::timed_mutex>> locks_;
   std::map<std::string, std::vector<dra::DeviceReport>> reports_;
   std::vector<std::string> events_, operations_;
+  std::size_t updates_ = 0;
 };
 
 }  // namespace fairlead::agent

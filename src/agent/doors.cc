@@ -73,13 +73,17 @@ void Doors::open(const std::vector<dra::ClaimRecord>& records) {
   if (!impl_->nri) {
     impl_->service.check_all(records);  // with NRI the reconcile does it
   }
+  for (const dra::ClaimRecord& record : records) {
+    impl_->service.report_waiting(record.claim.uid);
+  }
   const std::string nri = impl_->open_nri();
   log::info("doors are open", {{"guard", impl_->options.guard_socket}, {"nri", nri}});
 }
 
 void Doors::close() {
+  impl_->service.wind_up(steady_clock::now() + impl_->options.close_time);
+  impl_->door.closing();
   if (impl_->nri) {
-    impl_->door.closing();
     impl_->nri->stop();
   }
   impl_->door.stop();

@@ -26,6 +26,9 @@ struct DoorsOptions {
   /// For one call of the guard. Below the guard's own 28 s, which is below the hook's 30 s: the innermost
   /// knows best what went wrong.
   std::chrono::seconds guard_call_time{25};
+  /// How long close() lets calls that were accepted wait for their claim. The plugin's own calls are finished
+  /// after it, all within the 30 s that a pod has to end.
+  std::chrono::milliseconds close_time{8'000};
 };
 
 class Doors {
@@ -43,8 +46,9 @@ class Doors {
   /// the kubelet learns of us only when NRI is there; without it the guard does all, and NRI is tried on.
   /// `records` are the claims that were found at start.
   void open(const std::vector<dra::ClaimRecord>& records = {});
-  /// Finishes the calls that were accepted, and what they have to report. Guards that knock later wait for
-  /// the next agent; the runtime sees us go, so no pod waits for us. Idempotent.
+  /// Finishes the calls that were accepted, and what they have to report. Guards that knock later, or whose
+  /// claim is busy for longer than `close_time`, ask the next agent; the runtime sees us go, so no pod waits
+  /// for us. Idempotent.
   void close();
 
   [[nodiscard]] AttachService& service();

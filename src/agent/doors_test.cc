@@ -71,13 +71,14 @@ class BothDoors : public KernelTest {
     runtime_ = std::move(*runtime);
   }
 
-  void open_doors() {
+  void open_doors(milliseconds close_time = milliseconds(8'000)) {
     auto doors = Doors::create({.guard_socket = dir_ + "/guard.sock",
                                 .nri = rpc::NriPluginOptions{.name = "net.example.com",
                                                              .socket = nri_socket(),
                                                              .events = {},
                                                              .first_retry = milliseconds(10),
-                                                             .last_retry = milliseconds(50)}},
+                                                             .last_retry = milliseconds(50)},
+                                .close_time = close_time},
                                *driver_, framework_.claims());
     ASSERT_OK(doors);
     doors_ = std::move(*doors);
@@ -179,6 +180,22 @@ TEST_F(BothDoors, FrozenAgent_TheRuntimeGoesOn_AndTheGuardCatchesIt) {
   ASSERT_OK(runtime_->wait_for_connects(2, later()));
   ASSERT_OK(runtime_->run_pod_sandbox(sandbox("s1")));
   EXPECT_THAT(names(*pod_.socket), ElementsAre("data0", "lo"));
+}
+
+TEST_F(BothDoors, AgentStopsWhileTheClaimIsBusy_TheGuardAsksTheNextOne) {
+  open_doors(milliseconds(1));
+  Outcome outcome;
+  std::thread container;
+  {
+    const auto busy = framework_.hold("u1");
+    container = std::thread([&] { outcome = guard(); });
+    ASSERT_TRUE(framework_.wait_for_updates(1));
+    doors_->close();
+  }
+  open_doors();
+  container.join();
+  EXPECT_EQ(outcome.status, 0) << outcome.error;
+  EXPECT_THAT(names(*pod_.socket), Contains("data0"));
 }
 
 TEST_F(BothDoors, AgentReplacedWhileAContainerStarts_TheGuardAsksTheNextOne) {

@@ -229,6 +229,9 @@ void GuardServer::Impl::handle(int connection) {
   if (hung_up) {
     return;  // somebody looked whether we listen: the other instance in a rolling update does
   }
+  if (!result && result.error().code() == Code::kCancelled) {
+    return;  // we are stopping: without an answer the guard asks the next agent
+  }
   if (result) {
     log::info("claim attached", {{"door", "guard"}, {"claim", claim}, {"container", container}});
   } else {

@@ -25,7 +25,8 @@ struct GuardCall {
 
 class GuardServer {
  public:
-  /// Called from several threads. The error's sentence is what the guard prints.
+  /// Called from several threads. The error's sentence is what the guard prints; after kCancelled (the
+  /// program is stopping) it gets no answer and asks the next agent.
   using Attach = std::function<Result<>(const GuardCall&)>;
   struct Options {
     std::string path;

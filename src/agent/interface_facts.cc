@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <string>
 
+#include "fairlead/devices/marker.h"
 #include "fairlead/sys/netlink/socket.h"
 
 namespace fairlead::agent {
@@ -28,8 +29,10 @@ Result<> fill(netlink::Socket& socket, const netlink::Link& link, dra::DeviceRep
 
 }  // namespace
 
-Result<std::vector<dra::DeviceReport>> read_facts(const ClaimPlan& plan, const ClaimState& state, int netns) {
+Result<std::vector<dra::DeviceReport>> read_facts(const ClaimPlan& plan, const std::string& claim_uid,
+                                                  const std::string& driver_name, int netns) {
   FL_ASSIGN(netlink::Socket socket, netlink::Socket::open_in(netns), "");
+  FL_ASSIGN(const auto links, socket.links(), "");
   std::vector<dra::DeviceReport> reports;
   for (std::size_t i = 0; i < plan.devices.size(); ++i) {
     const devices::DevicePlan& device = plan.devices[i];
@@ -37,12 +40,12 @@ Result<std::vector<dra::DeviceReport>> read_facts(const ClaimPlan& plan, const C
       reports.push_back(watched());
       continue;
     }
-    const netlink::IfIndex index(i < state.ifindexes.size() ? state.ifindexes[i] : 0);
-    FL_ASSIGN(const auto link, socket.link(index), "");
+    const devices::Marker marker{.driver = driver_name, .claim_uid = claim_uid, .index = i};
+    const auto link = std::ranges::find(links, marker.alias(), &netlink::Link::alias);
     dra::DeviceReport report{
         .reason = "InterfaceGone",
         .message = "the interface " + device.interface_name + " was attached and is not in the pod any more"};
-    if (link) {
+    if (link != links.end()) {
       report = {.ready = true, .reason = "Attached", .interface_name = link->name};
       FL_TRY(fill(socket, *link, report), "");
     }

@@ -11,8 +11,10 @@
 namespace fairlead::agent {
 
 /// One report per device: "Attached" with name, MAC and addresses as they are in the pod now, or
-/// "InterfaceGone". Link-local addresses are left out: they come and go by themselves.
-Result<std::vector<dra::DeviceReport>> read_facts(const ClaimPlan& plan, const ClaimState& state, int netns);
+/// "InterfaceGone". A link is the claim's by its marker, not by its index: that means something only in the
+/// namespace where it was given. Link-local addresses are left out: they come and go by themselves.
+Result<std::vector<dra::DeviceReport>> read_facts(const ClaimPlan& plan, const std::string& claim_uid,
+                                                  const std::string& driver_name, int netns);
 
 /// Netdevices mode: what waits in the calling thread's namespace. Whether the runtime moved it nobody tells,
 /// so it is neither ready nor not ("Staged"); a runtime that cannot move it fails the container.

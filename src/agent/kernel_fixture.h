@@ -36,6 +36,10 @@ class Inhabitant {
   explicit Inhabitant(int netns) : pid_(::fork()) {
     if (pid_ == 0) {
       if (::setns(netns, CLONE_NEWNET) == 0) {
+        // What it inherited would keep other pods' namespaces alive.
+        const auto ready = static_cast<unsigned>(ready_[1]);
+        (void)::close_range(3, ready - 1, 0);
+        (void)::close_range(ready + 1, ~0U, 0);
         (void)!::write(ready_[1], "x", 1);
         while (true) {
           ::pause();
@@ -73,6 +77,7 @@ class Inhabitant {
 struct Pod {
   UniqueFd netns;
   std::unique_ptr<netlink::Socket> socket;
+  std::unique_ptr<Inhabitant> pause;  // so that it can be found by its id, as a real one
 };
 
 class KernelTest : public ::testing::Test {
@@ -109,6 +114,7 @@ class KernelTest : public ::testing::Test {
     auto socket = netlink::Socket::open_in(pod.netns.get());
     EXPECT_TRUE(socket);
     pod.socket = std::make_unique<netlink::Socket>(std::move(*socket));
+    pod.pause = std::make_unique<Inhabitant>(pod.netns.get());
     return pod;
   }
 

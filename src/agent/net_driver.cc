@@ -130,6 +130,9 @@ Result<dra::Prepared> NetDriver::prepare(const dra::Claim& claim, const std::str
          .path = options_.guard_path,
          .args = {"fairlead-guard", "--socket", options_.guard_socket, "--claim", claim.uid},
          .timeout_seconds = static_cast<int>(options_.hook_timeout.count())}};
+    if (options_.on_prepared) {
+      options_.on_prepared(claim.uid);
+    }
   }
   prepared.state = to_json(state);
   return prepared;

@@ -28,6 +28,8 @@ struct NetDriverOptions {
   std::function<void(const std::vector<dra::ClaimRecord>& records)> on_restored = {};
   /// Netdevices mode: the claim's links wait in the node's namespace for the runtime.
   std::function<void(const std::string& claim_uid)> on_staged = {};
+  /// Guard mode: the claim is as good as prepared; it waits for a pod's sandbox or a container.
+  std::function<void(const std::string& claim_uid)> on_prepared = {};
   /// Called when the plugin ends, before calls are refused: the moment to close the doors.
   std::function<void()> on_stopping = {};
   /// Called once, before the node's links are first read: the moment to watch them, so that no change is
@@ -44,6 +46,8 @@ class NetDriver final : public dra::Driver {
   NetDriver(NetDriverOptions options, const devices::Registry& registry)
       : options_(std::move(options)), registry_(&registry), attacher_(registry, options_.node) {}
 
+  [[nodiscard]] const std::string& driver_name() const { return options_.node.driver_name; }
+
   Result<std::vector<dra::Pool>> discover() override;
   Result<std::string> plan(const dra::Claim& claim) override;
   Result<dra::Prepared> prepare(const dra::Claim& claim, const std::string& plan,
@@ -55,12 +59,12 @@ class NetDriver final : public dra::Driver {
   /// The doors' way in, all for Plugin::update: see Attacher. The claim must be prepared.
   Result<std::string> attach(const dra::ClaimRecord& record, const AttachTarget& target);
   Result<std::string> begin(const dra::ClaimRecord& record, const AttachTarget& target);
-  [[nodiscard]] Result<bool> must_begin(const dra::ClaimRecord& record, int netns) const {
-    return attacher_.must_begin(record, netns);
+  [[nodiscard]] Result<bool> must_begin(const dra::ClaimRecord& record, const AttachTarget& target) const {
+    return attacher_.must_begin(record, target);
   }
-  Result<std::string> release(const dra::ClaimRecord& record,
+  Result<std::string> release(const dra::ClaimRecord& record, const std::string& sandbox,
                               std::chrono::steady_clock::time_point deadline) {
-    return attacher_.release(record, deadline);
+    return attacher_.release(record, sandbox, deadline);
   }
 
  private:

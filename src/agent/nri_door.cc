@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -32,8 +33,7 @@ std::string name_of(const dra::ClaimRecord& record) {
   return record.claim.namespace_ + "/" + record.claim.name;
 }
 
-constexpr const char* kHostNetwork =
-    "the pod uses the node's own network (hostNetwork: true), so it can get no network interface";
+dra::Pod named(const NriPod& pod) { return {.name = pod.name, .uid = pod.uid}; }
 
 /// Docker's and containerd's ids are 64 hex digits; a short one could be part of anything.
 constexpr std::size_t kShortestId = 32;
@@ -65,17 +65,17 @@ Result<UniqueFd> open_by_path(const std::string& path) {
   return other ? std::move(other) : std::move(netns);
 }
 
-bool has_run(const NriContainer& container) {
-  switch (container.state) {
-    case rpc::NriContainerState::kRunning:
-    case rpc::NriContainerState::kPaused:
-    case rpc::NriContainerState::kStopped:
-      return true;
-    case rpc::NriContainerState::kCreated:
-    case rpc::NriContainerState::kUnknown:
-      return false;
-  }
-  return false;
+/// One that stopped does not count: it may have failed in the guard, and the next one of its kind passes
+/// there.
+bool runs(const NriContainer& container) {
+  return container.state == rpc::NriContainerState::kRunning ||
+         container.state == rpc::NriContainerState::kPaused;
+}
+
+bool uses(const NriContainer& container, const std::vector<std::string>& cdi_ids) {
+  return std::ranges::any_of(container.cdi_devices, [&](const std::string& id) {
+    return std::ranges::find(cdi_ids, id) != cdi_ids.end();
+  });
 }
 
 std::vector<dra::ClaimRecord> attachable(std::vector<dra::ClaimRecord> records) {
@@ -99,12 +99,17 @@ Result<UniqueFd> open_pod_netns(const NriPod& pod) {
                                     "); mount its folder with mountPropagation: HostToContainer");
 }
 
+struct NriDoor::Snapshot {
+  std::vector<NriPod> pods;
+  std::vector<NriContainer> containers;
+};
+
 /// A live sandbox of a pod when a connection is made.
 struct NriDoor::Reconciled {
   const NriPod* pod = nullptr;
   UniqueFd netns;
   sys::NetnsId id;
-  bool has_run = false;  // an application's container
+  std::vector<const NriContainer*> containers;
 };
 
 std::vector<rpc::NriEvent> NriDoor::events() {
@@ -125,6 +130,7 @@ void NriDoor::configured(const rpc::NriRuntime& runtime) {
 }
 
 void NriDoor::disconnected(const Error& why) {
+  service_->forget_all();
   if (closing_) {
     return;
   }
@@ -133,21 +139,19 @@ void NriDoor::disconnected(const Error& why) {
 
 // ---- a sandbox begins
 
-Result<> NriDoor::attach_pod(const NriPod& pod, const std::vector<dra::ClaimRecord>& records,
+Result<> NriDoor::attach_pod(const NriPod& pod, int netns, const std::vector<dra::ClaimRecord>& records,
                              steady_clock::time_point deadline) {
-  const auto netns = open_pod_netns(pod);
-  if (!netns) {
-    log::warn("a pod is left to the guard", {{"pod", name_of(pod)}, {"error", netns.error().what()}});
-    return {};
-  }
-  FL_ASSIGN(const sys::NetnsId id, sys::netns_id(netns->get()), "");
-  service_->remember(pod.id, id);
   for (const dra::ClaimRecord& record : records) {
+    if (steady_clock::now() >= deadline) {
+      return Error(Code::kTimeout, "the runtime waits no longer; the kubelet tries again")
+          .with("claim " + name_of(record));
+    }
     FL_TRY(service_->attach({.door = Door::kNri,
                              .claim_uid = record.claim.uid,
-                             .netns = netns->get(),
+                             .netns = netns,
                              .sandbox = pod.id,
                              .container = "",
+                             .pod = named(pod),
                              .deadline = deadline}),
            "claim " + name_of(record));
     log::info("claim attached",
@@ -156,24 +160,52 @@ Result<> NriDoor::attach_pod(const NriPod& pod, const std::vector<dra::ClaimReco
   return {};
 }
 
+void NriDoor::leave_to_guard(const NriPod& pod, const std::vector<dra::ClaimRecord>& records,
+                             const Error& why) {
+  log::warn("a pod is left to the guard", {{"pod", name_of(pod)}, {"error", why.what()}});
+  for (const dra::ClaimRecord& record : records) {
+    service_->report_not_attached(record,
+                                  "attached when a container that lists the claim is created, no "
+                                  "sooner: " +
+                                      why.what());
+  }
+}
+
 Result<> NriDoor::run_pod_sandbox(const NriPod& pod, const NriCall& call) {
   const auto records = attachable(service_->claims().records_of_pod(pod.uid));
+  if (pod.netns.empty()) {
+    return refuse_host_network(pod, records);
+  }
+  // Of every pod: when a claim is refused to a second pod, which the kubelet does not tell us of, it is known
+  // whose namespace the guard came with.
+  const auto netns = open_pod_netns(pod);
+  const auto id = netns ? sys::netns_id(netns->get()) : Result<sys::NetnsId>(netns.error());
+  if (id) {
+    service_->remember(pod.id, *id, named(pod));
+  }
   if (records.empty()) {
     return {};
   }
-  Result<> done;
-  if (pod.netns.empty()) {
-    done = Error(Code::kDenied, kHostNetwork).with("claim " + name_of(records.front()));
-    for (const dra::ClaimRecord& record : records) {
-      service_->refuse(record, kHostNetwork);
-    }
-  } else {
-    done = attach_pod(pod, records, call.deadline - kWorkMargin);
+  if (!id) {
+    leave_to_guard(pod, records, id.error());
+    return {};
   }
+  auto done = attach_pod(pod, netns->get(), records, call.deadline - kWorkMargin);
   if (!done) {
     log::error("attach failed", {{"pod", name_of(pod)}, {"sandbox", pod.id}, {"error", done.error().what()}});
   }
   return done;
+}
+
+Result<> NriDoor::refuse_host_network(const NriPod& pod, const std::vector<dra::ClaimRecord>& records) {
+  if (records.empty()) {
+    return {};
+  }
+  for (const dra::ClaimRecord& record : records) {
+    service_->refuse(record, named(pod), kHostNetworkRefusal);
+  }
+  log::error("attach failed", {{"pod", name_of(pod)}, {"sandbox", pod.id}, {"error", kHostNetworkRefusal}});
+  return Error(Code::kDenied, kHostNetworkRefusal).with("claim " + name_of(records.front()));
 }
 
 // ---- a sandbox ends
@@ -198,13 +230,14 @@ void NriDoor::release_pod(const NriPod& pod, const NriCall& call) {
 }
 
 Result<> NriDoor::stop_pod_sandbox(const NriPod& pod, const NriCall& call) {
+  service_->ended(pod.id);  // first: an attach that is under way must find it so
   release_pod(pod, call);
   return {};
 }
 
 Result<> NriDoor::remove_pod_sandbox(const NriPod& pod, const NriCall& call) {
+  service_->ended(pod.id);
   release_pod(pod, call);
-  service_->forget(pod.id);
   return {};
 }
 
@@ -212,9 +245,18 @@ Result<> NriDoor::remove_pod_sandbox(const NriPod& pod, const NriCall& call) {
 
 Result<> NriDoor::synchronize(const std::vector<NriPod>& pods, const std::vector<NriContainer>& containers,
                               const NriCall& /*call*/) {
-  return work_.submit({"reconcile"}, [this, pods, containers](Executor::Turn&) {
+  auto snapshot = std::make_shared<const Snapshot>(Snapshot{.pods = pods, .containers = containers});
+  {
+    const Lock lock(mutex_);
+    newest_ = snapshot;  // one that was not begun is dropped
+  }
+  return work_.submit({"reconcile"}, [this, snapshot = std::weak_ptr(snapshot)](Executor::Turn&) {
+    const auto current = snapshot.lock();
+    if (!current || !is_current(*current)) {
+      return;  // the runtime connected again: only what it said last counts
+    }
     const auto start = steady_clock::now();
-    const auto done = reconcile(pods, containers);
+    const auto done = reconcile(*current);
     if (service_->claims().operation_finished) {
       service_->claims().operation_finished("reconcile", to_string(Door::kNri),
                                             done ? std::nullopt : std::optional<Code>(done.error().code()),
@@ -223,28 +265,58 @@ Result<> NriDoor::synchronize(const std::vector<NriPod>& pods, const std::vector
     if (!done) {
       log::warn("not everything is as it should be", {{"error", done.error().what()}});
     }
+    const Lock lock(mutex_);
+    newest_ = newest_ == current ? nullptr : newest_;
   });
 }
 
-Result<> NriDoor::reconcile(const std::vector<NriPod>& pods, const std::vector<NriContainer>& containers) {
-  std::map<std::string, std::vector<Reconciled>> live;  // by the pod's uid
-  for (const NriPod& pod : pods) {
-    auto netns = pod.netns.empty() ? Result<UniqueFd>(UniqueFd()) : open_pod_netns(pod);
-    const auto id = netns && netns->valid() ? sys::netns_id(netns->get())
-                                            : Result<sys::NetnsId>(Error(Code::kNotFound, ""));
-    if (!id) {
-      continue;  // dead, hostNetwork, or not visible here: nothing can be compared
+bool NriDoor::is_current(const Snapshot& snapshot) const {
+  const Lock lock(mutex_);
+  return !closing_ && newest_.get() == &snapshot;
+}
+
+std::optional<NriDoor::Reconciled> NriDoor::look_at(const Snapshot& snapshot, const NriPod& pod) const {
+  auto netns = pod.netns.empty() ? Result<UniqueFd>(UniqueFd()) : open_pod_netns(pod);
+  const auto id = netns && netns->valid() ? sys::netns_id(netns->get())
+                                          : Result<sys::NetnsId>(Error(Code::kNotFound, ""));
+  if (!id) {
+    return std::nullopt;  // dead, hostNetwork, or not visible here: nothing can be compared
+  }
+  service_->remember(pod.id, *id, named(pod));
+  Reconciled sandbox{.pod = &pod, .netns = *std::move(netns), .id = *id, .containers = {}};
+  for (const NriContainer& container : snapshot.containers) {
+    if (container.pod_id == pod.id) {
+      sandbox.containers.push_back(&container);
     }
-    service_->remember(pod.id, *id);
-    const bool has_run = std::ranges::any_of(containers, [&](const NriContainer& container) {
-      return container.pod_id == pod.id && agent::has_run(container);
-    });
-    live[pod.uid].push_back({.pod = &pod, .netns = *std::move(netns), .id = *id, .has_run = has_run});
+  }
+  return sandbox;
+}
+
+Result<> NriDoor::reconcile(const Snapshot& snapshot) {
+  // Older runtimes do not say it of any container.
+  const bool tells_cdi = std::ranges::any_of(
+      snapshot.containers, [](const NriContainer& container) { return !container.cdi_devices.empty(); });
+  std::map<std::string, std::vector<const NriPod*>> pods;  // by the pod's uid
+  for (const NriPod& pod : snapshot.pods) {
+    pods[pod.uid].push_back(&pod);
   }
   Result<> first;
-  for (const auto& [uid, sandboxes] : live) {
-    for (const dra::ClaimRecord& record : attachable(service_->claims().records_of_pod(uid))) {
-      auto done = reconcile_claim(record, sandboxes);
+  for (const auto& [uid, of_pod] : pods) {
+    if (!is_current(snapshot)) {
+      return Error(Code::kCancelled, "the runtime connected again, or the program is stopping");
+    }
+    const auto records = attachable(service_->claims().records_of_pod(uid));
+    if (records.empty()) {
+      continue;
+    }
+    std::vector<Reconciled> sandboxes;
+    for (const NriPod* pod : of_pod) {
+      if (auto sandbox = look_at(snapshot, *pod)) {
+        sandboxes.push_back(*std::move(sandbox));
+      }
+    }
+    for (const dra::ClaimRecord& record : records) {
+      auto done = sandboxes.empty() ? Result<>() : reconcile_claim(record, sandboxes, tells_cdi);
       if (!done && first) {
         first = std::move(done).error().with("claim " + name_of(record));
       }
@@ -253,33 +325,66 @@ Result<> NriDoor::reconcile(const std::vector<NriPod>& pods, const std::vector<N
   return first;
 }
 
-Result<> NriDoor::reconcile_claim(const dra::ClaimRecord& record, const std::vector<Reconciled>& sandboxes) {
+NriDoor::Use NriDoor::use_of(const dra::ClaimRecord& record, const Reconciled& sandbox,
+                             bool tells_cdi) const {
+  const auto cdi_ids = service_->cdi_ids(record);
+  bool something_runs = false;
+  bool a_user_waits = false;
+  for (const NriContainer* container : sandbox.containers) {
+    const bool user = tells_cdi && uses(*container, cdi_ids);
+    if (runs(*container) && user) {
+      return Use::kRuns;
+    }
+    something_runs = something_runs || runs(*container);
+    a_user_waits = a_user_waits || user;
+  }
+  return something_runs && !a_user_waits ? Use::kUnknown : Use::kNotYet;
+}
+
+Result<> NriDoor::reconcile_claim(const dra::ClaimRecord& record, const std::vector<Reconciled>& sandboxes,
+                                  bool tells_cdi) {
   FL_ASSIGN(const ClaimState state, parse_claim_state(record.prepared.state), "");
-  const auto home = std::ranges::find_if(
-      sandboxes, [&](const Reconciled& sandbox) { return state.netns && *state.netns == sandbox.id; });
-  if (home != sandboxes.end() && state.phase == AttachPhase::kAttached) {
+  // The kernel gives a namespace's number to the next one: the sandbox must be the same too.
+  const auto home = std::ranges::find_if(sandboxes, [&](const Reconciled& sandbox) {
+    return state.netns && *state.netns == sandbox.id &&
+           (state.sandbox.empty() || state.sandbox == sandbox.pod->id);
+  });
+  const bool certain = home != sandboxes.end() && !state.sandbox.empty();
+  if (certain && state.phase == AttachPhase::kReleased) {
+    return {};  // its sandbox has stopped; only the namespace is still there
+  }
+  const auto use = [&](const Reconciled& sandbox) { return use_of(record, sandbox, tells_cdi); };
+  if (home != sandboxes.end() && state.phase == AttachPhase::kAttached &&
+      (certain || use(*home) != Use::kNotYet)) {
     service_->check(record, home->netns.get());
     return {};
-  }
-  if (home != sandboxes.end() && state.phase == AttachPhase::kReleased) {
-    return {};  // its sandbox has stopped; only the namespace is still there
   }
   if (sandboxes.size() != 1) {
     return {};  // which of them is the pod's now, its next container tells: the guard attaches
   }
   const Reconciled& sandbox = sandboxes.front();
-  if (!sandbox.has_run) {
-    return service_->attach({.door = Door::kNri,
-                             .claim_uid = record.claim.uid,
-                             .netns = sandbox.netns.get(),
-                             .sandbox = sandbox.pod->id,
-                             .container = "",
-                             .deadline = steady_clock::now() + kReconcileTime});
+  switch (use(sandbox)) {
+    case Use::kNotYet:
+      return service_->attach({.door = Door::kNri,
+                               .claim_uid = record.claim.uid,
+                               .netns = sandbox.netns.get(),
+                               .sandbox = sandbox.pod->id,
+                               .container = "",
+                               .pod = named(*sandbox.pod),
+                               .deadline = steady_clock::now() + kReconcileTime});
+    case Use::kUnknown:
+      service_->report_not_attached(
+          record, "containers of pod " + name_of(*sandbox.pod) +
+                      " run without the claim's interfaces; they are attached when a container that lists "
+                      "the claim is created");
+      return {};
+    case Use::kRuns:
+      break;
   }
   // Never behind the application's back: it looked for its interface when it started.
   const std::string why = "containers of pod " + name_of(*sandbox.pod) +
                           " run without the claim's interfaces; delete the pod to have it started again";
-  service_->refuse(record, why, "NotAttached");
+  service_->refuse(record, named(*sandbox.pod), why, "NotAttached");
   return Error(Code::kConflict, why);
 }
 

@@ -6,12 +6,16 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "fairlead/agent/attach_service.h"
 #include "fairlead/core/executor.h"
 #include "fairlead/core/fd.h"
+#include "fairlead/core/mutex.h"
 #include "fairlead/core/result.h"
 #include "fairlead/rpc/nri.h"
 
@@ -49,16 +53,27 @@ class NriDoor final : public rpc::NriHandler {
   void stop();
 
  private:
+  struct Snapshot;
   struct Reconciled;
-  Result<> attach_pod(const rpc::NriPod& pod, const std::vector<dra::ClaimRecord>& records,
+  /// Whether containers that use the claim run. Unknown: others do, and these may come yet.
+  enum class Use : std::uint8_t { kNotYet, kRuns, kUnknown };
+  Result<> attach_pod(const rpc::NriPod& pod, int netns, const std::vector<dra::ClaimRecord>& records,
                       std::chrono::steady_clock::time_point deadline);
+  void leave_to_guard(const rpc::NriPod& pod, const std::vector<dra::ClaimRecord>& records, const Error& why);
+  Result<> refuse_host_network(const rpc::NriPod& pod, const std::vector<dra::ClaimRecord>& records);
   void release_pod(const rpc::NriPod& pod, const rpc::NriCall& call);
-  Result<> reconcile(const std::vector<rpc::NriPod>& pods, const std::vector<rpc::NriContainer>& containers);
-  Result<> reconcile_claim(const dra::ClaimRecord& record, const std::vector<Reconciled>& sandboxes);
+  [[nodiscard]] bool is_current(const Snapshot& snapshot) const;
+  [[nodiscard]] std::optional<Reconciled> look_at(const Snapshot& snapshot, const rpc::NriPod& pod) const;
+  Result<> reconcile(const Snapshot& snapshot);
+  [[nodiscard]] Use use_of(const dra::ClaimRecord& record, const Reconciled& sandbox, bool tells_cdi) const;
+  Result<> reconcile_claim(const dra::ClaimRecord& record, const std::vector<Reconciled>& sandboxes,
+                           bool tells_cdi);
 
   AttachService* service_;
   std::atomic<bool> closing_{false};
-  Executor work_;  // last: its tasks use all of the above
+  mutable Mutex mutex_;
+  std::shared_ptr<const Snapshot> newest_ FL_GUARDED_BY(mutex_);  // what is to be reconciled
+  Executor work_;                                        // last: its tasks use all of the above
 };
 
 /// The network namespace of a pod's sandbox: by its path, or, where that is not visible to us, by the

@@ -7,6 +7,7 @@
 
 #include <memory>
 #include <string>
+#include <thread>
 
 #include "fairlead/agent/claims_fixture.h"
 #include "fairlead/agent/kernel_fixture.h"
@@ -21,6 +22,7 @@ using rpc::NriPod;
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 using ::testing::Contains;
+using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -47,7 +49,8 @@ class NriDoors : public KernelTest {
   void start() {
     door_.reset();
     service_.reset();
-    service_ = std::make_unique<AttachService>(*driver_, framework_.claims());
+    service_ = std::make_unique<AttachService>(*driver_, framework_.claims(),
+                                               AttachServiceOptions{.waiting_after = milliseconds(1)});
     door_ = std::make_unique<NriDoor>(*service_);
   }
 
@@ -73,6 +76,19 @@ class NriDoors : public KernelTest {
   }
   static NriCall in(milliseconds time) { return {.deadline = steady_clock::now() + time}; }
   static NriCall soon() { return in(std::chrono::seconds(20)); }
+
+  /// What containers that use the claim's only device list.
+  static std::string cdi_id(const std::string& uid) { return "net.example.com/claim=claim-" + uid + "-0"; }
+
+  /// The record as the kernel's reuse of inodes leaves it: the namespace it means is gone, and `next` has its
+  /// number.
+  void number_of_the_old_one(const std::string& uid, const Pod& next) {
+    auto record = *framework_.find(uid);
+    ClaimState state = framework_.state(uid);
+    state.netns = sys::netns_id(next.netns.get()).value();
+    record.prepared.state = to_json(state);
+    framework_.add(record);
+  }
 
   Result<> through_guard(const std::string& claim_uid, const Pod& pod) {
     return service_->attach({.door = Door::kGuard,
@@ -144,7 +160,7 @@ TEST_F(NriDoors, WhatCannotBeAttached_FailsTheSandboxWithTheSentence) {
   ASSERT_EQ(reports.size(), 1);
   EXPECT_FALSE(reports[0].ready);
   EXPECT_EQ(reports[0].message, "interface data0 (request nic): the master \"eth0\" is gone from this node");
-  EXPECT_THAT(framework_.events(), Contains(HasSubstr("u1 AttachFailed: interface data0")));
+  EXPECT_THAT(framework_.events(), Contains(HasSubstr("u1 at pod-1 AttachFailed: interface data0")));
 }
 
 TEST_F(NriDoors, HostNetwork_IsRefusedWithTheReason) {
@@ -155,7 +171,7 @@ TEST_F(NriDoors, HostNetwork_IsRefusedWithTheReason) {
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().what(), HasSubstr("hostNetwork: true"));
   EXPECT_EQ(framework_.report("u1").at(0).reason, "AttachFailed");
-  EXPECT_THAT(framework_.events(), Contains(HasSubstr("hostNetwork")));
+  EXPECT_THAT(framework_.events(), ElementsAre(HasSubstr("u1 at pod-1 AttachFailed: the pod uses")));
 }
 
 TEST_F(NriDoors, NamespaceThatIsNotVisible_IsLeftToTheGuard) {
@@ -165,8 +181,12 @@ TEST_F(NriDoors, NamespaceThatIsNotVisible_IsLeftToTheGuard) {
   pod.pid = 1;  // of the runtime's world: somebody else in ours
   ASSERT_OK(door_->run_pod_sandbox(pod, soon()));
   EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
+  ASSERT_EQ(framework_.report("u1").size(), 1) << "no container may list the claim: then nobody else tells";
+  EXPECT_EQ(framework_.report("u1")[0].reason, "NotAttached");
+  EXPECT_THAT(framework_.report("u1")[0].message, HasSubstr("mountPropagation"));
   ASSERT_OK(through_guard("u1", pod_));
   EXPECT_THAT(names(*pod_.socket), Contains("data0"));
+  EXPECT_EQ(framework_.wait_for_report("u1", "Attached").size(), 1);
 }
 
 TEST_F(NriDoors, SecondPodOfAClaim_IsRefused_TheFirstKeepsItsStatus) {
@@ -180,8 +200,80 @@ TEST_F(NriDoors, SecondPodOfAClaim_IsRefused_TheFirstKeepsItsStatus) {
   EXPECT_THAT(refused.error().what(), HasSubstr("cannot be shared by two pods"));
   EXPECT_THAT(through_guard("u1", second).error().what(), HasSubstr("cannot be shared by two pods"));
   EXPECT_EQ(framework_.report("u1").at(0).reason, "Attached");
-  EXPECT_THAT(framework_.events(), Contains(HasSubstr("cannot be shared by two pods")));
+  EXPECT_THAT(framework_.events(), Each(HasSubstr("u1 at pod-2 AttachFailed: the claim's interfaces")));
+  EXPECT_EQ(framework_.events().size(), 2);
   EXPECT_THAT(names(*pod_.socket), Contains("data0"));
+}
+
+TEST_F(NriDoors, SecondPodThatTheKubeletDidNotPrepareFor_IsTheOneThatIsTold) {
+  prepared("u1", {{kMacvlan}});  // the record knows pod-1 only
+  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  const Pod second = make_pod();
+  ASSERT_OK(door_->run_pod_sandbox(sandbox("s2", second, "pod-2"), soon()));
+  EXPECT_THAT(through_guard("u1", second).error().what(), HasSubstr("cannot be shared by two pods"));
+  EXPECT_THAT(framework_.events(), ElementsAre(HasSubstr("u1 at pod-2 AttachFailed")));
+  const Pod third = make_pod();  // NRI did not tell whose it is
+  EXPECT_FALSE(through_guard("u1", third));
+  EXPECT_EQ(framework_.events().size(), 1);
+}
+
+TEST_F(NriDoors, FirstPodThatIsNotVisible_CountsAsRunningUntilItsSandboxEnds) {
+  prepared("u1", {{kMacvlan}});
+  pod_.pause.reset();  // nothing by which the namespace could be found
+  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  EXPECT_FALSE(framework_.state("u1").visible);
+  const Pod second = make_pod();
+  EXPECT_THAT(through_guard("u1", second).error().what(), HasSubstr("not visible to the agent"));
+  EXPECT_THAT(names(*pod_.socket), Contains("data0"));
+  NriPod bare = sandbox("s1", pod_);
+  bare.netns = "/nowhere/netns/cni-1";
+  ASSERT_OK(door_->stop_pod_sandbox(bare, soon()));
+  ASSERT_OK(through_guard("u1", second));
+}
+
+TEST_F(NriDoors, NewSandboxOfTheSamePod_ProvesThatTheInvisibleOneEnded) {
+  prepared("u1", {{kMacvlan}});
+  pod_.pause.reset();
+  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  const Pod next = make_pod();
+  ASSERT_OK(door_->run_pod_sandbox(sandbox("s2", next), soon()));
+  EXPECT_THAT(names(*next.socket), Contains("data0"));
+}
+
+TEST_F(NriDoors, ClaimThatNobodyAttaches_SaysThatItWaits) {
+  prepared("u1", {{kMacvlan}});
+  prepared("u2", {{R"("veth","interfaceName":"data1")"}});
+  ASSERT_OK(through_guard("u2", pod_));
+  service_->report_waiting("u1");
+  service_->report_waiting("u2");
+  const auto reports = framework_.wait_for_report("u1", "WaitingForContainer");
+  ASSERT_EQ(reports.size(), 1);
+  EXPECT_FALSE(reports[0].ready);
+  EXPECT_EQ(framework_.wait_for_report("u2", "Attached").size(), 1);
+}
+
+TEST_F(NriDoors, Stopping_WhoWaitsForAClaimGivesUpAndNobodyIsWarned) {
+  prepared("u1", {{kMacvlan}});
+  const auto busy = framework_.hold("u1");
+  Result<> answer;
+  std::thread guard([&] { answer = through_guard("u1", pod_); });
+  ASSERT_TRUE(framework_.wait_for_updates(1));
+  service_->wind_up(steady_clock::now());
+  guard.join();
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code(), Code::kCancelled);
+  EXPECT_THAT(framework_.events(), IsEmpty());
+  EXPECT_THAT(framework_.report("u1"), IsEmpty());
+}
+
+TEST_F(NriDoors, StagedReport_WaitsForNobody) {
+  mode_ = devices::AttachMode::kNetdevices;
+  make_driver();
+  start();
+  prepared("u1", {{kMacvlan}});
+  const auto busy = framework_.hold("u1");
+  service_->report_staged("u1");
+  EXPECT_EQ(framework_.wait_for_report("u1", "Staged").size(), 1);
 }
 
 TEST_F(NriDoors, SlowerThanTheDeadline_IsAnsweredInTimeAndEndsWell) {
@@ -191,6 +283,8 @@ TEST_F(NriDoors, SlowerThanTheDeadline_IsAnsweredInTimeAndEndsWell) {
     const auto answer = door_->run_pod_sandbox(sandbox("s1", pod_), in(milliseconds(300)));
     ASSERT_FALSE(answer);
     EXPECT_EQ(answer.error().code(), Code::kTimeout);
+    EXPECT_THAT(framework_.events(), IsEmpty()) << "nothing that an author could mend";
+    EXPECT_THAT(framework_.report("u1"), IsEmpty());
   }
   ASSERT_OK(door_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
   const Pod next = make_pod();
@@ -248,6 +342,61 @@ TEST_F(NriDoors, LateStopOfTheOldSandbox_TouchesNothing) {
   }
   EXPECT_THAT(names(*next.socket), Contains("data0"));
   EXPECT_EQ(framework_.state("u1").phase, AttachPhase::kAttached);
+}
+
+TEST_F(NriDoors, NewNamespaceWithTheOldOnesNumber_IsAttachedAnew) {
+  for (const bool by_event : {true, false}) {
+    prepared("u1", {{kMacvlan}});
+    ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+    const Pod next = make_pod();
+    number_of_the_old_one("u1", next);
+    pod_ = make_pod();
+    if (by_event) {
+      ASSERT_OK(door_->run_pod_sandbox(sandbox("s2", next), soon()));
+    } else {
+      ASSERT_OK(door_->synchronize({sandbox("s2", next)}, {}, soon()));
+      EXPECT_TRUE(framework_.wait_for_operation("reconcile nri ok"));
+    }
+    EXPECT_THAT(names(*next.socket), Contains("data0"));
+    EXPECT_EQ(framework_.state("u1").sandbox, "s2");
+    EXPECT_THAT(framework_.events(), IsEmpty());
+  }
+}
+
+TEST_F(NriDoors, ReleasedSandboxsNumber_IsUsedAgainByTheNext) {
+  prepared("u1", {{kMacvlan}});
+  ASSERT_OK(through_guard("u1", pod_));  // knows no sandbox
+  ASSERT_OK(door_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
+  const Pod next = make_pod();
+  number_of_the_old_one("u1", next);
+  ASSERT_OK(door_->synchronize({sandbox("s2", next)}, {}, soon()));
+  EXPECT_TRUE(framework_.wait_for_operation("reconcile nri ok"));
+  EXPECT_THAT(names(*next.socket), Contains("data0"));
+}
+
+TEST_F(NriDoors, StrangersNamespaceWithThePodsNumber_SaysNothingAboutTheClaim) {
+  prepared("u1", {{kMacvlan}});
+  auto before = *framework_.find("u1");
+  ASSERT_OK(driver_->attach(before, {.netns = pod_.netns.get()}));
+  ClaimState state{.phase = AttachPhase::kAttached, .ifindexes = {1}};
+  const Pod stranger = make_pod();
+  state.netns = sys::netns_id(stranger.netns.get()).value();
+  before.prepared.state = to_json(state);
+  framework_.add(before);
+  service_->check_all({before});
+  service_->stop();
+  EXPECT_THAT(framework_.report("u1"), IsEmpty());
+  EXPECT_THAT(framework_.events(), IsEmpty());
+}
+
+TEST_F(NriDoors, LinkWithTheIndexButNotTheMarker_IsNotTheClaims) {
+  prepared("u1", {{kMacvlan}});
+  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  framework_.wait_for_report("u1", "Attached");
+  ASSERT_OK(pod_.socket->change_link(link(*pod_.socket, "data0").index, {.alias = "somebody's"}));
+  const NriContainer running{.id = "c1", .pod_id = "s1", .state = NriContainerState::kRunning};
+  ASSERT_OK(door_->synchronize({sandbox("s1", pod_)}, {running}, soon()));
+  EXPECT_EQ(framework_.wait_for_report("u1", "InterfaceGone").size(), 1);
 }
 
 class NriNic : public NriDoors {
@@ -320,7 +469,7 @@ TEST_F(NriNic, AgentKilledBetweenMoveAndRecord_FindsTheNicAndTakesItHome) {
   const Inhabitant pause(pod_.netns.get());
   // What carry_out() does, up to the moment of the kill: the intent is on disk, the result is not.
   auto record = *framework_.find("u1");
-  const auto must_begin = driver_->must_begin(record, pod_.netns.get());
+  const auto must_begin = driver_->must_begin(record, {.netns = pod_.netns.get(), .sandbox = "s1"});
   ASSERT_OK(must_begin);
   EXPECT_TRUE(*must_begin);
   const auto intent = driver_->begin(record, {.netns = pod_.netns.get(), .sandbox = "s1"});
@@ -355,6 +504,55 @@ TEST_F(NriNic, AgentKilledBetweenMoveAndRecord_TheNextAttachCompletesIt) {
   expect_home();
 }
 
+TEST_F(NriNic, AttachThatOutlastsTheDeadline_IsAnErrorAndTheNicIsHome) {
+  const auto call = in(milliseconds(300));
+  framework_.after_change = [&](const ClaimState& made) {
+    while (made.phase == AttachPhase::kAttached && steady_clock::now() < call.deadline) {
+      std::this_thread::sleep_until(call.deadline);
+    }
+  };
+  const auto answer = door_->run_pod_sandbox(sandbox("s1", pod_), call);
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code(), Code::kTimeout);
+  expect_home();
+  EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
+  EXPECT_EQ(framework_.state("u1").phase, AttachPhase::kReleased);
+  EXPECT_THAT(framework_.events(), IsEmpty());
+}
+
+TEST_F(NriNic, SandboxThatEndsDuringTheAttach_KeepsNothing) {
+  framework_.after_change = [&](const ClaimState& made) {
+    if (made.phase == AttachPhase::kAttached) {
+      service_->ended("s1");  // its release found nothing on record yet
+    }
+  };
+  ASSERT_FALSE(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  expect_home();
+  EXPECT_EQ(framework_.state("u1").phase, AttachPhase::kReleased);
+}
+
+TEST_F(NriNic, TwoPodsAtOnce_TheRecordSaysWhereTheNicGoesBeforeItMoves) {
+  const Pod other = make_pod();
+  int changes = 0;
+  ClaimState intent;
+  framework_.before_change = [&] {
+    if (++changes == 2) {  // between this pod's begin and attach
+      auto record = *framework_.find("u1");
+      record.prepared.state = driver_->begin(record, {.netns = other.netns.get(), .sandbox = "s2"}).value();
+      framework_.add(record);
+    }
+    intent = framework_.state("u1");
+  };
+  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  EXPECT_EQ(intent.phase, AttachPhase::kAttaching);
+  EXPECT_EQ(intent.netns, sys::netns_id(pod_.netns.get()).value());
+  EXPECT_THAT(names(*pod_.socket), Contains("fast0"));
+  framework_.before_change = {};
+  EXPECT_EQ(through_guard("u1", other).error().code(), Code::kBusy);
+  ASSERT_OK(driver_->unprepare(*framework_.find("u1"), {}));
+  expect_home();
+}
+
 // ---- a connection begins
 
 TEST_F(NriDoors, Reconcile_AttachesWhatNobodyAttached) {
@@ -368,13 +566,47 @@ TEST_F(NriDoors, Reconcile_AttachesWhatNobodyAttached) {
 
 TEST_F(NriDoors, Reconcile_NeverBehindTheApplicationsBack) {
   prepared("u1", {{kMacvlan}});
-  const NriContainer running{.id = "c1", .pod_id = "s1", .state = NriContainerState::kRunning};
+  const NriContainer running{
+      .id = "c1", .pod_id = "s1", .state = NriContainerState::kRunning, .cdi_devices = {cdi_id("u1")}};
   ASSERT_OK(door_->synchronize({sandbox("s1", pod_)}, {running}, soon()));
   EXPECT_TRUE(framework_.wait_for_operation("reconcile nri conflict"));
   EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
   EXPECT_EQ(framework_.report("u1").at(0).reason, "NotAttached");
   EXPECT_THAT(framework_.events(),
-              Contains(HasSubstr("u1 NotAttached: containers of pod default/pod-1 run")));
+              Contains(HasSubstr("u1 at pod-1 NotAttached: containers of pod default/pod-1 run")));
+}
+
+TEST_F(NriDoors, Reconcile_WhileASidecarRunsAndTheContainerWaitsInTheGuard_Attaches) {
+  prepared("u1", {{kMacvlan}});
+  const NriContainer sidecar{.id = "c1", .pod_id = "s1", .state = NriContainerState::kRunning};
+  const NriContainer waits{
+      .id = "c2", .pod_id = "s1", .state = NriContainerState::kCreated, .cdi_devices = {cdi_id("u1")}};
+  ASSERT_OK(door_->synchronize({sandbox("s1", pod_)}, {sidecar, waits}, soon()));
+  EXPECT_EQ(framework_.wait_for_report("u1", "Attached").size(), 1);
+}
+
+TEST_F(NriDoors, Reconcile_WhereItIsNotKnownWhatRuns_SendsNobodyToDeleteThePod) {
+  prepared("u1", {{kMacvlan}});
+  const NriContainer running{.id = "c1", .pod_id = "s1", .state = NriContainerState::kRunning};
+  ASSERT_OK(door_->synchronize({sandbox("s1", pod_)}, {running}, soon()));
+  const auto reports = framework_.wait_for_report("u1", "NotAttached");
+  ASSERT_EQ(reports.size(), 1);
+  EXPECT_THAT(reports[0].message, Not(HasSubstr("delete")));
+  EXPECT_THAT(framework_.events(), IsEmpty());
+  EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
+}
+
+TEST_F(NriDoors, Reconcile_OnlyTheNewestSnapshotCounts) {
+  prepared("u1", {{kMacvlan}});
+  {
+    const auto busy = framework_.hold("u1");
+    ASSERT_OK(door_->synchronize({sandbox("s1", pod_)}, {}, soon()));
+    ASSERT_TRUE(framework_.wait_for_updates(1));
+    ASSERT_OK(door_->synchronize({}, {}, soon()));
+    ASSERT_OK(door_->synchronize({sandbox("s1", pod_)}, {}, soon()));
+  }
+  door_->stop();
+  EXPECT_EQ(framework_.count_operations("reconcile nri ok"), 2);
 }
 
 TEST_F(NriDoors, Reconcile_TellsWhatIsGone) {

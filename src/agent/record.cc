@@ -99,6 +99,8 @@ std::string to_json(const ClaimState& state) {
     out["netns"] = {{"device", state.netns->device}, {"inode", state.netns->inode}};
     out["sandbox"] = state.sandbox;
     out["container"] = state.container;
+    out["podUid"] = state.pod_uid;
+    out["visible"] = state.visible;
   }
   return dump(out);
 }
@@ -117,6 +119,8 @@ Result<ClaimState> parse_claim_state(std::string_view text) {
           sys::NetnsId{.device = netns->at("device").get<dev_t>(), .inode = netns->at("inode").get<ino_t>()};
       state.sandbox = in.value("sandbox", "");
       state.container = in.at("container");
+      state.pod_uid = in.value("podUid", "");
+      state.visible = in.value("visible", true);
     }
     return state;
   });

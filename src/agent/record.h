@@ -24,7 +24,9 @@ std::string to_json(const ClaimPlan& plan);
 /// kCorrupt: not ours; kUnsupported: a newer version's.
 Result<ClaimPlan> parse_claim_plan(std::string_view text);
 
-/// How far the claim is on its way into a pod. Every phase is on disk before the next effect begins.
+/// How far the claim is on its way into a pod. kAttaching is on disk before a NIC leaves the node, so that
+/// it is found wherever the process was killed. Claims of links that we make skip it: kAttached is written
+/// when they are there, and a killed process's half is found by its marker in the pod, or dies with it.
 enum class AttachPhase : std::uint8_t {
   kNone,       // nothing happened yet
   kAttaching,  // a NIC may be on its way into `netns`
@@ -38,7 +40,11 @@ struct ClaimState {
   std::optional<sys::NetnsId> netns;  // of the pod; nothing before the first attach
   std::string sandbox;                // the runtime's id of the pod's sandbox; empty when nobody told it
   std::string container;              // the OCI id that asked first, for people
+  std::string pod_uid;                // empty when nobody told it
   std::vector<std::int32_t> ifindexes;
+  /// Whether `netns` could be found by its id when it was attached. If not, that it cannot be found later
+  /// says nothing about the pod.
+  bool visible = true;
   bool staged = false;  // netdevices: in the node's namespace for the runtime to move
 
   /// `netns` is there, and it is the claim's.

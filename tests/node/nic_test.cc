@@ -47,11 +47,12 @@ TEST_P(NicAgentKilled, PodHasTheNic_AndItComesHome) {
 
 INSTANTIATE_TEST_SUITE_P(
     Moments, NicAgentKilled,
-    ::testing::Values(Moment{"auto", "nri-before-attach"}, Moment{"auto", "nri-after-attach"},
-                      Moment{"auto", "nri-after-record"}, Moment{"auto", "guard-after-attach"},
-                      Moment{"guard", "guard-before-attach"}, Moment{"guard", "guard-after-attach"},
-                      Moment{"guard", "guard-after-record"}, Moment{"auto", "before-unprepare-effect"},
-                      Moment{"auto", "after-unprepare-effect"}),
+    ::testing::Values(Moment{"auto", "nri-before-attach"}, Moment{"auto", "nri-after-begin"},
+                      Moment{"guard", "guard-after-begin"}, Moment{"auto", "release-after-effect"},
+                      Moment{"auto", "nri-after-attach"}, Moment{"auto", "nri-after-record"},
+                      Moment{"auto", "guard-after-attach"}, Moment{"guard", "guard-before-attach"},
+                      Moment{"guard", "guard-after-attach"}, Moment{"guard", "guard-after-record"},
+                      Moment{"auto", "before-unprepare-effect"}, Moment{"auto", "after-unprepare-effect"}),
     [](const auto& param_info) {
       std::string name = std::string(param_info.param.mode) + "_" + param_info.param.point;
       std::replace(name.begin(), name.end(), '-', '_');
