@@ -254,8 +254,13 @@ Result<bool> Attacher::must_begin(const dra::ClaimRecord& record, const AttachTa
   if (state.is_in_a_pod() && state.netns == id && !is_other_sandbox(state, target)) {
     return false;
   }
-  FL_ASSIGN(const ClaimPlan plan, parse_claim_plan(record.plan), "");
-  return std::ranges::any_of(plan.devices, [&](const DevicePlan& device) { return takes_nic(device); });
+  return takes_nic(record);
+}
+
+bool Attacher::takes_nic(const dra::ClaimRecord& record) const {
+  const auto plan = parse_claim_plan(record.plan);
+  return plan &&
+         std::ranges::any_of(plan->devices, [&](const DevicePlan& device) { return takes_nic(device); });
 }
 
 Result<std::string> Attacher::begin(const dra::ClaimRecord& record, const AttachTarget& target) {

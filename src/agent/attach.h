@@ -41,6 +41,7 @@ class Attacher {
   /// yet. A process that is killed during the move must find out where the NIC went; links that we make need
   /// nothing, they die with the namespace.
   [[nodiscard]] Result<bool> must_begin(const dra::ClaimRecord& record, const AttachTarget& target) const;
+  [[nodiscard]] bool takes_nic(const dra::ClaimRecord& record) const;
   /// Answers the text for Prepared::state that says where attach() is going. kBusy, kDenied: as attach().
   Result<std::string> begin(const dra::ClaimRecord& record, const AttachTarget& target);
   /// Puts every device of the claim into the namespace, completes what is there, and answers the new text for

@@ -199,7 +199,8 @@ Result<> AttachService::begin_and_attach(const AttachCall& call) {
     FL_TRY(std::move(begun), "");
     fault_point(faults.after_begin);
   }
-  return update(call.claim_uid, call.deadline, [&](const dra::ClaimRecord& current) -> Result<std::string> {
+  bool too_late = false;
+  auto attached = update(call.claim_uid, call.deadline, [&](const dra::ClaimRecord& current) -> Result<std::string> {
     FL_TRY(in_time(), "");
     // Between the two another pod may have begun: then the record does not say where this one goes.
     FL_ASSIGN(const bool overtaken, driver_->must_begin(current, target), "");
@@ -208,8 +209,39 @@ Result<> AttachService::begin_and_attach(const AttachCall& call) {
     }
     auto state = driver_->attach(current, target);
     fault_point(faults.after_attach);
+    if (state && call.door == Door::kNri && steady_clock::now() >= call.deadline) {
+      return unless_too_late(current, call, *std::move(state), too_late);
+    }
     return state;
   });
+  FL_TRY(std::move(attached), "");
+  return too_late ? Error(Code::kTimeout, "it took longer than the runtime waits; the kubelet tries again")
+                  : Result<>();
+}
+
+/// The runtime was told that the sandbox failed (and tells nothing of its end), or got no answer and goes on.
+/// A NIC goes home, in the same turn: a guard that waits for the claim takes it anew. Links that we make may
+/// stay, they die with the namespace; and so does what another call had attached before.
+Result<std::string> AttachService::unless_too_late(const dra::ClaimRecord& before, const AttachCall& call,
+                                                   std::string made, bool& too_late) {
+  FL_ASSIGN(const ClaimState old, parse_claim_state(before.prepared.state), "");
+  FL_ASSIGN(const ClaimState now, parse_claim_state(made), "");
+  if (old.phase == AttachPhase::kAttached && old.netns == now.netns) {
+    return made;
+  }
+  too_late = true;
+  if (!driver_->takes_nic(before)) {
+    return made;
+  }
+  dra::ClaimRecord record = before;
+  record.prepared.state = made;
+  const auto home = driver_->release(record, call.sandbox, steady_clock::now() + kGiveBackTime);
+  if (!home) {
+    log::warn("a NIC that came too late for a sandbox stays in it; Unprepare takes it back",
+              {{"claim", call.claim_uid}, {"sandbox", call.sandbox}, {"error", home.error().what()}});
+    return made;
+  }
+  return to_json(ClaimState{});  // as before: the sandbox may live, and be attached yet
 }
 
 Result<> AttachService::carry_out(const AttachCall& call) {
@@ -221,23 +253,14 @@ Result<> AttachService::carry_out(const AttachCall& call) {
   }
   FL_TRY(std::move(done), "");
   fault_point(faults.after_record);
-  const bool late = call.door == Door::kNri && steady_clock::now() >= call.deadline;
-  if (late || has_ended(call.sandbox)) {
-    give_back(call);
-    return late ? Error(Code::kTimeout, "it took longer than the runtime waits; the kubelet tries again")
-                : Error(Code::kGone, "the pod's sandbox has ended meanwhile");
+  if (has_ended(call.sandbox)) {
+    // Its release may have come before the record; nobody tells of the end again.
+    FL_TRY(release(call.claim_uid, {.id = call.sandbox, .netns = call.netns},
+                   steady_clock::now() + kGiveBackTime),
+           "the pod's sandbox has ended meanwhile");
+    return Error(Code::kGone, "the pod's sandbox has ended meanwhile");
   }
   return {};
-}
-
-/// The sandbox has failed or ended without us: nobody tells of its end again.
-void AttachService::give_back(const AttachCall& call) {
-  const auto done =
-      release(call.claim_uid, {.id = call.sandbox, .netns = call.netns}, steady_clock::now() + kGiveBackTime);
-  if (!done) {
-    log::warn("what came too late for a sandbox stays in it; Unprepare takes it back",
-              {{"claim", call.claim_uid}, {"sandbox", call.sandbox}, {"error", done.error().what()}});
-  }
 }
 
 Result<> AttachService::attach(const AttachCall& asked) {

@@ -67,7 +67,7 @@ class AttachService {
 
   /// Idempotent, and cheap when all is there. The error is one sentence; what the pod's author can mend is
   /// told in the claim's status and the pod's events too. Whoever calls by NRI was answered at the deadline:
-  /// what is attached later, or when the sandbox has ended by then, is given back. kCancelled: the program is
+  /// a NIC that is attached later, or when the sandbox has ended by then, goes home. kCancelled: the program is
   /// stopping.
   Result<> attach(const AttachCall& call);
   /// Gives back what the claim took from the node, if it is attached in this very sandbox; else does nothing.
@@ -112,7 +112,8 @@ class AttachService {
   AttachCall identified(AttachCall call) const;
   Result<> carry_out(const AttachCall& call);
   Result<> begin_and_attach(const AttachCall& call);
-  void give_back(const AttachCall& call);
+  Result<std::string> unless_too_late(const dra::ClaimRecord& before, const AttachCall& call,
+                                      std::string made, bool& too_late);
   void report_staged_until(const std::string& claim_uid, TimePoint give_up);
   void tell(const dra::ClaimRecord& record, int netns, const std::optional<dra::Pod>& pod,
             const std::string& reason, const std::string& message) const;

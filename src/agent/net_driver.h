@@ -62,6 +62,8 @@ class NetDriver final : public dra::Driver {
   [[nodiscard]] Result<bool> must_begin(const dra::ClaimRecord& record, const AttachTarget& target) const {
     return attacher_.must_begin(record, target);
   }
+  /// Whether the claim has a NIC of the node, not only links that we make.
+  [[nodiscard]] bool takes_nic(const dra::ClaimRecord& record) const { return attacher_.takes_nic(record); }
   Result<std::string> release(const dra::ClaimRecord& record, const std::string& sandbox,
                               std::chrono::steady_clock::time_point deadline) {
     return attacher_.release(record, sandbox, deadline);
