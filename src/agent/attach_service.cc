@@ -200,20 +200,21 @@ Result<> AttachService::begin_and_attach(const AttachCall& call) {
     fault_point(faults.after_begin);
   }
   bool too_late = false;
-  auto attached = update(call.claim_uid, call.deadline, [&](const dra::ClaimRecord& current) -> Result<std::string> {
-    FL_TRY(in_time(), "");
-    // Between the two another pod may have begun: then the record does not say where this one goes.
-    FL_ASSIGN(const bool overtaken, driver_->must_begin(current, target), "");
-    if (overtaken) {
-      return Error(Code::kConflict, "another pod wants the claim at the same moment");
-    }
-    auto state = driver_->attach(current, target);
-    fault_point(faults.after_attach);
-    if (state && call.door == Door::kNri && steady_clock::now() >= call.deadline) {
-      return unless_too_late(current, call, *std::move(state), too_late);
-    }
-    return state;
-  });
+  auto attached =
+      update(call.claim_uid, call.deadline, [&](const dra::ClaimRecord& current) -> Result<std::string> {
+        FL_TRY(in_time(), "");
+        // Between the two another pod may have begun: then the record does not say where this one goes.
+        FL_ASSIGN(const bool overtaken, driver_->must_begin(current, target), "");
+        if (overtaken) {
+          return Error(Code::kConflict, "another pod wants the claim at the same moment");
+        }
+        auto state = driver_->attach(current, target);
+        fault_point(faults.after_attach);
+        if (state && call.door == Door::kNri && steady_clock::now() >= call.deadline) {
+          return unless_too_late(current, call, *std::move(state), too_late);
+        }
+        return state;
+      });
   FL_TRY(std::move(attached), "");
   return too_late ? Error(Code::kTimeout, "it took longer than the runtime waits; the kubelet tries again")
                   : Result<>();

@@ -67,8 +67,8 @@ class AttachService {
 
   /// Idempotent, and cheap when all is there. The error is one sentence; what the pod's author can mend is
   /// told in the claim's status and the pod's events too. Whoever calls by NRI was answered at the deadline:
-  /// a NIC that is attached later, or when the sandbox has ended by then, goes home. kCancelled: the program is
-  /// stopping.
+  /// a NIC that is attached later, or when the sandbox has ended by then, goes home. kCancelled: the program
+  /// is stopping.
   Result<> attach(const AttachCall& call);
   /// Gives back what the claim took from the node, if it is attached in this very sandbox; else does nothing.
   Result<> release(const std::string& claim_uid, const Sandbox& sandbox,

@@ -73,7 +73,7 @@ class NriDoor final : public rpc::NriHandler {
   std::atomic<bool> closing_{false};
   mutable Mutex mutex_;
   std::shared_ptr<const Snapshot> newest_ FL_GUARDED_BY(mutex_);  // what is to be reconciled
-  Executor work_;                                        // last: its tasks use all of the above
+  Executor work_;                                                 // last: its tasks use all of the above
 };
 
 /// The network namespace of a pod's sandbox: by its path, or, where that is not visible to us, by the

@@ -5,12 +5,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
 
 #include "fairlead/agent/claims_fixture.h"
 #include "fairlead/agent/kernel_fixture.h"
+#include "fairlead/devices/netdev/host_device/host_device.h"
 
 namespace fairlead::agent {
 namespace {
@@ -399,9 +401,39 @@ TEST_F(NriDoors, LinkWithTheIndexButNotTheMarker_IsNotTheClaims) {
   EXPECT_EQ(framework_.wait_for_report("u1", "InterfaceGone").size(), 1);
 }
 
+/// A NIC whose way into the pod takes as long as `after_attach` does.
+class SlowNic final : public devices::Handler {
+ public:
+  explicit SlowNic(const std::function<void()>& after_attach) : after_attach_(&after_attach) {}
+  [[nodiscard]] std::string_view type() const override { return nic_.type(); }
+  [[nodiscard]] std::string_view kind() const override { return nic_.kind(); }
+  Result<devices::DevicePlan> plan(const devices::PlanInput& input,
+                                   std::vector<devices::Section> sections) const override {
+    return nic_.plan(input, std::move(sections));
+  }
+  Result<devices::Attached> attach(const devices::AttachInput& input) const override {
+    auto attached = nic_.attach(input);
+    if (*after_attach_) {
+      (*after_attach_)();
+    }
+    return attached;
+  }
+  Result<std::string> stage(const devices::StageInput& input) const override { return nic_.stage(input); }
+  Result<> detach(const devices::DetachInput& input) const override { return nic_.detach(input); }
+  [[nodiscard]] std::optional<sys::InventoryLink> takes(const devices::DevicePlan& plan) const override {
+    return nic_.takes(plan);
+  }
+
+ private:
+  devices::netdev::HostDeviceKind nic_;
+  const std::function<void()>* after_attach_;
+};
+
 class NriNic : public NriDoors {
  protected:
   void SetUp() override {
+    registry_ = {};
+    registry_.add(std::make_unique<SlowNic>(after_attach_));
     NriDoors::SetUp();
     if (IsSkipped() || HasFatalFailure()) {
       return;
@@ -431,6 +463,7 @@ class NriNic : public NriDoors {
   }
 
   netlink::Link before_;
+  std::function<void()> after_attach_;
 };
 
 TEST_F(NriNic, ComesHomeAtStop_AndGoesIntoTheNextSandbox) {
@@ -506,17 +539,14 @@ TEST_F(NriNic, AgentKilledBetweenMoveAndRecord_TheNextAttachCompletesIt) {
 
 TEST_F(NriNic, AttachThatOutlastsTheDeadline_IsAnErrorAndTheNicIsHome) {
   const auto call = in(milliseconds(300));
-  framework_.after_change = [&](const ClaimState& made) {
-    while (made.phase == AttachPhase::kAttached && steady_clock::now() < call.deadline) {
-      std::this_thread::sleep_until(call.deadline);
-    }
-  };
+  after_attach_ = [&] { std::this_thread::sleep_until(call.deadline); };
   const auto answer = door_->run_pod_sandbox(sandbox("s1", pod_), call);
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().code(), Code::kTimeout);
   expect_home();
   EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
   EXPECT_EQ(framework_.state("u1").phase, AttachPhase::kNone);
+  after_attach_ = {};
   EXPECT_THAT(framework_.events(), IsEmpty());
   ASSERT_OK(through_guard("u1", pod_));  // the runtime may have gone on without an answer
   EXPECT_THAT(names(*pod_.socket), Contains("fast0"));

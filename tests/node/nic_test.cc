@@ -59,5 +59,29 @@ INSTANTIATE_TEST_SUITE_P(
       return name;
     });
 
+class NicAgentFrozen : public ::testing::TestWithParam<const char*> {};
+
+TEST_P(NicAgentFrozen, RuntimeGoesOn_TheGuardGetsTheNic_AndItComesHome) {
+  if (const std::string why = why_no_drydock(); !why.empty()) {
+    GTEST_SKIP() << why;
+  }
+  if (!fault_points_enabled()) {
+    GTEST_SKIP() << "this build has no fault points (FAIRLEAD_FAULTS)";
+  }
+  const RunOutcome run = run_drydock(
+      {"--driver", frozen_once(GetParam(), fairlead_command("--host-devices 'nic*' --attach auto")), "-f",
+       write_manifest(pod_manifest({kNic}, "ip -brief address show dev fast0")), "--nic", "nic0"});
+  EXPECT_EQ(run.exit_status, 0) << run.output;
+  EXPECT_THAT(run.output, HasSubstr("192.0.2.7/24"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Moments, NicAgentFrozen,
+                         ::testing::Values("nri-after-begin", "nri-after-attach", "release-after-effect"),
+                         [](const auto& param_info) {
+                           std::string name = param_info.param;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
 }  // namespace
 }  // namespace fairlead::testing
