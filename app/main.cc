@@ -204,9 +204,10 @@ void leave_the_host(const OwnFlags& flags, const dra::Plugin& plugin) {
     FL_ASSIGN(const auto client, fairlead::kube::Client::open(std::move(config)), "");
     FL_ASSIGN(const bool uninstalled, agent::is_uninstalled(*client, flags.daemonset), "");
     if (uninstalled) {
+      FL_ASSIGN(const auto claims, plugin.records(), "");  // not known is not none
       FL_TRY(agent::remove_guard({.path = options.plugin_dir + "/fairlead-guard",
                                   .plugin_dir = options.plugin_dir,
-                                  .claims = plugin.records().size(),
+                                  .claims = claims.size(),
                                   .state_dir = options.state_dir}),
              "");
     }

@@ -18,7 +18,7 @@ namespace fairlead::agent {
 struct Claims {
   using Change = std::function<Result<std::string>(const dra::ClaimRecord&)>;
 
-  std::function<std::vector<dra::ClaimRecord>(const std::string& pod_uid)> records_of_pod;
+  std::function<Result<std::vector<dra::ClaimRecord>>(const std::string& pod_uid)> records_of_pod;
   std::function<std::optional<dra::ClaimRecord>(const std::string& claim_uid)> find;
   std::function<Result<>(const std::string& claim_uid, std::chrono::steady_clock::time_point deadline,
                          const Change& change)>

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <functional>
@@ -31,7 +32,12 @@ class FakeFramework {
 
   Claims claims() {
     Claims claims;
-    claims.records_of_pod = [this](const std::string& pod_uid) { return of_pod(pod_uid); };
+    claims.records_of_pod = [this](const std::string& pod_uid) -> Result<std::vector<dra::ClaimRecord>> {
+      if (unreadable_) {
+        return Error(Code::kInternal, "open /run/net.fairlead.dev/claims: Too many open files");
+      }
+      return of_pod(pod_uid);
+    };
     claims.find = [this](const std::string& uid) { return find(uid); };
     claims.update = [this](const std::string& uid, auto deadline, const Claims::Change& change) {
       return update(uid, deadline, change);
@@ -57,6 +63,9 @@ class FakeFramework {
     };
     return claims;
   }
+
+  /// From now on the records of pods cannot be read.
+  void lose_records() { unreadable_ = true; }
 
   /// As a prepare that runs: whoever holds it keeps every change of the claim waiting.
   std::unique_lock<std::timed_mutex> hold(const std::string& uid) {
@@ -149,6 +158,7 @@ class FakeFramework {
     return {};
   }
 
+  std::atomic<bool> unreadable_{false};
   std::mutex mutex_;
   std::condition_variable changed_;
   std::map<std::string, dra::ClaimRecord> records_;

@@ -68,7 +68,8 @@ Result<std::vector<dra::Pool>> NetDriver::discover() {
     }
   });
   FL_ASSIGN(const auto node, devices::NodeView::read(options_.node), "");
-  return std::vector<dra::Pool>{{.devices = devices::published_devices(node, taken())}};
+  FL_ASSIGN(const auto nics, taken(), "");
+  return std::vector<dra::Pool>{{.devices = devices::published_devices(node, nics)}};
 }
 
 Result<std::string> NetDriver::plan(const dra::Claim& claim) {
@@ -179,9 +180,12 @@ Result<std::string> NetDriver::begin(const dra::ClaimRecord& record, const Attac
   return attacher_.begin(record, target);
 }
 
-std::vector<sys::InventoryLink> NetDriver::taken() const {
+Result<std::vector<sys::InventoryLink>> NetDriver::taken() const {
   std::vector<sys::InventoryLink> nics;
-  const auto records = options_.records ? options_.records() : std::vector<dra::ClaimRecord>();
+  if (!options_.records) {
+    return nics;
+  }
+  FL_ASSIGN(const auto records, options_.records(), "tell which NICs claims have");
   for (const dra::ClaimRecord& record : records) {
     const auto plan = parse_claim_plan(record.plan);
     if (!plan) {

@@ -37,7 +37,7 @@ struct NetDriverOptions {
   std::function<void()> before_first_discover = {};
   /// The claims' records as they are now (Plugin::records): NICs of claims stay published while they are in
   /// pods.
-  std::function<std::vector<dra::ClaimRecord>()> records = {};
+  std::function<Result<std::vector<dra::ClaimRecord>>()> records = {};
 };
 
 class NetDriver final : public dra::Driver {
@@ -71,7 +71,7 @@ class NetDriver final : public dra::Driver {
 
  private:
   /// NICs of the known claims, as they were before.
-  [[nodiscard]] std::vector<sys::InventoryLink> taken() const;
+  [[nodiscard]] Result<std::vector<sys::InventoryLink>> taken() const;
 
   const NetDriverOptions options_;
   const devices::Registry* registry_;

@@ -172,7 +172,14 @@ void NriDoor::leave_to_guard(const NriPod& pod, const std::vector<dra::ClaimReco
 }
 
 Result<> NriDoor::run_pod_sandbox(const NriPod& pod, const NriCall& call) {
-  const auto records = attachable(service_->claims().records_of_pod(pod.uid));
+  auto found = service_->claims().records_of_pod(pod.uid);
+  if (!found) {
+    // Perhaps the pod has none; but a pod with claims must not start as if it had none.
+    Error error = std::move(found).error().with("cannot tell which claims pod " + name_of(pod) + " has");
+    log::error("attach failed", {{"pod", name_of(pod)}, {"sandbox", pod.id}, {"error", error.what()}});
+    return error;
+  }
+  const auto records = attachable(*std::move(found));
   if (pod.netns.empty()) {
     return refuse_host_network(pod, records);
   }
@@ -211,7 +218,13 @@ Result<> NriDoor::refuse_host_network(const NriPod& pod, const std::vector<dra::
 // ---- a sandbox ends
 
 void NriDoor::release_pod(const NriPod& pod, const NriCall& call) {
-  const auto records = attachable(service_->claims().records_of_pod(pod.uid));
+  auto found = service_->claims().records_of_pod(pod.uid);
+  if (!found) {
+    log::warn("cannot tell what a pod that ends has; Unprepare takes it back",
+              {{"pod", name_of(pod)}, {"sandbox", pod.id}, {"error", found.error().what()}});
+    return;
+  }
+  const auto records = attachable(*std::move(found));
   if (records.empty()) {
     return;
   }
@@ -305,7 +318,14 @@ Result<> NriDoor::reconcile(const Snapshot& snapshot) {
     if (!is_current(snapshot)) {
       return Error(Code::kCancelled, "the runtime connected again, or the program is stopping");
     }
-    const auto records = attachable(service_->claims().records_of_pod(uid));
+    auto found = service_->claims().records_of_pod(uid);
+    if (!found) {
+      if (first) {
+        first = std::move(found).error().with("pod with uid " + uid);
+      }
+      continue;
+    }
+    const auto records = attachable(*std::move(found));
     if (records.empty()) {
       continue;
     }

@@ -124,6 +124,16 @@ TEST_F(NriDoors, Sandbox_HasItsInterfaceAndTheStatusSaysSo) {
   EXPECT_TRUE(framework_.wait_for_operation("attach nri ok"));
 }
 
+TEST_F(NriDoors, RecordsThatCannotBeRead_FailTheSandbox) {
+  prepared("u1", {{kMacvlan}});
+  framework_.lose_records();
+  const auto done = door_->run_pod_sandbox(sandbox("s1", pod_), soon());
+  ASSERT_FALSE(done);
+  EXPECT_THAT(done.error().what(), HasSubstr("cannot tell which claims pod default/pod-1 has"));
+  EXPECT_THAT(done.error().what(), HasSubstr("Too many open files"));
+  ASSERT_OK(door_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
+}
+
 TEST_F(NriDoors, GuardAfterNri_ChangesNothing) {
   prepared("u1", {{kMacvlan}, {.netdev = R"("veth")", .request = "other"}});
   ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));

@@ -541,6 +541,7 @@ void ClaimService::Impl::first_part_of_unprepare(Executor::Turn& turn,
     return;
   }
   if (!job->existing) {
+    store_->forget_put_aside(job->ref.uid);
     finish(*job, remove_cdi_file(options_.cdi_dir, options_.driver_name, job->ref.uid));
     return;
   }
@@ -771,25 +772,25 @@ std::optional<ClaimRecord> ClaimService::find(const std::string& claim_uid) cons
   return record && *record ? std::optional<ClaimRecord>(**record) : std::nullopt;
 }
 
-std::vector<ClaimRecord> ClaimService::records() const {
+Result<std::vector<ClaimRecord>> ClaimService::records() const {
+  FL_ASSIGN(const auto all, impl_->store().read_all(), "read the claim records");
   std::vector<ClaimRecord> copies;
-  if (const auto all = impl_->store().read_all()) {
-    for (const RecordPtr& record : *all) {
-      copies.push_back(*record);
-    }
+  for (const RecordPtr& record : all) {
+    copies.push_back(*record);
   }
   return copies;
 }
 
-std::vector<ClaimRecord> ClaimService::records_of_pod(const std::string& pod_uid) const {
-  const auto all = impl_->store().read_all();
-  std::vector<RecordPtr> found;
-  if (all) {
-    std::ranges::copy_if(*all, std::back_inserter(found), [&](const RecordPtr& record) {
-      const auto& pods = record->claim.reserved_for;
-      return std::ranges::find(pods, pod_uid, &Pod::uid) != pods.end();
-    });
+Result<std::vector<ClaimRecord>> ClaimService::records_of_pod(const std::string& pod_uid) const {
+  FL_ASSIGN(const auto all, impl_->store().read_all(), "read the claim records");
+  if (const auto damaged = impl_->store().put_aside_that_mentions(pod_uid)) {
+    return *damaged;
   }
+  std::vector<RecordPtr> found;
+  std::ranges::copy_if(all, std::back_inserter(found), [&](const RecordPtr& record) {
+    const auto& pods = record->claim.reserved_for;
+    return std::ranges::find(pods, pod_uid, &Pod::uid) != pods.end();
+  });
   std::ranges::sort(found, {}, [](const RecordPtr& record) {
     return std::tie(record->claim.namespace_, record->claim.name, record->claim.uid);
   });

@@ -563,9 +563,10 @@ kube::ResourceClaim claim_of_pod(const std::string& name, const std::string& dev
   return claim;
 }
 
-std::vector<std::string> names_of(const std::vector<ClaimRecord>& records) {
+std::vector<std::string> names_of(const Result<std::vector<ClaimRecord>>& records) {
+  EXPECT_TRUE(records) << records.error().what();
   std::vector<std::string> names;
-  for (const ClaimRecord& record : records) {
+  for (const ClaimRecord& record : records.value_or(std::vector<ClaimRecord>())) {
     names.push_back(record.claim.name);
   }
   return names;
@@ -580,7 +581,7 @@ TEST(RecordsOfPod, AreItsOwnInTheOrderOfTheirNames) {
   (void)prepare(*service, {ref_of("z"), ref_of("b"), ref_of("a")});
   EXPECT_THAT(names_of(service->records_of_pod("web-uid")), ElementsAre("b", "z"));
   EXPECT_THAT(names_of(service->records_of_pod("db-uid")), ElementsAre("a"));
-  EXPECT_TRUE(service->records_of_pod("web").empty());
+  EXPECT_THAT(names_of(service->records_of_pod("web")), ElementsAre());
   (void)unprepare(*service, {ref_of("b")});
   EXPECT_THAT(names_of(service->records_of_pod("web-uid")), ElementsAre("z"));
 }
@@ -592,9 +593,50 @@ TEST(RecordsOfPod, AfterAPrepareForAnotherPod_AreThatPods) {
   (void)prepare(*service, {ref_of("a")});
   node.claims.put(claim_of_pod("a", "eth1", "new"));
   EXPECT_EQ(outcome(prepare(*service, {ref_of("a")})), "ok");
-  EXPECT_TRUE(service->records_of_pod("old-uid").empty());
+  EXPECT_THAT(names_of(service->records_of_pod("old-uid")), ElementsAre());
   EXPECT_THAT(names_of(service->records_of_pod("new-uid")), ElementsAre("a"));
   EXPECT_EQ(node.driver.count("prepare a-uid"), 1);
+}
+
+TEST(Records, ThatCannotBeListed_AreAnErrorAndNotNone) {
+  Node node;
+  node.claims.put(claim_of_pod("a", "eth1", "web"));
+  const auto service = node.open();
+  (void)prepare(*service, {ref_of("a")});
+  ASSERT_TRUE(sys::remove_tree(node.dir / "state/claims"));
+  ASSERT_TRUE(sys::replace_file(node.dir / "state", "claims", "a file"));
+  ASSERT_FALSE(service->records());
+  ASSERT_FALSE(service->records_of_pod("web-uid"));
+  EXPECT_THAT(service->records_of_pod("web-uid").error().what(), HasSubstr("read the claim records"));
+}
+
+TEST(RecordsOfPod, WithADamagedRecord_FailUntilTheClaimIsPreparedAnewOrUnprepared) {
+  Node node;
+  node.claims.put(claim_of_pod("a", "eth1", "web"));
+  node.claims.put(claim_of_pod("b", "eth2", "db"));
+  const auto service = node.open();
+  const auto damage = [&](const std::string& name) {
+    std::string text = *sys::read_file(node.record_path(name));
+    text.replace(text.find("\"plan\""), 6, "\"plot\"");
+    ASSERT_TRUE(sys::replace_file(node.dir / "state/claims", name + "-uid.json", text));
+  };
+  (void)prepare(*service, {ref_of("a"), ref_of("b")});
+  damage("a");
+  EXPECT_THAT(names_of(service->records()), ElementsAre("b"));  // whoever reads first: it is put aside
+  for (int round = 0; round < 2; ++round) {
+    const auto records = service->records_of_pod("web-uid");
+    ASSERT_FALSE(records);
+    EXPECT_EQ(records.error().code(), Code::kCorrupt);
+    EXPECT_THAT(records.error().what(),
+                HasSubstr("the record of claim a-uid, which this pod uses, is damaged"));
+  }
+  EXPECT_THAT(names_of(service->records_of_pod("db-uid")), ElementsAre("b"));  // the others go on
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("a")})), "ok");
+  EXPECT_THAT(names_of(service->records_of_pod("web-uid")), ElementsAre("a"));
+  damage("a");
+  ASSERT_FALSE(service->records_of_pod("web-uid"));
+  EXPECT_EQ(outcome(unprepare(*service, {ref_of("a")})), "ok");
+  EXPECT_THAT(names_of(service->records_of_pod("web-uid")), ElementsAre());
 }
 
 TEST(Hooks, TellOfBeginningFailureAndEnd) {
@@ -747,8 +789,7 @@ TEST(Restore, UnreadableRecord_IsPutAsideAndTheRestGoesOn) {
   ASSERT_TRUE(sys::replace_file(dir, "newer-uid.json", R"({"version": 2, "crc32": "0", "record": {}})"));
   ASSERT_TRUE(sys::replace_file(dir, "misplaced-uid.json", good));
   const auto service = node.open();
-  ASSERT_EQ(service->records().size(), 1U);
-  EXPECT_EQ(service->records()[0].claim.uid, "a-uid");
+  EXPECT_THAT(names_of(service->records()), ElementsAre("a"));
   EXPECT_EQ(sys::list_dir(node.dir / "state/quarantine")->size(), 5U);
   EXPECT_THAT(node.metrics.text(), HasSubstr("quarantine"));
   EXPECT_EQ(outcome(unprepare(*service, {ref_of("torn")})), "ok");

@@ -374,20 +374,37 @@ Result<ClaimStore::Keys> ClaimStore::lock(std::vector<std::string> keys, Deadlin
   return held;
 }
 
-void ClaimStore::quarantine(const std::string& uid, const Error& why) const {
+void ClaimStore::quarantine(const std::string& uid, const std::string& text, const Error& why) const {
   const std::string dir = options_.state_dir + "/quarantine";
   const std::string target =
       dir + "/" + uid + std::string(kSuffix) + "." + std::to_string(std::time(nullptr));
-  auto made = sys::make_dirs(dir, 0750);
-  if (!made || ::rename(file_of(uid).c_str(), target.c_str()) != 0) {
-    if (options_.on_quarantine) {
-      options_.on_quarantine(file_of(uid), Error(why).with("cannot be moved to " + dir));
-    }
-    return;
+  const bool moved =
+      sys::make_dirs(dir, 0750).has_value() && ::rename(file_of(uid).c_str(), target.c_str()) == 0;
+  {
+    const Lock lock(mutex_);
+    put_aside_[uid] = {.text = text, .file = moved ? target : file_of(uid), .why = why.what()};
   }
   if (options_.on_quarantine) {
-    options_.on_quarantine(target, why);
+    options_.on_quarantine(moved ? target : file_of(uid),
+                           moved ? why : Error(why).with("cannot be moved to " + dir));
   }
+}
+
+std::optional<Error> ClaimStore::put_aside_that_mentions(const std::string& pod_uid) const {
+  const Lock lock(mutex_);
+  for (const auto& [uid, record] : put_aside_) {
+    if (!pod_uid.empty() && record.text.find("\"" + pod_uid + "\"") != std::string::npos) {
+      return Error(Code::kCorrupt, "the record of claim " + uid + ", which this pod uses, is damaged (" +
+                                       record.why + ") and was put aside as " + record.file +
+                                       "; delete the pod, so that the claim is prepared anew");
+    }
+  }
+  return std::nullopt;
+}
+
+void ClaimStore::forget_put_aside(const std::string& uid) const {
+  const Lock lock(mutex_);
+  put_aside_.erase(uid);
 }
 
 Result<std::optional<ClaimStore::Cached>> ClaimStore::load(const std::string& uid) const {
@@ -416,7 +433,7 @@ Result<std::optional<ClaimStore::Cached>> ClaimStore::load(const std::string& ui
     decoded = Error(Code::kCorrupt, "the record is of claim " + decoded->record.claim.uid);
   }
   if (!decoded) {
-    quarantine(uid, decoded.error());
+    quarantine(uid, *text, decoded.error());
     return std::optional<Cached>();
   }
   // If the file was replaced between stat and read, the newer content is kept under the older inode: the next
@@ -454,6 +471,7 @@ Result<std::vector<ClaimStore::RecordPtr>> ClaimStore::read_all() const {
 Result<> ClaimStore::write(const ClaimRecord& record) const {
   FL_ASSIGN(const std::string text, encode_record(record, options_.boot_id), "");
   FL_TRY(sys::replace_file(claims_dir_, record.claim.uid + std::string(kSuffix), text, 0600), "");
+  forget_put_aside(record.claim.uid);
   remember(record, text);
   return {};
 }

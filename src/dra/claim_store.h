@@ -88,6 +88,11 @@ class ClaimStore {
   Result<RecordPtr> read(const std::string& uid) const;
   /// All readable ones, by uid.
   Result<std::vector<RecordPtr>> read_all() const;
+  /// What this process put into quarantine and nobody has prepared or unprepared since, if its text mentions
+  /// the pod: one sentence about it. A record too damaged for that says nothing about any pod.
+  [[nodiscard]] std::optional<Error> put_aside_that_mentions(const std::string& pod_uid) const;
+  /// The claim is not prepared any more: its quarantined record is of no interest to any pod.
+  void forget_put_aside(const std::string& uid) const;
   Result<> write(const ClaimRecord& record) const;
   /// Removing what is gone succeeds.
   Result<> remove(const std::string& uid) const;
@@ -108,7 +113,7 @@ class ClaimStore {
     return claims_dir_ + "/" + uid + ".json";
   }
   Result<std::optional<Cached>> load(const std::string& uid) const;
-  void quarantine(const std::string& uid, const Error& why) const;
+  void quarantine(const std::string& uid, const std::string& text, const Error& why) const;
   void remember(const ClaimRecord& record, const std::string& text) const;
 
   const Options options_;
@@ -116,6 +121,12 @@ class ClaimStore {
   mutable Mutex mutex_;
   /// Parsed files, valid as long as inode, size and change time are the same (rename gives a new inode).
   mutable std::map<std::string, Cached> cache_ FL_GUARDED_BY(mutex_);
+  struct PutAside {
+    std::string text;
+    std::string file;
+    std::string why;
+  };
+  mutable std::map<std::string, PutAside> put_aside_ FL_GUARDED_BY(mutex_);  // by the claim's uid
 };
 
 /// /proc/sys/kernel/random/boot_id

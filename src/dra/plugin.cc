@@ -68,6 +68,10 @@ void fill_defaults(PluginOptions& options) {
   }
 }
 
+Result<std::vector<ClaimRecord>> not_open() {
+  return Error(Code::kUnavailable, "the claim records are not open");
+}
+
 /// Pools without a name are the node's own.
 Result<std::vector<Pool>> discover(Driver& driver, const std::string& node_name) {
   try {
@@ -336,9 +340,10 @@ Result<> Plugin::Impl::ready() const {
 }
 
 std::string Plugin::Impl::metrics_text() {
-  if (claims_) {
+  // Without an answer the gauge keeps what it said last.
+  if (const auto records = claims_ ? claims_->records() : not_open()) {
     std::size_t prepared = 0;
-    for (const ClaimRecord& record : claims_->records()) {
+    for (const ClaimRecord& record : *records) {
       prepared += record.state == ClaimState::kPrepared ? 1 : 0;
     }
     metrics_.set_claims_prepared(prepared);
@@ -383,12 +388,12 @@ std::optional<ClaimRecord> Plugin::find(const std::string& claim_uid) const {
   return impl_->claims() != nullptr ? impl_->claims()->find(claim_uid) : std::nullopt;
 }
 
-std::vector<ClaimRecord> Plugin::records() const {
-  return impl_->claims() != nullptr ? impl_->claims()->records() : std::vector<ClaimRecord>();
+Result<std::vector<ClaimRecord>> Plugin::records() const {
+  return impl_->claims() != nullptr ? impl_->claims()->records() : not_open();
 }
 
-std::vector<ClaimRecord> Plugin::records_of_pod(const std::string& pod_uid) const {
-  return impl_->claims() != nullptr ? impl_->claims()->records_of_pod(pod_uid) : std::vector<ClaimRecord>();
+Result<std::vector<ClaimRecord>> Plugin::records_of_pod(const std::string& pod_uid) const {
+  return impl_->claims() != nullptr ? impl_->claims()->records_of_pod(pod_uid) : not_open();
 }
 
 void Plugin::report(const std::string& claim_uid, std::vector<DeviceReport> reports) {

@@ -86,10 +86,12 @@ class Plugin {
   [[nodiscard]] const PluginOptions& options() const;
   /// A copy of the record, if the claim is known. Any thread.
   [[nodiscard]] std::optional<ClaimRecord> find(const std::string& claim_uid) const;
-  [[nodiscard]] std::vector<ClaimRecord> records() const;
+  /// All records. An error never stands for "none": kUnavailable before they are open (start()), otherwise
+  /// what kept them from being read. Any thread.
+  [[nodiscard]] Result<std::vector<ClaimRecord>> records() const;
   /// The records of the claims that are reserved for this pod, in the order of the claims' names. Cheap: for
-  /// a pod's start. Any thread.
-  [[nodiscard]] std::vector<ClaimRecord> records_of_pod(const std::string& pod_uid) const;
+  /// a pod's start. Errors as of records(), and kCorrupt when a damaged record was the pod's. Any thread.
+  [[nodiscard]] Result<std::vector<ClaimRecord>> records_of_pod(const std::string& pod_uid) const;
   /// What people see of the claim: one entry per device of its record, in that order; none removes what was
   /// reported before. Written to the claim's status within a second when it differs from what stands there,
   /// tried again for as long as the claim is prepared; only the newest report of a claim counts. Report what

@@ -161,7 +161,7 @@ TEST(Plugin, RecordsOfBefore_AreThereAtStartAndAfterStop) {
   ASSERT_TRUE(plugin->start());
   EXPECT_EQ(driver.count("restored 1"), 1);
   EXPECT_EQ(plugin->find("a-uid")->claim.name, "a");
-  EXPECT_EQ(plugin->records().size(), 1U);
+  EXPECT_EQ(plugin->records()->size(), 1U);
   ASSERT_TRUE(plugin->update("a-uid", std::chrono::steady_clock::now() + kPatience,
                              [](const ClaimRecord&) -> Result<std::string> { return std::string("new"); }));
   EXPECT_EQ(plugin->find("a-uid")->prepared.state, "new");
@@ -177,7 +177,9 @@ TEST(Plugin, TellingWithTheApiServerAway_NeverBlocks) {
   const auto plugin = must_create(folders.options(), driver);
   plugin->report("a-uid", {{.ready = true}});  // before the start there is nobody to tell
   plugin->pod_event("a-uid", "FailedAttach", "no parent eth9");
-  EXPECT_TRUE(plugin->records_of_pod("pod-uid").empty());
+  // Not "none": nobody knows yet.
+  ASSERT_FALSE(plugin->records());
+  EXPECT_EQ(plugin->records_of_pod("pod-uid").error().code(), Code::kUnavailable);
   ClaimRecord record;
   record.state = ClaimState::kPrepared;
   record.claim = {.namespace_ = "default", .name = "a", .uid = "a-uid", .reserved_for = {}, .devices = {{}}};
@@ -189,7 +191,7 @@ TEST(Plugin, TellingWithTheApiServerAway_NeverBlocks) {
     ASSERT_TRUE((*store)->write(record));
   }
   ASSERT_TRUE(plugin->start());
-  ASSERT_EQ(plugin->records_of_pod("pod-uid").size(), 1U);
+  ASSERT_EQ(plugin->records_of_pod("pod-uid")->size(), 1U);
   plugin->report("a-uid", {{.ready = true}});
   plugin->pod_event("a-uid", "FailedAttach", "no parent eth9");
   plugin->operation_finished("attach", "nri", Code::kBusy, std::chrono::milliseconds(2));
