@@ -640,8 +640,8 @@ void ClaimService::Impl::restore_one(const ClaimRecord& record) {
 }
 
 void ClaimService::Impl::remove_orphan_cdi_files() {
-  remove_old_temporaries(options_.cdi_dir, options_.driver_name + "-claim_");
-  remove_old_temporaries(options_.state_dir + "/claims", "");
+  sys::remove_old_temporaries(options_.cdi_dir, options_.driver_name + "-claim_");
+  sys::remove_old_temporaries(options_.state_dir + "/claims", "");
   const auto names = sys::list_dir(options_.cdi_dir);
   if (!names) {
     log::warn("cannot look for old CDI files, ignoring", {{"error", names.error().what()}});

@@ -331,20 +331,6 @@ Result<std::string> current_boot_id() {
   return id;
 }
 
-void remove_old_temporaries(const std::string& dir, const std::string& prefix) {
-  const auto names = sys::list_dir(dir);
-  if (!names) {
-    return;
-  }
-  for (const std::string& name : *names) {
-    struct stat info = {};
-    if (name.starts_with("." + prefix) && name.ends_with(".tmp") &&
-        ::lstat((dir + "/" + name).c_str(), &info) == 0 && info.st_mtim.tv_sec + 60 < std::time(nullptr)) {
-      (void)sys::remove_file(dir + "/" + name);
-    }
-  }
-}
-
 Result<> ClaimStore::Keys::add(std::vector<std::string> keys, Deadline deadline,
                                const std::stop_token& stop) {
   std::sort(keys.begin(), keys.end());

@@ -132,8 +132,4 @@ class ClaimStore {
 /// /proc/sys/kernel/random/boot_id
 Result<std::string> current_boot_id();
 
-/// Removes temporary files of sys::replace_file for names that start with `prefix`, left by a process that
-/// was killed: those more than a minute old.
-void remove_old_temporaries(const std::string& dir, const std::string& prefix);
-
 }  // namespace fairlead::dra

@@ -187,7 +187,7 @@ TEST(ClaimStore, OldTemporaryFiles_AreRemoved) {
   ASSERT_TRUE(sys::replace_file(dir.path(), ".x.json.2-2.tmp", ""));
   const timespec long_ago[2] = {{1'000'000, 0}, {1'000'000, 0}};
   ASSERT_EQ(::utimensat(AT_FDCWD, (dir / ".x.json.1-1.tmp").c_str(), long_ago, 0), 0);
-  remove_old_temporaries(dir.path(), "x");
+  sys::remove_old_temporaries(dir.path(), "x");
   EXPECT_THAT(*sys::list_dir(dir.path()), ElementsAre(".x.json.2-2.tmp"));
 }
 

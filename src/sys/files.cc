@@ -3,12 +3,14 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <array>
-#include <atomic>
+#include <cstdint>
 #include <cstdio>
+#include <ctime>
 #include <filesystem>
 #include <memory>
 
@@ -28,6 +30,17 @@ Result<> write_all(int fd, std::string_view body, const std::string& path) {
     body.remove_prefix(static_cast<std::size_t>(written));
   }
   return {};
+}
+
+/// Random, for a process that was killed leaves its file, and in a container the next one has its pid.
+Result<std::string> temporary_name(const std::string& dir, const std::string& name) {
+  std::uint64_t random = 0;
+  if (::getrandom(&random, sizeof random, 0) != sizeof random) {
+    return Error::from_errno(errno, "name a temporary file in " + dir);
+  }
+  std::array<char, 17> digits{};
+  (void)std::snprintf(digits.data(), digits.size(), "%016llx", static_cast<unsigned long long>(random));
+  return dir + "/." + name + "." + digits.data() + ".tmp";
 }
 
 }  // namespace
@@ -75,10 +88,8 @@ Result<std::optional<std::string>> read_file_if_exists(const std::string& path) 
 }
 
 Result<> replace_file(const std::string& dir, const std::string& name, std::string_view body, mode_t mode) {
-  static std::atomic<unsigned> counter{0};
   const std::string path = dir + "/" + name;
-  const std::string temporary = dir + "/." + name + "." + std::to_string(::getpid()) + "-" +
-                                std::to_string(counter.fetch_add(1)) + ".tmp";
+  FL_ASSIGN(const std::string temporary, temporary_name(dir, name), "");
   FL_ASSIGN(const UniqueFd fd, open_file(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode), "");
   ScopeExit undo([&] { (void)::unlink(temporary.c_str()); });
   FL_TRY(write_all(fd.get(), body, temporary), "");
@@ -87,6 +98,21 @@ Result<> replace_file(const std::string& dir, const std::string& name, std::stri
   }
   undo.release();
   return {};
+}
+
+void remove_old_temporaries(const std::string& dir, const std::string& prefix, std::chrono::seconds age) {
+  const auto names = list_dir(dir);
+  if (!names) {
+    return;
+  }
+  for (const std::string& name : *names) {
+    const std::string path = dir + "/" + name;
+    struct stat info = {};
+    if (name.starts_with("." + prefix) && name.ends_with(".tmp") && ::lstat(path.c_str(), &info) == 0 &&
+        S_ISREG(info.st_mode) && info.st_mtim.tv_sec + age.count() <= std::time(nullptr)) {
+      (void)remove_file(path);
+    }
+  }
 }
 
 Result<> rewrite_file(const std::string& path, std::string_view body, mode_t mode) {

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstddef>
 #include <optional>
 #include <string>
@@ -29,6 +30,10 @@ Result<std::optional<std::string>> read_file_if_exists(const std::string& path);
 /// kernel objects it describes.
 Result<> replace_file(const std::string& dir, const std::string& name, std::string_view body,
                       mode_t mode = 0600);
+/// Removes what a killed process left of replace_file() for names that start with `prefix`: temporaries not
+/// written for `age`. Younger ones may be at work. What cannot be removed is left for the next time.
+void remove_old_temporaries(const std::string& dir, const std::string& prefix,
+                            std::chrono::seconds age = std::chrono::minutes(1));
 
 /// Gives the file that is at `path` now (or a new one) this content, keeping the inode: for files that are
 /// bind-mounted into containers, which would not see a replacement. Not atomic: readers may see the new

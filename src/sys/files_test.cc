@@ -5,7 +5,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <array>
 #include <cstdlib>
 
 namespace fairlead::sys {
@@ -33,6 +35,29 @@ TEST_F(Files, ReplaceLeavesOnlyTheNewContent) {
   struct stat info = {};
   ASSERT_EQ(stat((dir_ + "/a.json").c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600U);
+}
+
+// In a container every agent has the same pid, and counts from the start.
+TEST_F(Files, LeftoversOfAKilledProcessOfOurPid_AreNotInTheWay) {
+  for (int i = 0; i < 100; ++i) {
+    const std::string left = dir_ + "/.a." + std::to_string(::getpid()) + "-" + std::to_string(i) + ".tmp";
+    ASSERT_TRUE(rewrite_file(left, "half a fi"));
+  }
+  const auto done = replace_file(dir_, "a", "whole");
+  ASSERT_TRUE(done) << done.error().what();
+  EXPECT_EQ(*read_file(dir_ + "/a"), "whole");
+}
+
+TEST_F(Files, OldTemporariesAreRemoved_YoungOnesAndOtherNamesStay) {
+  for (const char* name : {".guard.1-0.tmp", ".guard.f00d.tmp", ".other.f00d.tmp", "guard"}) {
+    ASSERT_TRUE(rewrite_file(dir_ + "/" + name, "x"));
+  }
+  const std::array<timespec, 2> old{{{.tv_sec = 1, .tv_nsec = 0}, {.tv_sec = 1, .tv_nsec = 0}}};
+  for (const char* name : {".guard.1-0.tmp", ".other.f00d.tmp", "guard"}) {
+    ASSERT_EQ(::utimensat(AT_FDCWD, (dir_ + "/" + name).c_str(), old.data(), 0), 0);
+  }
+  remove_old_temporaries(dir_, "guard.");
+  EXPECT_THAT(*list_dir(dir_), ElementsAre(".guard.f00d.tmp", ".other.f00d.tmp", "guard"));
 }
 
 TEST_F(Files, RewriteKeepsTheInodeAndDropsTheOldTail) {
