@@ -96,16 +96,6 @@ devices::Registry all_kinds() {
   return registry;
 }
 
-/// As dra::Plugin does: the guard and its socket live in these folders too.
-void fill_defaults(dra::PluginOptions& options) {
-  if (options.plugin_dir.empty()) {
-    options.plugin_dir = "/var/lib/kubelet/plugins/" + options.driver_name;
-  }
-  if (options.state_dir.empty()) {
-    options.state_dir = "/run/" + options.driver_name;
-  }
-}
-
 Result<std::string> guard_beside_us() {
   std::error_code error;
   const auto own = std::filesystem::read_symlink("/proc/self/exe", error);
@@ -214,9 +204,9 @@ void leave_the_host(const OwnFlags& flags, const dra::Plugin& plugin) {
     return uninstalled;
   }();
   if (!left) {
-    log::warn("the guard stays on this node", {{"error", left.error().what()}});
+    log::warn("something of fairlead stays on this node", {{"error", left.error().what()}});
   } else if (*left) {
-    log::info("fairlead was uninstalled, the guard is removed");
+    log::info("fairlead was uninstalled, the guard and its folders are removed");
   }
 }
 
@@ -224,7 +214,7 @@ Result<int> run(const OwnFlags& flags, dra::PluginOptions plugin_options) {
   if (!flags.daemonset.empty()) {
     FL_TRY(agent::validate_daemonset(flags.daemonset), "");
   }
-  fill_defaults(plugin_options);
+  dra::fill_defaults(plugin_options);  // the guard and its socket live in these folders too
   const devices::Registry registry = all_kinds();
   FL_ASSIGN(agent::NetDriverOptions options, driver_options(flags, plugin_options), "");
   const agent::DoorsOptions door_options = doors_options(flags, options);

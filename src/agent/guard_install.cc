@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 
 #include <nlohmann/json.hpp>
 
@@ -54,6 +55,8 @@ bool has_deletion_timestamp(const std::string& body) {
 /// What an operator would find and wonder about. A folder that is not empty, or is a mount of our container,
 /// stays without a word.
 void remove_empty_folders(const GuardRemoval& removal) {
+  constexpr std::chrono::seconds kAnyAge{0};  // nobody writes any more
+  sys::remove_old_temporaries(removal.plugin_dir, std::string(kName) + ".", kAnyAge);
   (void)::rmdir(removal.plugin_dir.c_str());
   if (removal.state_dir.empty()) {
     return;
@@ -61,6 +64,7 @@ void remove_empty_folders(const GuardRemoval& removal) {
   for (const char* file : {"/lock", "/guard.sock"}) {
     (void)::unlink((removal.state_dir + file).c_str());
   }
+  sys::remove_old_temporaries(removal.state_dir + "/claims", "", kAnyAge);
   for (const char* folder : {"/claims", "/quarantine", ""}) {
     (void)::rmdir((removal.state_dir + folder).c_str());
   }
@@ -70,6 +74,7 @@ void remove_empty_folders(const GuardRemoval& removal) {
 
 Result<std::string> install_guard(const std::string& program, const std::string& dir) {
   const std::string path = dir + "/" + kName;
+  sys::remove_old_temporaries(dir, std::string(kName) + ".");
   FL_ASSIGN(const std::string content, sys::read_file(program), "install the guard");
   if (is_the_same(path, content)) {
     return path;
@@ -120,11 +125,19 @@ Result<> remove_guard(const GuardRemoval& removal) {
   if (!names && names.error().code() != Code::kNotFound) {
     return names.error();
   }
+  std::vector<std::string> sockets;
   for (const std::string& name : names.value_or(std::vector<std::string>{})) {
-    if (name.starts_with("dra") && name.ends_with(".sock") && answers(removal.plugin_dir + "/" + name)) {
-      return Error(Code::kBusy, removal.path + " stays: another instance of the driver is running (" +
-                                    removal.plugin_dir + "/" + name + ")");
+    if (name.starts_with("dra") && name.ends_with(".sock")) {
+      sockets.push_back(removal.plugin_dir + "/" + name);
     }
+  }
+  const auto served = std::ranges::find_if(sockets, answers);
+  if (served != sockets.end()) {
+    return Error(Code::kBusy,
+                 removal.path + " stays: another instance of the driver is running (" + *served + ")");
+  }
+  for (const std::string& socket : sockets) {
+    FL_TRY(sys::remove_file(socket), "");  // of an instance that was killed
   }
   FL_TRY(sys::remove_file(removal.path), "");
   remove_empty_folders(removal);

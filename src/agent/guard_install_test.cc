@@ -4,10 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <string>
 
 #include "fairlead/kube/https_test_server.h"
@@ -81,12 +83,27 @@ TEST_F(GuardInstall, Removal_WaitsForClaimsAndOtherInstances) {
   EXPECT_TRUE(remove_guard(removal)) << "what is gone is removed";
 }
 
-TEST_F(GuardInstall, Removal_LeavesNoEmptyFoldersNorLocks) {
+TEST_F(GuardInstall, AfterAKillWhileItWasWritten_CleansUpAndInstalls) {
+  ASSERT_TRUE(sys::make_dirs(plugin_dir()));
+  const std::string left = plugin_dir() + "/.fairlead-guard." + std::to_string(::getpid()) + "-0.tmp";
+  ASSERT_TRUE(sys::rewrite_file(left, "vers"));
+  const std::array<timespec, 2> old{{{.tv_sec = 1, .tv_nsec = 0}, {.tv_sec = 1, .tv_nsec = 0}}};
+  ASSERT_EQ(::utimensat(AT_FDCWD, left.c_str(), old.data(), 0), 0);
+  const auto path = install_guard(program(), plugin_dir());
+  ASSERT_TRUE(path) << path.error().what();
+  EXPECT_THAT(sys::list_dir(plugin_dir()).value(), ElementsAre("fairlead-guard"));
+}
+
+TEST_F(GuardInstall, Removal_LeavesNoFoldersNorLocksNorLeftovers) {
   const auto path = install_guard(program(), plugin_dir());
   ASSERT_TRUE(path);
   const std::string state = dir_ + "/state";
   ASSERT_TRUE(sys::make_dirs(state + "/claims", 0750));
-  ASSERT_TRUE(sys::replace_file(state, "lock", "", 0600));
+  for (const std::string& file :
+       {state + "/lock", state + "/guard.sock", state + "/claims/.u1.json.f00d.tmp",
+        plugin_dir() + "/dra-killed.sock", plugin_dir() + "/.fairlead-guard.f00d.tmp"}) {
+    ASSERT_TRUE(sys::rewrite_file(file, "x"));  // of an agent that was killed
+  }
   ASSERT_TRUE(remove_guard({.path = *path, .plugin_dir = plugin_dir(), .state_dir = state}));
   EXPECT_NE(::access(plugin_dir().c_str(), F_OK), 0);
   EXPECT_NE(::access(state.c_str(), F_OK), 0);

@@ -33,9 +33,10 @@ using std::chrono::steady_clock;
 
 /// For answers that are on their way out when a server stops: its calls have been drained before.
 constexpr milliseconds kFlushTime{200};
-/// SIGTERM to SIGKILL is 30 s for a pod; calls in flight are cancelled before that, and what the driver does
-/// in stopping() comes before them.
-constexpr milliseconds kDrainTime{14'000};
+/// SIGTERM to SIGKILL is 30 s for a pod. This much is for Driver::stopping() and the calls in flight together
+/// (then they are cancelled); the rest is for what they do about it, the last writes, and the program's own
+/// end.
+constexpr milliseconds kDrainTime{18'000};
 constexpr milliseconds kProbeTimeout{2'000};
 
 class KubeClaimSource final : public ClaimSource {
@@ -57,15 +58,6 @@ sigset_t ending_signals() {
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
   return set;
-}
-
-void fill_defaults(PluginOptions& options) {
-  if (options.plugin_dir.empty()) {
-    options.plugin_dir = "/var/lib/kubelet/plugins/" + options.driver_name;
-  }
-  if (options.state_dir.empty()) {
-    options.state_dir = "/run/" + options.driver_name;
-  }
 }
 
 Result<std::vector<ClaimRecord>> not_open() {
@@ -269,6 +261,7 @@ Result<> Plugin::Impl::start() {
 }
 
 void Plugin::Impl::stop() {
+  const auto until = steady_clock::now() + kDrainTime;
   if (claims_ && !std::exchange(stopping_, true)) {
     driver_.stopping();
   }
@@ -276,7 +269,8 @@ void Plugin::Impl::stop() {
     registration_server_->stop(kFlushTime);
   }
   if (claims_) {
-    claims_->stop(kDrainTime);
+    claims_->stop(
+        std::max(milliseconds(0), std::chrono::duration_cast<milliseconds>(until - steady_clock::now())));
   }
   if (dra_server_) {
     dra_server_->stop(kFlushTime);
@@ -352,6 +346,15 @@ std::string Plugin::Impl::metrics_text() {
 }
 
 // ---- the public face ----
+
+void fill_defaults(PluginOptions& options) {
+  if (options.plugin_dir.empty()) {
+    options.plugin_dir = "/var/lib/kubelet/plugins/" + options.driver_name;
+  }
+  if (options.state_dir.empty()) {
+    options.state_dir = "/run/" + options.driver_name;
+  }
+}
 
 Plugin::Plugin(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 

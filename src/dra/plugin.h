@@ -55,6 +55,9 @@ struct PluginOptions {
                                          const std::function<void(CLI::App&)>& more_flags = {});
 };
 
+/// Gives plugin_dir and state_dir what stands beside them above, when they are empty. Plugin::create() does
+/// it too; a program that needs the folders before calls it first.
+void fill_defaults(PluginOptions& options);
 /// One sentence per broken rule, or nothing.
 Result<> validate(const PluginOptions& options);
 
