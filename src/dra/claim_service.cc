@@ -192,6 +192,7 @@ struct Job {
   RecordPtr existing;  // what the record says, read under the claim's key
   // Prepare: what the API server says. `seen`, without devices, is there also when the rest is not in order.
   std::optional<Claim> claim, seen;
+  bool reported = false;  // and whether its status has entries of ours
 };
 
 using PrepareAnswer = Result<std::vector<ServedDevice>>;
@@ -245,7 +246,7 @@ class ClaimService::Impl {
   Result<Claim> check_claim(const kube::ResourceClaim& claim, const ClaimRef& ref) const;
   PrepareAnswer second_part_of_prepare(PrepareJob& job);
   Result<> note_pods(const PrepareJob& job);
-  PrepareAnswer prepare_anew(const Claim& claim, const CallContext& context);
+  PrepareAnswer prepare_anew(const PrepareJob& job);
   Result<> admit(const ClaimRecord& record, const CallContext& context);
   Result<> carry_out(ClaimRecord& record, const CallContext& context);
   Result<> undo(ClaimRecord record, const CallContext& context);
@@ -380,6 +381,8 @@ Result<> ClaimService::Impl::read_claim(PrepareJob& job) {
   const auto fetched = source_.get_claim(job.ref.namespace_, job.ref.name, timeout, job.context.cancelled);
   if (fetched) {
     job.seen = summary(*fetched, job.ref);
+    job.reported = std::ranges::find(fetched->reporting_drivers, options_.driver_name) !=
+                   fetched->reporting_drivers.end();
     FL_ASSIGN(job.claim, check_claim(*fetched, job.ref), "");
     return {};
   }
@@ -423,7 +426,7 @@ PrepareAnswer ClaimService::Impl::second_part_of_prepare(PrepareJob& job) {
     // kubelet lost its state and never told us to unprepare).
     FL_TRY(undo(*job.existing, job.context), "undo what was prepared before");
   }
-  return prepare_anew(*job.claim, job.context);
+  return prepare_anew(job);
 }
 
 /// A kubelet that lost its state prepares for other pods what was prepared before.
@@ -436,13 +439,15 @@ Result<> ClaimService::Impl::note_pods(const PrepareJob& job) {
   return store_->write(record);
 }
 
-PrepareAnswer ClaimService::Impl::prepare_anew(const Claim& claim, const CallContext& context) {
+PrepareAnswer ClaimService::Impl::prepare_anew(const PrepareJob& job) {
+  const Claim& claim = *job.claim;
+  const CallContext& context = job.context;
   ClaimRecord record;
   record.claim = claim;
   FL_ASSIGN(record.plan, guarded([&] { return driver_.plan(claim); }), "");
   FL_TRY(admit(record, context), "");
   fault_point("after-intent");
-  if (options_.hooks.preparing) {
+  if (options_.hooks.preparing && !job.reported) {
     options_.hooks.preparing(claim.uid);
   }
   auto done = carry_out(record, context);

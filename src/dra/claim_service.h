@@ -67,7 +67,9 @@ using UnprepareAnswers = std::map<std::string, Result<>>;
 /// Told of what becomes of claims, from worker threads that hold the claim's key: must be quick and must not
 /// call the service. Any may be null.
 struct ClaimHooks {
-  /// A prepare that found no record begins: nothing of the claim exists yet.
+  /// A prepare that found no record begins, and no entry of this driver stands in the claim's status. One may
+  /// stand there from an earlier prepare: a claim that outlives its pods keeps its allocation, and with it
+  /// status.devices; this is not called then.
   std::function<void(const std::string& uid)> preparing = {};
   /// A prepare ended with an error. `claim` is what the API server said; its devices may be missing.
   std::function<void(const Claim& claim, const Error& error)> prepare_failed = {};

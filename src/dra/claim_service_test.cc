@@ -667,6 +667,23 @@ TEST(Hooks, TellOfBeginningFailureAndEnd) {
   EXPECT_THAT(told, ElementsAre("failed a of web: no parent eth9", "preparing a-uid", "unprepared a-uid"));
 }
 
+TEST(Hooks, ClaimWithAStatusOfAnEarlierPrepare_IsNotToldAsFresh) {
+  Node node;
+  std::vector<std::string> told;
+  auto options = node.options();
+  options.hooks.preparing = [&](const std::string& uid) { told.push_back(uid); };
+  auto ours = claim_of("ours", {result_of("eth1")});
+  ours.reporting_drivers = {"gpu.example.com", kDriver};
+  auto others = claim_of("others", {result_of("eth2")});
+  others.reporting_drivers = {"gpu.example.com"};
+  node.claims.put(ours);
+  node.claims.put(others);
+  const auto service = node.open(options);
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("ours")})), "ok");
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("others")})), "ok");
+  EXPECT_THAT(told, ElementsAre("others-uid"));
+}
+
 TEST(Hooks, ClaimThatCannotBeResolved_IsToldToItsPods) {
   Node node;
   std::string told;

@@ -127,6 +127,7 @@ struct ResourceClaim {
   std::vector<std::string> request_names;  // spec.devices.requests[].name, sub-requests as "main/sub"
   std::optional<Allocation> allocation;
   std::vector<ClaimConsumer> reserved_for;
+  std::vector<std::string> reporting_drivers;  // status.devices[].driver
 };
 
 }  // namespace fairlead::kube

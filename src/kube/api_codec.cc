@@ -349,6 +349,9 @@ ResourceClaim read_claim(const Reader& in, std::string_view text) {
                                   .name = consumer.string("name"),
                                   .uid = consumer.string("uid")});
   }
+  for (const Reader& device : status.objects("devices")) {
+    claim.reporting_drivers.push_back(device.string("driver"));
+  }
   return claim;
 }
 

@@ -95,6 +95,14 @@ TEST(ParseClaimList, EachClaimKeepsItsOwnParameters) {
   EXPECT_EQ(list->items[1].allocation->config[0].parameters, R"({"b" : 3})");
 }
 
+TEST(ParseClaim, TellsWhichDriversHaveReported) {
+  const auto claim = parse_claim(
+      R"({"metadata":{"uid":"u"},"status":{"devices":[{"driver":"a.example.com","pool":"p","device":"d"},
+          {"driver":"b.example.com","pool":"p","device":"e"}]}})");
+  ASSERT_TRUE(claim) << claim.error().what();
+  EXPECT_EQ(claim->reporting_drivers, (std::vector<std::string>{"a.example.com", "b.example.com"}));
+}
+
 TEST(ParseClaim, NotAllocatedIsNoAllocation) {
   for (const char* text : {"{}", R"({"status":null})", R"({"status":{"allocation":null}})"}) {
     const auto claim = parse_claim(text);
