@@ -29,6 +29,9 @@ constexpr std::chrono::seconds kSlice{1};
 constexpr std::chrono::seconds kGiveBackTime{2};
 constexpr std::size_t kEndedLimit = 1024;
 constexpr int kAttachTries = 4;
+/// Nearly every sandbox that ends is its pod's last: the kubelet unprepares the claim right after, and then
+/// nobody reads its status any more.
+constexpr std::chrono::milliseconds kDetachedDelay{1'500};
 constexpr std::chrono::milliseconds kBehindTheAnswer{25};
 
 struct FaultNames {
@@ -435,7 +438,11 @@ Result<> AttachService::release(const std::string& claim_uid, const Sandbox& san
   });
   finished("detach", to_string(Door::kNri), result, start);
   if (result && released && claims_.report) {
-    claims_.report(claim_uid, all_devices(*record, "Detached", "the pod's sandbox has ended"));
+    auto reports = all_devices(*record, "Detached", "the pod's sandbox has ended");
+    for (dra::DeviceReport& report : reports) {
+      report.delay = kDetachedDelay;
+    }
+    claims_.report(claim_uid, std::move(reports));
   }
   return result;
 }

@@ -88,6 +88,14 @@ std::vector<DeviceStatus> own_part(const kube::ClaimStatus& status, const std::s
   return own;
 }
 
+std::chrono::milliseconds delay_of(const std::vector<DeviceReport>& reports) {
+  std::chrono::milliseconds longest{0};
+  for (const DeviceReport& report : reports) {
+    longest = std::max(longest, report.delay);
+  }
+  return longest;
+}
+
 /// What a claim of this name being gone or another one looks like.
 bool claim_is_gone(Code code) {
   return code == Code::kNotFound || code == Code::kConflict || code == Code::kGone;
@@ -166,7 +174,8 @@ class ClaimReporter::Impl {
     if (made || entry.reports != reports) {
       entry.reports = std::move(reports);
       ++entry.changes;
-      entry.due = SteadyClock::now();  // other content may be what the server takes
+      entry.due = SteadyClock::now() + delay_of(entry.reports);  // other content may be what the server takes
+      ++news_;
       wake_.notify_all();
     }
   }
@@ -225,13 +234,8 @@ class ClaimReporter::Impl {
                    .standing =
                        known == standing_.end() ? std::optional<std::vector<DeviceStatus>>() : known->second};
       }
-      const auto generation = last_id_;
-      const auto changes = first->second.changes;
-      const std::string uid = first->first;
-      (void)wake_.wait_until(lock, stop, due, [&] {
-        const auto same = waiting_.find(uid);
-        return last_id_ != generation || same == waiting_.end() || same->second.changes != changes;
-      });
+      // Whichever claim the news is of, it may be due before this one.
+      (void)wake_.wait_until(lock, stop, due, [this, seen = news_] { return news_ != seen; });
     }
     return std::nullopt;
   }
@@ -311,7 +315,7 @@ class ClaimReporter::Impl {
     }
     if (RetryDelay::is_outage(code)) {
       not_before_ = now + outage_.next(code);  // for every claim: the server is away
-    } else if (code != Code::kInvalid) {
+    } else if (newest && code != Code::kInvalid) {
       found->second.due = now + found->second.delay.next(code);
     } else if (newest) {
       waiting_.erase(found);  // the same would be refused again
@@ -334,6 +338,7 @@ class ClaimReporter::Impl {
   /// Our entries as they stand in the API server, of the claims of which we know.
   std::map<std::string, std::vector<DeviceStatus>> standing_ FL_GUARDED_BY(mutex_);
   std::uint64_t last_id_ FL_GUARDED_BY(mutex_) = 0;
+  std::uint64_t news_ FL_GUARDED_BY(mutex_) = 0;  // counts what may be due before what is waited for
   SteadyClock::time_point not_before_ FL_GUARDED_BY(mutex_);
   RetryDelay outage_ FL_GUARDED_BY(mutex_);
   std::string problem_ FL_GUARDED_BY(mutex_);  // logged last

@@ -90,7 +90,8 @@ class ClaimReporter {
 
   /// See Plugin::report.
   void report(const std::string& claim_uid, std::vector<DeviceReport> reports);
-  /// This claim is being prepared from nothing: no entry of ours can stand in it, so none is looked for.
+  /// This claim is being prepared, and the API server has just said that no entry of ours stands in it, so
+  /// none is looked for.
   void preparing(const std::string& claim_uid);
   /// The claim is not prepared any more: what was to be written of it is dropped.
   void unprepared(const std::string& claim_uid);

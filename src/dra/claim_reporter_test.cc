@@ -166,10 +166,10 @@ struct ReporterTest : ::testing::Test {
 
   ReporterTest() { restart(); }
 
-  void restart() {
+  void restart(std::chrono::milliseconds retry = std::chrono::milliseconds(1)) {
     ClaimReporter::Options options;
     options.driver_name = kDriver;
-    options.retry_min = options.retry_max = std::chrono::milliseconds(1);
+    options.retry_min = options.retry_max = retry;
     options.now = [this] {  // never the same twice
       const Lock lock(mutex);
       return "2026-01-01T00:00:" + std::to_string(second++) + "Z";
@@ -351,6 +351,52 @@ TEST_F(ReporterTest, Refused_IsTriedAgainAndHoldsUpNobodyElse) {
   reporter->report("a-uid", {ready("net1")});
   api.await_standing("a");
   api.await_standing("b");
+}
+
+TEST_F(ReporterTest, NewReportOfAnyClaimThatWaits_IsWrittenAtOnce) {
+  restart(std::chrono::hours(1));
+  const std::vector<std::string> names = {"a", "b", "c", "d"};
+  api.fail(static_cast<int>(names.size()), Error(Code::kDenied, "forbidden"));
+  for (const std::string& name : names) {
+    put(name, {"eth1"});
+    reporter->preparing(name + "-uid");
+    reporter->report(name + "-uid", {ready("net1")});
+    api.await("apply " + name);
+  }
+  for (const std::string& name : names) {  // which of them is due first is up to the jitter
+    reporter->report(name + "-uid", {broken("net1")});
+    api.await("apply " + name, 2);
+  }
+}
+
+TEST_F(ReporterTest, Delayed_IsNotWrittenWhenTheClaimIsUnpreparedBefore) {
+  put("a", {"eth1"});
+  reporter->preparing("a-uid");
+  reporter->report("a-uid", {ready("net1")});
+  api.await_applied(1);
+  auto detached = broken("net1");
+  detached.delay = std::chrono::hours(1);
+  reporter->report("a-uid", {detached});
+  settle();
+  reporter->unprepared("a-uid");
+  settle();
+  EXPECT_THAT(calls(), ElementsAre("apply a"));
+}
+
+TEST_F(ReporterTest, Delayed_IsWrittenWhenItsTimeComes_AndGivesWayToSomethingNewer) {
+  put("a", {"eth1"});
+  reporter->preparing("a-uid");
+  auto detached = broken("net1");
+  detached.delay = std::chrono::milliseconds(20);
+  reporter->report("a-uid", {detached});
+  api.await_applied(1);
+  EXPECT_THAT(condition("a"), HasSubstr("Ready=False"));
+  detached.reason = "Detached";
+  detached.delay = std::chrono::hours(1);
+  reporter->report("a-uid", {detached});
+  reporter->report("a-uid", {ready("net1")});
+  api.await_applied(2);
+  EXPECT_THAT(condition("a"), HasSubstr("Ready=True"));
 }
 
 TEST_F(ReporterTest, RejectedContent_IsGivenUpUntilItChanges) {

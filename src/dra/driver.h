@@ -95,6 +95,9 @@ struct DeviceReport {
   std::string interface_name;
   std::vector<std::string> ips;  // "10.0.0.5/24", "2001:db8::1/64": canonical text, host bits kept
   std::string hardware_address;  // "02:00:00:00:00:01"
+  /// Written this much later: for what will often be overtaken, such as a pod's end shortly before the
+  /// claim's. Of several devices the longest counts.
+  std::chrono::milliseconds delay{0};
   bool operator==(const DeviceReport&) const = default;
 };
 
