@@ -41,8 +41,11 @@ bool EventBook::add(const std::string& namespace_, const Pod& pod, const std::st
     }
     return true;
   }
-  if (series_.size() >= options_.max_series || count_of_pod(pod.uid) >= options_.max_per_pod) {
+  if (count_of_pod(pod.uid) >= options_.max_per_pod) {
     return false;
+  }
+  if (series_.size() >= options_.max_series) {
+    forget_one();
   }
   Series series;
   series.event.meta.name = event_name(pod.name, name_suffix);
@@ -124,6 +127,15 @@ void EventBook::postpone(const Write& write, TimePoint when) {
 void EventBook::forget_old(TimePoint now) {
   std::erase_if(series_,
                 [&](const auto& each) { return each.second.happened_at + options_.forget_after <= now; });
+}
+
+void EventBook::forget_one() {
+  const auto least = std::ranges::min_element(series_, {}, [](const auto& each) {
+    return std::pair(each.second.due.has_value(), each.second.happened_at);
+  });
+  if (least != series_.end()) {
+    series_.erase(least);
+  }
 }
 
 std::size_t EventBook::count_of_pod(const std::string& pod_uid) const {

@@ -31,7 +31,7 @@ class EventBook {
     Duration max_distance = std::chrono::minutes(10);
     /// What has not happened for this long is forgotten; the API server forgets events after an hour too.
     Duration forget_after = std::chrono::hours(1);
-    std::size_t max_series = 512;
+    std::size_t max_series = 512;  // more: the oldest is forgotten
     std::size_t max_per_pod = 10;  // different ones, until forgotten
   };
   /// "Pod, reason, message": one Event.
@@ -45,7 +45,7 @@ class EventBook {
   explicit EventBook(Options options) : options_(std::move(options)) {}
 
   /// Something happened to the pod. `wall` is the moment as RFC 3339 text, `name_suffix` makes the Event's
-  /// name unique in its namespace. False: too many different things already, not taken.
+  /// name unique in its namespace. False: too many different things at this pod already, not taken.
   bool add(const std::string& namespace_, const Pod& pod, const std::string& reason,
            const std::string& message, TimePoint now, const std::string& wall,
            const std::string& name_suffix);
@@ -76,6 +76,8 @@ class EventBook {
     Duration distance{};
   };
   void forget_old(TimePoint now);
+  /// The least loss: one of which everything is written rather than one that waits, then the oldest.
+  void forget_one();
   [[nodiscard]] std::size_t count_of_pod(const std::string& pod_uid) const;
 
   Options options_;

@@ -144,10 +144,33 @@ TEST_F(EventBookTest, TooManyDifferentOnes_AreLeftOut) {
   for (int i = 0; i < 10; ++i) {
     EXPECT_TRUE(add("x", "pod-" + std::to_string(i)));
   }
-  EXPECT_FALSE(add("x", "another")) << "of all pods";
   now += 1h;
   EXPECT_TRUE(add("message 10")) << "old ones are forgotten";
   EXPECT_EQ(book.size(), 1U);
+}
+
+TEST_F(EventBookTest, FullOfOldPods_ForgetsTheOldestThatIsWritten) {
+  for (int i = 0; i < 20; ++i, now += 1s) {  // a Job whose pods fail one after another
+    EXPECT_TRUE(add("x", "job-" + std::to_string(i)));
+    if (i != 0) {
+      continue;
+    }
+    book.postpone(*book.due(now), now + 1h);  // the first waits for the server
+  }
+  while (write() != "nothing") {
+  }
+  EXPECT_TRUE(add("x", "new"));
+  EXPECT_EQ(book.size(), 20U);
+  EXPECT_EQ(write(), "create new.21 x1 t20");
+  EXPECT_TRUE(add("x", "job-2"));
+  EXPECT_EQ(write(), "nothing") << "still known";
+  EXPECT_TRUE(add("x", "job-1"));
+  EXPECT_EQ(write(), "create job-1.23 x1 t20") << "the oldest was forgotten";
+  now += 30min;
+  EXPECT_TRUE(add("x", "job-0"));
+  now = kStart + 1h;
+  EXPECT_EQ(write(), "patch job-2.3 x2 t20");
+  EXPECT_EQ(write(), "create job-0.1 x2 t1820") << "what waits was kept";
 }
 
 TEST_F(EventBookTest, LimitsOfTheApi_AreKept) {
