@@ -78,7 +78,12 @@ def test_the_policy_is_about_fairlead_only(cluster):
     ("GET", path_of("DaemonSet", "another", "fairlead")),
     ("DELETE", path_of("DaemonSet", "fairlead", "fairlead")),
     ("DELETE", path_of("ResourceSlice")),
+    ("PATCH", path_of("ResourceSlice", "some")),
     ("DELETE", path_of("ResourceClaim", "some", "default")),
+    ("PATCH", path_of("ResourceClaim", "some", "default")),
+    ("GET", path_of("ResourceClaim", "some", "default", "status")),
+    ("GET", path_of("Event")),
+    ("GET", path_of("Event", namespace="default")),
     ("DELETE", path_of("Pod", "some", "default")),
     ("DELETE", path_of("Node", NODE)),
 ], ids=lambda value: value.replace("/", "-").strip("-") if isinstance(value, str) else None)
