@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """fairlead as people install it: what is there when `kubectl apply` is done."""
+import contextlib
+from pathlib import Path
+
+CAP_NET_ADMIN, CAP_SYS_ADMIN = 12, 21 # linux/capability.h
 
 
 def test_node_is_ready_and_fairlead_is_registered_and_its_slices_are_published(cluster, fairlead):
@@ -23,8 +27,22 @@ def test_the_uplink_is_not_offered_and_the_nics_are(fairlead):
     assert names == {"nic0", "nic1"}
 
 
+def agents_pid(fairlead):
+    """Not that of a probe, which is the same program."""
+    for pid in fairlead.processes():
+        with contextlib.suppress(OSError):
+            if "--probe" not in Path(f"/proc/{pid}/cmdline").read_text():
+                return pid
+    raise AssertionError("no agent runs")
+
+
 def test_the_agent_runs_without_privileges(fairlead):
-    container = fairlead.pod()["spec"]["containers"][0]["securityContext"]
-    assert not container.get("privileged")
-    assert container["readOnlyRootFilesystem"] is True
-    assert container["capabilities"]["drop"] == ["ALL"]
+    pid = agents_pid(fairlead)
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    for kind in ("CapEff", "CapPrm", "CapBnd"):
+        assert int(status[kind], 16) == 1 << CAP_NET_ADMIN | 1 << CAP_SYS_ADMIN, kind
+    assert int(status["CapAmb"], 16) == 0
+    assert status["NoNewPrivs"].strip() == "1"
+    assert status["Seccomp"].strip() == "2" # a filter
+    root = next(line.split() for line in Path(f"/proc/{pid}/mountinfo").read_text().splitlines() if line.split()[4] == "/")
+    assert "ro" in root[5].split(",")

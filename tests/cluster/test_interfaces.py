@@ -114,6 +114,7 @@ def test_a_claim_shared_by_two_pods_is_refused_for_the_second_with_the_reason(ns
     ns.create(claim("shared", parameters=netdev("macvlan", "data0", master="eth0")), pod("first", claims=["shared"]))
     ns.wait_running("first")
     ns.create(pod("second", claims=["shared"]))
-    ns.wait_message("second", "shared")
+    ns.wait_message("second", "cannot be shared by two pods")
     assert ns.phase("second") == "Pending"
     assert "data0" in ns.links("first")
+    assert not [m for m in ns.messages("first") if "cannot be shared" in m]
