@@ -200,7 +200,7 @@ struct ReporterTest : ::testing::Test {
     const std::string name = "settle-" + std::to_string(++settled_);
     put(name, {"x"});
     reporter->report(name + "-uid", {ready("x")});
-    api.await("apply " + name);
+    api.await_standing(name);  // not only asked: an error that the test adds next is not for this one
   }
   /// Without those of settle().
   std::vector<std::string> calls() {

@@ -106,7 +106,7 @@ class PodEvents::Impl {
   void run(const std::stop_token& stop) {
     while (const auto write = next(stop)) {
       const auto done = write->create ? api_.create(write->event, stop) : api_.patch(write->event, stop);
-      if (!stop.stop_requested()) {
+      if (done || !stop.stop_requested()) {  // a failure then is our own going
         settle(*write, done);
       }
     }
