@@ -171,6 +171,25 @@ TEST(Plugin, RecordsOfBefore_AreThereAtStartAndAfterStop) {
   EXPECT_TRUE(Node::exists(folders.dir / "cdi/" + cdi_file_name(kDriver, "a-uid")));
 }
 
+TEST(Plugin, EventAtAPodThatTheClaimIsNotReservedFor_IsTried) {
+  const Folders folders;
+  FakeDriver driver(folders.dir / "world");
+  const auto plugin = must_create(folders.options(), driver);
+  ClaimRecord record;
+  record.state = ClaimState::kPrepared;
+  record.claim = {.namespace_ = "default", .name = "a", .uid = "a-uid", .reserved_for = {}, .devices = {{}}};
+  record.prepared.device_edits.resize(1);
+  {
+    const auto store =
+        ClaimStore::open({.state_dir = folders.dir / "state", .boot_id = "", .on_quarantine = {}});
+    ASSERT_TRUE((*store)->write(record));
+  }
+  ASSERT_TRUE(plugin->start());
+  plugin->pod_event("a-uid", "FailedAttach", "in another pod", Pod{.name = "second", .uid = "second-uid"});
+  EXPECT_TRUE(eventually([&] { return plugin->metrics_text().find("events_total") != std::string::npos; }));
+  plugin->stop();
+}
+
 TEST(Plugin, TellingWithTheApiServerAway_NeverBlocks) {
   const Folders folders;
   FakeDriver driver(folders.dir / "world");
