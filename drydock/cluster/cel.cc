@@ -12,6 +12,7 @@
 #include <limits>
 #include <map>
 #include <optional>
+#include <ranges>
 #include <variant>
 
 #include "drydock/cluster/cel_ast.h"
@@ -279,9 +280,9 @@ class Evaluator {
   }
 
   Result<Value> ident(const Node& node) {
-    for (auto it = scope_.rbegin(); it != scope_.rend(); ++it) {
-      if (it->first == node.name) {
-        return it->second;
+    for (auto& it : std::ranges::reverse_view(scope_)) {
+      if (it.first == node.name) {
+        return it.second;
       }
     }
     return Value{DeviceRef{}};

@@ -2,6 +2,7 @@
 #include "drydock/cluster/cluster.h"
 
 #include <algorithm>
+#include <ranges>
 
 #include "drydock/cluster/api_server.h"
 #include "drydock/cluster/controllers.h"
@@ -141,12 +142,15 @@ Result<std::vector<AppliedObject>> Cluster::apply_manifests(std::string_view yam
   std::vector<AppliedObject> applied;
   for (Manifest& manifest : manifests) {
     const Kind& kind = *manifest.kind;
-    AppliedObject done{&kind, manifest.ns, name_of(manifest.object), AppliedObject::Outcome::kCreated,
-                       manifest.source};
+    AppliedObject done{.kind = &kind,
+                       .namespace_ = manifest.ns,
+                       .name = name_of(manifest.object),
+                       .outcome = AppliedObject::Outcome::kCreated,
+                       .source = manifest.source};
     const auto before = store_->get(kind, manifest.ns, done.name);
     auto after = done.name.empty() ? store_->create(kind, manifest.ns, std::move(manifest.object))
                                    : store_->apply(kind, manifest.ns, done.name, std::move(manifest.object),
-                                                   {kManager, true});
+                                                   {.manager = kManager, .force = true});
     if (!after) {
       return to_error(after.error(), manifest.source);
     }
@@ -161,17 +165,20 @@ Result<std::vector<AppliedObject>> Cluster::apply_manifests(std::string_view yam
 }
 
 Result<> Cluster::delete_objects(std::span<const AppliedObject> objects) {
-  for (auto it = objects.rbegin(); it != objects.rend(); ++it) {
-    const auto removed = store_->remove(*it->kind, it->namespace_, it->name);
+  for (const auto& object : std::ranges::reverse_view(objects)) {
+    const auto removed = store_->remove(*object.kind, object.namespace_, object.name);
     if (!removed && removed.error().code != 404) {
-      return to_error(removed.error(), "delete " + std::string(it->kind->name) + " " + it->name);
+      return to_error(removed.error(), "delete " + std::string(object.kind->name) + " " + object.name);
     }
   }
   return {};
 }
 
 std::vector<Json> Cluster::bound_pods() const {
-  return store_->all(kinds::kPod, {{{"spec.nodeName", node_name(), Requirement::Op::kEquals}}, {}});
+  return store_->all(
+      kinds::kPod,
+      {.fields = {{.path = "spec.nodeName", .value = node_name(), .op = Requirement::Op::kEquals}},
+       .labels = {}});
 }
 
 std::optional<Json> Cluster::pod(std::string_view ns, std::string_view name, std::string_view uid) const {
@@ -203,7 +210,7 @@ Result<> Cluster::finish_pod_deletion(std::string_view ns, std::string_view name
 std::vector<Cluster::PodClaim> Cluster::pod_claims(const Json& pod) const {
   std::vector<PodClaim> claims;
   for (const Json& entry : value_at(value_at(pod, "spec"), "resourceClaims")) {
-    PodClaim one{text_at(entry, "name"), std::nullopt};
+    PodClaim one{.entry = text_at(entry, "name"), .claim = std::nullopt};
     const std::string name = claim_name_of(pod, entry);
     if (!name.empty()) {
       if (auto claim = store_->get(kinds::kResourceClaim, namespace_of(pod), name)) {
@@ -220,8 +227,10 @@ void Cluster::record_event(const Json& object, const EventText& event) {
 }
 
 std::vector<Json> Cluster::events_of(std::string_view uid) const {
-  auto events =
-      store_->all(kinds::kEvent, {{{"involvedObject.uid", std::string(uid), Requirement::Op::kEquals}}, {}});
+  auto events = store_->all(
+      kinds::kEvent,
+      {.fields = {{.path = "involvedObject.uid", .value = std::string(uid), .op = Requirement::Op::kEquals}},
+       .labels = {}});
   std::ranges::stable_sort(events, {}, [](const Json& event) {
     return std::stoull(text_at(event["metadata"], "resourceVersion"));
   });

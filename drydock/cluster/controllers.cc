@@ -135,7 +135,9 @@ std::string claim_name_of(const Json& pod, const Json& entry) {
 
 void write_event(Store& store, const Json& object, const EventText& event) {
   const std::string ns = namespace_of(object).empty() ? "default" : namespace_of(object);
-  const Selector about{{{"involvedObject.uid", uid_of(object), Requirement::Op::kEquals}}, {}};
+  const Selector about{
+      .fields = {{.path = "involvedObject.uid", .value = uid_of(object), .op = Requirement::Op::kEquals}},
+      .labels = {}};
   for (const Json& known : store.all(kinds::kEvent, about)) {
     if (text_at(known, "reason") == event.reason && text_at(known, "message") == event.message) {
       (void)store.modify(kinds::kEvent, ns, name_of(known), Part::kSpec, [](Json& stored) {
@@ -282,8 +284,10 @@ void Controllers::schedule(const Json& pod) {
   }
   std::vector<Json> allocations;
   if (!pending.empty()) {
-    auto found = allocate({*node, store_.all(kinds::kResourceSlice), store_.all(kinds::kDeviceClass),
-                           store_.all(kinds::kResourceClaim)},
+    auto found = allocate({.node = *node,
+                           .slices = store_.all(kinds::kResourceSlice),
+                           .classes = store_.all(kinds::kDeviceClass),
+                           .claims = store_.all(kinds::kResourceClaim)},
                           pending);
     if (!found) {
       unschedulable(pod, found.error().what());

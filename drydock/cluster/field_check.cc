@@ -38,7 +38,7 @@ std::string show(const Json& value) {
 }
 
 bool is_identifier(std::string_view text) {
-  return !text.empty() && !(text.front() >= '0' && text.front() <= '9') &&
+  return !text.empty() && (text.front() < '0' || text.front() > '9') &&
          std::ranges::all_of(text, [](char c) { return is_alnum(c) || c == '_'; });
 }
 
@@ -246,7 +246,7 @@ bool is_uuid(std::string_view text) {
   for (std::size_t i = 0; i < text.size(); ++i) {
     const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
     const char c = text[i];
-    if (dash ? c != '-' : !((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'))) {
+    if (dash ? c != '-' : (c < '0' || c > '9') && (c < 'a' || c > 'f')) {
       return false;
     }
   }

@@ -70,7 +70,7 @@ std::optional<Number> split(std::string_view text) {
       return std::nullopt;
     }
   }
-  if (at == 0 || (!is_digit(text[at - 1]) && !(text[at - 1] == '.' && at >= 2 && is_digit(text[at - 2])))) {
+  if (at == 0 || (!is_digit(text[at - 1]) && (text[at - 1] != '.' || at < 2 || !is_digit(text[at - 2])))) {
     return std::nullopt;
   }
   number.suffix = text.substr(at);

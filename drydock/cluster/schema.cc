@@ -197,7 +197,7 @@ const ScalarRule* scalar_rule(std::string_view type) {
       {"s", {.wanted = "a string", .takes = [](const Json& v) { return v.is_string(); }}},
       {"i", {.wanted = "an integer", .takes = [](const Json& v) { return v.is_number_integer(); }}},
       {"b", {.wanted = "true or false", .takes = [](const Json& v) { return v.is_boolean(); }}},
-      {"q", {.wanted = "a quantity such as \"1\", \"500m\" or \"1Gi\"", .takes = is_quantity}}};
+      {"q", {.wanted = R"(a quantity such as "1", "500m" or "1Gi")", .takes = is_quantity}}};
   const auto it = rules.find(type);
   return it == rules.end() ? nullptr : &it->second;
 }

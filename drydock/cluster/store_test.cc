@@ -106,6 +106,7 @@ TEST_F(StoreTest, Watch_CancelledFromAnotherThread_Returns) {
 TEST_F(StoreTest, Writers_Many_EachGetsItsVersion) {
   ASSERT_TRUE(store_.create(kinds::kConfigMap, "default", config_map("counter", "0")));
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int t = 0; t < 4; ++t) {
     threads.emplace_back([this] {
       for (int i = 0; i < 25; ++i) {

@@ -8,6 +8,7 @@
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 
@@ -68,7 +69,7 @@ Result<Certificate> new_certificate(const char* name, EVP_PKEY* key) {
   X509_gmtime_adj(X509_getm_notAfter(x), kValidSeconds);
   std::array<unsigned char, 64> text{};
   const std::string_view view(name);
-  std::copy(view.begin(), view.end(), text.begin());
+  std::ranges::copy(view, text.begin());
   if (X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_UTF8, text.data(),
                                  static_cast<int>(view.size()), -1, 0) != 1 ||
       X509_set_pubkey(x, key) != 1) {
@@ -122,7 +123,7 @@ Result<TlsIdentity> make_tls_identity() {
   FL_ASSIGN(const Certificate ca, sign_ca(ca_key.get()), "");
   FL_ASSIGN(const Certificate server, sign_server(server_key.get(), ca.get(), ca_key.get()), "");
   FL_ASSIGN(std::string pem, to_pem(ca.get()), "");
-  return TlsIdentity{std::move(pem), server, server_key};
+  return TlsIdentity{.ca_pem = std::move(pem), .certificate = server, .key = server_key};
 }
 
 std::string base64(const std::string& data) {

@@ -17,7 +17,7 @@ void default_request(Json& request) {
   if (!request.contains("allocationMode")) {
     request["allocationMode"] = "ExactCount";
   }
-  if (request["allocationMode"] == "ExactCount" && value_at(request, "count") == Json()) {
+  if (request["allocationMode"] == "ExactCount" && value_at(request, "count").empty()) {
     request["count"] = 1;
   }
 }
@@ -92,7 +92,7 @@ void check_metadata(FieldCheck& check, const Kind& kind, const Json& metadata) {
   if (kind.group == kinds::kRbac) {
     if (name.empty() || name == "." || name == ".." || name.find_first_of("/%") != std::string::npos) {
       check.invalid("metadata.name", name,
-                    "must be a path segment: not empty, \".\" or \"..\", no \"/\" and \"%\"");
+                    R"(must be a path segment: not empty, "." or "..", no "/" and "%")");
     }
   } else if (&kind == &kinds::kNamespace) {
     check.dns_label("metadata.name", name);

@@ -32,9 +32,8 @@ void check_pool_name(FieldCheck& check, const std::string& name) {
   while (true) {
     const auto slash = rest.find('/');
     if (!is_dns_subdomain(rest.substr(0, slash))) {
-      check.invalid(
-          "spec.pool.name", name,
-          "must be one or more DNS subdomains joined by '/', such as \"node-1\" or \"node-1/nics\"");
+      check.invalid("spec.pool.name", name,
+                    R"(must be one or more DNS subdomains joined by '/', such as "node-1" or "node-1/nics")");
       return;
     }
     if (slash == std::string_view::npos) {

@@ -41,7 +41,7 @@ struct Executor::Turn::Next {
 };
 
 void Executor::Turn::then(Keys more, Task next, std::size_t lane) {
-  next_ = std::make_shared<Next>(Next{std::move(more), std::move(next), lane});
+  next_ = std::make_shared<Next>(Next{.more = std::move(more), .task = std::move(next), .lane = lane});
 }
 
 struct Executor::Impl {
@@ -55,7 +55,7 @@ struct Executor::Impl {
 
   void run(std::size_t lane_index);
   NodePtr next(std::size_t lane_index);
-  void finished(const NodePtr& node, Turn turn);
+  void finished(const NodePtr& node, const Turn& turn);
 
   Mutex mutex;
   std::map<std::string, std::deque<NodePtr>, std::less<>> queues FL_GUARDED_BY(mutex);
@@ -69,8 +69,8 @@ struct Executor::Impl {
 };
 
 void Executor::Impl::enqueue(const NodePtr& node, Keys more) {
-  std::sort(more.begin(), more.end());
-  more.erase(std::unique(more.begin(), more.end()), more.end());
+  std::ranges::sort(more);
+  more.erase(std::ranges::unique(more), more.end());
   for (std::string& key : more) {
     if (std::find(node->keys.begin(), node->keys.end(), key) != node->keys.end()) {
       continue;
@@ -124,7 +124,7 @@ void Executor::Impl::withdraw(const NodePtr& node) {
     const auto found = queues.find(key);
     auto& queue = found->second;
     const bool was_first = queue.front() == node;
-    queue.erase(std::find(queue.begin(), queue.end(), node));
+    queue.erase(std::ranges::find(queue, node));
     if (queue.empty()) {
       queues.erase(found);
     } else if (was_first && --queue.front()->waiting == 0) {
@@ -150,7 +150,7 @@ NodePtr Executor::Impl::next(std::size_t lane_index) {
   return node;
 }
 
-void Executor::Impl::finished(const NodePtr& node, Turn turn) {
+void Executor::Impl::finished(const NodePtr& node, const Turn& turn) {
   const Lock lock(mutex);
   if (turn.next_) {
     node->task = std::move(turn.next_->task);
@@ -259,7 +259,7 @@ void Executor::stop() {
     impl_->ended = true;
     for (Lane& lane : impl_->lanes) {
       lane.wake.notify_all();
-      std::move(lane.threads.begin(), lane.threads.end(), std::back_inserter(threads));
+      std::ranges::move(lane.threads, std::back_inserter(threads));
       lane.threads.clear();
     }
   }

@@ -25,7 +25,7 @@ TEST(Executor, TasksWithOneKey_RunInOrder) {
   }
   executor.stop();
   ASSERT_EQ(order.size(), 500U);
-  EXPECT_TRUE(std::is_sorted(order.begin(), order.end()));
+  EXPECT_TRUE(std::ranges::is_sorted(order));
 }
 
 TEST(Executor, TasksWithoutSharedKeys_RunAtTheSameTime) {
@@ -153,6 +153,7 @@ TEST(Executor, ManyThreadsAndKeys_NeverTwoAtOnceForAKey) {
     inside.at(static_cast<std::size_t>(key)).fetch_sub(1);
   };
   std::vector<std::jthread> submitters;
+  submitters.reserve(4);
   for (int t = 0; t < 4; ++t) {
     submitters.emplace_back([&, t] {
       for (int i = 0; i < 300; ++i) {

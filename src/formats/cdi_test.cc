@@ -35,51 +35,67 @@ TEST(CdiMinimumVersion, IsTheOldestThatCarriesTheSpec) {
     std::function<void(Spec&)> change;
     const char* version;
   } cases[] = {
-      {"env only", [](Spec&) {}, "0.3.0"},
-      {"dot in the vendor", [](Spec& s) { s.kind = "a.b.c/claim"; }, "0.3.0"},
-      {"mount",
-       [](Spec& s) {
-         s.edits.mounts = {{.host_path = "/a", .container_path = "/b", .options = {}, .type = ""}};
-       },
-       "0.3.0"},
-      {"mount type",
-       [](Spec& s) {
-         s.edits.mounts = {{.host_path = "/a", .container_path = "/b", .options = {}, .type = "bind"}};
-       },
-       "0.4.0"},
-      {"mount type in a device",
-       [](Spec& s) {
-         s.devices[0].edits.mounts = {
-             {.host_path = "/a", .container_path = "/b", .options = {}, .type = "bind"}};
-       },
-       "0.4.0"},
-      {"device name with a digit first", [](Spec& s) { s.devices[0].name = "0dev"; }, "0.5.0"},
-      {"host path of a node",
-       [](Spec& s) {
-         s.devices[0].edits.device_nodes = {{.path = "/dev/x",
-                                             .host_path = "/dev/y",
-                                             .type = "",
-                                             .major = {},
-                                             .minor = {},
-                                             .file_mode = {},
-                                             .permissions = "",
-                                             .uid = {},
-                                             .gid = {}}};
-       },
-       "0.5.0"},
-      {"annotations of the spec", [](Spec& s) { s.annotations = {{"a", "b"}}; }, "0.6.0"},
-      {"annotations of a device", [](Spec& s) { s.devices[0].annotations = {{"a", "b"}}; }, "0.6.0"},
-      {"dot in the class", [](Spec& s) { s.kind = "example.com/cl.aim"; }, "0.6.0"},
-      {"additional gids", [](Spec& s) { s.edits.additional_gids = {5}; }, "0.7.0"},
-      {"net devices",
-       [](Spec& s) { s.devices[0].edits.net_devices = {{.host_interface_name = "h", .name = "n"}}; },
-       "1.1.0"},
-      {"the newest need wins",
-       [](Spec& s) {
-         s.annotations = {{"a", "b"}};
-         s.edits.net_devices = {{.host_interface_name = "h", .name = "n"}};
-       },
-       "1.1.0"},
+      {.what = "env only", .change = [](Spec&) {}, .version = "0.3.0"},
+      {.what = "dot in the vendor", .change = [](Spec& s) { s.kind = "a.b.c/claim"; }, .version = "0.3.0"},
+      {.what = "mount",
+       .change =
+           [](Spec& s) {
+             s.edits.mounts = {{.host_path = "/a", .container_path = "/b", .options = {}, .type = ""}};
+           },
+       .version = "0.3.0"},
+      {.what = "mount type",
+       .change =
+           [](Spec& s) {
+             s.edits.mounts = {{.host_path = "/a", .container_path = "/b", .options = {}, .type = "bind"}};
+           },
+       .version = "0.4.0"},
+      {.what = "mount type in a device",
+       .change =
+           [](Spec& s) {
+             s.devices[0].edits.mounts = {
+                 {.host_path = "/a", .container_path = "/b", .options = {}, .type = "bind"}};
+           },
+       .version = "0.4.0"},
+      {.what = "device name with a digit first",
+       .change = [](Spec& s) { s.devices[0].name = "0dev"; },
+       .version = "0.5.0"},
+      {.what = "host path of a node",
+       .change =
+           [](Spec& s) {
+             s.devices[0].edits.device_nodes = {{.path = "/dev/x",
+                                                 .host_path = "/dev/y",
+                                                 .type = "",
+                                                 .major = {},
+                                                 .minor = {},
+                                                 .file_mode = {},
+                                                 .permissions = "",
+                                                 .uid = {},
+                                                 .gid = {}}};
+           },
+       .version = "0.5.0"},
+      {.what = "annotations of the spec",
+       .change = [](Spec& s) { s.annotations = {{"a", "b"}}; },
+       .version = "0.6.0"},
+      {.what = "annotations of a device",
+       .change = [](Spec& s) { s.devices[0].annotations = {{"a", "b"}}; },
+       .version = "0.6.0"},
+      {.what = "dot in the class",
+       .change = [](Spec& s) { s.kind = "example.com/cl.aim"; },
+       .version = "0.6.0"},
+      {.what = "additional gids",
+       .change = [](Spec& s) { s.edits.additional_gids = {5}; },
+       .version = "0.7.0"},
+      {.what = "net devices",
+       .change =
+           [](Spec& s) { s.devices[0].edits.net_devices = {{.host_interface_name = "h", .name = "n"}}; },
+       .version = "1.1.0"},
+      {.what = "the newest need wins",
+       .change =
+           [](Spec& s) {
+             s.annotations = {{"a", "b"}};
+             s.edits.net_devices = {{.host_interface_name = "h", .name = "n"}};
+           },
+       .version = "1.1.0"},
   };
   for (const auto& c : cases) {
     const Spec spec = with(c.change);
@@ -155,60 +171,74 @@ TEST(CdiValidate, BrokenRules_NameTheField) {
     std::function<void(Spec&)> change;
     const char* sentence;
   } cases[] = {
-      {[](Spec& s) { s.kind = "nope"; }, "kind: \"nope\" is not of the form vendor/class"},
-      {[](Spec& s) { s.devices.clear(); }, "devices: at least one device is required"},
-      {[](Spec& s) { s.devices.push_back(s.devices[0]); }, "devices[1].name: \"dev0\" is there twice"},
-      {[](Spec& s) { s.devices[0].edits = {}; }, "devices[0].containerEdits: must not be empty"},
-      {[](Spec& s) { s.devices[0].name = "a b"; }, "devices[0].name: device name \"a b\" may hold only"},
-      {[](Spec& s) { s.edits.env = {"A=1", "=x"}; },
-       "containerEdits.env[1]: \"=x\" is not of the form NAME=VALUE"},
-      {[](Spec& s) { s.edits.env = {"A"}; }, "containerEdits.env[0]"},
-      {[](Spec& s) {
-         s.edits.hooks = {{.hook_name = "never", .path = "/x", .args = {}, .env = {}, .timeout_seconds = {}}};
-       },
-       "containerEdits.hooks[0].hookName: \"never\""},
-      {[](Spec& s) {
-         s.edits.hooks = {
-             {.hook_name = "poststop", .path = "", .args = {}, .env = {}, .timeout_seconds = {}}};
-       },
-       "containerEdits.hooks[0].path"},
-      {[](Spec& s) {
-         s.edits.mounts = {{.host_path = "", .container_path = "/b", .options = {}, .type = ""}};
-       },
-       "containerEdits.mounts[0].hostPath"},
-      {[](Spec& s) {
-         s.edits.mounts = {{.host_path = "/a", .container_path = "", .options = {}, .type = ""}};
-       },
-       "containerEdits.mounts[0].containerPath"},
-      {[](Spec& s) { s.edits.device_nodes.resize(1); }, "containerEdits.deviceNodes[0].path"},
-      {[](Spec& s) {
-         s.edits.device_nodes.resize(1);
-         s.edits.device_nodes[0].path = "/dev/x";
-         s.edits.device_nodes[0].type = "x";
-       },
-       "containerEdits.deviceNodes[0].type"},
-      {[](Spec& s) {
-         s.edits.device_nodes.resize(1);
-         s.edits.device_nodes[0].path = "/dev/x";
-         s.edits.device_nodes[0].permissions = "rx";
-       },
-       "containerEdits.deviceNodes[0].permissions"},
-      {[](Spec& s) { s.edits.net_devices = {{.host_interface_name = "", .name = "n"}}; },
-       "containerEdits.netDevices[0].hostInterfaceName"},
-      {[](Spec& s) { s.edits.net_devices = {{.host_interface_name = "h", .name = ""}}; },
-       "containerEdits.netDevices[0].name"},
-      {[](Spec& s) {
-         s.edits.net_devices = {{.host_interface_name = "h", .name = "n"},
-                                {.host_interface_name = "h", .name = "m"}};
-       },
-       "containerEdits.netDevices[1].hostInterfaceName: \"h\" is there twice"},
-      {[](Spec& s) {
-         s.devices[0].edits.net_devices = {{.host_interface_name = "h", .name = "n"},
-                                           {.host_interface_name = "i", .name = "n"}};
-       },
-       "devices[0].containerEdits.netDevices[1].name: \"n\" is there twice"},
-      {[](Spec& s) { s.annotations = {{"a b", "c"}}; }, "annotations[\"a b\"]"},
-      {[](Spec& s) { s.edits.env = {"A=\xff"}; }, "not valid UTF-8"},
+      {.change = [](Spec& s) { s.kind = "nope"; },
+       .sentence = "kind: \"nope\" is not of the form vendor/class"},
+      {.change = [](Spec& s) { s.devices.clear(); }, .sentence = "devices: at least one device is required"},
+      {.change = [](Spec& s) { s.devices.push_back(s.devices[0]); },
+       .sentence = "devices[1].name: \"dev0\" is there twice"},
+      {.change = [](Spec& s) { s.devices[0].edits = {}; },
+       .sentence = "devices[0].containerEdits: must not be empty"},
+      {.change = [](Spec& s) { s.devices[0].name = "a b"; },
+       .sentence = "devices[0].name: device name \"a b\" may hold only"},
+      {.change = [](Spec& s) { s.edits.env = {"A=1", "=x"}; },
+       .sentence = "containerEdits.env[1]: \"=x\" is not of the form NAME=VALUE"},
+      {.change = [](Spec& s) { s.edits.env = {"A"}; }, .sentence = "containerEdits.env[0]"},
+      {.change =
+           [](Spec& s) {
+             s.edits.hooks = {
+                 {.hook_name = "never", .path = "/x", .args = {}, .env = {}, .timeout_seconds = {}}};
+           },
+       .sentence = "containerEdits.hooks[0].hookName: \"never\""},
+      {.change =
+           [](Spec& s) {
+             s.edits.hooks = {
+                 {.hook_name = "poststop", .path = "", .args = {}, .env = {}, .timeout_seconds = {}}};
+           },
+       .sentence = "containerEdits.hooks[0].path"},
+      {.change =
+           [](Spec& s) {
+             s.edits.mounts = {{.host_path = "", .container_path = "/b", .options = {}, .type = ""}};
+           },
+       .sentence = "containerEdits.mounts[0].hostPath"},
+      {.change =
+           [](Spec& s) {
+             s.edits.mounts = {{.host_path = "/a", .container_path = "", .options = {}, .type = ""}};
+           },
+       .sentence = "containerEdits.mounts[0].containerPath"},
+      {.change = [](Spec& s) { s.edits.device_nodes.resize(1); },
+       .sentence = "containerEdits.deviceNodes[0].path"},
+      {.change =
+           [](Spec& s) {
+             s.edits.device_nodes.resize(1);
+             s.edits.device_nodes[0].path = "/dev/x";
+             s.edits.device_nodes[0].type = "x";
+           },
+       .sentence = "containerEdits.deviceNodes[0].type"},
+      {.change =
+           [](Spec& s) {
+             s.edits.device_nodes.resize(1);
+             s.edits.device_nodes[0].path = "/dev/x";
+             s.edits.device_nodes[0].permissions = "rx";
+           },
+       .sentence = "containerEdits.deviceNodes[0].permissions"},
+      {.change = [](Spec& s) { s.edits.net_devices = {{.host_interface_name = "", .name = "n"}}; },
+       .sentence = "containerEdits.netDevices[0].hostInterfaceName"},
+      {.change = [](Spec& s) { s.edits.net_devices = {{.host_interface_name = "h", .name = ""}}; },
+       .sentence = "containerEdits.netDevices[0].name"},
+      {.change =
+           [](Spec& s) {
+             s.edits.net_devices = {{.host_interface_name = "h", .name = "n"},
+                                    {.host_interface_name = "h", .name = "m"}};
+           },
+       .sentence = "containerEdits.netDevices[1].hostInterfaceName: \"h\" is there twice"},
+      {.change =
+           [](Spec& s) {
+             s.devices[0].edits.net_devices = {{.host_interface_name = "h", .name = "n"},
+                                               {.host_interface_name = "i", .name = "n"}};
+           },
+       .sentence = "devices[0].containerEdits.netDevices[1].name: \"n\" is there twice"},
+      {.change = [](Spec& s) { s.annotations = {{"a b", "c"}}; }, .sentence = "annotations[\"a b\"]"},
+      {.change = [](Spec& s) { s.edits.env = {"A=\xff"}; }, .sentence = "not valid UTF-8"},
   };
   for (const auto& c : cases) {
     const auto json = to_json(with(c.change));
@@ -238,26 +268,29 @@ TEST(CdiParse, Strict) {
     std::string text;
     const char* sentence;
   } cases[] = {
-      {"", "not valid JSON"},
-      {"[]", "must be a JSON object, not a list"},
-      {"{}", "cdiVersion: this field is required"},
-      {text_with("0.3.0", R"(, "enviroment": [])"), "devices[0].containerEdits.enviroment: unknown field"},
-      {text_with("0.3.0", R"(, "hook": [])"),
-       "devices[0].containerEdits.hook: unknown field (did you mean \"hooks\"?)"},
-      {text_with("0.3.0", R"(, "env": [])"), "devices[0].containerEdits.env: the field is there twice"},
-      {text_with("0.3.0", R"(, "netDevices": [{"hostInterfaceName": "h", "name": "n"}])"),
-       "cdiVersion: \"0.3.0\" is too old: the file uses what came with 1.1.0"},
-      {text_with("1.1.0", R"(, "netDevices": [{"name": "n"}])"),
-       "netDevices[0].hostInterfaceName: this field is required"},
-      {text_with("1.1.0", R"(, "additionalGids": [-1])"),
-       "additionalGids[0]: must be a whole number from 0 to 4294967295, not -1"},
-      {text_with("1.1.0", R"(, "intelRdt": {})"), "intelRdt: Intel RDT settings are not supported"},
-      {text_with("9.9.9", ""), "cdiVersion: \"9.9.9\" is not a known CDI version"},
-      {text_with("0.3.0", "") + "x", "not valid JSON"},
-      {R"({"cdiVersion": "0.3.0", "kind": "a/b", "devices": [{"name": "d"}]})",
-       "devices[0].containerEdits: this field is required"},
-      {R"({"cdiVersion": "0.3.0", "kind": "a/b", "devices": []})",
-       "devices: at least one device is required"},
+      {.text = "", .sentence = "not valid JSON"},
+      {.text = "[]", .sentence = "must be a JSON object, not a list"},
+      {.text = "{}", .sentence = "cdiVersion: this field is required"},
+      {.text = text_with("0.3.0", R"(, "enviroment": [])"),
+       .sentence = "devices[0].containerEdits.enviroment: unknown field"},
+      {.text = text_with("0.3.0", R"(, "hook": [])"),
+       .sentence = "devices[0].containerEdits.hook: unknown field (did you mean \"hooks\"?)"},
+      {.text = text_with("0.3.0", R"(, "env": [])"),
+       .sentence = "devices[0].containerEdits.env: the field is there twice"},
+      {.text = text_with("0.3.0", R"(, "netDevices": [{"hostInterfaceName": "h", "name": "n"}])"),
+       .sentence = "cdiVersion: \"0.3.0\" is too old: the file uses what came with 1.1.0"},
+      {.text = text_with("1.1.0", R"(, "netDevices": [{"name": "n"}])"),
+       .sentence = "netDevices[0].hostInterfaceName: this field is required"},
+      {.text = text_with("1.1.0", R"(, "additionalGids": [-1])"),
+       .sentence = "additionalGids[0]: must be a whole number from 0 to 4294967295, not -1"},
+      {.text = text_with("1.1.0", R"(, "intelRdt": {})"),
+       .sentence = "intelRdt: Intel RDT settings are not supported"},
+      {.text = text_with("9.9.9", ""), .sentence = "cdiVersion: \"9.9.9\" is not a known CDI version"},
+      {.text = text_with("0.3.0", "") + "x", .sentence = "not valid JSON"},
+      {.text = R"({"cdiVersion": "0.3.0", "kind": "a/b", "devices": [{"name": "d"}]})",
+       .sentence = "devices[0].containerEdits: this field is required"},
+      {.text = R"({"cdiVersion": "0.3.0", "kind": "a/b", "devices": []})",
+       .sentence = "devices: at least one device is required"},
   };
   for (const auto& c : cases) {
     const auto spec = parse(c.text);

@@ -169,7 +169,7 @@ Result<std::vector<std::string>> list_dir(const std::string& path) {
   if (const int e = errno; e != 0) {
     return Error::from_errno(e, "list " + path);
   }
-  std::sort(names.begin(), names.end());
+  std::ranges::sort(names);
   return names;
 }
 
