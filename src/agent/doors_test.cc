@@ -108,7 +108,7 @@ class BothDoors : public KernelTest {
 TEST_F(BothDoors, NriThenGuard_TheInterfaceIsThereOnce) {
   start_runtime();
   open_doors();
-  EXPECT_EQ(runtime_->plugins().size(), 1) << "open() waits for a runtime that is there";
+  ASSERT_OK(runtime_->wait_for_plugins(1, later()));
   ASSERT_OK(runtime_->run_pod_sandbox(sandbox("s1")));
   const netlink::Link before = link(*pod_.socket, "data0");
   EXPECT_TRUE(before.is_up());

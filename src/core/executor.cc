@@ -70,7 +70,8 @@ struct Executor::Impl {
 
 void Executor::Impl::enqueue(const NodePtr& node, Keys more) {
   std::ranges::sort(more);
-  more.erase(std::ranges::unique(more), more.end());
+  const auto twice = std::ranges::unique(more);
+  more.erase(twice.begin(), twice.end());
   for (std::string& key : more) {
     if (std::find(node->keys.begin(), node->keys.end(), key) != node->keys.end()) {
       continue;

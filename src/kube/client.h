@@ -126,8 +126,8 @@ class Client {
                               const std::string& field_manager, const CallOptions& call = {});
 
   /// The same by reading and replacing the claim in protobuf (claim_proto.h says why): for claims of which
-  /// apply_claim_status() says kInvalid and names status.allocation. kNotFound also when another claim has the
-  /// name by now; kConflict: somebody else wrote in between, try again.
+  /// apply_claim_status() says kInvalid and names status.allocation. kNotFound also when another claim has
+  /// the name by now; kConflict: somebody else wrote in between, try again.
   Result<> replace_claim_status(const ObjectMeta& claim, const std::vector<DeviceStatus>& devices,
                                 const std::string& driver, const CallOptions& call = {});
 
