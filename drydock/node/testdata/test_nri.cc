@@ -66,7 +66,8 @@ void freeze() {
     (void)::kill(me, SIGCONT);
     ::_exit(0);
   }
-  (void)::kill(me, SIGSTOP);
+  // To this thread: with kill() another one might take it, and this one would still answer.
+  (void)::raise(SIGSTOP);
 }
 
 class Handler final : public rpc::NriHandler {
