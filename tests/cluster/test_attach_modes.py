@@ -69,7 +69,7 @@ def test_second_pod_of_a_claim_is_refused_with_the_reason(mode, ns):
     ns.create(claim("shared", parameters=MACVLAN), watched(pod("first", claims=["shared"]), "data0"))
     ns.wait_running("first")
     ns.create(watched(pod("second", claims=["shared"]), "data0"))
-    ns.wait_message("second", "cannot be shared by two pods" if mode != "netdevices" else "Link not found")
+    ns.wait_message("second", "cannot be shared by two pods" if mode != "netdevices" else "move netDevice")
     assert ns.phase("second") == "Pending"
     assert "data0" in ns.links("first")
 
