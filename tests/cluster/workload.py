@@ -101,6 +101,15 @@ class Namespace:
         assert states and all(s["state"].get("running") for s in states), f"{name}: {found['status'].get('phase')} {states_of(found)} {self.messages(name)[-2:]}"
         return found
 
+    def never_ran(self, name):
+        """No container of the pod was ever started. The phase cannot tell: a pod whose container is to be started again counts as Running."""
+        found = self.pod(name)
+        for status in found["status"].get("containerStatuses", []):
+            for state in (status["state"], status.get("lastState", {})):
+                assert "running" not in state, f"{name} runs: {status}"
+                assert state.get("terminated", {}).get("reason", "StartError") == "StartError", f"{name} ran: {status}"
+        return True
+
     def wait_running(self, name, timeout=60):
         return eventually(lambda: self.running(name), timeout, f"the pod {name} runs")
 
