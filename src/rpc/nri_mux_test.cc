@@ -96,13 +96,13 @@ class NriMuxTest : public testing::Test {
   }
 
   UniqueFd other_;
-  std::unique_ptr<NriMux> mux;
   Mutex mutex_;
   ConditionVariable changed_;
   std::map<std::uint32_t, std::string> received_ FL_GUARDED_BY(mutex_);
   int closed_ FL_GUARDED_BY(mutex_) = 0;
   std::string why_ FL_GUARDED_BY(mutex_);
   bool refuse_ FL_GUARDED_BY(mutex_) = false;
+  std::unique_ptr<NriMux> mux;  // last: its end is told to all of the above
 };
 
 TEST_F(NriMuxTest, MessageUpTo4096Bytes_IsOneFrame) {
