@@ -38,6 +38,7 @@
 #include "fairlead/sys/files.h"
 #include "fairlead/sys/netlink/socket.h"
 #include "pluginregistration.grpc.pb.h"
+#include "tests/bench/bare_netlink.h"
 
 extern char** environ;  // NOLINT(readability-redundant-declaration): POSIX wants it declared by the program
 
@@ -59,12 +60,11 @@ double percentile(std::vector<double> values, double p) {
 }
 
 /// The messages that the agent sends for one macvlan, by hand: create, address, up, delete.
-class BareLoop {
+class BareLoop : public BareNetlink {
  public:
   static Result<BareLoop> open() {
     BareLoop loop;
-    loop.socket_ = mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC);
-    if (loop.socket_ == nullptr || mnl_socket_bind(loop.socket_, 0, MNL_SOCKET_AUTOPID) < 0) {
+    if (!loop.is_open()) {
       return Error::from_errno(errno, "open a netlink socket");
     }
     loop.parent_ = if_nametoindex(kUplink);
@@ -80,29 +80,6 @@ class BareLoop {
   }
 
  private:
-  nlmsghdr* message(std::uint16_t type, std::uint16_t flags) {
-    nlmsghdr* header = mnl_nlmsg_put_header(buffer_.data());
-    header->nlmsg_type = type;
-    header->nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | NLM_F_ACK | flags);
-    header->nlmsg_seq = ++sequence_;
-    return header;
-  }
-  ifinfomsg* link_header(nlmsghdr* header, unsigned index) {
-    auto* info = static_cast<ifinfomsg*>(mnl_nlmsg_put_extra_header(header, sizeof(ifinfomsg)));
-    info->ifi_index = static_cast<int>(index);
-    return info;
-  }
-  Result<> exchange(nlmsghdr* header) {
-    if (mnl_socket_sendto(socket_, header, header->nlmsg_len) < 0) {
-      return Error::from_errno(errno, "send");
-    }
-    const ssize_t got = mnl_socket_recvfrom(socket_, buffer_.data(), buffer_.size());
-    if (got < 0 || mnl_cb_run(buffer_.data(), static_cast<std::size_t>(got), sequence_,
-                              mnl_socket_get_portid(socket_), nullptr, nullptr) < 0) {
-      return Error::from_errno(errno, "answer");
-    }
-    return {};
-  }
   Result<> create() {
     nlmsghdr* header = message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
     link_header(header, 0);
@@ -125,23 +102,13 @@ class BareLoop {
     mnl_attr_put_u32(header, IFA_LOCAL, htonl(0xC000020A));  // 192.0.2.10
     return exchange(header);
   }
-  Result<> up(unsigned index) {
-    nlmsghdr* header = message(RTM_NEWLINK, 0);
-    ifinfomsg* info = link_header(header, index);
-    info->ifi_flags = IFF_UP;
-    info->ifi_change = IFF_UP;
-    return exchange(header);
-  }
   Result<> remove(unsigned index) {
     nlmsghdr* header = message(RTM_DELLINK, 0);
     link_header(header, index);
     return exchange(header);
   }
 
-  mnl_socket* socket_ = nullptr;  // closed with the process
   unsigned parent_ = 0;
-  unsigned sequence_ = 0;
-  std::array<char, 16384> buffer_ = {};
 };
 
 /// eth0 with a default route: the node's uplink, as the agent must see one.

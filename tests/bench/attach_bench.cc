@@ -31,6 +31,7 @@
 #include "fairlead/rpc/nri_runtime.h"
 #include "fairlead/sys/files.h"
 #include "fairlead/sys/netns.h"
+#include "tests/bench/bare_netlink.h"
 
 namespace fairlead {
 namespace {
@@ -51,19 +52,8 @@ std::string interface_name(int number) { return "data" + std::to_string(number);
 std::string address(int number) { return "192.0.2." + std::to_string(10 + number); }
 
 /// A request socket of libmnl.
-class Bare {
+class Bare : public BareNetlink {
  public:
-  Bare() : socket_(mnl_socket_open2(NETLINK_ROUTE, SOCK_CLOEXEC)) {
-    if (socket_ != nullptr) {
-      (void)mnl_socket_bind(socket_, 0, MNL_SOCKET_AUTOPID);
-    }
-  }
-  Bare(const Bare&) = delete;
-  Bare& operator=(const Bare&) = delete;
-  Bare(Bare&&) = delete;
-  Bare& operator=(Bare&&) = delete;
-  ~Bare() { (void)mnl_socket_close(socket_); }
-
   Result<> create(int number, unsigned parent, int netns) {
     nlmsghdr* header = message(RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL);
     link_header(header, 0);
@@ -94,54 +84,16 @@ class Bare {
     mnl_attr_put_u32(header, IFA_LOCAL, inet_addr(address(number).c_str()));
     return exchange(header);
   }
-  Result<> up(unsigned index) {
-    nlmsghdr* header = message(RTM_NEWLINK, 0);
-    ifinfomsg* info = link_header(header, index);
-    info->ifi_flags = IFF_UP;
-    info->ifi_change = IFF_UP;
-    return exchange(header);
-  }
   Result<unsigned> index_of(int number) {
     nlmsghdr* header = message(RTM_GETLINK, 0);
     header->nlmsg_flags = NLM_F_REQUEST;
     link_header(header, 0);
     mnl_attr_put_strz(header, IFLA_IFNAME, interface_name(number).c_str());
-    if (mnl_socket_sendto(socket_, header, header->nlmsg_len) < 0 ||
-        mnl_socket_recvfrom(socket_, buffer_.data(), buffer_.size()) < 0) {
-      return Error::from_errno(errno, "look up");
-    }
-    const auto* answer = static_cast<const nlmsghdr*>(static_cast<const void*>(buffer_.data()));
-    return static_cast<unsigned>(static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(answer))->ifi_index);
+    ssize_t got = 0;
+    FL_TRY(ask(header, got), "look up");
+    const auto* found = static_cast<const nlmsghdr*>(answer());
+    return static_cast<unsigned>(static_cast<const ifinfomsg*>(mnl_nlmsg_get_payload(found))->ifi_index);
   }
-
- private:
-  nlmsghdr* message(std::uint16_t type, std::uint16_t flags) {
-    nlmsghdr* header = mnl_nlmsg_put_header(buffer_.data());
-    header->nlmsg_type = type;
-    header->nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | NLM_F_ACK | flags);
-    header->nlmsg_seq = ++sequence_;
-    return header;
-  }
-  static ifinfomsg* link_header(nlmsghdr* header, unsigned index) {
-    auto* info = static_cast<ifinfomsg*>(mnl_nlmsg_put_extra_header(header, sizeof(ifinfomsg)));
-    info->ifi_index = static_cast<int>(index);
-    return info;
-  }
-  Result<> exchange(nlmsghdr* header) {
-    if (mnl_socket_sendto(socket_, header, header->nlmsg_len) < 0) {
-      return Error::from_errno(errno, "send");
-    }
-    const ssize_t got = mnl_socket_recvfrom(socket_, buffer_.data(), buffer_.size());
-    if (got < 0 || mnl_cb_run(buffer_.data(), static_cast<std::size_t>(got), sequence_,
-                              mnl_socket_get_portid(socket_), nullptr, nullptr) < 0) {
-      return Error::from_errno(errno, "answer");
-    }
-    return {};
-  }
-
-  mnl_socket* socket_;
-  unsigned sequence_ = 0;
-  std::array<char, 16384> buffer_ = {};
 };
 
 /// The messages of an attach by hand: create in the pod, alias, address, up.
