@@ -472,13 +472,28 @@ Result<Link> Socket::move_link(const MoveLink& move) {
     return take_home(*before, move, Error(answers.error()).with(what), target);
   }
   if (answers->front().error != 0) {
-    return take_home(*before, move, refusal(what, answers->front()), target);
+    Error error = refusal(what, answers->front());
+    if (answers->front().error == EEXIST && answers->front().text.empty()) {
+      error = name_the_taken_altname(std::move(error), *before, target);
+    }
+    return take_home(*before, move, std::move(error), target);
   }
   FL_ASSIGN(auto after, target.link(name), what);
   if (!after) {
     return Error(Code::kConflict, what + ": it was moved, but is not there any more");
   }
   return std::move(*after);
+}
+
+Error Socket::name_the_taken_altname(Error error, const Link& moving, Socket& target) {
+  for (const std::string& altname : moving.altnames) {
+    const auto taken = target.link(altname);
+    if (taken && *taken) {
+      return {error.code(), error.what() + ": its altname " + altname + " belongs to a link there",
+              error.sys_errno()};
+    }
+  }
+  return error;
 }
 
 Error Socket::take_home(const Link& before, const MoveLink& move, Error error, Socket& target) {

@@ -136,6 +136,8 @@ class Socket {
   Result<> finish_birth(const NewLink& link);
   Result<> change_in(std::optional<int> netns, const std::string& name, const LinkChange& change);
   void take_back(const NewLink& link);
+  /// Not every kernel's EEXIST (6.12's does not) says which of the link's names is taken in the target.
+  static Error name_the_taken_altname(Error error, const Link& moving, Socket& target);
   Error take_home(const Link& before, const MoveLink& move, Error error, Socket& target);
   Result<> bring_back(const Link& stray, const Link& before, Socket& target);
 
