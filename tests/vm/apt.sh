@@ -80,7 +80,7 @@ Dir::State::extended_states "$state/extended_states";
 Dir::Cache "$state";
 Dir::Cache::archives "$state/archives";
 Dir::Cache::pkgcache "pkgcache.bin";
-Dir::Cache::srcpkgcache "";
+Dir::Cache::srcpkgcache "srcpkgcache.bin";
 CONF
   : >"$state/status"
   if [ "$(cat "$state/sources.list" 2>/dev/null)" != "$sources" ]; then
