@@ -93,7 +93,12 @@ function(fairlead_test name)
   add_executable(${name}_test ${arg_SOURCES})
   target_include_directories(${name}_test PRIVATE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR})
   target_link_libraries(${name}_test PRIVATE ${arg_DEPS} GTest::gmock GTest::gtest_main fairlead_warnings)
+  if(arg_LABEL STREQUAL "kernel") # these also run in the guest of ./check --vm
+    add_dependencies(kernel_tests ${name}_test)
+    set_property(GLOBAL APPEND PROPERTY FAIRLEAD_KERNEL_TESTS ${name}_test)
+  endif()
   gtest_discover_tests(${name}_test DISCOVERY_TIMEOUT 60
     PROPERTIES LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT} SKIP_REGULAR_EXPRESSION "\\[  SKIPPED \\]" ${arg_PROPERTIES})
 endfunction()
 include(GoogleTest)
+add_custom_target(kernel_tests)
