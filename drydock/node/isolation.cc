@@ -111,7 +111,8 @@ Result<int> supervise(pid_t init, const UniqueFd& signals) {
 
 }  // namespace
 
-Result<int> run_isolated(const std::string& host_name, const std::function<int()>& body) {
+Result<int> run_isolated(const std::string& host_name, const std::function<int()>& body,
+                         const std::function<Result<>(pid_t)>& prepare) {
   int ends[2] = {-1, -1};
   if (::pipe2(ends, O_CLOEXEC) != 0) {
     return Error::from_errno(errno, "pipe");
@@ -144,6 +145,11 @@ Result<int> run_isolated(const std::string& host_name, const std::function<int()
     be_node(host_name, body, reader.get());
   }
   reader.reset();
+  if (auto prepared = prepare ? prepare(static_cast<pid_t>(init)) : Result<>(); !prepared) {
+    writer.reset();  // the init, which still waits for a byte, sees the end and leaves
+    FL_TRY(wait_for_exit(static_cast<pid_t>(init)), "");
+    return std::move(prepared).error();
+  }
   (void)!::write(writer.get(), "x", 1);
   return supervise(static_cast<pid_t>(init), signals);
 }

@@ -9,6 +9,8 @@
 // kills everything in the pid namespace; with the last process go the mounts and the links.
 #pragma once
 
+#include <sys/types.h>
+
 #include <functional>
 #include <string>
 
@@ -21,6 +23,10 @@ namespace drydock {
 /// SIGTERM, blocked there, so that it can read them with sigwait(3) and leave in good order; a second one
 /// kills the node. Returns what body returned, 137 when the node was killed. Call it from a process that has
 /// one thread.
-fairlead::Result<int> run_isolated(const std::string& host_name, const std::function<int()>& body);
+///
+/// `prepare`, if there is one, runs in the supervisor when the namespaces of the node are there (those of the
+/// process it is given) and nothing runs in them yet; its error ends the node and is returned.
+fairlead::Result<int> run_isolated(const std::string& host_name, const std::function<int()>& body,
+                                   const std::function<fairlead::Result<>(pid_t)>& prepare = {});
 
 }  // namespace drydock

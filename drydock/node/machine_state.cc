@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <iterator>
 #include <sstream>
+#include <utility>
 
 #include "fairlead/sys/files.h"
 
@@ -96,6 +97,15 @@ Result<MachineState> MachineState::read(const std::string& cgroup) {
     }
   }
   return state;
+}
+
+void forget_indices(MachineState& state, const std::vector<std::string>& links) {
+  std::set<std::string> out;
+  for (const auto& text : state.links) {
+    const auto name = text.substr(0, text.rfind(" (index "));
+    out.insert(std::find(links.begin(), links.end(), name) == links.end() ? text : name);
+  }
+  state.links = std::move(out);
 }
 
 std::vector<std::string> differences(const MachineState& before, const MachineState& after) {

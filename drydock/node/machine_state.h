@@ -20,6 +20,9 @@ struct MachineState {
   static fairlead::Result<MachineState> read(const std::string& cgroup);
 };
 
+/// Of links that went away and came back only the name must be the same: their index may be another one.
+void forget_indices(MachineState& state, const std::vector<std::string>& links);
+
 /// One line for each thing that is new or gone: "link veth0 (index 7) is new". Empty: all as it was.
 std::vector<std::string> differences(const MachineState& before, const MachineState& after);
 

@@ -70,6 +70,12 @@ void describe(CLI::App& run, drydock::RunOptions& options, Words& words) {
       ->type_name("NAME")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  run.add_option("--lend", options.lent,
+                 "A link of this machine that the node has for the time of the run, by name or PCI address "
+                 "(repeatable)")
+      ->type_name("LINK")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   const auto duration = [&](const char* name, std::string& value, const char* text, bool shown) {
     auto* option = run.add_option(name, value, text)
                        ->type_name("DURATION")

@@ -27,6 +27,7 @@ constexpr auto kBridge = "pods0";
 constexpr auto kWorldIp = "198.18.0.1";
 constexpr auto kBridgeIp = "10.85.0.1";
 constexpr auto kPodNetwork = "10.85.0.0/24";
+constexpr int kFirstHost = 2;
 constexpr int kLastHost = 254;
 
 struct Wanted {
@@ -61,7 +62,7 @@ Result<> connect_to_world(netlink::Socket& node, int world, const std::string& h
       {.name = here, .kind = netlink::Veth{.peer = {.name = there, .netns = world, .up = true}}, .up = true});
 }
 
-std::string host_link_name(const Sandbox& sandbox) { return "pod" + std::to_string(sandbox.host_number); }
+std::string host_link_name(int host_number) { return "pod" + std::to_string(host_number); }
 
 Result<> bind_namespace(int netns, const std::string& path) {
   FL_TRY(sys::open_file(path, O_RDONLY | O_CREAT | O_EXCL, 0444), "");
@@ -104,9 +105,18 @@ Result<std::unique_ptr<NodeNetwork>> NodeNetwork::create(const std::vector<std::
   return out;
 }
 
+std::set<std::string> NodeNetwork::own_names(const std::vector<std::string>& nics) {
+  std::set<std::string> out = {"lo", kUplink, kBridge};
+  for (int number = kFirstHost; number <= kLastHost; ++number) {
+    out.insert(host_link_name(number));
+  }
+  out.insert(nics.begin(), nics.end());
+  return out;
+}
+
 Result<int> NodeNetwork::take_host_number() {
   const fairlead::Lock lock(mutex_);
-  for (int number = 2; number <= kLastHost; ++number) {
+  for (int number = kFirstHost; number <= kLastHost; ++number) {
     if (taken_.insert(number).second) {
       return number;
     }
@@ -127,7 +137,7 @@ Result<> NodeNetwork::connect(const Sandbox& sandbox, int netns) {
     return Error(Code::kNotFound, std::string("the pods' bridge ") + kBridge + " is gone from the node");
   }
   FL_TRY(bring_up_loopback(pod), "");
-  FL_TRY(node.create_link({.name = host_link_name(sandbox),
+  FL_TRY(node.create_link({.name = host_link_name(sandbox.host_number),
                            .kind = netlink::Veth{.peer = {.name = "eth0", .netns = netns, .up = true}},
                            .master = bridge->index,
                            .up = true}),
@@ -156,7 +166,7 @@ Result<Sandbox> NodeNetwork::add_sandbox(const std::string& id) {
 Result<> NodeNetwork::remove_sandbox(const Sandbox& sandbox) {
   // CNI DEL: the node's end goes at once, not when the kernel gets round to the namespace.
   FL_ASSIGN(auto node, netlink::Socket::open(), "");
-  FL_ASSIGN(const auto link, node.link(std::string_view(host_link_name(sandbox))), "");
+  FL_ASSIGN(const auto link, node.link(std::string_view(host_link_name(sandbox.host_number))), "");
   if (link) {
     FL_TRY(node.delete_link(link->index), "");
   }

@@ -34,6 +34,8 @@ class NodeNetwork {
                                                                std::string netns_folder);
 
   [[nodiscard]] static std::string node_ip() { return "198.18.0.2"; }
+  /// Names that links of the node have or may get: lo, eth0, pods0, pod2 to pod254 and `nics`.
+  [[nodiscard]] static std::set<std::string> own_names(const std::vector<std::string>& nics);
 
   /// As a CNI plugin would: lo up, eth0 with an address and a default route.
   fairlead::Result<Sandbox> add_sandbox(const std::string& id);

@@ -12,9 +12,13 @@
 #include "drydock/cluster/api_server.h"
 #include "drydock/node/cluster_view.h"
 #include "drydock/node/isolation.h"
+#include "drydock/node/lent_links.h"
+#include "drydock/node/link_keeper.h"
 #include "drydock/node/machine_state.h"
+#include "fairlead/core/fault.h"
 #include "fairlead/core/log.h"
 #include "fairlead/sys/files.h"
+#include "fairlead/sys/netns.h"
 
 namespace drydock {
 namespace {
@@ -60,36 +64,86 @@ Console::Amount amount_of(const RunOptions& options) {
 
 }  // namespace
 
+namespace {
+
+int complain(const std::string& text) {
+  (void)std::fprintf(stderr, "drydock: %s\n", text.c_str());
+  return kExitFailed;
+}
+
+void report(Console& console, bool json, const std::string& failure) {
+  console.fail(failure);
+  (void)(json ? complain(failure) : 0);
+}
+
+/// The node and the run in it, and the lent links back home: false when one is not.
+Result<std::pair<int, bool>> run_with_links(const RunOptions& options, Console& console, LentLinks& lent) {
+  UniqueFd node;
+  std::optional<LinkKeeper> keeper;
+  const auto lend = [&](pid_t init) -> Result<> {
+    if (lent.empty()) {
+      return {};
+    }
+    FL_ASSIGN(node, sys::open_netns_of(init), "");
+    FL_ASSIGN(keeper, LinkKeeper::start(lent, node.get(), init), "");
+    return lent.move_to(node.get());
+  };
+  auto code = run_isolated(options.node_name, [&] { return Run(options, console).execute(); }, lend);
+  bool home = true;
+  if (keeper) {
+    fairlead::fault_point("return-begin");
+    for (const auto& [name, problem] : lent.take_back(node.get())) {
+      home = home && problem.empty();
+      if (problem.empty()) {
+        console.step("lent link " + name + " is back");
+      } else {
+        report(console, options.json, "lent link " + name + ": " + problem);
+      }
+    }
+    keeper->dismiss();
+  }
+  if (!code) {
+    return std::move(code).error();
+  }
+  return std::pair(*code, home);
+}
+
+}  // namespace
+
 int run_command(const RunOptions& wanted) {
   RunOptions options = wanted;
   options.cgroup = "drydock-" + std::to_string(::getpid());
   Console console(STDOUT_FILENO, Console::Colour::kOnTerminal, amount_of(options));
-  const auto complain = [](const std::string& text) {
-    (void)std::fprintf(stderr, "drydock: %s\n", text.c_str());
-    return kExitFailed;
-  };
-  const auto before = MachineState::read(options.cgroup);
+  auto before = MachineState::read(options.cgroup);
   if (!before) {
     return complain(before.error().what());
   }
-  const auto code = run_isolated(options.node_name, [&] { return Run(options, console).execute(); });
-  if (!code) {
-    return complain(code.error().what());
+  auto lent = LentLinks::find(options.lent, NodeNetwork::own_names(options.nics));
+  if (!lent) {
+    (void)complain(lent.error().what());
+    return lent.error().code() == Code::kInvalid ? kExitUsage : kExitFailed;
   }
-  const auto after = MachineState::read(options.cgroup);
+  options.lent = lent->names();
+  const auto done = run_with_links(options, console, *lent);
+  if (!done) {
+    (void)complain(done.error().what());
+  }
+  auto after = MachineState::read(options.cgroup);
   if (!after) {
     return complain(after.error().what());
   }
+  forget_indices(*before, options.lent);
+  forget_indices(*after, options.lent);
   const auto left = differences(*before, *after);
-  if (left.empty()) {
+  const auto [code, home] = done.value_or(std::pair(kExitFailed, false));
+  if (left.empty() && home) {
     console.step("this machine is as it was: links, mounts, CDI files, cgroups");
-    return *code;
+    return code;
   }
   for (const auto& line : left) {
-    console.fail("on this machine: " + line);
-    (void)(options.json ? complain(line) : 0);
+    report(console, options.json, "on this machine: " + line);
   }
-  return *code == 0 ? kExitFailed : *code;
+  return code == 0 ? kExitFailed : code;
 }
 
 Run::Run(const RunOptions& options, Console& console) : options_(options), console_(console) {
@@ -193,6 +247,7 @@ Result<> Run::start_node() {
   }
   console_.title("drydock: node " + options_.node_name + ", " + runtime_->version());
   std::string nics = options_.nics.empty() ? "" : ", " + joined(options_.nics, ", ");
+  nics += options_.lent.empty() ? "" : ", lent " + joined(options_.lent, ", ");
   console_.step("node up: own namespaces, uplink eth0 " + NodeNetwork::node_ip() + nics,
                 us(Steady::now() - started));
   const auto server_started = Steady::now();

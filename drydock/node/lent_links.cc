@@ -1,0 +1,482 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "drydock/node/lent_links.h"
+
+#include <fcntl.h>
+#include <net/if.h>
+
+#include <algorithm>
+#include <cctype>
+#include <chrono>
+#include <map>
+#include <optional>
+#include <thread>
+#include <utility>
+
+#include "fairlead/core/fault.h"
+#include "fairlead/sys/files.h"
+#include "fairlead/sys/netlink/socket.h"
+#include "fairlead/sys/netns.h"
+#include "fairlead/sys/pci.h"
+
+namespace drydock {
+namespace {
+
+namespace netlink = fairlead::netlink;
+namespace sys = fairlead::sys;
+using fairlead::Code;
+using fairlead::Error;
+using fairlead::Result;
+using fairlead::UniqueFd;
+using netlink::IfIndex;
+using netlink::Link;
+using Steady = std::chrono::steady_clock;
+
+// The kernel returns hardware from a dead namespace when it gets round to it: after a second or so.
+constexpr std::chrono::seconds kReturnPatience(30);
+constexpr std::chrono::milliseconds kLookAgain(20);
+// Routes of IPv6 wait for duplicate address detection of their preferred source.
+constexpr std::chrono::seconds kRoutePatience(4);
+constexpr int kSure = 100;  // likeness
+constexpr std::uint32_t kUserFlags = IFF_PROMISC | IFF_ALLMULTI | IFF_NOARP;
+
+bool is_on_bus(const Link& link) { return !link.parent_dev.empty(); }
+/// Those that the kernel hands back when their namespace dies (net/core/dev.c default_device_exit_net); the
+/// others die with it.
+bool outlives_namespace(const Link& link) { return link.kind.empty() || link.kind == "can"; }
+
+std::string joined(const std::vector<std::string>& words) {
+  std::string out;
+  for (const auto& word : words) {
+    out += (out.empty() ? "" : ", ") + word;
+  }
+  return out;
+}
+
+Error refused(const std::string& asked, const std::string& why) {
+  return {Code::kInvalid, "--lend " + asked + ": " + why};
+}
+
+/// The links that the machine reaches others by: those with a default route, and all that these stand on.
+Result<std::set<std::int32_t>> uplinks(netlink::Socket& machine, const std::vector<Link>& links) {
+  std::set<std::int32_t> out;
+  FL_ASSIGN(const auto routes, machine.routes(), "");
+  for (const auto& route : routes) {
+    for (const auto& hop : route.hops) {
+      if (route.destination.is_default() && hop.link.valid()) {
+        out.insert(hop.link.value());
+      }
+    }
+  }
+  for (std::size_t before = 0; before != out.size();) {
+    before = out.size();
+    for (const auto& link : links) {
+      // A veth's other end is no part of what it stands on.
+      if (out.contains(link.index.value()) && link.local_parent().valid() && link.kind != "veth") {
+        out.insert(link.local_parent().value());
+      }
+      if (link.master.valid() && out.contains(link.master.value())) {
+        out.insert(link.index.value());
+      }
+    }
+  }
+  out.erase(1);  // loopback is refused as what it is
+  return out;
+}
+
+/// The links on a PCI function, by way of another bus (virtio) too.
+std::vector<const Link*> links_on(const std::string& bdf, const std::vector<Link>& links,
+                                  const std::string& sysfs_root) {
+  std::vector<const Link*> out;
+  for (const auto& link : links) {
+    if (link.parent_dev.empty()) {
+      continue;
+    }
+    const auto function = link.parent_bus == "pci"
+                              ? std::optional(link.parent_dev)
+                              : sys::pci_function_of(sysfs_root, link.parent_bus, link.parent_dev);
+    if (function == bdf) {
+      out.push_back(&link);
+    }
+  }
+  return out;
+}
+
+/// Why a link cannot be lent; nothing when it can.
+Result<> check(const std::string& asked, const Link& link, const std::vector<Link>& all,
+               const std::set<std::int32_t>& machine_uplinks, LinkMessages& messages) {
+  if (link.is_loopback()) {
+    return refused(asked, link.name + " is the loopback link, which cannot leave the machine");
+  }
+  if (machine_uplinks.contains(link.index.value())) {
+    return refused(asked, link.name + " carries a default route of this machine, which would be cut off");
+  }
+  if (link.master.valid()) {
+    const auto master = std::ranges::find(all, link.master, &Link::index);
+    return refused(asked, link.name + " is a port of " +
+                              (master == all.end() ? "another link" : master->name) +
+                              "; take it out of there first");
+  }
+  FL_ASSIGN(const bool may_leave, messages.can_leave(link.index), "--lend " + asked);
+  if (!may_leave) {
+    return refused(asked, "the kernel cannot move " + link.name + " to another network namespace" +
+                              (link.kind.empty() ? "" : " (it is a " + link.kind + ")"));
+  }
+  return {};
+}
+
+Result<LinkRecord> record_of(const std::string& asked, const Link& link, LinkMessages& messages) {
+  LinkRecord out{.link = link, .addresses = {}, .routes = {}};
+  FL_ASSIGN(out.addresses, messages.addresses(link.index), "--lend " + asked);
+  FL_ASSIGN(out.routes, messages.routes(link.index), "--lend " + asked);
+  for (const auto& route : out.routes) {
+    if (const auto why = why_not_alone(route); !why.empty()) {
+      return refused(asked, "the route to " + destination(route) + " over " + link.name + " " + why +
+                                ", which drydock could not put back; delete it first");
+    }
+  }
+  return out;
+}
+
+std::vector<LinkMessage> missing(const std::vector<LinkMessage>& wanted,
+                                 const std::vector<LinkMessage>& there) {
+  std::set<std::string> known;
+  for (const auto& one : there) {
+    known.insert(identity(one));
+  }
+  std::vector<LinkMessage> out;
+  std::ranges::copy_if(wanted, std::back_inserter(out),
+                       [&](const LinkMessage& one) { return !known.contains(identity(one)); });
+  return out;
+}
+
+/// Makes a link of one namespace what the record says. What is so already is not touched.
+class Restorer {
+ public:
+  Restorer(netlink::Socket& socket, LinkMessages& messages) : socket_(socket), messages_(messages) {}
+
+  /// All of it is tried; the error tells everything that could not be done.
+  Result<> restore(const LinkRecord& record, IfIndex index, bool at_home) {
+    FL_ASSIGN(const auto now, socket_.link(index), "");
+    if (!now) {
+      return Error(Code::kNotFound, "it is gone again");
+    }
+    restore_link(record.link, *now);
+    restore_altnames(record.link, *now, at_home);
+    note(messages_.set_flags(index, kUserFlags | IFF_UP, record.link.flags));
+    if (const auto there = messages_.addresses(index); !there) {
+      note(there.error());
+    } else {
+      for (const auto& one : missing(record.addresses, *there)) {
+        note(messages_.add(one, index, !at_home));
+      }
+    }
+    if (at_home) {
+      restore_routes(record.routes, index);
+    }
+    FL_TRY(verify(record, index), "");
+    return problems_.empty() ? Result<>() : Error(Code::kInternal, joined(problems_));
+  }
+
+ private:
+  void note(const Error& error) { problems_.push_back(error.what()); }
+  void note(const Result<>& done) {
+    if (!done) {
+      note(done.error());
+    }
+  }
+
+  /// A driver of the kernel may accept a change and do nothing.
+  Result<> verify(const LinkRecord& record, IfIndex index) {
+    FL_ASSIGN(const auto now, socket_.link(index), "");
+    FL_ASSIGN(const auto addresses, messages_.addresses(index), "");
+    if (!now) {
+      return Error(Code::kNotFound, "it is gone again");
+    }
+    const auto& was = record.link;
+    const auto compare = [&](const std::string& what, const std::string& before, const std::string& after) {
+      if (before != after) {
+        problems_.push_back(what + " is " + after + ", it was " + before);
+      }
+    };
+    compare("its name", was.name, now->name);
+    compare("its MAC address", was.mac.to_string(), now->mac.to_string());
+    compare("its MTU", std::to_string(was.mtu), std::to_string(now->mtu));
+    compare("its state", was.is_up() ? "up" : "down", now->is_up() ? "up" : "down");
+    for (const auto& address : missing(record.addresses, addresses)) {
+      problems_.push_back("address " + destination(address) + " is not there");
+    }
+    return {};
+  }
+
+  void restore_link(const Link& wanted, const Link& now) {
+    if (now.mac != wanted.mac) {
+      // Few drivers take another address while the link is up.
+      note(socket_.set_down(now.index));
+      note(socket_.change_link(now.index, {.mac = wanted.mac}));
+    }
+    if (now.mtu != wanted.mtu) {
+      note(socket_.change_link(now.index, {.mtu = wanted.mtu}));
+    }
+    if (now.alias != wanted.alias) {
+      note(socket_.change_link(now.index, {.alias = wanted.alias}));
+    }
+  }
+
+  void restore_altnames(const Link& wanted, const Link& now, bool at_home) {
+    for (const auto& name : now.altnames) {
+      if (at_home && std::ranges::find(wanted.altnames, name) == wanted.altnames.end()) {
+        note(messages_.delete_altname(now.index, name));
+      }
+    }
+    for (const auto& name : wanted.altnames) {
+      if (std::ranges::find(now.altnames, name) == now.altnames.end()) {
+        note(messages_.add_altname(now.index, name));
+      }
+    }
+  }
+
+  void restore_routes(const std::vector<LinkMessage>& wanted, IfIndex index) {
+    const auto deadline = Steady::now() + kRoutePatience;
+    while (true) {
+      const auto there = messages_.routes(index);
+      if (!there) {
+        return note(there.error());
+      }
+      Result<> done;
+      for (const auto& route : missing(wanted, *there)) {
+        if (auto added = messages_.add(route, index, false); !added && done) {
+          done = std::move(added);
+        }
+      }
+      if (done || Steady::now() > deadline) {
+        return note(done);
+      }
+      std::this_thread::sleep_for(kLookAgain);
+    }
+  }
+
+  netlink::Socket& socket_;
+  LinkMessages& messages_;
+  std::vector<std::string> problems_;
+};
+
+struct Found {
+  Link link;
+  int netns = -1;
+};
+
+/// The index that a lent veth has now, wherever it is: its other end, which stayed on the machine, knows it.
+Result<std::optional<IfIndex>> told_by_peer(const Link& recorded, netlink::Socket& machine) {
+  if (recorded.kind != "veth" || !recorded.local_parent().valid()) {
+    return std::optional<IfIndex>();
+  }
+  FL_ASSIGN(const auto peer, machine.link(recorded.local_parent()), "");
+  return peer && peer->kind == "veth" ? std::optional(peer->parent) : std::nullopt;
+}
+
+/// The surest likeness in a namespace.
+Result<std::optional<Found>> look_in(const Link& recorded, int netns, std::optional<IfIndex> told) {
+  FL_ASSIGN(auto socket, netlink::Socket::open_in(netns), "");
+  FL_ASSIGN(const auto links, socket.links(), "");
+  int best = 0;
+  std::optional<Found> out;
+  for (const auto& link : links) {
+    const bool is_told = told == link.index && link.kind == recorded.kind && link.parent == recorded.parent;
+    if (const int sure = is_told ? kSure : likeness(recorded, link); sure > best) {
+      best = sure;
+      out = Found{.link = link, .netns = netns};
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string pci_address(const std::string& text) {
+  std::string out = text.size() == std::string("01:10.0").size() ? "0000:" + text : text;
+  std::ranges::transform(out, out.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return sys::is_bdf(out) ? out : "";
+}
+
+Result<const Link*> look_up(const std::string& asked, const std::vector<Link>& links,
+                            const std::string& sysfs_root) {
+  const auto bdf = pci_address(asked);
+  if (bdf.empty()) {
+    const auto found = std::ranges::find_if(links, [&](const Link& link) { return link.has_name(asked); });
+    if (found == links.end()) {
+      return refused(asked, "there is no such link (a name, an alternative name or a PCI address is wanted)");
+    }
+    return &*found;
+  }
+  FL_ASSIGN(const auto device, sys::read_pci_device(sysfs_root, bdf), "");
+  if (!device) {
+    return refused(asked, "there is no PCI function " + bdf);
+  }
+  const auto found = links_on(bdf, links, sysfs_root);
+  if (found.empty()) {
+    return refused(asked, "PCI function " + bdf + " has no network interface here (its kernel driver: " +
+                              (device->driver.empty() ? "none" : device->driver) + ")");
+  }
+  if (found.size() > 1) {
+    std::vector<std::string> names;
+    for (const auto* link : found) {
+      names.push_back(link->name);
+    }
+    return refused(asked,
+                   "PCI function " + bdf +
+                       " has several network interfaces, name the one that is meant: " + joined(names));
+  }
+  return found.front();
+}
+
+int likeness(const Link& recorded, const Link& seen) {
+  if (recorded.kind != seen.kind) {
+    return 0;
+  }
+  if (is_on_bus(recorded)) {
+    const bool other_port = !recorded.permanent_mac.empty() && !seen.permanent_mac.empty() &&
+                            recorded.permanent_mac != seen.permanent_mac;
+    return recorded.parent_bus == seen.parent_bus && recorded.parent_dev == seen.parent_dev && !other_port
+               ? kSure
+               : 0;
+  }
+  if (is_on_bus(seen)) {
+    return 0;
+  }
+  const int mac = !recorded.mac.empty() && recorded.mac == seen.mac ? 4 : 0;
+  const int index = recorded.index == seen.index ? 2 : 0;
+  const int name = seen.has_name(recorded.name) ? 1 : 0;
+  const int sum = mac + index + name;
+  // A MAC says enough; an index or a name alone is easily somebody else's.
+  return mac > 0 || (index > 0 && name > 0) ? sum : 0;
+}
+
+Result<LentLinks> LentLinks::find(const std::vector<std::string>& wanted, const std::set<std::string>& own,
+                                  const std::string& sysfs_root) {
+  LentLinks out;
+  if (wanted.empty()) {
+    return out;
+  }
+  FL_ASSIGN(out.machine_, sys::open_own_netns(), "");
+  FL_ASSIGN(auto socket, netlink::Socket::open(), "");
+  FL_ASSIGN(auto messages, LinkMessages::open_in(out.machine_.get()), "");
+  FL_ASSIGN(const auto links, socket.links(), "");
+  FL_ASSIGN(const auto machine_uplinks, uplinks(socket, links), "");
+  std::map<std::int32_t, std::string> lent;  // index -> as it was asked for
+  for (const auto& asked : wanted) {
+    FL_ASSIGN(const auto* link, look_up(asked, links, sysfs_root), "");
+    FL_TRY(check(asked, *link, links, machine_uplinks, messages), "");
+    if (const auto [other, fresh] = lent.emplace(link->index.value(), asked); !fresh) {
+      return refused(asked, "link " + link->name + " is lent already" +
+                                (other->second == asked ? "" : " (--lend " + other->second + ")"));
+    }
+    auto names = link->altnames;
+    names.push_back(link->name);
+    for (const auto& name : names) {
+      if (own.contains(name)) {
+        return refused(asked, "the node has a link " + name +
+                                  " of its own (eth0, pods0, lo and those of --nic); "
+                                  "rename the lent one first");
+      }
+    }
+    FL_ASSIGN(auto record, record_of(asked, *link, messages), "");
+    out.records_.push_back(std::move(record));
+  }
+  // Where the kernel sends hardware whose namespace dies: pid 1's, unless this is a container.
+  if (auto initial = sys::open_netns("/proc/1/ns/net")) {
+    FL_ASSIGN(const auto here, sys::netns_id(out.machine_.get()), "");
+    FL_ASSIGN(const auto there, sys::netns_id(initial->get()), "");
+    if (here != there) {
+      out.initial_ = std::move(*initial);
+    }
+  }
+  return out;
+}
+
+std::vector<int> LentLinks::descriptors() const {
+  std::vector<int> out = {machine_.get()};
+  if (initial_.valid()) {
+    out.push_back(initial_.get());
+  }
+  return out;
+}
+
+std::vector<std::string> LentLinks::names() const {
+  std::vector<std::string> out;
+  for (const auto& record : records_) {
+    out.push_back(record.link.name);
+  }
+  return out;
+}
+
+Result<> LentLinks::move_to(int node) {
+  FL_ASSIGN(auto here, netlink::Socket::open_in(machine_.get()), "");
+  FL_ASSIGN(auto there, netlink::Socket::open_in(node), "");
+  FL_ASSIGN(auto messages, LinkMessages::open_in(node), "");
+  for (const auto& record : records_) {
+    const std::string what = "lend " + record.link.name + " to the node";
+    fairlead::fault_point("lend-before-move");
+    FL_ASSIGN(const auto moved, here.move_link({.link = record.link.index, .netns = node, .new_name = ""}),
+              what);
+    fairlead::fault_point("lend-after-move");
+    FL_TRY(Restorer(there, messages).restore(record, moved.index, false), what);
+  }
+  return {};
+}
+
+Result<> LentLinks::bring_home(const LinkRecord& record, int node) const {
+  const auto& name = record.link.name;
+  const bool survivor = outlives_namespace(record.link);
+  const auto deadline = Steady::now() + (survivor ? kReturnPatience : std::chrono::seconds(0));
+  FL_ASSIGN(auto home, netlink::Socket::open_in(machine_.get()), "");
+  FL_ASSIGN(auto messages, LinkMessages::open_in(machine_.get()), "");
+  std::optional<Found> found;
+  while (true) {
+    FL_ASSIGN(const auto told, told_by_peer(record.link, home), "");
+    for (const int netns : {node, machine_.get(), initial_.get()}) {
+      if (!found && netns >= 0 && (netns != initial_.get() || survivor)) {
+        FL_ASSIGN(found, look_in(record.link, netns, told), "look for it");
+      }
+    }
+    if (found || Steady::now() >= deadline) {
+      break;
+    }
+    std::this_thread::sleep_for(kLookAgain);
+  }
+  if (!found) {
+    return Error(Code::kNotFound,
+                 survivor ? "it is neither in the node's network namespace nor in this machine's (" +
+                                record.link.parent_bus + " " + record.link.parent_dev + ")"
+                          : "it is gone: a virtual link dies with the network namespace that it is in, and "
+                            "the node left it in one of a pod");
+  }
+  IfIndex index = found->link.index;
+  if (found->netns != machine_.get()) {
+    FL_ASSIGN(auto away, netlink::Socket::open_in(found->netns), "");
+    fairlead::fault_point("return-before-move");
+    FL_ASSIGN(const auto moved,
+              away.move_link({.link = index,
+                              .netns = machine_.get(),
+                              .new_name = found->link.name == name ? std::string() : name}),
+              "");
+    fairlead::fault_point("return-after-move");
+    index = moved.index;
+  } else if (found->link.name != name) {
+    FL_TRY(home.set_down(index), "");  // a link that is up can be renamed from Linux 6.2 on
+    FL_TRY(home.rename(index, name), "");
+  }
+  FL_TRY(Restorer(home, messages).restore(record, index, true), "it is back, but not all as it was");
+  return {};
+}
+
+std::vector<Homecoming> LentLinks::take_back(int node) const {
+  std::vector<Homecoming> out;
+  for (const auto& record : records_) {
+    const auto done = bring_home(record, node);
+    out.push_back({.name = record.link.name, .problem = done ? "" : done.error().what()});
+  }
+  return out;
+}
+
+}  // namespace drydock

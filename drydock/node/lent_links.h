@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// --lend: links of the machine that the node has for the time of a run.
+//
+// What a link was is recorded before it moves; the way back (take_back) works from the record alone, so that
+// it can be gone by whoever is left: the supervisor, or its keeper when the supervisor is dead
+// (link_keeper.h). It may begin at any point of the way there and may be gone twice.
+#pragma once
+
+#include <set>
+#include <string>
+#include <vector>
+
+#include "drydock/node/link_messages.h"
+#include "fairlead/core/fd.h"
+#include "fairlead/core/result.h"
+#include "fairlead/sys/netlink/types.h"
+
+namespace drydock {
+
+/// A link as the machine had it.
+struct LinkRecord {
+  fairlead::netlink::Link link;
+  std::vector<LinkMessage> addresses, routes;
+};
+
+/// How one of them came back.
+struct Homecoming {
+  std::string name;
+  std::string problem;  // one sentence; empty: it is as it was
+};
+
+/// "0000:01:10.0" from that, "01:10.0" or upper case; empty when the text is no PCI address.
+std::string pci_address(const std::string& text);
+
+class LentLinks {
+ public:
+  /// Of the calling process's network namespace, the machine's. Each of `wanted` is a link's name or altname,
+  /// or the PCI address of a function with one link. Touches nothing. kInvalid: one sentence says why that
+  /// one cannot be lent. `own` are names that the node's own links will have.
+  static fairlead::Result<LentLinks> find(const std::vector<std::string>& wanted,
+                                          const std::set<std::string>& own,
+                                          const std::string& sysfs_root = "/sys");
+
+  [[nodiscard]] bool empty() const { return records_.empty(); }
+  [[nodiscard]] std::vector<std::string> names() const;
+
+  /// Moves all of them to the namespace `node` and makes them there what they were here, without their
+  /// routes. After an error take_back() puts right what was done.
+  fairlead::Result<> move_to(int node);
+
+  /// Nothing runs in the node any more. Finds each of them again, in the node's namespace or where the kernel
+  /// put it when the namespace that it was in died, and makes it what it was.
+  std::vector<Homecoming> take_back(int node) const;
+
+  /// Those that take_back() needs.
+  [[nodiscard]] std::vector<int> descriptors() const;
+
+ private:
+  LentLinks() = default;
+  [[nodiscard]] fairlead::Result<> bring_home(const LinkRecord& record, int node) const;
+
+  fairlead::UniqueFd machine_;  // network namespaces
+  fairlead::UniqueFd initial_;  // the kernel's fall-back; invalid when it is the machine's
+  std::vector<LinkRecord> records_;
+};
+
+/// Exposed for tests. The link that is meant, by name, altname or PCI address.
+fairlead::Result<const fairlead::netlink::Link*> look_up(const std::string& asked,
+                                                         const std::vector<fairlead::netlink::Link>& links,
+                                                         const std::string& sysfs_root);
+
+/// Exposed for tests: whether `seen`, in some namespace, is the link of the record. Hardware is known by its
+/// bus address and its burnt-in MAC; a virtual link by its kind and its MAC, or index and name together.
+/// Greater is surer; 0 is another link.
+int likeness(const fairlead::netlink::Link& recorded, const fairlead::netlink::Link& seen);
+
+}  // namespace drydock

@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "drydock/node/link_messages.h"
+
+#include <fcntl.h>
+#include <linux/if_addr.h>
+#include <linux/if_link.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <map>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "fairlead/sys/netlink/codec.h"
+#include "fairlead/sys/netns.h"
+
+namespace drydock {
+namespace {
+
+namespace codec = fairlead::netlink::codec;
+namespace sys = fairlead::sys;
+using fairlead::Code;
+using fairlead::Error;
+using fairlead::Result;
+using fairlead::UniqueFd;
+using fairlead::netlink::IfIndex;
+using fairlead::netlink::IpAddress;
+using fairlead::netlink::IpPrefix;
+
+constexpr std::size_t kAlign = 4;  // NLMSG_ALIGNTO and RTA_ALIGNTO
+constexpr std::size_t kAttributeHeader = 4;
+constexpr std::size_t kReceiveBuffer = std::size_t{64} << 10U;
+constexpr std::uint16_t kTypeMask = 0x3fff;  // NLA_TYPE_MASK
+// IFLA_NETNS_IMMUTABLE, Linux 6.15: newer than the headers that this is built with.
+constexpr std::uint16_t kNetnsImmutable = 67;
+constexpr std::uint16_t kAddressProtocol = 11;  // IFA_PROTO, Linux 5.18: who added it
+
+std::size_t aligned(std::size_t size) { return (size + kAlign - 1) & ~(kAlign - 1); }
+
+/// Reads or writes a plain struct somewhere in a message.
+template <class T>
+T read_at(std::span<const std::uint8_t> bytes, std::size_t offset) {
+  T out{};
+  if (offset + sizeof(T) <= bytes.size()) {
+    std::memcpy(&out, bytes.data() + offset, sizeof(T));
+  }
+  return out;
+}
+template <class T>
+void append(LinkMessage& message, const T& value) {
+  const auto* bytes = reinterpret_cast<const std::uint8_t*>(&value);
+  message.insert(message.end(), bytes, bytes + sizeof(T));
+  message.resize(aligned(message.size()));
+}
+void append_attribute(LinkMessage& message, std::uint16_t type, std::span<const std::uint8_t> value) {
+  append(message, static_cast<std::uint16_t>(kAttributeHeader + value.size()));
+  message.resize(message.size() - 2);  // append() aligned it: the type stands right behind the length
+  append(message, type);
+  message.insert(message.end(), value.begin(), value.end());
+  message.resize(aligned(message.size()));
+}
+template <class T>
+void append_number(LinkMessage& message, std::uint16_t type, T value) {
+  append_attribute(message, type, {reinterpret_cast<const std::uint8_t*>(&value), sizeof value});
+}
+
+template <class Header>
+LinkMessage new_request(std::uint16_t type, int flags, const Header& header) {
+  LinkMessage out;
+  append(out, nlmsghdr{.nlmsg_len = 0,
+                       .nlmsg_type = type,
+                       .nlmsg_flags = static_cast<std::uint16_t>(NLM_F_REQUEST | flags),
+                       .nlmsg_seq = 0,
+                       .nlmsg_pid = 0});
+  append(out, header);
+  return out;
+}
+
+std::uint16_t type_of(const LinkMessage& message) { return read_at<nlmsghdr>(message, 0).nlmsg_type; }
+std::size_t header_size(const LinkMessage& message) {
+  return sizeof(nlmsghdr) + (type_of(message) == RTM_NEWADDR ? sizeof(ifaddrmsg) : sizeof(rtmsg));
+}
+
+struct Attribute {
+  std::uint16_t type = 0;
+  std::span<const std::uint8_t> value;
+};
+/// What does not fit is left out.
+std::vector<Attribute> attributes_of(const LinkMessage& message, std::size_t from) {
+  std::vector<Attribute> out;
+  const std::span<const std::uint8_t> bytes(message);
+  for (std::size_t at = from; at + kAttributeHeader <= bytes.size();) {
+    const auto size = read_at<std::uint16_t>(bytes, at);
+    if (size < kAttributeHeader || at + size > bytes.size()) {
+      break;
+    }
+    out.push_back({static_cast<std::uint16_t>(read_at<std::uint16_t>(bytes, at + 2) & kTypeMask),
+                   bytes.subspan(at + kAttributeHeader, size - kAttributeHeader)});
+    at += aligned(size);
+  }
+  return out;
+}
+std::vector<Attribute> attributes_of(const LinkMessage& message) {
+  return attributes_of(message, header_size(message));
+}
+std::optional<std::span<const std::uint8_t>> find(const std::vector<Attribute>& all, std::uint16_t type) {
+  const auto found = std::ranges::find(all, type, &Attribute::type);
+  return found == all.end() ? std::nullopt : std::optional(found->value);
+}
+
+std::string hex(std::span<const std::uint8_t> bytes) {
+  static constexpr char kDigits[] = "0123456789abcdef";
+  std::string out;
+  for (const auto byte : bytes) {
+    out += kDigits[byte >> 4U];
+    out += kDigits[byte & 0xfU];
+  }
+  return out;
+}
+
+bool is_address(const LinkMessage& message) { return type_of(message) == RTM_NEWADDR; }
+
+/// IFA_FLAGS and ifa_flags without what the kernel finds out itself.
+std::uint32_t asked_flags(std::uint32_t flags) {
+  return flags & ~static_cast<std::uint32_t>(IFA_F_TENTATIVE | IFA_F_DADFAILED | IFA_F_PERMANENT |
+                                             IFA_F_SECONDARY | IFA_F_DEPRECATED);
+}
+
+/// Copied into a new request for `link`; what only the kernel can know is left out.
+LinkMessage request_from(const LinkMessage& message, IfIndex link, bool at_once) {
+  const bool address = is_address(message);
+  LinkMessage out;
+  if (address) {
+    auto header = read_at<ifaddrmsg>(message, sizeof(nlmsghdr));
+    header.ifa_index = static_cast<std::uint32_t>(link.value());
+    header.ifa_flags = static_cast<std::uint8_t>(asked_flags(header.ifa_flags));
+    out = new_request(RTM_NEWADDR, NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL, header);
+  } else {
+    auto header = read_at<rtmsg>(message, sizeof(nlmsghdr));
+    header.rtm_flags &= RTNH_F_ONLINK;  // the others say how the link was
+    // IPv4 keeps routes that differ in their next hop only in the order in which they were appended.
+    const int create = header.rtm_family == AF_INET ? NLM_F_APPEND : NLM_F_EXCL;
+    out = new_request(RTM_NEWROUTE, NLM_F_ACK | NLM_F_CREATE | create, header);
+  }
+  const bool v6 = message[sizeof(nlmsghdr)] == AF_INET6;
+  for (const auto& [type, value] : attributes_of(message)) {
+    if (address && type == IFA_FLAGS) {
+      append_number(out, type,
+                    asked_flags(read_at<std::uint32_t>(value, 0)) |
+                        (at_once && v6 ? static_cast<std::uint32_t>(IFA_F_NODAD) : 0U));
+    } else if (!address && type == RTA_OIF) {
+      append_number(out, type, static_cast<std::uint32_t>(link.value()));
+    } else if (!address && type == RTA_CACHEINFO) {
+      continue;
+    } else {
+      append_attribute(out, type, value);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string identity(const LinkMessage& message) {
+  // The kernel's attributes in their order of type; a map, because that order is not promised.
+  std::map<std::uint16_t, std::string> parts;
+  const bool address = is_address(message);
+  for (const auto& [type, value] : attributes_of(message)) {
+    const bool changes =
+        address ? type == IFA_CACHEINFO || type == IFA_FLAGS || type == IFA_LABEL || type == kAddressProtocol
+                : type == RTA_OIF || type == RTA_CACHEINFO;
+    if (!changes) {
+      parts[type] = hex(value);
+    }
+  }
+  // Of the fixed headers: family, length and scope, or family, lengths, TOS, table, protocol, scope and type.
+  std::string out = address ? "address " : "route ";
+  const std::span<const std::uint8_t> all(message);
+  if (address) {
+    const auto header = read_at<ifaddrmsg>(message, sizeof(nlmsghdr));
+    out += std::to_string(header.ifa_family) + " " + std::to_string(header.ifa_prefixlen) + " " +
+           std::to_string(header.ifa_scope);
+  } else {
+    out += hex(all.subspan(sizeof(nlmsghdr), std::min<std::size_t>(8, all.size() - sizeof(nlmsghdr))));
+  }
+  for (const auto& [type, value] : parts) {
+    out += " " + std::to_string(type) + "=" + value;
+  }
+  return out;
+}
+
+std::string destination(const LinkMessage& message) {
+  const auto all = attributes_of(message);
+  std::optional<std::span<const std::uint8_t>> octets;
+  std::size_t length = 0;
+  if (is_address(message)) {
+    octets = find(all, IFA_LOCAL);
+    octets = octets ? octets : find(all, IFA_ADDRESS);
+    length = read_at<ifaddrmsg>(message, sizeof(nlmsghdr)).ifa_prefixlen;
+  } else {
+    octets = find(all, RTA_DST);
+    length = read_at<rtmsg>(message, sizeof(nlmsghdr)).rtm_dst_len;
+  }
+  const auto ip = octets ? IpAddress::from_octets(*octets) : std::nullopt;
+  return ip ? IpPrefix(*ip, length).to_string() : "default";
+}
+
+std::string why_not_alone(const LinkMessage& route) {
+  const auto all = attributes_of(route);
+  if (find(all, RTA_MULTIPATH)) {
+    return "has several next hops";
+  }
+  return find(all, RTA_NH_ID) ? "uses a nexthop object" : "";
+}
+
+Result<LinkMessages> LinkMessages::open_in(int netns) {
+  FL_ASSIGN(auto fd,
+            sys::with_netns(netns,
+                            []() -> Result<UniqueFd> {
+                              const int fd = ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+                              return fd < 0
+                                         ? Result<UniqueFd>(Error::from_errno(errno, "open a netlink socket"))
+                                         : Result<UniqueFd>(UniqueFd(fd));
+                            }),
+            "");
+  const int one = 1;
+  (void)::setsockopt(fd.get(), SOL_NETLINK, NETLINK_EXT_ACK, &one, sizeof one);
+  (void)::setsockopt(fd.get(), SOL_NETLINK, NETLINK_CAP_ACK, &one, sizeof one);
+  const timeval patience{.tv_sec = 10, .tv_usec = 0};
+  (void)::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  UniqueFd own(::fcntl(netns, F_DUPFD_CLOEXEC, 0));
+  if (!own.valid()) {
+    return Error::from_errno(errno, "keep a network namespace");
+  }
+  return LinkMessages(std::move(fd), std::move(own));
+}
+
+/// Everything that the kernel answers, up to its last word; the error holds the kernel's own sentence.
+Result<std::vector<LinkMessage>> LinkMessages::exchange(LinkMessage request) {
+  auto header = read_at<nlmsghdr>(request, 0);
+  header.nlmsg_len = static_cast<std::uint32_t>(request.size());
+  header.nlmsg_seq = ++sequence_;
+  std::memcpy(request.data(), &header, sizeof header);
+  if (::send(fd_.get(), request.data(), request.size(), 0) < 0) {
+    return Error::from_errno(errno, "ask the kernel");
+  }
+  std::vector<LinkMessage> out;
+  LinkMessage buffer(kReceiveBuffer);
+  while (true) {
+    const ssize_t got = ::recv(fd_.get(), buffer.data(), buffer.size(), MSG_TRUNC);
+    if (got < 0 && errno == EINTR) {
+      continue;
+    }
+    if (got < 0) {
+      return Error::from_errno(errno, "read the kernel's answer");
+    }
+    if (static_cast<std::size_t>(got) > buffer.size()) {
+      return Error(Code::kOverflow, "the kernel's answer was cut off", EMSGSIZE);
+    }
+    codec::View rest(buffer.data(), static_cast<std::size_t>(got));
+    while (const auto message = codec::next_message(rest)) {
+      if (message->sequence != sequence_) {
+        continue;
+      }
+      if ((message->flags & NLM_F_DUMP_INTR) != 0) {
+        return Error(Code::kConflict, "the kernel's answer was interrupted by a change", EINTR);
+      }
+      if (const auto answer = codec::read_answer(*message)) {
+        if (answer->error == 0) {
+          return out;
+        }
+        auto error = Error::from_errno(answer->error, "");
+        return answer->text.empty()
+                   ? std::move(error)
+                   : Error(error.code(), error.what() + " (" + answer->text + ")", answer->error);
+      }
+      LinkMessage one;
+      append(
+          one,
+          nlmsghdr{
+              .nlmsg_len = 0, .nlmsg_type = message->type, .nlmsg_flags = 0, .nlmsg_seq = 0, .nlmsg_pid = 0});
+      one.insert(one.end(), message->payload.begin(), message->payload.end());
+      out.push_back(std::move(one));
+      if ((message->flags & NLM_F_MULTI) == 0) {
+        return out;
+      }
+    }
+  }
+}
+
+Result<> LinkMessages::ask(LinkMessage request, const std::string& what) {
+  FL_TRY(exchange(std::move(request)), what);
+  return {};
+}
+
+namespace {
+
+template <class Dump>
+Result<std::vector<LinkMessage>> uninterrupted(const Dump& dump) {
+  constexpr int kAttempts = 10;
+  auto out = dump();
+  for (int i = 1; i < kAttempts && !out && out.error().sys_errno() == EINTR; ++i) {
+    out = dump();
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<std::vector<LinkMessage>> LinkMessages::addresses(IfIndex link) {
+  FL_ASSIGN(auto all,
+            uninterrupted([&] { return exchange(new_request(RTM_GETADDR, NLM_F_DUMP, ifaddrmsg{})); }),
+            "list addresses");
+  std::erase_if(all, [&](const LinkMessage& one) {
+    return type_of(one) != RTM_NEWADDR ||
+           read_at<ifaddrmsg>(one, sizeof(nlmsghdr)).ifa_index != static_cast<std::uint32_t>(link.value());
+  });
+  return all;
+}
+
+Result<std::vector<LinkMessage>> LinkMessages::routes(IfIndex link) {
+  std::vector<LinkMessage> out;
+  for (const unsigned char family : {std::uint8_t{AF_INET}, std::uint8_t{AF_INET6}}) {
+    FL_ASSIGN(const auto all, uninterrupted([&] {
+                return exchange(new_request(RTM_GETROUTE, NLM_F_DUMP, rtmsg{.rtm_family = family}));
+              }),
+              "list routes");
+    for (const auto& one : all) {
+      const auto header = read_at<rtmsg>(one, sizeof(nlmsghdr));
+      const bool own = header.rtm_protocol == RTPROT_KERNEL || header.rtm_protocol == RTPROT_RA ||
+                       header.rtm_protocol == RTPROT_REDIRECT || (header.rtm_flags & RTM_F_CLONED) != 0;
+      if (type_of(one) != RTM_NEWROUTE || header.rtm_family != family || own) {
+        continue;
+      }
+      const auto attributes = attributes_of(one);
+      const auto oif = find(attributes, RTA_OIF);
+      bool here = oif && read_at<std::int32_t>(*oif, 0) == link.value();
+      if (const auto hops = find(attributes, RTA_MULTIPATH)) {
+        for (std::size_t at = 0; at + sizeof(rtnexthop) <= hops->size();) {
+          const auto hop = read_at<rtnexthop>(*hops, at);
+          here = here || hop.rtnh_ifindex == link.value();
+          at += std::max(aligned(hop.rtnh_len), sizeof(rtnexthop));
+        }
+      }
+      if (here) {
+        out.push_back(one);
+      }
+    }
+  }
+  // Gateways are reached through the routes without one.
+  std::stable_partition(out.begin(), out.end(), [](const LinkMessage& one) {
+    const auto attributes = attributes_of(one);
+    return !find(attributes, RTA_GATEWAY) && !find(attributes, RTA_VIA);
+  });
+  return out;
+}
+
+Result<> LinkMessages::add(const LinkMessage& message, IfIndex link, bool at_once) {
+  auto done = ask(request_from(message, link, at_once),
+                  std::string(is_address(message) ? "add address " : "add route ") + destination(message));
+  if (!done && done.error().sys_errno() == EEXIST) {
+    return {};
+  }
+  return done;
+}
+
+Result<> LinkMessages::set_flags(IfIndex link, std::uint32_t mask, std::uint32_t flags) {
+  return ask(new_request(RTM_NEWLINK, NLM_F_ACK,
+                         ifinfomsg{.ifi_family = AF_UNSPEC,
+                                   .ifi_index = link.value(),
+                                   .ifi_flags = flags & mask,
+                                   .ifi_change = mask}),
+             "set the link's flags");
+}
+
+namespace {
+
+LinkMessage altname_request(std::uint16_t type, int flags, IfIndex link, const std::string& name) {
+  auto out =
+      new_request(type, NLM_F_ACK | flags, ifinfomsg{.ifi_family = AF_UNSPEC, .ifi_index = link.value()});
+  LinkMessage inner;
+  append_attribute(inner, IFLA_ALT_IFNAME,
+                   {reinterpret_cast<const std::uint8_t*>(name.c_str()), name.size() + 1});
+  append_attribute(out, NLA_F_NESTED | IFLA_PROP_LIST, inner);
+  return out;
+}
+
+}  // namespace
+
+Result<> LinkMessages::add_altname(IfIndex link, const std::string& name) {
+  return ask(altname_request(RTM_NEWLINKPROP, NLM_F_CREATE | NLM_F_EXCL | NLM_F_APPEND, link, name),
+             "add the alternative name " + name);
+}
+Result<> LinkMessages::delete_altname(IfIndex link, const std::string& name) {
+  return ask(altname_request(RTM_DELLINKPROP, 0, link, name), "delete the alternative name " + name);
+}
+
+Result<bool> LinkMessages::can_leave(IfIndex link) {
+  const ifinfomsg header{.ifi_family = AF_UNSPEC, .ifi_index = link.value()};
+  FL_ASSIGN(const auto told, exchange(new_request(RTM_GETLINK, 0, header)), "ask for the link");
+  for (const auto& one : told) {
+    const auto value = find(attributes_of(one, sizeof(nlmsghdr) + sizeof(ifinfomsg)), kNetnsImmutable);
+    if (value && !value->empty()) {
+      return value->front() == 0;
+    }
+  }
+  // Older kernels: a move to where it is already does nothing, but is refused for a link that may not leave
+  // (net/core/dev.c dev_change_net_namespace looks at that first).
+  auto request = new_request(RTM_NEWLINK, NLM_F_ACK, header);
+  append_number(request, IFLA_NET_NS_FD, static_cast<std::uint32_t>(netns_.get()));
+  const auto done = exchange(std::move(request));
+  if (!done && done.error().sys_errno() == EINVAL) {
+    return false;
+  }
+  FL_TRY(done, "ask whether the link may leave");
+  return true;
+}
+
+}  // namespace drydock
