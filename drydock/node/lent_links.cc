@@ -13,7 +13,9 @@
 #include <utility>
 
 #include "fairlead/core/fault.h"
+#include "fairlead/core/log.h"
 #include "fairlead/sys/files.h"
+#include "fairlead/sys/netlink/monitor.h"
 #include "fairlead/sys/netlink/socket.h"
 #include "fairlead/sys/netns.h"
 #include "fairlead/sys/pci.h"
@@ -101,6 +103,11 @@ std::vector<const Link*> links_on(const std::string& bdf, const std::vector<Link
   return out;
 }
 
+bool there_is_function(const std::string& bdf) {
+  const auto device = sys::read_pci_device("/sys", bdf);
+  return !device || device->has_value();
+}
+
 /// Why a link cannot be lent; nothing when it can.
 Result<> check(const std::string& asked, const Link& link, const std::vector<Link>& all,
                const std::set<std::int32_t>& machine_uplinks, LinkMessages& messages) {
@@ -137,6 +144,8 @@ Result<LinkRecord> record_of(const std::string& asked, const Link& link, LinkMes
   return out;
 }
 
+bool is_link_local(const LinkMessage& address) { return destination(address).starts_with("fe80:"); }
+
 std::vector<LinkMessage> missing(const std::vector<LinkMessage>& wanted,
                                  const std::vector<LinkMessage>& there) {
   std::set<std::string> known;
@@ -147,6 +156,31 @@ std::vector<LinkMessage> missing(const std::vector<LinkMessage>& wanted,
   std::ranges::copy_if(wanted, std::back_inserter(out),
                        [&](const LinkMessage& one) { return !known.contains(identity(one)); });
   return out;
+}
+
+/// What the link is now that it was not, or was and is not.
+std::vector<std::string> differences(const LinkRecord& record, const Link& now,
+                                     const std::vector<LinkMessage>& addresses) {
+  std::vector<std::string> out;
+  const auto& was = record.link;
+  const auto compare = [&](const std::string& what, const std::string& before, const std::string& after) {
+    if (before != after) {
+      out.push_back("its " + what + " is " + after + ", it was " + before);
+    }
+  };
+  compare("name", was.name, now.name);
+  compare("MAC address", was.mac.to_string(), now.mac.to_string());
+  compare("MTU", std::to_string(was.mtu), std::to_string(now.mtu));
+  compare("state", was.is_up() ? "up" : "down", now.is_up() ? "up" : "down");
+  for (const auto& address : missing(record.addresses, addresses)) {
+    out.push_back("its address " + destination(address) + " is not there");
+  }
+  return out;
+}
+
+std::string in_order(std::vector<std::string> words) {
+  std::ranges::sort(words);
+  return words.empty() ? "none" : joined(words);
 }
 
 /// Makes a link of one namespace what the record says. What is so already is not touched.
@@ -192,18 +226,8 @@ class Restorer {
     if (!now) {
       return Error(Code::kNotFound, "it is gone again");
     }
-    const auto& was = record.link;
-    const auto compare = [&](const std::string& what, const std::string& before, const std::string& after) {
-      if (before != after) {
-        problems_.push_back(what + " is " + after + ", it was " + before);
-      }
-    };
-    compare("its name", was.name, now->name);
-    compare("its MAC address", was.mac.to_string(), now->mac.to_string());
-    compare("its MTU", std::to_string(was.mtu), std::to_string(now->mtu));
-    compare("its state", was.is_up() ? "up" : "down", now->is_up() ? "up" : "down");
-    for (const auto& address : missing(record.addresses, addresses)) {
-      problems_.push_back("address " + destination(address) + " is not there");
+    for (auto& difference : differences(record, *now, addresses)) {
+      problems_.push_back(std::move(difference));
     }
     return {};
   }
@@ -439,10 +463,15 @@ Result<> LentLinks::bring_home(const LinkRecord& record, int node) const {
         FL_ASSIGN(found, look_in(record.link, netns, told), "look for it");
       }
     }
-    if (found || Steady::now() >= deadline) {
+    const bool hardware_gone = record.link.parent_bus == "pci" && !there_is_function(record.link.parent_dev);
+    if (found || hardware_gone || Steady::now() >= deadline) {
       break;
     }
     std::this_thread::sleep_for(kLookAgain);
+  }
+  if (!found && record.link.parent_bus == "pci" && !there_is_function(record.link.parent_dev)) {
+    return Error(Code::kNotFound,
+                 "the PCI function " + record.link.parent_dev + " is gone from this machine");
   }
   if (!found) {
     return Error(Code::kNotFound,
@@ -468,6 +497,77 @@ Result<> LentLinks::bring_home(const LinkRecord& record, int node) const {
   }
   FL_TRY(Restorer(home, messages).restore(record, index, true), "it is back, but not all as it was");
   return {};
+}
+
+Result<std::vector<std::string>> LentLinks::changes_in(int node) const {
+  FL_ASSIGN(auto socket, netlink::Socket::open_in(node), "");
+  FL_ASSIGN(auto messages, LinkMessages::open_in(node), "");
+  std::vector<std::string> out;
+  for (const auto& record : records_) {
+    const std::string what = record.link.name + " was not given back";
+    FL_ASSIGN(const auto found, look_in(record.link, node, std::nullopt), "");
+    if (!found) {
+      out.push_back(what + ": it is not among the node's links");
+      continue;
+    }
+    FL_ASSIGN(const auto addresses, messages.addresses(found->link.index), "");
+    auto changes = differences(record, found->link, addresses);
+    for (const auto& address : missing(addresses, record.addresses)) {
+      if (!is_link_local(address)) {
+        changes.push_back("its address " + destination(address) + " is new");
+      }
+    }
+    const auto compare = [&](const std::string& part, const std::string& before, const std::string& now) {
+      if (before != now) {
+        changes.push_back("its " + part + " is " + now + ", it was " + before);
+      }
+    };
+    compare("alias", record.link.alias.empty() ? "none" : record.link.alias,
+            found->link.alias.empty() ? "none" : found->link.alias);
+    compare("altname", in_order(record.link.altnames), in_order(found->link.altnames));
+    if (!changes.empty()) {
+      out.push_back(what + " as it was: " + joined(changes));
+    }
+  }
+  return out;
+}
+
+Result<> LentLinks::follow_fallbacks(int node, int stop) const {
+  // The node's links are not in the initial namespace, so the kernel's return leads past the node.
+  const int initial = initial_.valid() ? initial_.get() : machine_.get();
+  FL_ASSIGN(auto monitor, netlink::Monitor::open_in(initial, {}), "");
+  FL_ASSIGN(auto here, netlink::Socket::open_in(initial), "");
+  FL_ASSIGN(auto there, netlink::Socket::open_in(node), "");
+  const auto hand_on = [&](const Link& link) -> Result<> {
+    std::string name = link.name;
+    FL_ASSIGN(auto taken, there.link(name), "");
+    for (int number = 0; taken; ++number) {
+      name = "dev" + std::to_string(number);
+      FL_ASSIGN(taken, there.link(name), "");
+    }
+    FL_TRY(here.move_link({.link = link.index, .netns = node, .new_name = name == link.name ? "" : name}),
+           "");
+    return {};
+  };
+  const auto look = [&] {
+    const auto links = here.links();
+    for (const auto& link : links ? *links : std::vector<Link>()) {
+      const bool lent = std::ranges::any_of(records_, [&](const LinkRecord& record) {
+        return is_on_bus(record.link) && outlives_namespace(record.link) &&
+               likeness(record.link, link) == kSure;
+      });
+      if (const auto done = lent ? hand_on(link) : Result<>(); !done) {
+        fairlead::log::warn("a lent link that the kernel gave back is not on the node",
+                            {{"link", link.name}, {"error", done.error().what()}});
+      }
+    }
+  };
+  look();
+  return monitor.run(stop, [&](const netlink::Event& event) {
+    if (!std::holds_alternative<netlink::LinkGone>(event)) {
+      look();
+    }
+  });
 }
 
 std::vector<Homecoming> LentLinks::take_back(int node) const {

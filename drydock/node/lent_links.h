@@ -52,6 +52,15 @@ class LentLinks {
   /// put it when the namespace that it was in died, and makes it what it was.
   std::vector<Homecoming> take_back(int node) const;
 
+  /// For the node itself, at the end of its pods: how the lent links in `node` differ from what they were
+  /// when they were lent (routes do not count). One sentence each: "nic0 was not given back: ...".
+  [[nodiscard]] fairlead::Result<std::vector<std::string>> changes_in(int node) const;
+
+  /// Until `stop` is readable: lent hardware that the kernel puts into the initial namespace goes on to the
+  /// node's, at once, down and under the name that it has there ("devN" when that is taken), as the kernel
+  /// does it on a real node. Blocks; one thread of its own.
+  fairlead::Result<> follow_fallbacks(int node, int stop) const;
+
   /// Those that take_back() needs.
   [[nodiscard]] std::vector<int> descriptors() const;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "drydock/node/run.h"
 
+#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -88,7 +89,7 @@ Result<std::pair<int, bool>> run_with_links(const RunOptions& options, Console& 
     FL_ASSIGN(keeper, LinkKeeper::start(lent, node.get(), init), "");
     return lent.move_to(node.get());
   };
-  auto code = run_isolated(options.node_name, [&] { return Run(options, console).execute(); }, lend);
+  auto code = run_isolated(options.node_name, [&] { return Run(options, console, lent).execute(); }, lend);
   bool home = true;
   if (keeper) {
     fairlead::fault_point("return-begin");
@@ -146,7 +147,8 @@ int run_command(const RunOptions& wanted) {
   return code == 0 ? kExitFailed : code;
 }
 
-Run::Run(const RunOptions& options, Console& console) : options_(options), console_(console) {
+Run::Run(const RunOptions& options, Console& console, const LentLinks& lent)
+    : options_(options), console_(console), lent_(lent) {
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGTERM);
@@ -158,6 +160,29 @@ Run::Run(const RunOptions& options, Console& console) : options_(options), conso
 Run::~Run() {
   kubelet_.reset();
   stop_drivers();
+  if (fallbacks_.joinable()) {
+    (void)::eventfd_write(end_of_fallbacks_.get(), 1);
+    fallbacks_.join();
+  }
+}
+
+Result<> Run::follow_fallbacks() {
+  if (lent_.empty()) {
+    return {};
+  }
+  FL_ASSIGN(UniqueFd node, sys::open_own_netns(), "");
+  end_of_fallbacks_.reset(::eventfd(0, EFD_CLOEXEC));
+  if (!end_of_fallbacks_.valid()) {
+    return Error::from_errno(errno, "eventfd");
+  }
+  fallbacks_ = std::thread([this, node = std::move(node)] {
+    if (const auto done = lent_.follow_fallbacks(node.get(), end_of_fallbacks_.get()); !done) {
+      console_.note(
+          "lent links that the kernel takes out of a dead network namespace do not come to the node: " +
+          done.error().what());
+    }
+  });
+  return {};
 }
 
 void Run::fail(const std::string& why) {
@@ -225,6 +250,7 @@ Result<> Run::start_node() {
   const auto started = Steady::now();
   FL_TRY(lay_out_node_folders(services_.paths), "");
   FL_TRY(adopt_orphans(), "");
+  FL_TRY(follow_fallbacks(), "");
   FL_ASSIGN(auto runtime, Runtime::find(options_.runtime, services_.paths.runtime, options_.cgroup), "");
   runtime_ = std::make_unique<Runtime>(std::move(runtime));
   FL_ASSIGN(network_, NodeNetwork::create(options_.nics, services_.paths.netns), "");
@@ -635,6 +661,28 @@ void Run::check_leftovers() {
     console_.step("nothing of the pods is left: links, network namespaces, CDI files, mounts, claims");
   }
   for (const auto& line : left_over_) {
+    fail("on the node: " + line);
+  }
+  check_lent_links();
+}
+
+void Run::check_lent_links() {
+  const auto deadline = Steady::now() + kSettleTime;
+  std::vector<std::string> changes;
+  while (!lent_.empty()) {
+    const auto node = sys::open_own_netns();
+    auto now = node ? lent_.changes_in(node->get()) : node.error();
+    changes = now ? std::move(*now) : std::vector<std::string>{now.error().what()};
+    if (changes.empty()) {
+      console_.step("lent links are as they were: " + joined(lent_.names(), ", "));
+    }
+    if (changes.empty() || Steady::now() > deadline) {
+      break;
+    }
+    (void)cluster_->wait_for_change(cluster_->change_number(), Steady::now() + milliseconds(20));
+    tend_drivers();
+  }
+  for (const auto& line : changes) {
     fail("on the node: " + line);
   }
 }

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "drydock/cluster/cluster.h"
@@ -12,6 +13,7 @@
 #include "drydock/node/driver_process.h"
 #include "drydock/node/kubelet.h"
 #include "drydock/node/leftovers.h"
+#include "drydock/node/lent_links.h"
 #include "drydock/node/run_options.h"
 
 namespace drydock {
@@ -27,7 +29,8 @@ int run_command(const RunOptions& options);
 /// One run on the node; lives in the node's main process and is used by its main thread.
 class Run {
  public:
-  Run(const RunOptions& options, Console& console);
+  /// `lent`: the links of the machine that are in the node's network namespace; outlives this.
+  Run(const RunOptions& options, Console& console, const LentLinks& lent);
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
   Run(Run&&) = delete;
@@ -71,6 +74,8 @@ class Run {
 
   void take_down();
   void check_leftovers();
+  void check_lent_links();
+  Result<> follow_fallbacks();
   void stop_drivers();
   [[nodiscard]] DriverCost cost_of(std::size_t index);
   void show_costs();
@@ -87,6 +92,9 @@ class Run {
 
   const RunOptions options_;
   Console& console_;
+  const LentLinks& lent_;
+  UniqueFd end_of_fallbacks_;
+  std::thread fallbacks_;
   const Steady::time_point begun_ = Steady::now();
   UniqueFd signals_;
   bool interrupted_ = false;
