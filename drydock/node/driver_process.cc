@@ -140,6 +140,23 @@ Result<DriverProcess> DriverProcess::start(const Settings& settings) {
   return out;
 }
 
+Result<DriverProcess> DriverProcess::start_confined(const Settings& settings,
+                                                    const DriverContainerSettings& container) {
+  FL_ASSIGN(const auto log, sys::open_file(settings.log, O_WRONLY | O_CREAT | O_APPEND, 0644), "");
+  DriverProcess out(settings);
+  FL_ASSIGN(out.pid_, start_driver_container(container, settings.command, settings.env, log.get()), "");
+  out.container_ = container;
+  return out;
+}
+
+Result<> DriverProcess::clean_up() {
+  if (container_) {
+    FL_TRY(remove_driver_container(*container_), "");
+    container_.reset();
+  }
+  return {};
+}
+
 Result<std::optional<ExitStatus>> DriverProcess::exit_status() {
   if (!exit_) {
     FL_ASSIGN(exit_, wait_for_exit(pid_, std::chrono::milliseconds(0)), "");

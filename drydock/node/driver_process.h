@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "drydock/node/driver_container.h"
 #include "drydock/node/processes.h"
 #include "fairlead/core/result.h"
 
@@ -33,6 +34,9 @@ class DriverProcess {
     std::string log;  // file for its stdout and stderr
   };
   static Result<DriverProcess> start(const Settings& settings);
+  /// The same command in a container; pid() is its init, as the node sees it.
+  static Result<DriverProcess> start_confined(const Settings& settings,
+                                              const DriverContainerSettings& container);
 
   [[nodiscard]] pid_t pid() const { return pid_; }
   [[nodiscard]] const std::string& command() const { return settings_.command; }
@@ -44,12 +48,15 @@ class DriverProcess {
   DriverCost cost();
   /// SIGTERM to its process group, SIGKILL after `patience`. How it ended.
   Result<ExitStatus> stop(std::chrono::milliseconds patience);
+  /// Once it has ended: its container goes, if it had one.
+  Result<> clean_up();
   /// The last lines of its log.
   [[nodiscard]] std::vector<std::string> log_tail(std::size_t lines) const;
 
  private:
   explicit DriverProcess(Settings settings) : settings_(std::move(settings)) {}
   Settings settings_;
+  std::optional<DriverContainerSettings> container_;
   pid_t pid_ = -1;
   std::optional<ExitStatus> exit_;
   DriverCost cost_;

@@ -76,6 +76,11 @@ void describe(CLI::App& run, drydock::RunOptions& options, Words& words) {
       ->type_name("LINK")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  run.add_option("--confine", options.confine,
+                 "Run the drivers in a container, as the DaemonSet in this manifest says")
+      ->type_name("FILE")
+      ->check(CLI::ExistingFile)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   const auto duration = [&](const char* name, std::string& value, const char* text, bool shown) {
     auto* option = run.add_option(name, value, text)
                        ->type_name("DURATION")

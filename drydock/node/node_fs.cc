@@ -20,8 +20,6 @@ using fairlead::Result;
 namespace fs = std::filesystem;
 namespace sys = fairlead::sys;
 
-constexpr auto kLower = "/run/drydock/lower";
-
 Result<> mount_fs(const char* type, const std::string& where, unsigned long flags, const char* data) {
   if (::mount(type, where.c_str(), type, flags, data) != 0) {
     return Error::from_errno(errno, std::string("mount ") + type + " on " + where);
@@ -56,7 +54,7 @@ Result<> link_entries(const std::string& view, const std::string& folder) {
 /// Replaces `folder`, in this mount namespace, by a writable one with the same entries.
 Result<> make_writable_copy(const std::string& folder) {
   static std::atomic<int> count{0};
-  const std::string view = std::string(kLower) + "/" + std::to_string(count++);
+  const std::string view = NodePaths().lower + "/" + std::to_string(count++);
   FL_TRY(sys::make_dirs(view), "");
   if (::mount(folder.c_str(), view.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0) {
     return Error::from_errno(errno, "bind " + folder);

@@ -28,6 +28,7 @@ struct NodePaths {
   std::string logs = "/run/drydock/logs";
   std::string state = "/run/drydock/state";
   std::string netns = "/run/netns";
+  std::string lower = "/run/drydock/lower";  // read-only views of the machine's folders that were replaced
   std::string nri = "/run/nri/nri.sock";
   std::string cdi = "/var/run/cdi";     // wins over
   std::string static_cdi = "/etc/cdi";  // this one

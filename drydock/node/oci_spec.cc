@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "drydock/node/oci_spec.h"
 
+#include <sys/prctl.h>
+
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -23,18 +25,64 @@ const std::vector<std::string>& default_capabilities() {
       "CAP_SETGID",      "CAP_SETPCAP", "CAP_SETUID",           "CAP_SYS_CHROOT"};
   return names;
 }
+/// Each at its number (linux/capability.h).
+const std::vector<std::string>& known_capabilities() {
+  static const std::vector<std::string> names = {"CAP_CHOWN",
+                                                 "CAP_DAC_OVERRIDE",
+                                                 "CAP_DAC_READ_SEARCH",
+                                                 "CAP_FOWNER",
+                                                 "CAP_FSETID",
+                                                 "CAP_KILL",
+                                                 "CAP_SETGID",
+                                                 "CAP_SETUID",
+                                                 "CAP_SETPCAP",
+                                                 "CAP_LINUX_IMMUTABLE",
+                                                 "CAP_NET_BIND_SERVICE",
+                                                 "CAP_NET_BROADCAST",
+                                                 "CAP_NET_ADMIN",
+                                                 "CAP_NET_RAW",
+                                                 "CAP_IPC_LOCK",
+                                                 "CAP_IPC_OWNER",
+                                                 "CAP_SYS_MODULE",
+                                                 "CAP_SYS_RAWIO",
+                                                 "CAP_SYS_CHROOT",
+                                                 "CAP_SYS_PTRACE",
+                                                 "CAP_SYS_PACCT",
+                                                 "CAP_SYS_ADMIN",
+                                                 "CAP_SYS_BOOT",
+                                                 "CAP_SYS_NICE",
+                                                 "CAP_SYS_RESOURCE",
+                                                 "CAP_SYS_TIME",
+                                                 "CAP_SYS_TTY_CONFIG",
+                                                 "CAP_MKNOD",
+                                                 "CAP_LEASE",
+                                                 "CAP_AUDIT_WRITE",
+                                                 "CAP_AUDIT_CONTROL",
+                                                 "CAP_SETFCAP",
+                                                 "CAP_MAC_OVERRIDE",
+                                                 "CAP_MAC_ADMIN",
+                                                 "CAP_SYSLOG",
+                                                 "CAP_WAKE_ALARM",
+                                                 "CAP_BLOCK_SUSPEND",
+                                                 "CAP_AUDIT_READ",
+                                                 "CAP_PERFMON",
+                                                 "CAP_BPF",
+                                                 "CAP_CHECKPOINT_RESTORE"};
+  return names;
+}
+
+/// "All" is what there is to give (containerd's WithAllCurrentCapabilities): a machine that is a container
+/// itself, or an older kernel, has fewer.
 const std::vector<std::string>& all_capabilities() {
-  static const std::vector<std::string> names = {
-      "CAP_AUDIT_CONTROL",  "CAP_AUDIT_READ",      "CAP_AUDIT_WRITE",      "CAP_BLOCK_SUSPEND",
-      "CAP_CHOWN",          "CAP_DAC_OVERRIDE",    "CAP_DAC_READ_SEARCH",  "CAP_FOWNER",
-      "CAP_FSETID",         "CAP_IPC_LOCK",        "CAP_IPC_OWNER",        "CAP_KILL",
-      "CAP_LEASE",          "CAP_LINUX_IMMUTABLE", "CAP_MAC_ADMIN",        "CAP_MAC_OVERRIDE",
-      "CAP_MKNOD",          "CAP_NET_ADMIN",       "CAP_NET_BIND_SERVICE", "CAP_NET_BROADCAST",
-      "CAP_NET_RAW",        "CAP_SETFCAP",         "CAP_SETGID",           "CAP_SETPCAP",
-      "CAP_SETUID",         "CAP_SYSLOG",          "CAP_SYS_ADMIN",        "CAP_SYS_BOOT",
-      "CAP_SYS_CHROOT",     "CAP_SYS_MODULE",      "CAP_SYS_NICE",         "CAP_SYS_PACCT",
-      "CAP_SYS_PTRACE",     "CAP_SYS_RAWIO",       "CAP_SYS_RESOURCE",     "CAP_SYS_TIME",
-      "CAP_SYS_TTY_CONFIG", "CAP_WAKE_ALARM"};
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> out;
+    for (std::size_t number = 0; number < known_capabilities().size(); ++number) {
+      if (::prctl(PR_CAPBSET_READ, number, 0, 0, 0) == 1) {
+        out.push_back(known_capabilities()[number]);
+      }
+    }
+    return out;
+  }();
   return names;
 }
 
@@ -47,7 +95,7 @@ Result<std::vector<std::string>> capabilities_of(const SecurityContext& security
   if (security.privileged) {
     return all_capabilities();
   }
-  const auto& all = all_capabilities();
+  const auto& known = known_capabilities();
   auto out = default_capabilities();
   for (const auto& word : security.drop_capabilities) {
     if (word == "ALL") {
@@ -58,10 +106,10 @@ Result<std::vector<std::string>> capabilities_of(const SecurityContext& security
   }
   for (const auto& word : security.add_capabilities) {
     if (word == "ALL") {
-      return all;
+      return all_capabilities();
     }
     const auto name = capability_name(word);
-    if (std::find(all.begin(), all.end(), name) == all.end()) {
+    if (std::find(known.begin(), known.end(), name) == known.end()) {
       return Error(Code::kInvalid, "container " + container +
                                        ": securityContext.capabilities.add: there is no \"" + word + "\"");
     }
@@ -165,6 +213,23 @@ std::vector<OciMount> default_mounts(bool privileged) {
           {"/sys", "sysfs", "sysfs", {"nosuid", "noexec", "nodev", sys_mode}}};
 }
 
+std::string propagation_of(const VolumeMount& mount) {
+  if (mount.propagation == "HostToContainer") {
+    return "rslave";
+  }
+  return mount.propagation == "Bidirectional" ? "rshared" : "rprivate";
+}
+
+/// The container's root must let through what one of its mounts is to receive or to send.
+std::string root_propagation_of(const ContainerSpec& container) {
+  std::string out;
+  for (const auto& mount : container.mounts) {
+    const auto one = propagation_of(mount);
+    out = one == "rshared" || (one == "rslave" && out.empty()) ? one : out;
+  }
+  return out;
+}
+
 Result<> add_volume_mounts(const ContainerSpec& container, const PodRuntimeInfo& info,
                            std::vector<OciMount>& mounts) {
   for (const auto& mount : container.mounts) {
@@ -174,7 +239,8 @@ Result<> add_volume_mounts(const ContainerSpec& container, const PodRuntimeInfo&
                                        mount.volume + "\", which spec.volumes does not have");
     }
     const std::string source = found->second + (mount.sub_path.empty() ? "" : "/" + mount.sub_path);
-    mounts.push_back({mount.path, "bind", source, {"rbind", "rprivate", mount.read_only ? "ro" : "rw"}});
+    const auto propagation = propagation_of(mount);
+    mounts.push_back({mount.path, "bind", source, {"rbind", propagation, mount.read_only ? "ro" : "rw"}});
   }
   return {};
 }
@@ -242,8 +308,10 @@ void add_devices(const OciSpec& spec, json& linux_part) {
 
 json namespaces_json(const OciSpec& spec) {
   json out = json::array();
-  for (const auto* type : {"pid", "ipc", "uts", "mount"}) {
-    out.push_back({{"type", type}});
+  for (const std::string type : {"pid", "ipc", "uts", "mount"}) {
+    if (type != "pid" || !spec.host_pid) {
+      out.push_back({{"type", type}});
+    }
   }
   if (!spec.network_namespace.empty()) {
     out.push_back({{"type", "network"}, {"path", spec.network_namespace}});
@@ -262,6 +330,12 @@ json linux_json(const OciSpec& spec) {
   }
   if (!spec.read_only_paths.empty()) {
     out["readonlyPaths"] = spec.read_only_paths;
+  }
+  if (!spec.seccomp.empty()) {
+    out["seccomp"] = json::parse(spec.seccomp);
+  }
+  if (!spec.rootfs_propagation.empty()) {
+    out["rootfsPropagation"] = spec.rootfs_propagation;
   }
   for (const auto& [host, name] : spec.net_devices) {
     out["netDevices"][host] = {{"name", name}};
@@ -318,6 +392,7 @@ Result<OciSpec> make_oci_spec(const PodSpec& pod, const ContainerSpec& container
     }
   }
   FL_TRY(add_volume_mounts(container, info, out.mounts), "");
+  out.rootfs_propagation = root_propagation_of(container);
   if (!out.privileged) {
     out.masked_paths = {"/proc/acpi",          "/proc/asound",     "/proc/kcore",       "/proc/keys",
                         "/proc/latency_stats", "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug",

@@ -49,8 +49,11 @@ struct OciSpec {
   std::map<std::string, std::string> net_devices;     // host interface -> name in the container
   std::map<std::string, std::string> annotations;
   std::vector<std::string> masked_paths, read_only_paths;
-  std::string network_namespace;  // path; empty: the caller's
-  std::string cgroups_path;       // empty: the runtime's default
+  std::string network_namespace;   // path; empty: the caller's
+  std::string cgroups_path;        // empty: the runtime's default
+  std::string seccomp;             // linux.seccomp as JSON; empty: no filter
+  std::string rootfs_propagation;  // "rslave", "rshared"; empty: the runtime's default
+  bool host_pid = false;           // the caller's pid namespace
   bool privileged = false;
 };
 

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "drydock/cluster/ids.h"
+#include "drydock/node/host_path.h"
 #include "fairlead/core/log.h"
 #include "fairlead/sys/files.h"
 
@@ -33,22 +34,6 @@ std::string escape_option(const std::string& path) {
     out += c;
   }
   return out;
-}
-
-Result<> check_host_path(const Volume& volume) {
-  const auto& type = volume.host_path_type;
-  if (type == "DirectoryOrCreate") {
-    return sys::make_dirs(volume.host_path);
-  }
-  struct stat info{};
-  if (::stat(volume.host_path.c_str(), &info) != 0) {
-    return Error::from_errno(errno, "hostPath " + volume.host_path);
-  }
-  if ((type == "Directory" && !S_ISDIR(info.st_mode)) || (type == "File" && !S_ISREG(info.st_mode))) {
-    return Error(Code::kInvalid, "hostPath type check failed: " + volume.host_path + " is not a " +
-                                     (type == "File" ? "file" : "directory"));
-  }
-  return {};
 }
 
 }  // namespace
@@ -84,7 +69,7 @@ PodInstance::~PodInstance() {
 Result<> PodInstance::prepare_volumes() {
   for (const auto& volume : pod_.volumes) {
     if (volume.kind == Volume::Kind::kHostPath) {
-      FL_TRY(check_host_path(volume), "MountVolume.SetUp failed for volume \"" + volume.name + "\"");
+      FL_TRY(prepare_host_path(volume), "MountVolume.SetUp failed for volume \"" + volume.name + "\"");
       info_.volume_paths[volume.name] = volume.host_path;
       continue;
     }

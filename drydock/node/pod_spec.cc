@@ -88,6 +88,7 @@ Result<ContainerSpec> parse_container(const json& in, const json& pod_security, 
     out.mounts.push_back({.volume = text(item, "name"),
                           .path = text(item, "mountPath"),
                           .sub_path = text(item, "subPath"),
+                          .propagation = text(item, "mountPropagation"),
                           .read_only = truth(item, "readOnly", false)});
   }
   for (const auto& item : field(field(in, "resources"), "claims")) {

@@ -21,6 +21,7 @@ struct EnvVar {
 
 struct VolumeMount {
   std::string volume, path, sub_path;
+  std::string propagation;  // "HostToContainer", "Bidirectional"; empty: None
   bool read_only = false;
 };
 

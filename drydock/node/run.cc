@@ -11,11 +11,13 @@
 #include <utility>
 
 #include "drydock/cluster/api_server.h"
+#include "drydock/cluster/ids.h"
 #include "drydock/node/cluster_view.h"
 #include "drydock/node/isolation.h"
 #include "drydock/node/lent_links.h"
 #include "drydock/node/link_keeper.h"
 #include "drydock/node/machine_state.h"
+#include "drydock/node/seccomp_profile.h"
 #include "fairlead/core/fault.h"
 #include "fairlead/core/log.h"
 #include "fairlead/sys/files.h"
@@ -207,6 +209,7 @@ bool Run::wait_a_little() {
 int Run::execute() {
   const auto steps = [this]() -> Result<> {
     FL_TRY(read_manifests(), "");
+    FL_TRY(read_confinement_file(), "");
     FL_TRY(start_node(), "start the node");
     FL_TRY(start_drivers(), "");
     FL_TRY(wait_for_drivers(), "");
@@ -246,6 +249,18 @@ Result<> Run::read_manifests() {
   return {};
 }
 
+Result<> Run::read_confinement_file() {
+  if (options_.confine.empty()) {
+    return {};
+  }
+  FL_ASSIGN(const auto text, sys::read_file(options_.confine), "");
+  FL_ASSIGN(confinement_, read_confinement(text, options_.confine), "");
+  if (confinement_->default_seccomp) {
+    FL_TRY(default_seccomp({}), "--confine " + options_.confine);
+  }
+  return {};
+}
+
 Result<> Run::start_node() {
   const auto started = Steady::now();
   FL_TRY(lay_out_node_folders(services_.paths), "");
@@ -276,6 +291,13 @@ Result<> Run::start_node() {
   nics += options_.lent.empty() ? "" : ", lent " + joined(options_.lent, ", ");
   console_.step("node up: own namespaces, uplink eth0 " + NodeNetwork::node_ip() + nics,
                 us(Steady::now() - started));
+  if (confinement_) {
+    console_.step("drivers run as " + options_.confine + " says: DaemonSet container " +
+                  confinement_->container().name);
+    if (!confinement_->not_played.empty()) {
+      console_.note("not played: " + joined(confinement_->not_played, ", "));
+    }
+  }
   const auto server_started = Steady::now();
   FL_ASSIGN(cluster_, Cluster::start({.node_name = options_.node_name}), "start the API server");
   FL_TRY(write_access_files(), "");
@@ -350,10 +372,12 @@ std::map<std::string, std::string> Run::environment(std::size_t index) const {
 Result<> Run::start_driver(std::size_t index) {
   const auto values = placeholders(index);
   FL_TRY(sys::make_dirs(values.at("state"), 0700), "");
+  const DriverProcess::Settings settings = {.command = fill_placeholders(options_.drivers[index], values),
+                                            .env = environment(index),
+                                            .log = values.at("log")};
   FL_ASSIGN(auto driver,
-            DriverProcess::start({.command = fill_placeholders(options_.drivers[index], values),
-                                  .env = environment(index),
-                                  .log = values.at("log")}),
+            confinement_ ? DriverProcess::start_confined(settings, container_of(index))
+                         : DriverProcess::start(settings),
             "start driver " + std::to_string(index + 1));
   console_.detail("driver " + std::to_string(index + 1) + " is process " + std::to_string(driver.pid()) +
                   ": " + driver.command());
@@ -365,8 +389,23 @@ Result<> Run::start_driver(std::size_t index) {
   return {};
 }
 
+DriverContainerSettings Run::container_of(std::size_t index) const {
+  const auto values = placeholders(index);
+  const auto number = std::to_string(index + 1);
+  return {.confinement = &*confinement_,
+          .runtime = runtime_.get(),
+          .id = "drydock-driver-" + number,
+          .folder = "/run/drydock/drivers/" + number,
+          .node_name = options_.node_name,
+          .pod_uid = pod_uids_[index],
+          .paths = services_.paths,
+          .readable = {values.at("kubeconfig"), kServiceAccount},
+          .writable = {values.at("state"), values.at("log")}};
+}
+
 Result<> Run::start_drivers() {
   for (std::size_t i = 0; i < options_.drivers.size(); ++i) {
+    pod_uids_.push_back(new_uuid());
     FL_TRY(start_driver(i), "");
   }
   return {};
@@ -393,6 +432,9 @@ void Run::tend_drivers() {
     // What the dead container left running goes with it.
     (void)drivers_[i].stop(milliseconds(0));
     const auto cost = cost_of(i);
+    if (const auto cleaned = drivers_[i].clean_up(); !cleaned) {
+      console_.note("driver " + std::to_string(i + 1) + ": " + cleaned.error().what());
+    }
     revival.cost = cost;
     ++revival.count;
     revival.when.reset();
@@ -689,6 +731,13 @@ void Run::check_lent_links() {
 
 void Run::stop_drivers() {
   no_more_revivals_ = true;
+  const fairlead::ScopeExit clean([this] {
+    for (auto& driver : drivers_) {
+      if (const auto cleaned = driver.clean_up(); !cleaned) {
+        fail(cleaned.error().what());
+      }
+    }
+  });
   for (std::size_t i = 0; i < drivers_.size(); ++i) {
     const auto running = drivers_[i].exit_status();
     if (!running || *running) {

@@ -47,6 +47,7 @@ class Run {
   };
 
   Result<> read_manifests();
+  Result<> read_confinement_file();
   Result<> start_node();
   Result<> start_drivers();
   [[nodiscard]] std::map<std::string, std::string> placeholders(std::size_t index) const;
@@ -56,6 +57,7 @@ class Run {
   Result<bool> drivers_ready();
   Result<> check_drivers();
   Result<> start_driver(std::size_t index);
+  [[nodiscard]] DriverContainerSettings container_of(std::size_t index) const;
   /// --restart-driver: those that have died are started again when it is time.
   void tend_drivers();
   void show_devices();
@@ -102,6 +104,8 @@ class Run {
 
   NodeServices services_;
   std::vector<Manifest> manifests_;
+  std::optional<Confinement> confinement_;
+  std::vector<std::string> pod_uids_;  // of the drivers, each its own; a restarted container keeps its pod's
   CallStats stats_;
   std::unique_ptr<NodeNetwork> network_;
   std::unique_ptr<Runtime> runtime_;

@@ -18,7 +18,8 @@ struct RunOptions {
   std::map<std::string, std::string> images;  // name -> folder or OCI layout
   std::vector<std::string> nics;
   std::vector<std::string> lent;  // links of the machine: names or PCI addresses
-  std::string runtime;            // empty: crun, else runc
+  std::string confine;  // manifest of the drivers\' DaemonSet; empty: they run as drydock itself does
+  std::string runtime;  // empty: crun, else runc
   std::string node_name = "drydock";
   std::chrono::milliseconds timeout{60'000};  // for drivers to publish and for pods to start
   std::optional<std::chrono::milliseconds> run_for;

@@ -83,6 +83,10 @@ std::string frozen_once(const std::string& point, const std::string& command) {
          point + ":freeze:once={state}.frozen; exec " + command;
 }
 
+std::string drydock_program() { return kBin + "/drydock"; }
+std::string fairlead_program() { return kBin + "/fairlead"; }
+std::string source_file(const std::string& name) { return std::string(FAIRLEAD_SOURCE_DIR) + "/" + name; }
+
 std::string example_manifest(const std::string& name) {
   return std::string(FAIRLEAD_SOURCE_DIR) + "/examples/manifests/" + name + ".yaml";
 }

@@ -27,6 +27,11 @@ std::string killed_once(const std::string& point, const std::string& command);
 /// One that stands still at a fault point for four seconds, longer than the runtime waits for NRI.
 std::string frozen_once(const std::string& point, const std::string& command);
 
+/// The paths of the programs, and of a file of the sources.
+std::string drydock_program();
+std::string fairlead_program();
+std::string source_file(const std::string& name);
+
 /// The path of examples/manifests/NAME.yaml.
 std::string example_manifest(const std::string& name);
 

@@ -1,13 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // A DRA driver for drydock's own tests, made of raw gRPC and HTTP so that it shares no code with what it
 // tests. It publishes devices that set an environment variable, and misbehaves on request.
+#include <fcntl.h>
 #include <grpcpp/grpcpp.h>
 #include <httplib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <mutex>
@@ -41,6 +47,8 @@ struct Options {
   bool register_ = true;
   bool leave_files = false;  // Unprepare forgets the CDI file
   bool ignore_sigterm = false;
+  std::vector<std::string> write;  // files to try to write
+  bool show_limits = false;        // what the kernel lets this process do
 };
 
 std::string variable(const char* name) {
@@ -209,7 +217,40 @@ bool publish(const Options& options) {
   return true;
 }
 
+std::string word_for(int error) { return error == 0 ? "fine" : ::strerrorname_np(error); }
+
+/// "try write /x: EROFS"; a file that can be written keeps what it has.
+void try_writes(const std::vector<std::string>& paths) {
+  for (const auto& path : paths) {
+    const bool there = ::access(path.c_str(), F_OK) == 0;
+    const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC | (there ? 0 : O_CREAT), 0644);
+    say("try write " + path + ": " + word_for(fd < 0 ? errno : 0));
+    if (fd >= 0) {
+      ::close(fd);
+    }
+  }
+}
+
+void show_limits() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("CapEff") || line.starts_with("CapBnd") || line.starts_with("Seccomp:") ||
+        line.starts_with("NoNewPrivs")) {
+      std::replace(line.begin(), line.end(), '\t', ' ');
+      say("try " + line);
+    }
+  }
+  say("try pid " + std::to_string(::getpid()));
+  // A process may compare itself with itself, but kcmp(2) is not in the container engines' default profile.
+  const long compared = ::syscall(SYS_kcmp, ::getpid(), ::getpid(), 1 /* KCMP_VM */, 0, 0);
+  say("try kcmp: " + word_for(compared < 0 ? errno : 0));
+}
+
 int serve(const Options& options) {
+  try_writes(options.write);
+  if (options.show_limits) {
+    show_limits();
+  }
   sigset_t endings;
   sigemptyset(&endings);
   sigaddset(&endings, SIGTERM);
@@ -268,6 +309,8 @@ int main(int argc, char** argv) {
   app.add_flag("!--no-register", options.register_);
   app.add_flag("--leave-files", options.leave_files);
   app.add_flag("--ignore-sigterm", options.ignore_sigterm);
+  app.add_option("--write", options.write)->delimiter(',');
+  app.add_flag("--show-limits", options.show_limits);
   CLI11_PARSE(app, argc, argv);
   return serve(options);
 }

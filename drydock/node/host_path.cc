@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "drydock/node/host_path.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <map>
+#include <string>
+
+#include "fairlead/sys/files.h"
+
+namespace drydock {
+namespace {
+
+using fairlead::Code;
+using fairlead::Error;
+using fairlead::Result;
+namespace sys = fairlead::sys;
+
+struct Kind {
+  mode_t format;
+  const char* name;
+};
+
+}  // namespace
+
+Result<> prepare_host_path(const Volume& volume) {
+  static const std::map<std::string, Kind> kKinds = {{"DirectoryOrCreate", {S_IFDIR, "directory"}},
+                                                     {"Directory", {S_IFDIR, "directory"}},
+                                                     {"FileOrCreate", {S_IFREG, "file"}},
+                                                     {"File", {S_IFREG, "file"}},
+                                                     {"Socket", {S_IFSOCK, "socket"}},
+                                                     {"CharDevice", {S_IFCHR, "character device"}},
+                                                     {"BlockDevice", {S_IFBLK, "block device"}}};
+  const auto& path = volume.host_path;
+  const auto& type = volume.host_path_type;
+  struct stat info{};
+  if (::stat(path.c_str(), &info) != 0) {
+    if (errno != ENOENT) {
+      return Error::from_errno(errno, "hostPath " + path);
+    }
+    if (type == "DirectoryOrCreate") {
+      return sys::make_dirs(path);
+    }
+    if (type == "FileOrCreate") {
+      FL_TRY(sys::open_file(path, O_RDONLY | O_CREAT, 0644), "hostPath " + path);
+      return {};
+    }
+    return Error::from_errno(ENOENT, "hostPath " + path);
+  }
+  const auto kind = kKinds.find(type);
+  if (type.empty() || (kind != kKinds.end() && (info.st_mode & S_IFMT) == kind->second.format)) {
+    return {};
+  }
+  return Error(Code::kInvalid,
+               kind == kKinds.end()
+                   ? "hostPath " + path + ": there is no type \"" + type + "\""
+                   : "hostPath type check failed: " + path + " is not a " + kind->second.name);
+}
+
+}  // namespace drydock

@@ -1,0 +1,13 @@
+// SPDX-License-Identifier: Apache-2.0
+// hostPath volumes on the stand-in node, as the kubelet looks at them before a container starts.
+#pragma once
+
+#include "drydock/node/pod_spec.h"
+#include "fairlead/core/result.h"
+
+namespace drydock {
+
+/// Makes what the volume's type says may be made, and checks what it must be.
+fairlead::Result<> prepare_host_path(const Volume& volume);
+
+}  // namespace drydock
