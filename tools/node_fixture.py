@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The format of a recorded machine: a folder with one text file for sysfs and one file per netlink dump.
+
+tree.txt   sysfs, in sections: a line "[devices/pci0000:00/0000:00:01.0]" names a folder, the lines below it are its entries:
+               vendor = 0x8086                   a file that reads "0x8086\\n"
+               phys_port_name : p0               a file that reads "p0", without a newline at the end
+               driver -> ../../bus/pci/drivers/igb   a symbolic link
+               speed ! EINVAL                    a file that can be opened but not read; the error that a reader gets
+           In values, a backslash starts an escape: \\n, \\\\ or \\xNN. Sections and entries are sorted, so two recordings can be compared.
+*.nl       one netlink dump each: the messages as the kernel sent them, one behind the other, NLMSG_DONE last.
+README.md  where it comes from.
+"""
+import os
+import struct
+
+NLM_F_REQUEST, NLM_F_MULTI, NLM_F_ACK, NLM_F_DUMP = 1, 2, 4, 0x300
+NLMSG_ERROR, NLMSG_DONE = 2, 3
+NLA_F_NESTED = 0x8000
+
+
+def escape(text):
+    """Keeps what is printable; a value is one line."""
+    out = []
+    for char in text:
+        if char == "\\":
+            out.append("\\\\")
+        elif char == "\n":
+            out.append("\\n")
+        elif " " <= char <= "~":
+            out.append(char)
+        else:
+            out.append(f"\\x{ord(char) & 0xff:02x}")
+    return "".join(out)
+
+
+class Tree:
+    """What stands in tree.txt. Paths are relative to /sys."""
+
+    def __init__(self):
+        self.folders = {}  # folder -> {name: (mark, value)}
+
+    def folder(self, path):
+        return self.folders.setdefault(path, {})
+
+    def _put(self, path, mark, value):
+        folder, name = os.path.split(path)
+        self.folder(folder)[name] = (mark, value)
+
+    def file(self, path, content):
+        """`content` as read, with the newline that nearly every attribute ends with."""
+        if content.endswith("\n"):
+            self._put(path, "=", content[:-1])
+        else:
+            self._put(path, ":", content)
+
+    def link(self, path, target):
+        self._put(path, "->", target)
+
+    def link_to(self, path, place):
+        """A link to another path of the tree, written as sysfs does: relative."""
+        self.link(path, os.path.relpath(place, os.path.dirname(path)))
+
+    def unreadable(self, path, error):
+        self._put(path, "!", error)
+
+    def text(self):
+        lines = []
+        for folder in sorted(self.folders):
+            lines.append(f"[{escape(folder)}]")
+            for name, (mark, value) in sorted(self.folders[folder].items()):
+                lines.append(f"{escape(name)} {mark} {escape(value)}".rstrip(" "))
+        return "\n".join(lines) + "\n"
+
+
+def write_fixture(out, tree, dumps, readme):
+    """`dumps`: name -> bytes."""
+    os.makedirs(out, exist_ok=True)
+    for old in os.listdir(out):
+        if old in ("tree.txt", "README.md") or old.endswith(".nl"):
+            os.unlink(os.path.join(out, old))
+    with open(os.path.join(out, "tree.txt"), "w", encoding="ascii") as file:
+        file.write(tree.text())
+    for name, content in dumps.items():
+        with open(os.path.join(out, name + ".nl"), "wb") as file:
+            file.write(content)
+    with open(os.path.join(out, "README.md"), "w", encoding="utf-8") as file:
+        file.write(readme)
+
+
+# ---- netlink bytes
+
+def align(size):
+    return (size + 3) & ~3
+
+
+def attribute(kind, value):
+    """One attribute, padded. The length field has 16 bits and wraps as the kernel's nla_nest_end() lets it."""
+    length = 4 + len(value)
+    return struct.pack("=HH", length & 0xffff, kind) + value + bytes(align(length) - length)
+
+
+def u32(kind, value):
+    return attribute(kind, struct.pack("=I", value & 0xffffffff))
+
+
+def u8(kind, value):
+    return attribute(kind, struct.pack("=B", value))
+
+
+def text(kind, value):
+    return attribute(kind, value.encode() + b"\0")
+
+
+def message(kind, payload, flags=NLM_F_MULTI, sequence=1, port=0):
+    size = 16 + len(payload)
+    return struct.pack("=IHHII", size, kind, flags, sequence, port) + payload + bytes(align(size) - size)
+
+
+def done(sequence=1, port=0):
+    return message(NLMSG_DONE, struct.pack("=i", 0), NLM_F_MULTI, sequence, port)
+
+
+def messages(dump):
+    """(offset of the header, type, end) of each message."""
+    at = 0
+    while at + 16 <= len(dump):
+        size, kind = struct.unpack_from("=IH", dump, at)
+        if size < 16 or at + size > len(dump):
+            return
+        yield at, kind, at + size
+        at += align(size)
+
+
+def attributes(data, at, end):
+    """(type, offset of the value, end of the value) of each attribute of data[at:end]."""
+    while at + 4 <= end:
+        size, kind = struct.unpack_from("=HH", data, at)
+        if size < 4 or at + size > end:
+            return
+        yield kind & 0x3fff, at + 4, at + size
+        at += align(size)
