@@ -5,7 +5,7 @@
 
 #include "fairlead/sys/inventory.h"
 #include "fairlead/sys/netns.h"
-#include "fairlead/sys/sysfs_tree.h"
+#include "fairlead/sys/testing/sysfs_tree.h"
 
 namespace fairlead::sys {
 namespace {

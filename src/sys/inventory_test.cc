@@ -5,7 +5,7 @@
 #include <gtest/gtest.h>
 #include <linux/rtnetlink.h>
 
-#include "fairlead/sys/sysfs_tree.h"
+#include "fairlead/sys/testing/sysfs_tree.h"
 
 namespace fairlead::sys {
 namespace {

@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "fairlead/sys/sysfs_tree.h"
+#include "fairlead/sys/testing/sysfs_tree.h"
 
 namespace fairlead::sys {
 namespace {

@@ -7,24 +7,14 @@
 #include <map>
 #include <string>
 
+#include "fairlead/sys/testing/temporary_folder.h"
+
 namespace fairlead::sys::testing_support {
 
-/// Builds bus/ and devices/ below a folder and removes it in the end.
+/// Builds bus/ and devices/ below a folder of its own, piece by piece. For a whole machine: recorded_node.h.
 class SysfsTree {
  public:
-  SysfsTree() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "sysfs-XXXXXX").string();
-    root_ = ::mkdtemp(pattern.data());
-    std::filesystem::create_directories(root_ / "devices");
-  }
-  SysfsTree(const SysfsTree&) = delete;
-  SysfsTree& operator=(const SysfsTree&) = delete;
-  SysfsTree(SysfsTree&&) = delete;
-  SysfsTree& operator=(SysfsTree&&) = delete;
-  ~SysfsTree() {
-    std::error_code ignored;
-    std::filesystem::remove_all(root_, ignored);
-  }
+  SysfsTree() { std::filesystem::create_directories(root_ / "devices"); }
 
   [[nodiscard]] std::string root() const { return root_.string(); }
 
@@ -46,7 +36,8 @@ class SysfsTree {
   }
 
  private:
-  std::filesystem::path root_;
+  TemporaryFolder folder_;
+  std::filesystem::path root_ = folder_.path();
 };
 
 }  // namespace fairlead::sys::testing_support
