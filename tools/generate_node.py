@@ -16,7 +16,6 @@ of the list for attributes of the link. This does the same.
 import argparse
 import random
 import struct
-import sys
 
 from node_fixture import Tree, attribute, done, message, text, u8, u32, write_fixture
 
@@ -55,8 +54,8 @@ class Machine:
         self.options = options
         self.random = random.Random(options.seed)
         self.tree = Tree()
-        self.links, self.addresses, self.routes4, self.routes6 = b"", b"", b"", b""
-        self.rdma, self.rdma_ports, self.devlink, self.devlink_ports = b"", b"", b"", b""
+        self.links, self.addresses, self.routes4, self.routes6 = (bytearray() for _ in range(4))
+        self.rdma, self.rdma_ports, self.devlink, self.devlink_ports = (bytearray() for _ in range(4))
         self.roots = self.groups = self.hcas = 0
         self.index = 1
         self.link("lo", bytes(6), None, ARPHRD_ETHER, flags=0x10049, loopback=True)
@@ -280,7 +279,9 @@ def main():
     options = arguments.parse_args()
     machine = Machine(options)
     machine.build()
-    readme = (f"# A made-up machine\n\ntools/generate_node.py {' '.join(sys.argv[2:])}\n\n"
+    counters = " --vf-statistics" if options.vf_statistics else ""
+    readme = (f"# A made-up machine\n\ntools/generate_node.py OUT_FOLDER --pfs {options.pfs} --vfs {options.vfs} "
+              f"--hcas {options.hcas} --seed {options.seed}{counters}\n\n"
               f"{options.pfs} PFs with {options.vfs} VFs each, {machine.hcas} RDMA devices, {machine.index - 1} links.\n")
     write_fixture(options.out, machine.tree, machine.dumps(), readme)
 

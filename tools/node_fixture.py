@@ -11,11 +11,13 @@ tree.txt   sysfs, in sections: a line "[devices/pci0000:00/0000:00:01.0]" names 
 README.md  where it comes from.
 """
 import os
+import re
 import struct
 
 NLM_F_REQUEST, NLM_F_MULTI, NLM_F_ACK, NLM_F_DUMP = 1, 2, 4, 0x300
 NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLA_F_NESTED = 0x8000
+SPACE = "\\x20"  # in names, which end at the first space
 
 
 def escape(text):
@@ -31,6 +33,11 @@ def escape(text):
         else:
             out.append(f"\\x{ord(char) & 0xff:02x}")
     return "".join(out)
+
+
+def unescape(text):
+    return re.sub(r"\\(n|\\|x[0-9a-f]{2})",
+                  lambda found: {"n": "\n", "\\": "\\"}.get(found[1]) or chr(int(found[1][1:], 16)), text)
 
 
 class Tree:
@@ -68,8 +75,20 @@ class Tree:
         for folder in sorted(self.folders):
             lines.append(f"[{escape(folder)}]")
             for name, (mark, value) in sorted(self.folders[folder].items()):
-                lines.append(f"{escape(name)} {mark} {escape(value)}".rstrip(" "))
+                lines.append(f"{escape(name).replace(' ', SPACE)} {mark} {escape(value)}".rstrip(" "))
         return "\n".join(lines) + "\n"
+
+
+def read_tree(path):
+    tree, folder = Tree(), None
+    with open(path, encoding="ascii") as file:
+        for line in file.read().splitlines():
+            if line.startswith("["):
+                folder = tree.folder(unescape(line[1:-1]))
+            else:
+                name, mark, *value = line.split(" ", 2)
+                folder[unescape(name)] = (mark, unescape(value[0]) if value else "")
+    return tree
 
 
 def write_fixture(out, tree, dumps, readme):

@@ -9,8 +9,8 @@ From sysfs it takes network functions (PCI class 02), everything below which the
 From netlink it takes links with their VFs, addresses, routes, nexthops, devlink and RDMA devices, as raw bytes. Only names from the
 lists below are ever read: no serial number, no configuration space, no resource, no ROM, no VPD, no host name (node_desc has it).
 
-MAC and IP addresses, GUIDs and GIDs are replaced (see Disguise) unless --keep-addresses is given; give it only where all of them are made
-up, as in a test guest. Names of interfaces and aliases of links stay: look at the result before you publish it.
+MAC and IP addresses, GUIDs, GIDs and aliases are replaced (see Disguise) unless --keep-addresses is given; give it only where all of them
+are made up, as in a test guest. Names of interfaces stay: look at the result before you publish it.
 Run it as root: some files and the RDMA dumps are for root only. docs/testing.md says more; tools/node_fixture.py has the format.
 """
 import argparse
@@ -28,7 +28,7 @@ import socket
 import struct
 import sys
 
-from node_fixture import (NLA_F_NESTED, NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, Tree, attributes, message,
+from node_fixture import (NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, Tree, attributes, message,
                           messages, text, u32, write_fixture)
 
 PCI_FILES = """vendor device subsystem_vendor subsystem_device class revision numa_node local_cpulist driver_override reset_method
@@ -570,7 +570,7 @@ def anonymous(disguise, tree, dumps):
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("out", help="folder to write; made if it is not there")
-    arguments.add_argument("--sysfs", default="/sys")
+    arguments.add_argument("--sysfs", default="/sys", help="another tree; netlink is always this machine's")
     arguments.add_argument("--keep-addresses", action="store_true", help="do not replace MAC and IP addresses, GUIDs and GIDs")
     arguments.add_argument("--seed", help="replace them the same way every time")
     arguments.add_argument("--about", default="", help="one sentence for README.md: what machine, set up how")
