@@ -11,7 +11,8 @@ arguments give the same bytes.
 A PF's link message carries the list of its VFs in one attribute, whose length field has 16 bits. A dump that asks for VFs without their
 counters (RTEXT_FILTER_SKIP_STATS) needs 196 bytes for each, so 256 fit. With counters (--vf-statistics) it is 296, and 222 VFs are too
 many: the kernel writes the whole list and lets the length wrap (nla_nest_end() in include/net/netlink.h), so that a reader takes the rest
-of the list for attributes of the link. This does the same.
+of the list for attributes of the link. Seen on Linux 6.12 with netdevsim: from 222 VFs with counters and from 335 without, the rest reads
+as hundreds of IFLA_ADDRESS, and with 512 VFs and counters everything behind the list is lost. This does the same.
 """
 import argparse
 import random

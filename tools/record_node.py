@@ -36,7 +36,7 @@ PCI_FILES = """vendor device subsystem_vendor subsystem_device class revision nu
     sriov_totalvfs sriov_numvfs sriov_offset sriov_stride sriov_vf_device sriov_drivers_autoprobe sriov_vf_total_msix
     sriov_vf_msix_count""".split()
 BRIDGE_FILES = "vendor device class numa_node".split()
-DEVICE_FILES = "vendor device numa_node sfnum".split()  # of other buses: virtio, auxiliary, ...
+DEVICE_FILES = "vendor device numa_node sfnum sriov_numvfs".split()  # of other buses: virtio, auxiliary, netdevsim, ...
 NET_FILES = """address addr_assign_type addr_len broadcast carrier dev_id dev_port dormant duplex flags ifindex iflink link_mode mtu
     name_assign_type netdev_group operstate phys_port_id phys_port_name phys_switch_id speed tx_queue_len type""".split()
 RDMA_FILES = "node_type node_guid sys_image_guid fw_ver hw_rev hca_type board_id parent".split()

@@ -247,6 +247,27 @@ TEST(RecordedNuma, OneNodeSaysNothingAboutNuma) {
   EXPECT_EQ(inventory.find("ens1")->pci->numa_node, -1);
 }
 
+TEST(RecordedSwitchdev, RepresentorsNameTheirVfAndShareTheirCardsSwitch) {
+  const auto node = RecordedNode::load(recorded_folder("netdevsim-switchdev"));
+  ASSERT_TRUE(node) << node.error().what();
+  EXPECT_THAT(dangling(node->sysfs_root()), IsEmpty());
+  const std::string links = node->sysfs_root() + "/class/net/";
+  EXPECT_EQ(read_file(links + "sim1pf0vf3/phys_port_name").value_or(""), "pf0vf3\n");
+  const auto of_card = read_file(links + "sim1p1/phys_switch_id");
+  ASSERT_TRUE(of_card) << of_card.error().what();
+  EXPECT_EQ(read_file(links + "sim1pf0vf3/phys_switch_id").value_or(""), *of_card);
+  const Inventory inventory = inventory_of(*node);
+  const InventoryLink* representor = inventory.find("sim1pf0vf0");
+  ASSERT_NE(representor, nullptr);
+  EXPECT_EQ(representor->link.parent_bus, "netdevsim");
+  EXPECT_FALSE(representor->pci);
+  std::size_t ports = 0;
+  for (View rest = node->dump("devlink_ports"); const auto message = netlink::codec::next_message(rest);) {
+    ports += message->type >= NLMSG_MIN_TYPE ? 1U : 0U;
+  }
+  EXPECT_EQ(ports, 6U) << "2 ports, 4 representors";
+}
+
 // ---- damage
 
 void read_everything(View dump) {
