@@ -2,11 +2,14 @@
 #include "drydock/node/lent_links.h"
 
 #include <fcntl.h>
+#include <linux/if_addr.h>
+#include <linux/netlink.h>
 #include <net/if.h>
 
 #include <algorithm>
 #include <cctype>
 #include <chrono>
+#include <cstddef>
 #include <map>
 #include <optional>
 #include <thread>
@@ -144,7 +147,12 @@ Result<LinkRecord> record_of(const std::string& asked, const Link& link, LinkMes
   return out;
 }
 
-bool is_link_local(const LinkMessage& address) { return destination(address).starts_with("fe80:"); }
+/// Somebody configured it: not link-local, not from a router advertisement.
+bool is_configured(const LinkMessage& address) {
+  constexpr std::size_t kFlags = NLMSG_HDRLEN + offsetof(ifaddrmsg, ifa_flags);
+  return address.size() > kFlags && (address[kFlags] & IFA_F_PERMANENT) != 0 &&
+         !destination(address).starts_with("fe80:");
+}
 
 std::vector<LinkMessage> missing(const std::vector<LinkMessage>& wanted,
                                  const std::vector<LinkMessage>& there) {
@@ -159,10 +167,8 @@ std::vector<LinkMessage> missing(const std::vector<LinkMessage>& wanted,
 }
 
 /// What the link is now that it was not, or was and is not.
-std::vector<std::string> differences(const LinkRecord& record, const Link& now,
-                                     const std::vector<LinkMessage>& addresses) {
+std::vector<std::string> differences(const Link& was, const Link& now) {
   std::vector<std::string> out;
-  const auto& was = record.link;
   const auto compare = [&](const std::string& what, const std::string& before, const std::string& after) {
     if (before != after) {
       out.push_back("its " + what + " is " + after + ", it was " + before);
@@ -172,8 +178,16 @@ std::vector<std::string> differences(const LinkRecord& record, const Link& now,
   compare("MAC address", was.mac.to_string(), now.mac.to_string());
   compare("MTU", std::to_string(was.mtu), std::to_string(now.mtu));
   compare("state", was.is_up() ? "up" : "down", now.is_up() ? "up" : "down");
-  for (const auto& address : missing(record.addresses, addresses)) {
-    out.push_back("its address " + destination(address) + " is not there");
+  return out;
+}
+
+/// The prefixes of configured addresses.
+std::set<std::string> configured(const std::vector<LinkMessage>& addresses) {
+  std::set<std::string> out;
+  for (const auto& address : addresses) {
+    if (is_configured(address)) {
+      out.insert(destination(address));
+    }
   }
   return out;
 }
@@ -226,8 +240,11 @@ class Restorer {
     if (!now) {
       return Error(Code::kNotFound, "it is gone again");
     }
-    for (auto& difference : differences(record, *now, addresses)) {
+    for (auto& difference : differences(record.link, *now)) {
       problems_.push_back(std::move(difference));
+    }
+    for (const auto& address : missing(record.addresses, addresses)) {
+      problems_.push_back("its address " + destination(address) + " is not there");
     }
     return {};
   }
@@ -511,10 +528,18 @@ Result<std::vector<std::string>> LentLinks::changes_in(int node) const {
       continue;
     }
     FL_ASSIGN(const auto addresses, messages.addresses(found->link.index), "");
-    auto changes = differences(record, found->link, addresses);
-    for (const auto& address : missing(addresses, record.addresses)) {
-      if (!is_link_local(address)) {
-        changes.push_back("its address " + destination(address) + " is new");
+    auto changes = differences(record.link, found->link);
+    // By their prefixes: labels, lifetimes and broadcast addresses are not looked at here.
+    const auto were = configured(record.addresses);
+    const auto are = configured(addresses);
+    for (const auto& prefix : were) {
+      if (!are.contains(prefix)) {
+        changes.push_back("its address " + prefix + " is not there");
+      }
+    }
+    for (const auto& prefix : are) {
+      if (!were.contains(prefix)) {
+        changes.push_back("its address " + prefix + " is new");
       }
     }
     const auto compare = [&](const std::string& part, const std::string& before, const std::string& now) {
