@@ -128,11 +128,20 @@ def vfs(guest, all_vfs):
 
 
 @pytest.fixture
+def gone_vfs(guest, all_vfs):
+    """The VFs for a test that removes them; they are made again afterwards."""
+    yield all_vfs
+    assert make_vfs(guest) == all_vfs
+
+
+@pytest.fixture
 def pf(guest):
     """The second PF, which has no VFs. It must be in the machine's namespace afterwards, as it was before."""
-    guest.run("modprobe", "igb")
     address = PFS[1]
-    eventually(lambda: guest.netdev(address), 30, "the PF has a link")
+    guest.run("modprobe", "igb")
+    name = eventually(lambda: guest.netdev(address), 30, "the PF has a link")
+    if name != "pf1":
+        guest.sh(f"ip link set {name} down; ip link set {name} name pf1")
     before = state_of(guest, address)
     yield address
     assert state_of(guest, address) == before

@@ -230,7 +230,7 @@ class Guest:
                     "-device", f"virtio-9p-pci,fsdev={name},mount_tag={name},bus=pcie.0"]
 
         def pf(number):
-            return ["-netdev", f"user,id=net{number},restrict=on", "-device", f"pcie-root-port,id=port{number},chassis={number},slot={number},bus=root{number}",
+            return ["-netdev", f"user,id=net{number},restrict=on,ipv6=off", "-device", f"pcie-root-port,id=port{number},chassis={number},slot={number},bus=root{number}",
                     "-device", f"igb,id=pf{number},netdev=net{number},bus=port{number},mac=52:54:00:aa:00:0{number},romfile="]
 
         half = self._memory // 2
@@ -239,13 +239,14 @@ class Guest:
             numa += ["-object", f"memory-backend-ram,id=memory{node},size={half}M", "-numa", f"node,nodeid={node},memdev=memory{node}",
                      "-device", f"pxb-pcie,id=root{node + 1},bus_nr={32 * (node + 1)},bus=pcie.0,numa_node={node}"]
         numa += ["-numa", "cpu,node-id=0,socket-id=0"] if self._cpus == 1 else []
+        # No router advertisements (a default route on a link is reason enough not to give it away); modules make no links of their own.
         settings = ["console=ttyS0", "panic=-1", "quiet", "loglevel=4", "intel_iommu=on", "nokaslr", "mitigations=off", "tsc=reliable", "no_timer_check",
-                    "random.trust_cpu=on", "rcupdate.rcu_expedited=1", "audit=0", "apparmor=0", "selinux=0", "init_on_alloc=0", "cryptomgr.notests=1"]
+                    "random.trust_cpu=on", "rcupdate.rcu_expedited=1", "dummy.numdummies=0", "bonding.max_bonds=0", "ifb.numifbs=0", "audit=0", "apparmor=0", "selinux=0", "init_on_alloc=0", "cryptomgr.notests=1"]
         return ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35", "-accel", "tcg,thread=multi",
                 "-cpu", "max", "-smp", str(self._cpus), "-m", str(self._memory), "-device", "intel-iommu,intremap=on",
                 "-kernel", kernel, "-initrd", initramfs, "-append", " ".join(settings),
                 "-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x01", *share("root", "/", "readonly=on"), *share("out", self.share), *numa,
-                "-netdev", f"user,id=uplink,restrict=on,hostfwd=tcp:127.0.0.1:{port}-10.0.2.15:{PORT}", "-device", "virtio-net-pci,netdev=uplink,bus=pcie.0,romfile=",
+                "-netdev", f"user,id=uplink,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:{port}-10.0.2.15:{PORT}", "-device", "virtio-net-pci,netdev=uplink,bus=pcie.0,romfile=",
                 *pf(1), *pf(2)]
 
     def running(self):

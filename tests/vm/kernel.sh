@@ -72,6 +72,9 @@ make_initramfs() {
   mkdir -p "$tree"/{bin,proc,sys,dev,run,tmp,var/tmp,lower,upper,newroot} "$modules/kernel"
   ln -s bin "$tree/sbin"
   cp /bin/busybox "$tree/bin/busybox"
+  # The kernel loads modules by this modprobe; they are to make no links by themselves.
+  mkdir -p "$tree/etc/modprobe.d"
+  printf 'options %s\n' 'dummy numdummies=0' 'ifb numifbs=0' 'bonding max_bonds=0' >"$tree/etc/modprobe.d/links.conf"
   local name
   for name in $(/bin/busybox --list | grep -v '^busybox$'); do ln -s busybox "$tree/bin/$name"; done
   install -m 755 "$here/init" "$tree/init"

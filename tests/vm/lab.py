@@ -45,7 +45,7 @@ def nic(name, address, parameters=None):
 
 
 class Shared:
-    """A folder that a pod has as /shared: its container writes what it sees there, and waits there for the test."""
+    """A folder of the guest that a pod has as /shared: its container writes what it sees there, and waits there for the test."""
 
     def __init__(self, guest, name):
         self._guest, self.name = guest, name
@@ -71,12 +71,12 @@ class Shared:
 LOOK = "ip -details -json address >/shared/links.partial; mv /shared/links.partial /shared/links"
 
 
-def watching_pod(shared, templates, script=LOOK, wait=False, **spec):
+def watching_pod(shared, templates, script=LOOK, wait=False, restart="Never", **spec):
     """Its container runs `script`; with `wait` it goes on until the test says go()."""
     if wait:
         script += "; while [ ! -e /shared/go ]; do sleep 0.3; done"
     body = pod(shared.name, templates=templates, command=("sh", "-ec", script), **spec)
-    body["spec"]["restartPolicy"] = "Never"
+    body["spec"]["restartPolicy"] = restart
     body["spec"]["volumes"] = [{"name": "shared", "hostPath": {"path": shared.in_guest}}]
     for container in body["spec"]["containers"]:
         container["volumeMounts"] = [{"name": "shared", "mountPath": "/shared"}]
@@ -93,7 +93,6 @@ class Drydock:
         os.makedirs(self._folder, exist_ok=True)
         with open(f"{self._folder}/manifest.yaml", "w", encoding="utf-8") as file:
             file.write(manifest)
-        self.text_path = f"{self._folder}/output"
         argv = [f"{BIN}/drydock", "run", "-f", "/out/run/manifest.yaml", "--driver", self._driver(driver_flags, confine, environment or {}),
                 "--show-log", "claim attached", "--grace", "1s", *flags]
         for name in lend:
@@ -115,16 +114,12 @@ class Drydock:
         return (f"{words}exec {BIN}/fairlead --driver-name {DRIVER} --kubeconfig {{kubeconfig}} --node-name {{node}} --registry-dir {{registry}} "
                 f"--plugin-dir {{plugins}}/{DRIVER} --cdi-dir {{cdi}} --nri-socket {{nri}} --state-dir {{state}} {install} {flags}")
 
-    def wait(self, timeout=120):
-        """Its whole output; an AssertionError with it unless drydock exits with 0."""
-        status = self.process.wait(timeout)
-        assert status == 0, f"drydock: exit status {status}\n{self.process.text()}"
-        return self.process.text()
-
-    def fails(self, timeout=120):
-        """Its whole output; an AssertionError with it unless drydock exits with 1."""
-        status = self.process.wait(timeout)
-        assert status == 1, f"drydock: exit status {status}, not 1\n{self.process.text()}"
+    def wait(self, timeout=120, status=0):
+        """Its whole output; an AssertionError with it unless drydock exits with the status."""
+        ended = self.process.wait(timeout)
+        with open(f"{self._folder}/output.txt", "w", encoding="utf-8") as file:
+            file.write(self.process.text())
+        assert ended == status, f"drydock: exit status {ended}, not {status}\n{self.process.text()}"
         return self.process.text()
 
     def until(self, condition, what, timeout=90):
@@ -167,4 +162,9 @@ def state_of(guest, address):
 def home(link):
     return {"name": link["ifname"], "mac": link["address"], "permanent mac": link.get("permaddr", link["address"]), "mtu": link["mtu"],
             "up": "UP" in link["flags"], "alias": link.get("ifalias"), "altnames": sorted(link.get("altnames", [])), "promiscuity": link["promiscuity"],
-            "addresses": sorted(f"{a['local']}/{a['prefixlen']}" for a in link["addr_info"] if a["scope"] == "global")}
+            "addresses": addresses_of(link)}
+
+
+def addresses_of(link):
+    """Without link-local ones."""
+    return sorted(f"{a['local']}/{a['prefixlen']}" for a in link["addr_info"] if a["scope"] == "global")

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""NICs with a bus address and a permanent MAC in pods, the agent confined as its DaemonSet is.
+
+drydock compares each lent link in the node's namespace with what it was, when the pods are gone and before it takes it home: a run that
+succeeds is the proof that fairlead gave it back with its name, MAC, MTU, state, alias, altnames and addresses."""
+import re
+
+import pytest
+
+from guest import PFS, eventually
+from lab import DRIVER, LOOK, Drydock, Shared, addresses_of, netdev, nic, run, select, template, virtual, watching_pod, whole
+
+FAST = {"addresses": ["192.0.2.7/24", "2001:db8::7/64"], "mtu": 1400}
+
+
+@pytest.fixture
+def dressed(guest, request):
+    """dressed(address) gives a function's link an MTU, a permanent MAC that differs, addresses, an alias, altnames, and takes all back."""
+    undo = []
+
+    def dress(address):
+        name = guest.netdev(address)
+        guest.sh(f"""
+ip link set {name} mtu 1450
+ip link set {name} alias 'rack 7 port 2'
+ip link property add dev {name} altname enp-of-{name} altname a-name-longer-than-fifteen-bytes-{name}
+ip link set {name} up
+ip address add 198.51.100.9/24 dev {name}
+ip address add 2001:db8:9::9/64 dev {name} nodad""")
+        undo.append(name)
+        return name
+    yield dress
+    for name in undo:
+        guest.sh(f"""
+ip address flush dev {name}
+ip link set {name} down
+ip link set {name} mtu 1500
+ip link set {name} alias ''
+ip link property del dev {name} altname enp-of-{name} altname a-name-longer-than-fifteen-bytes-{name}""")
+
+
+@pytest.mark.parametrize("way", ["auto", "guard"])
+@pytest.mark.parametrize("which", ["vf", "pf"])
+def test_a_nic_is_in_the_pod_and_comes_home_as_it_was(guest, vfs, pf, dressed, which, way):
+    address = vfs[0] if which == "vf" else pf
+    name = dressed(address)
+    mac = guest.links()[name]["address"]
+    shared = Shared(guest, "it")
+    manifest = whole(nic("fast", address, netdev("host-device", "fast0", **FAST)), watching_pod(shared, ["fast"]))
+    text = run(guest, manifest, lend=[address], driver_flags=f"--attach {way}")
+    link = shared.links()["fast0"]
+    assert link["address"] == mac
+    assert link["parentdev"] == address
+    assert link["mtu"] == 1400
+    assert "UP" in link["flags"]
+    assert addresses_of(link) == ["192.0.2.7/24", "2001:db8::7/64"]
+    assert re.search(r"claim attached door=(\w+)", text).group(1) == ("guard" if way == "guard" else "nri")
+
+
+@pytest.mark.parametrize("which", ["vf", "pf"])
+def test_a_nic_is_offered_with_what_it_is(guest, vfs, pf, which):
+    address = vfs[1] if which == "vf" else pf
+    root, node, product = ("pci0000:20", 0, "0x10ca") if which == "vf" else ("pci0000:40", 1, "0x10c9")
+    expression = " && ".join([
+        select("resource.kubernetes.io/pciBusID", address),
+        f'device.attributes["resource.kubernetes.io"].pcieRoot == "{root}"',
+        f'device.attributes["resource.kubernetes.io"].numaNode == {node}',
+        f'device.attributes["{DRIVER}"].pciVendor == "0x8086"',
+        f'device.attributes["{DRIVER}"].pciDevice == "{product}"',
+        f'device.attributes["{DRIVER}"].driver == "{"igbvf" if which == "vf" else "igb"}"'])
+    shared = Shared(guest, "it")
+    run(guest, whole(template("fast", parameters=netdev("host-device", "fast0"), device_class="network-devices", selector=expression),
+                     watching_pod(shared, ["fast"])), lend=[address])
+    assert shared.links()["fast0"]["parentdev"] == address
+
+
+def test_the_pod_may_rename_its_nic_and_change_all_it_can(guest, vfs, dressed):
+    name = dressed(vfs[0])
+    shared = Shared(guest, "it")
+    script = "; ".join([LOOK, "ip link set fast0 down", "ip link set fast0 name mine0", "ip link set mine0 mtu 1300", "ip link set mine0 alias pods-own",
+                        "ip address add 203.0.113.5/24 dev mine0", "ip link set mine0 up", LOOK.replace("links", "after")])
+    run(guest, whole(nic("fast", vfs[0], netdev("host-device", "fast0", **FAST)), watching_pod(shared, ["fast"], script)), lend=[vfs[0]])
+    assert "fast0" in shared.links() and "mine0" in shared.links("after")
+    assert guest.netdev(vfs[0]) == name
+
+
+@pytest.mark.finding("F14")
+def test_altnames_that_the_pod_changed_come_home_as_they_were(guest, vfs, dressed):
+    name = dressed(vfs[0])
+    shared = Shared(guest, "it")
+    script = f"{LOOK}; ip link property del dev fast0 altname enp-of-{name}; ip link property add dev fast0 altname cni0"
+    run(guest, whole(nic("fast", vfs[0], netdev("host-device", "fast0")), watching_pod(shared, ["fast"], script)), lend=[vfs[0]])
+
+
+@pytest.mark.parametrize("way", ["auto", "guard"])
+def test_the_namespace_dies_under_a_nic_without_a_stop(guest, vfs, dressed, way):
+    """The kernel gives the NIC back by itself, under the pod's name, down and without addresses; the pod gets it again, and in the end it is
+    home as it was. In guard mode nothing tells fairlead of the end; in auto the runtime tells of it after it."""
+    dressed(vfs[0])
+    shared = Shared(guest, "it")
+    script = f"n=$(ls /shared | grep -c ^began || true); touch /shared/began$n; {LOOK}"
+    manifest = whole(nic("fast", vfs[0], netdev("host-device", "fast0", **FAST)),
+                     watching_pod(shared, ["fast"], script, wait=True, restart="Always"))
+    flags = ["--lose-sandbox", "1s", "--for", "6s"] + (["--no-nri"] if way == "guard" else [])
+    run(guest, manifest, lend=[vfs[0]], driver_flags=f"--attach {way}", flags=flags)
+    assert shared.has("began1"), "the pod was never started again"
+    assert addresses_of(shared.links()["fast0"]) == ["192.0.2.7/24", "2001:db8::7/64"]
+
+
+def test_a_vf_that_disappears_while_it_is_lent_stops_nothing(guest, gone_vfs):
+    """sriov_numvfs 0 under a running pod: Unprepare ends, the pod is gone within its time, and the agent has lived on."""
+    address = gone_vfs[0]
+    shared = Shared(guest, "it")
+    manifest = whole(nic("fast", address, netdev("host-device", "fast0")), watching_pod(shared, ["fast"], wait=True))
+    with Drydock(guest, manifest, lend=[address]) as drydock:
+        drydock.until(lambda: shared.has("links"), "the pod runs")
+        guest.write(f"/sys/bus/pci/devices/{PFS[0]}/sriov_numvfs", "0")
+        shared.go()
+        text = drydock.wait(status=1)
+    # All that drydock has to say is that the VFs are gone: the pod was taken down in time and left nothing.
+    gone = [r"on the node: link vf0 is gone", r"on the node: vf0 was not given back: it is not among the node's links",
+            rf"lent link vf0: the PCI function {address} is gone from this machine", r"on this machine: link vf\d( \(index \d+\))? is gone"]
+    complaints = [line.partition("✗ ")[2] for line in text.splitlines() if "✗ " in line and "✗ failed: " not in line]
+    assert complaints and not [line for line in complaints if not any(re.fullmatch(expected, line) for expected in gone)], text
+
+
+@pytest.mark.parametrize("way", ["auto", "guard"])
+def test_a_driver_that_is_unbound_while_its_nic_is_lent_stops_nothing(guest, pf, way):
+    """igb leaves the PF and comes back: the link is another one, with the same address on the bus and the same permanent MAC."""
+    name = guest.netdev(pf)
+    shared = Shared(guest, "it")
+    manifest = whole(nic("fast", pf, netdev("host-device", "fast0")), watching_pod(shared, ["fast"], wait=True))
+    with Drydock(guest, manifest, lend=[pf], driver_flags=f"--attach {way}") as drydock:
+        drydock.until(lambda: shared.has("links"), "the pod runs")
+        guest.write("/sys/bus/pci/drivers/igb/unbind", pf)
+        guest.write("/sys/bus/pci/drivers/igb/bind", pf)
+        shared.go()
+        drydock.wait()
+    eventually(lambda: guest.netdev(pf) == name, 10, "the PF's link has its name again")
+
+
+def test_a_dummy_is_lent_like_a_nic_when_the_operator_says_so(guest):
+    guest.sh("ip link add dum0 type dummy; ip link set dum0 address 02:00:00:00:00:d0; ip link set dum0 up")
+    try:
+        shared = Shared(guest, "it")
+        manifest = whole(template("fast", parameters=netdev("host-device", "fast0", **FAST), device_class="network-devices", selector=select("ifName", "dum0")),
+                         watching_pod(shared, ["fast"]))
+        run(guest, manifest, lend=["dum0"], driver_flags="--host-devices dum*")
+        assert shared.links()["fast0"]["linkinfo"]["info_kind"] == "dummy"
+    finally:
+        guest.run("ip", "link", "del", "dum0")
+
+
+def test_a_dummy_is_made_for_a_pod(guest):
+    shared = Shared(guest, "it")
+    run(guest, whole(virtual("data", netdev("dummy", "data0", addresses=["192.0.2.8/24"])), watching_pod(shared, ["data"])))
+    link = shared.links()["data0"]
+    assert link["linkinfo"]["info_kind"] == "dummy" and addresses_of(link) == ["192.0.2.8/24"]
+
+
+def test_macvlans_of_all_modes_on_a_real_nic(guest, vfs):
+    """Four modes beside each other on one VF; passthru alone on another, of which it has the MAC."""
+    shared = Shared(guest, "it")
+    modes = ["bridge", "private", "vepa", "source"]
+    claims = [virtual(mode, netdev("macvlan", f"{mode}0", master="vf0", mode=mode)) for mode in modes]
+    claims.append(nic("passthru", vfs[1], netdev("macvlan", "passthru0", mode="passthru")))
+    run(guest, whole(*claims, watching_pod(shared, [*modes, "passthru"])), lend=[vfs[0], vfs[1]])
+    links = shared.links()
+    assert {mode: links[f"{mode}0"]["linkinfo"]["info_data"]["mode"] for mode in [*modes, "passthru"]} == {mode: mode for mode in [*modes, "passthru"]}
+    assert links["passthru0"]["address"] == "02:00:00:00:00:11"
+
+
+def test_seven_vfs_in_seven_pods_at_once(guest, vfs):
+    shares = [Shared(guest, f"it{number}") for number in range(7)]
+    objects = []
+    for number, (address, shared) in enumerate(zip(vfs, shares)):
+        objects += [nic(f"fast{number}", address, netdev("host-device", "fast0", addresses=[f"192.0.2.{number + 1}/24"])),
+                    watching_pod(shared, [f"fast{number}"], wait=True)]
+    with Drydock(guest, whole(*objects), lend=vfs) as drydock:
+        for shared in shares:
+            drydock.until(lambda shared=shared: shared.has("links"), f"{shared.name} runs")
+        for shared in shares:
+            shared.go()
+        drydock.wait(180)
+    assert [shared.links()["fast0"]["parentdev"] for shared in shares] == list(vfs)
+
+
+def test_the_agent_is_confined_as_its_daemonset_says(guest, vfs):
+    """What the other tests take for granted: no more capabilities than the manifest's, a read-only root and /sys, a seccomp filter."""
+    shared = Shared(guest, "it")
+    manifest = whole(nic("fast", vfs[0], netdev("host-device", "fast0")), watching_pod(shared, ["fast"], wait=True))
+    with Drydock(guest, manifest, lend=[vfs[0]]) as drydock:
+        drydock.until(lambda: shared.has("links"), "the pod runs")
+        pid = guest.run("pgrep", "-x", "fairlead").split()
+        assert len(pid) == 1
+        status = dict(line.split(":\t", 1) for line in guest.read(f"/proc/{pid[0]}/status").splitlines() if ":\t" in line)
+        net_admin, sys_admin = 1 << 12, 1 << 21
+        assert int(status["CapEff"], 16) == net_admin | sys_admin
+        assert int(status["CapBnd"], 16) == net_admin | sys_admin
+        assert status["Seccomp"] == "2" and status["NoNewPrivs"] == "1"
+        options = {line.split()[4]: line.split()[5].split(",") for line in guest.read(f"/proc/{pid[0]}/mountinfo").splitlines()}
+        for path in ("/", "/sys", "/proc/sys"):
+            assert "ro" in options[path], f"{path}: {options[path]}"
+        shared.go()
+        drydock.wait()
