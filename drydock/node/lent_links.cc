@@ -388,9 +388,11 @@ int likeness(const Link& recorded, const Link& seen) {
   const int mac = !recorded.mac.empty() && recorded.mac == seen.mac ? 4 : 0;
   const int index = recorded.index == seen.index ? 2 : 0;
   const int name = seen.has_name(recorded.name) ? 1 : 0;
-  const int sum = mac + index + name;
-  // A MAC says enough; an index or a name alone is easily somebody else's.
-  return mac > 0 || (index > 0 && name > 0) ? sum : 0;
+  // A MAC says enough, unless it may be that of a lower link and so of others on that; an index or a name
+  // alone is easily somebody else's.
+  const bool own_mac = recorded.kind != "vlan" && recorded.kind != "macvlan" && recorded.kind != "ipvlan";
+  const bool is_it = mac > 0 ? own_mac || index + name > 0 : index > 0 && name > 0;
+  return is_it ? mac + index + name : 0;
 }
 
 Result<LentLinks> LentLinks::find(const std::vector<std::string>& wanted, const std::set<std::string>& own,

@@ -116,6 +116,12 @@ TEST(MachineStateOfLentLinks, OnlyTheirIndexMayChange) {
               ElementsAre("link eth0 (index 3) is new", "link eth0 (index 2) is gone"));
 }
 
+TEST(Likeness, MacOfALinkOnAnotherOne_IsNotEnough) {
+  const Link was = {.index = IfIndex(7), .name = "nic0.5", .kind = "vlan", .mac = kMac};
+  EXPECT_EQ(likeness(was, {.index = IfIndex(9), .name = "nic0.6", .kind = "vlan", .mac = kMac}), 0);
+  EXPECT_GT(likeness(was, {.index = IfIndex(7), .name = "odd0", .kind = "vlan", .mac = kMac}), 0);
+}
+
 class LentLinksKernel : public ::testing::Test {
  protected:
   void SetUp() override {
