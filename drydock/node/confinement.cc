@@ -118,10 +118,10 @@ class Stripper {
 
   /// What drydock tells its drivers anyway, and what the manifest itself holds.
   static bool is_told(const std::string& field) {
-    static const std::set<std::string> kTold = {
+    static const std::set<std::string> told = {
         "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName",
         "status.hostIP", "status.hostIPs",     "status.podIP", "status.podIPs"};
-    return kTold.contains(field) || field.starts_with("metadata.labels[") ||
+    return told.contains(field) || field.starts_with("metadata.labels[") ||
            field.starts_with("metadata.annotations[");
   }
 
@@ -205,7 +205,9 @@ Result<OciSpec> make_driver_spec(const Confinement& confinement, const DriverPla
   out.working_folder = place.working_folder;
   out.host_pid = confinement.host_pid;
   for (const auto& [name, value] : place.env) {
-    set_env(out.env, name + "=" + value);
+    std::string entry = name;
+    entry.append("=").append(value);
+    set_env(out.env, entry);
   }
   // The machine first, then what the runtime lays over it, the manifest's volumes last.
   std::vector<OciMount> mounts = place.machine;

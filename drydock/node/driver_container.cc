@@ -78,6 +78,7 @@ Result<std::vector<OciMount>> machine_mounts(const std::vector<std::string>& hid
   }
   std::ranges::sort(points);  // a parent's path is shorter
   std::vector<OciMount> out;
+  out.reserve(points.size());
   for (const auto& point : points) {
     out.push_back({point, "bind", point, {"bind", "rprivate", "ro"}});
   }

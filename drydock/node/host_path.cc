@@ -26,13 +26,14 @@ struct Kind {
 }  // namespace
 
 Result<> prepare_host_path(const Volume& volume) {
-  static const std::map<std::string, Kind> kKinds = {{"DirectoryOrCreate", {S_IFDIR, "directory"}},
-                                                     {"Directory", {S_IFDIR, "directory"}},
-                                                     {"FileOrCreate", {S_IFREG, "file"}},
-                                                     {"File", {S_IFREG, "file"}},
-                                                     {"Socket", {S_IFSOCK, "socket"}},
-                                                     {"CharDevice", {S_IFCHR, "character device"}},
-                                                     {"BlockDevice", {S_IFBLK, "block device"}}};
+  static const std::map<std::string, Kind> kinds = {
+      {"DirectoryOrCreate", {.format = S_IFDIR, .name = "directory"}},
+      {"Directory", {.format = S_IFDIR, .name = "directory"}},
+      {"FileOrCreate", {.format = S_IFREG, .name = "file"}},
+      {"File", {.format = S_IFREG, .name = "file"}},
+      {"Socket", {.format = S_IFSOCK, .name = "socket"}},
+      {"CharDevice", {.format = S_IFCHR, .name = "character device"}},
+      {"BlockDevice", {.format = S_IFBLK, .name = "block device"}}};
   const auto& path = volume.host_path;
   const auto& type = volume.host_path_type;
   struct stat info{};
@@ -49,12 +50,12 @@ Result<> prepare_host_path(const Volume& volume) {
     }
     return Error::from_errno(ENOENT, "hostPath " + path);
   }
-  const auto kind = kKinds.find(type);
-  if (type.empty() || (kind != kKinds.end() && (info.st_mode & S_IFMT) == kind->second.format)) {
+  const auto kind = kinds.find(type);
+  if (type.empty() || (kind != kinds.end() && (info.st_mode & S_IFMT) == kind->second.format)) {
     return {};
   }
   return Error(Code::kInvalid,
-               kind == kKinds.end()
+               kind == kinds.end()
                    ? "hostPath " + path + ": there is no type \"" + type + "\""
                    : "hostPath type check failed: " + path + " is not a " + kind->second.name);
 }

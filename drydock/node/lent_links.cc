@@ -361,6 +361,7 @@ Result<const Link*> look_up(const std::string& asked, const std::vector<Link>& l
   }
   if (found.size() > 1) {
     std::vector<std::string> names;
+    names.reserve(found.size());
     for (const auto* link : found) {
       names.push_back(link->name);
     }
@@ -447,6 +448,7 @@ std::vector<int> LentLinks::descriptors() const {
 
 std::vector<std::string> LentLinks::names() const {
   std::vector<std::string> out;
+  out.reserve(records_.size());
   for (const auto& record : records_) {
     out.push_back(record.link.name);
   }

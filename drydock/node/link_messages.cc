@@ -13,6 +13,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <span>
@@ -123,6 +124,28 @@ std::string hex(std::span<const std::uint8_t> bytes) {
     out += kDigits[byte & 0xfU];
   }
   return out;
+}
+
+/// Keeps what an answer brings; true when it is the last one.
+Result<bool> take_in(const codec::Message& message, std::vector<LinkMessage>& out) {
+  if ((message.flags & NLM_F_DUMP_INTR) != 0) {
+    return Error(Code::kConflict, "the kernel's answer was interrupted by a change", EINTR);
+  }
+  if (const auto answer = codec::read_answer(message)) {
+    if (answer->error == 0) {
+      return true;
+    }
+    const auto error = Error::from_errno(answer->error, "");
+    return Error(error.code(), error.what() + (answer->text.empty() ? "" : " (" + answer->text + ")"),
+                 answer->error);
+  }
+  LinkMessage one;
+  append(
+      one,
+      nlmsghdr{.nlmsg_len = 0, .nlmsg_type = message.type, .nlmsg_flags = 0, .nlmsg_seq = 0, .nlmsg_pid = 0});
+  one.insert(one.end(), message.payload.begin(), message.payload.end());
+  out.push_back(std::move(one));
+  return (message.flags & NLM_F_MULTI) == 0;
 }
 
 bool is_address(const LinkMessage& message) { return type_of(message) == RTM_NEWADDR; }
@@ -242,6 +265,21 @@ Result<LinkMessages> LinkMessages::open_in(int netns) {
   return LinkMessages(std::move(fd), std::move(own));
 }
 
+/// One datagram into `buffer`; how much of it is filled.
+Result<codec::View> LinkMessages::receive(LinkMessage& buffer) const {
+  ssize_t got = 0;
+  do {
+    got = ::recv(fd_.get(), buffer.data(), buffer.size(), MSG_TRUNC);
+  } while (got < 0 && errno == EINTR);
+  if (got < 0) {
+    return Error::from_errno(errno, "read the kernel's answer");
+  }
+  if (static_cast<std::size_t>(got) > buffer.size()) {
+    return Error(Code::kOverflow, "the kernel's answer was cut off", EMSGSIZE);
+  }
+  return codec::View(buffer).first(static_cast<std::size_t>(got));
+}
+
 /// Everything that the kernel answers, up to its last word; the error holds the kernel's own sentence.
 Result<std::vector<LinkMessage>> LinkMessages::exchange(LinkMessage request) {
   auto header = read_at<nlmsghdr>(request, 0);
@@ -254,41 +292,13 @@ Result<std::vector<LinkMessage>> LinkMessages::exchange(LinkMessage request) {
   std::vector<LinkMessage> out;
   LinkMessage buffer(kReceiveBuffer);
   while (true) {
-    const ssize_t got = ::recv(fd_.get(), buffer.data(), buffer.size(), MSG_TRUNC);
-    if (got < 0 && errno == EINTR) {
-      continue;
-    }
-    if (got < 0) {
-      return Error::from_errno(errno, "read the kernel's answer");
-    }
-    if (static_cast<std::size_t>(got) > buffer.size()) {
-      return Error(Code::kOverflow, "the kernel's answer was cut off", EMSGSIZE);
-    }
-    codec::View rest(buffer.data(), static_cast<std::size_t>(got));
+    FL_ASSIGN(codec::View rest, receive(buffer), "");
     while (const auto message = codec::next_message(rest)) {
       if (message->sequence != sequence_) {
         continue;
       }
-      if ((message->flags & NLM_F_DUMP_INTR) != 0) {
-        return Error(Code::kConflict, "the kernel's answer was interrupted by a change", EINTR);
-      }
-      if (const auto answer = codec::read_answer(*message)) {
-        if (answer->error == 0) {
-          return out;
-        }
-        auto error = Error::from_errno(answer->error, "");
-        return answer->text.empty()
-                   ? std::move(error)
-                   : Error(error.code(), error.what() + " (" + answer->text + ")", answer->error);
-      }
-      LinkMessage one;
-      append(
-          one,
-          nlmsghdr{
-              .nlmsg_len = 0, .nlmsg_type = message->type, .nlmsg_flags = 0, .nlmsg_seq = 0, .nlmsg_pid = 0});
-      one.insert(one.end(), message->payload.begin(), message->payload.end());
-      out.push_back(std::move(one));
-      if ((message->flags & NLM_F_MULTI) == 0) {
+      FL_ASSIGN(const bool last, take_in(*message, out), "");
+      if (last) {
         return out;
       }
     }
@@ -325,6 +335,39 @@ Result<std::vector<LinkMessage>> LinkMessages::addresses(IfIndex link) {
   return all;
 }
 
+namespace {
+
+/// Not the kernel's own, not those of router advertisements, not cached ones.
+bool is_configured(const LinkMessage& message) {
+  const auto header = read_at<rtmsg>(message, sizeof(nlmsghdr));
+  return type_of(message) == RTM_NEWROUTE && header.rtm_protocol != RTPROT_KERNEL &&
+         header.rtm_protocol != RTPROT_RA && header.rtm_protocol != RTPROT_REDIRECT &&
+         (header.rtm_flags & RTM_F_CLONED) == 0;
+}
+
+bool leads_over(const LinkMessage& route, IfIndex link) {
+  const auto attributes = attributes_of(route);
+  if (const auto oif = find(attributes, RTA_OIF)) {
+    return read_at<std::int32_t>(*oif, 0) == link.value();
+  }
+  const auto hops = find(attributes, RTA_MULTIPATH);
+  for (std::size_t at = 0; hops && at + sizeof(rtnexthop) <= hops->size();) {
+    const auto hop = read_at<rtnexthop>(*hops, at);
+    if (hop.rtnh_ifindex == link.value()) {
+      return true;
+    }
+    at += std::max(aligned(hop.rtnh_len), sizeof(rtnexthop));
+  }
+  return false;
+}
+
+bool has_gateway(const LinkMessage& route) {
+  const auto attributes = attributes_of(route);
+  return find(attributes, RTA_GATEWAY) || find(attributes, RTA_VIA);
+}
+
+}  // namespace
+
 Result<std::vector<LinkMessage>> LinkMessages::routes(IfIndex link) {
   std::vector<LinkMessage> out;
   for (const unsigned char family : {std::uint8_t{AF_INET}, std::uint8_t{AF_INET6}}) {
@@ -332,33 +375,13 @@ Result<std::vector<LinkMessage>> LinkMessages::routes(IfIndex link) {
                 return exchange(new_request(RTM_GETROUTE, NLM_F_DUMP, rtmsg{.rtm_family = family}));
               }),
               "list routes");
-    for (const auto& one : all) {
-      const auto header = read_at<rtmsg>(one, sizeof(nlmsghdr));
-      const bool own = header.rtm_protocol == RTPROT_KERNEL || header.rtm_protocol == RTPROT_RA ||
-                       header.rtm_protocol == RTPROT_REDIRECT || (header.rtm_flags & RTM_F_CLONED) != 0;
-      if (type_of(one) != RTM_NEWROUTE || header.rtm_family != family || own) {
-        continue;
-      }
-      const auto attributes = attributes_of(one);
-      const auto oif = find(attributes, RTA_OIF);
-      bool here = oif && read_at<std::int32_t>(*oif, 0) == link.value();
-      if (const auto hops = find(attributes, RTA_MULTIPATH)) {
-        for (std::size_t at = 0; at + sizeof(rtnexthop) <= hops->size();) {
-          const auto hop = read_at<rtnexthop>(*hops, at);
-          here = here || hop.rtnh_ifindex == link.value();
-          at += std::max(aligned(hop.rtnh_len), sizeof(rtnexthop));
-        }
-      }
-      if (here) {
-        out.push_back(one);
-      }
-    }
+    std::ranges::copy_if(all, std::back_inserter(out), [&](const LinkMessage& one) {
+      return is_configured(one) && read_at<rtmsg>(one, sizeof(nlmsghdr)).rtm_family == family &&
+             leads_over(one, link);
+    });
   }
   // Gateways are reached through the routes without one.
-  std::stable_partition(out.begin(), out.end(), [](const LinkMessage& one) {
-    const auto attributes = attributes_of(one);
-    return !find(attributes, RTA_GATEWAY) && !find(attributes, RTA_VIA);
-  });
+  std::ranges::stable_partition(out, [](const LinkMessage& one) { return !has_gateway(one); });
   return out;
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -49,6 +50,7 @@ class LinkMessages {
  private:
   LinkMessages(fairlead::UniqueFd fd, fairlead::UniqueFd netns)
       : fd_(std::move(fd)), netns_(std::move(netns)) {}
+  fairlead::Result<std::span<const std::uint8_t>> receive(LinkMessage& buffer) const;
   fairlead::Result<std::vector<LinkMessage>> exchange(LinkMessage request);
   fairlead::Result<> ask(LinkMessage request, const std::string& what);
 

@@ -392,7 +392,7 @@ Result<> Run::start_driver(std::size_t index) {
 DriverContainerSettings Run::container_of(std::size_t index) const {
   const auto values = placeholders(index);
   const auto number = std::to_string(index + 1);
-  return {.confinement = &*confinement_,
+  return {.confinement = confinement_ ? &*confinement_ : nullptr,
           .runtime = runtime_.get(),
           .id = "drydock-driver-" + number,
           .folder = "/run/drydock/drivers/" + number,

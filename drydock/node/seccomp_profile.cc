@@ -28,13 +28,14 @@ struct Architecture {
 };
 
 std::optional<Architecture> architecture_of(const std::string& machine) {
-  static const std::map<std::string, Architecture> kKnown = {{"x86_64", {"amd64", "SCMP_ARCH_X86_64"}},
-                                                             {"aarch64", {"arm64", "SCMP_ARCH_AARCH64"}},
-                                                             {"ppc64le", {"ppc64le", "SCMP_ARCH_PPC64LE"}},
-                                                             {"s390x", {"s390x", "SCMP_ARCH_S390X"}},
-                                                             {"riscv64", {"riscv64", "SCMP_ARCH_RISCV64"}}};
-  const auto found = kKnown.find(machine);
-  return found == kKnown.end() ? std::nullopt : std::optional(found->second);
+  static const std::map<std::string, Architecture> known = {
+      {"x86_64", {.go = "amd64", .scmp = "SCMP_ARCH_X86_64"}},
+      {"aarch64", {.go = "arm64", .scmp = "SCMP_ARCH_AARCH64"}},
+      {"ppc64le", {.go = "ppc64le", .scmp = "SCMP_ARCH_PPC64LE"}},
+      {"s390x", {.go = "s390x", .scmp = "SCMP_ARCH_S390X"}},
+      {"riscv64", {.go = "riscv64", .scmp = "SCMP_ARCH_RISCV64"}}};
+  const auto found = known.find(machine);
+  return found == known.end() ? std::nullopt : std::optional(found->second);
 }
 
 Error bad(const std::string& where, const std::string& why) {
@@ -172,9 +173,8 @@ class Translator {
   /// `otherwise` when no kernel is named.
   [[nodiscard]] bool is_at_least(const json& conditions, bool otherwise) const {
     const auto& wanted = field(conditions, "minKernel");
-    return wanted.is_null() || wanted == ""
-               ? otherwise
-               : version_of(target_.kernel) >= version_of(wanted.get<std::string>());
+    const auto version = wanted.is_string() ? wanted.get<std::string>() : "";
+    return version.empty() ? otherwise : version_of(target_.kernel) >= version_of(version);
   }
 
   static Result<json> rule_of(const json& rule, const std::string& where) {
