@@ -22,6 +22,7 @@ namespace drydock {
 namespace {
 
 using fairlead::Code;
+using fairlead::ConditionVariable;
 using fairlead::Error;
 using fairlead::Lock;
 using fairlead::Mutex;
@@ -234,7 +235,7 @@ struct ApiServer::Impl {
   static void fail(httplib::Response& response, const ApiError& error);
   /// Nothing: nobody. With an empty name: the one who may do everything.
   [[nodiscard]] std::optional<Identity> user_of(const httplib::Request& request) const;
-  void note(const httplib::Request& request, int status);
+  void wait_until_answered(std::unique_lock<Mutex>& lock) FL_REQUIRES(mutex);
   [[nodiscard]] std::vector<std::string> drop_fields() const {
     const Lock lock(mutex);
     return faults.drop_fields;
@@ -255,7 +256,10 @@ struct ApiServer::Impl {
   bool stopping FL_GUARDED_BY(mutex) = true;
   Faults faults FL_GUARDED_BY(mutex);
   std::map<std::string, Identity> users FL_GUARDED_BY(mutex);  // by token
-  std::deque<Request> requests FL_GUARDED_BY(mutex);
+  std::deque<Request> requests FL_GUARDED_BY(mutex);           // answered
+  std::uint64_t begun FL_GUARDED_BY(mutex) = 0;
+  std::set<std::uint64_t> in_progress FL_GUARDED_BY(mutex);  // of those that begun counts
+  ConditionVariable answered;
   std::set<std::shared_ptr<Watch>> watches FL_GUARDED_BY(mutex);
 };
 
@@ -345,21 +349,29 @@ void ApiServer::Impl::fail(httplib::Response& response, const ApiError& error) {
   response.set_content(dump(error.to_status()), "application/json");
 }
 
-void ApiServer::Impl::note(const httplib::Request& request, int status) {
-  const Lock lock(mutex);
-  requests.push_back({request.method, request.target, status});
-  if (requests.size() > kMaxRequests) {
-    requests.pop_front();
-  }
-}
-
 void ApiServer::Impl::handle(const httplib::Request& request, httplib::Response& response) {
+  const auto number = [this] {
+    const Lock lock(mutex);
+    in_progress.insert(++begun);
+    return begun;
+  }();
   try {
     respond(request, response, call_of(request));
   } catch (const std::exception& problem) {  // JSON of a shape nobody thought of
     fail(response, {.code = 500, .reason = "InternalError", .message = problem.what(), .causes = {}});
   }
-  note(request, response.status);
+  const Lock lock(mutex);
+  in_progress.erase(number);
+  requests.push_back({request.method, request.target, response.status});
+  if (requests.size() > kMaxRequests) {
+    requests.pop_front();
+  }
+  answered.notify_all();
+}
+
+/// What a request does to the store can be seen before the request is among those answered.
+void ApiServer::Impl::wait_until_answered(std::unique_lock<Mutex>& lock) {
+  answered.wait(lock, [this, last = begun] { return in_progress.empty() || *in_progress.begin() > last; });
 }
 
 void ApiServer::Impl::respond(const httplib::Request& request, httplib::Response& response,
@@ -522,12 +534,14 @@ void ApiServer::set_faults(Faults faults) {
 }
 
 std::vector<ApiServer::Request> ApiServer::requests() const {
-  const Lock lock(impl_->mutex);
+  std::unique_lock lock(impl_->mutex);
+  impl_->wait_until_answered(lock);
   return {impl_->requests.begin(), impl_->requests.end()};
 }
 
 void ApiServer::clear_requests() {
-  const Lock lock(impl_->mutex);
+  std::unique_lock lock(impl_->mutex);
+  impl_->wait_until_answered(lock);
   impl_->requests.clear();
 }
 

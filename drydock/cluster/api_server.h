@@ -64,8 +64,10 @@ class ApiServer {
   void allow_driver(const std::string& token, const std::string& driver);
 
   void set_faults(Faults faults);
-  /// The last requests answered (at most 4096), oldest first; a watch is there from its start.
+  /// The last requests answered (at most 4096), oldest first; a watch is there from its start. Waits for the
+  /// answers of those that have begun: a request whose effect in the store was seen is among them.
   [[nodiscard]] std::vector<Request> requests() const;
+  /// Waits likewise: what is there afterwards has begun later.
   void clear_requests();
 
  private:

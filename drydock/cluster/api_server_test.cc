@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "drydock/cluster/test_client.h"
 #include "drydock/cluster/test_objects.h"
 
@@ -338,6 +340,26 @@ TEST_F(ApiServerTest, Faults_FailOrDropOnOrder) {
   EXPECT_EQ(failed.retry_after, "2");
   EXPECT_EQ(client_->get(slices_path()).status, 200);
   EXPECT_EQ(server_.requests().back().target, slices_path());
+}
+
+TEST_F(ApiServerTest, Requests_HaveTheOneWhoseEffectIsInTheStore) {
+  std::thread writer([&] {
+    for (int i = 0; i < 50; ++i) {
+      (void)client_->post(slices_path(), slice("s" + std::to_string(i)));
+    }
+  });
+  for (std::size_t i = 0; i < 50; ++i) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (!store_.get(kinds::kResourceSlice, "", "s" + std::to_string(i)) &&
+           std::chrono::steady_clock::now() < until) {
+    }
+    const auto requests = server_.requests();
+    EXPECT_GT(requests.size(), i);
+    EXPECT_EQ(requests.back().status, 201);
+  }
+  writer.join();
+  server_.clear_requests();
+  EXPECT_TRUE(server_.requests().empty());
 }
 
 TEST_F(ApiServerTest, Body_TooDeepOrNoJson_IsBadRequest) {
