@@ -184,7 +184,7 @@ TEST_F(DrydockRun, DriverThatExits_ShowsTheEndOfItsLog) {
 }
 
 TEST_F(DrydockRun, DriverThatDoesNotPublish_IsNotWaitedForForEver) {
-  const auto done = start(device_class() + pod("one", "true"), driver("--no-publish"), {"--timeout", "1s"});
+  const auto done = start(device_class() + pod("one", "true"), driver("--no-publish"), {"--timeout", "4s"});
   EXPECT_EQ(done.status.code, 1) << done.out;
   EXPECT_THAT(done.out, HasSubstr("no complete pool of ResourceSlices"));
 }
@@ -203,7 +203,7 @@ TEST_F(DrydockRun, ContainerThatFails_FailsTheRun) {
 
 TEST_F(DrydockRun, MoreDevicesThanThereAre_SaysWhyThePodWaits) {
   const auto done = start(device_class() + pod("one", "sleep 30") + pod("two", "sleep 30"),
-                          driver("--devices 1"), {"--timeout", "3s"});
+                          driver("--devices 1"), {"--timeout", "8s"});
   EXPECT_EQ(done.status.code, 1) << done.out;
   EXPECT_THAT(done.out, HasSubstr("0/1 nodes are available"));
 }
@@ -464,7 +464,7 @@ TEST_F(NriRun, ContainerThatAlwaysFails_IsGivenUp) {
 
 TEST_F(NriRun, RestartPolicyAlways_StartsAgainWhatEndedWell) {
   const auto done = start(restarting("Always", "echo x >> /v/n; test $(wc -l < /v/n) -le 2 || sleep 60"),
-                          driver(), {"--for", "3s"});
+                          driver(), {"--for", "6s"});
   EXPECT_EQ(done.status.code, 0) << done.out;
   EXPECT_THAT(done.out, HasSubstr("container main started again (restart 2)"));
 }
@@ -472,7 +472,7 @@ TEST_F(NriRun, RestartPolicyAlways_StartsAgainWhatEndedWell) {
 TEST_F(NriRun, SandboxThatDies_IsMadeAgainForTheSamePod) {
   // The second time it ends.
   const auto done = start(restarting("OnFailure", "test -e /v/seen && exit 0; touch /v/seen; sleep 60"),
-                          plugin(), {"-v", "--lose-sandbox", "50ms"});
+                          plugin(), {"-v", "--lose-sandbox", "2s"});
   EXPECT_EQ(done.status.code, 0) << done.out;
   std::vector<std::string> sandboxes;
   for (const auto& line : told(done.out)) {

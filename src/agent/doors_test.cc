@@ -64,7 +64,7 @@ class BothDoors : public KernelTest {
     return steady_clock::now() + std::chrono::seconds(30);
   }
 
-  void start_runtime(rpc::NriInventory inventory = {}, milliseconds limit = milliseconds(2'000)) {
+  void start_runtime(rpc::NriInventory inventory = {}, milliseconds limit = milliseconds(20'000)) {
     auto runtime = rpc::NriRuntimeServer::start({.socket = nri_socket(), .request_timeout = limit},
                                                 [inventory] { return inventory; });
     ASSERT_OK(runtime);

@@ -108,7 +108,7 @@ TEST_P(StatusCodes, BecomeErrorCodes) {
   serve([row](const TestRequest&) {
     return TestResponse{.status = row.status, .body = status_json(row.status, row.reason, "the reason why")};
   });
-  const auto claim = client().get_claim("ns", "c", {.timeout = seconds(2)});
+  const auto claim = client().get_claim("ns", "c", {.timeout = seconds(20)});
   ASSERT_FALSE(claim);
   EXPECT_EQ(claim.error().code(), row.code) << claim.error().what();
   EXPECT_THAT(claim.error().what(), HasSubstr("get resourceclaims"));
@@ -482,7 +482,7 @@ TEST_F(ClientTest, NoServer_IsUnavailableAndNamesItsAddress) {
   serve([](const TestRequest&) { return TestResponse{}; });
   const std::string url = server_->url();
   server_.reset();
-  const auto uid = client().get_node_uid("n1", {.timeout = milliseconds(500)});
+  const auto uid = client().get_node_uid("n1", {.timeout = seconds(20)});
   EXPECT_EQ(uid.error().code(), Code::kUnavailable);
   EXPECT_THAT(uid.error().what(), HasSubstr("get nodes at " + url));
 }

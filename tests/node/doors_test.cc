@@ -100,7 +100,7 @@ TEST_P(SandboxLost, TheNextOneHasTheInterfaceToo) {
   replace(yaml, "    resources:\n      claims:\n      - name: data",
           "    volumeMounts: [{name: v, mountPath: /v}]\n    resources:\n      claims:\n      - name: data");
   const RunOutcome done =
-      run_drydock({"--driver", agent(GetParam()), "-f", write_manifest(yaml), "--lose-sandbox", "100ms"});
+      run_drydock({"--driver", agent(GetParam()), "-f", write_manifest(yaml), "--lose-sandbox", "2s"});
   EXPECT_EQ(done.exit_status, 0) << done.output;
   const std::size_t first = done.output.find("192.0.2.10/24 ");
   const std::size_t changed = done.output.find("SandboxChanged");
