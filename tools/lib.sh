@@ -46,8 +46,9 @@ deps() {
   awk -v wanted="$wanted" '/^#/ || !NF { next } /^\[/ { on = index(wanted, " " substr($0, 2, length($0) - 2) " "); next } on' "$root/tools/deps.txt"
 }
 
-install_packages() { # SECTION...
-  local missing
+install_packages() ( # SECTION...; one at a time: .ci/run begins with two things that install what they need
+  exec {lock}>"$root/build/install.lock"
+  flock "$lock"
   # shellcheck disable=SC2046
   missing=$(for p in $(deps "$@"); do
     [ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || echo "$p"
@@ -57,7 +58,7 @@ install_packages() { # SECTION...
   export DEBIAN_FRONTEND=noninteractive
   # shellcheck disable=SC2086
   apt-get update -q && apt-get install -q -y --no-install-recommends $missing
-}
+)
 
 configure() { cmake --preset "$1" -S "$root"; }                                  # PRESET
 build() { local preset=$1; shift; cmake --build "$root/build/$preset" "$@"; }    # PRESET [--target ...]
