@@ -92,6 +92,18 @@ def kill(processes):
             pass
 
 
+def bury(own):
+    """Waits for the dead that others left to us: a test that looks whether a process is gone would find them for ever."""
+    while True:
+        try:
+            dead = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        except ChildProcessError:
+            return
+        if dead is None or dead.si_pid in own:
+            return  # what is ours is waited for where it was started, and then it is the next one's turn
+        os.waitpid(dead.si_pid, 0)
+
+
 class Running:
     def __init__(self, tier, logs):
         self.tier, self.began = tier, time.monotonic()
@@ -151,6 +163,7 @@ class Runner:
             while len(self.outcomes) < len(self._tiers):
                 self._start_what_can()
                 self._look_after_running()
+                bury({it.process.pid for it in self._running.values()})
                 if time.monotonic() - beat >= self._heartbeat:
                     beat = time.monotonic()
                     self.say(f"{time.strftime('%H:%M:%S')} running: " + ", ".join(f"{it.tier.name} ({it.seconds():.0f} s)" for it in self._running.values()))
@@ -208,6 +221,7 @@ class Runner:
         while (left := descendants()) and time.monotonic() < deadline:  # what was left behind
             kill(left)
             time.sleep(0.1)
+            bury(set())
 
     def _report(self, seconds):
         total = Outcome()

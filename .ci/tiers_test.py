@@ -73,6 +73,10 @@ class Counts(unittest.TestCase):
         self.assertEqual(self.only(f"setsid {marker} >/dev/null & echo 7 passed, 0 failed")[:2], (True, (7, 0, 0)))
         self.assertEqual(alive(marker), 0)
 
+    def test_orphans_that_ended_are_gone(self):
+        orphan = "pid=$(sleep 0.2 >/dev/null & echo $!); while kill -0 $pid 2>/dev/null; do sleep 0.05; done; echo 7 passed, 0 failed"
+        self.assertEqual(self.only(orphan, limit=20), (True, (7, 0, 0), ""))
+
     def test_without_counts_the_exit_status_is_one_test(self):
         self.assertEqual(self.only("true", counts=False), (True, (1, 0, 0), ""))
         self.assertEqual(self.only("false", counts=False), (False, (0, 1, 0), "exit status 1"))
