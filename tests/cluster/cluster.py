@@ -233,8 +233,9 @@ class Cluster:
         self._keep = keep
         os.makedirs(self.folder, exist_ok=True)
         if not keep:
-            self._lock = open(f"{self.folder}/lock", "w", encoding="ascii")  # held for as long as we live; see sweep()
+            self._lock = open(f"{self.folder}/lock.new", "w", encoding="ascii")  # held for as long as we live; see sweep()
             fcntl.flock(self._lock, fcntl.LOCK_EX)
+            os.rename(f"{self.folder}/lock.new", f"{self.folder}/lock")  # never there without being held
         os.makedirs(f"{self.folder}/logs", exist_ok=True)
         os.makedirs(f"{self.folder}/pki", exist_ok=True)
         os.makedirs(self.root, exist_ok=True)
@@ -472,7 +473,7 @@ class Cluster:
         self._write("/etc/kubernetes/kubelet.yaml", {
             "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
             # a pod whose Prepare failed is looked at again after 1 to 1.5 of these; 1 min by default, too long for tests
-            "syncFrequency": "10s",
+            "syncFrequency": "2s",
             "failCgroupV1": False, "cgroupDriver": "cgroupfs", "cgroupsPerQOS": False, "enforceNodeAllocatable": [],
             "failSwapOn": False, "localStorageCapacityIsolation": False, "makeIPTablesUtilChains": False,
             "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}", "clusterDNS": ["10.0.0.10"], "resolvConf": "",
