@@ -5,8 +5,6 @@ import sys
 
 from tiers import Tier, main
 
-VM = False  # ./check --vm: True when that option is there
-
 # Two that build the same folder never run at the same time: build/release is whole before cluster and vm, which both use it.
 # What has deadlines of its own (cluster, vm) gets the processors first; what only computes beside it is nice.
 RUN = [
@@ -17,8 +15,8 @@ RUN = [
     Tier("release", ". tools/lib.sh && configure release && build release", after=("demo again",), step=True),
     Tier("build asan", ". tools/lib.sh && configure asan && build asan", after=("release",), step=True, nice=19),
     Tier("cluster", "./check --cluster", after=("release", "kubernetes")),
-    *([Tier("vm", "./check --vm", after=("release",))] if VM else []),
-    Tier("asan", "./check --asan", after=("build asan", *(["vm"] if VM else [])), nice=5),
+    Tier("vm", "./check --vm", after=("release",)),
+    Tier("asan", "./check --asan", after=("build asan", "vm"), nice=5),
     Tier("tsan", "./check --tsan", after=("asan",), nice=5),
 ]
 
@@ -26,9 +24,9 @@ RUN = [
 NIGHTLY = [
     *(Tier(f"check {number}", "./check") for number in range(1, 11)),
     Tier("kubernetes 1.34", "./check --cluster --kubernetes 1.34.4", limit=90 * 60),
-    *([Tier("kernel 6.1", "./check --vm --kernel 6.1"),
-       Tier("kernel 7.2", "./check --vm --kernel 7.2"),
-       Tier("vm long", "./check --vm --long", limit=3 * 3600)] if VM else []),
+    Tier("kernel 6.1", "./check --vm --kernel 6.1"),
+    Tier("kernel 7.2", "./check --vm --kernel 7.2"),
+    Tier("vm long", "./check --vm --long -k random", limit=3 * 3600),
 ]
 
 
