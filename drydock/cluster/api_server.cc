@@ -235,7 +235,7 @@ struct ApiServer::Impl {
   static void fail(httplib::Response& response, const ApiError& error);
   /// Nothing: nobody. With an empty name: the one who may do everything.
   [[nodiscard]] std::optional<Identity> user_of(const httplib::Request& request) const;
-  void wait_until_answered(std::unique_lock<Mutex>& lock) FL_REQUIRES(mutex);
+  void wait_until_answered() FL_REQUIRES(mutex);
   [[nodiscard]] std::vector<std::string> drop_fields() const {
     const Lock lock(mutex);
     return faults.drop_fields;
@@ -370,8 +370,11 @@ void ApiServer::Impl::handle(const httplib::Request& request, httplib::Response&
 }
 
 /// What a request does to the store can be seen before the request is among those answered.
-void ApiServer::Impl::wait_until_answered(std::unique_lock<Mutex>& lock) {
-  answered.wait(lock, [this, last = begun] { return in_progress.empty() || *in_progress.begin() > last; });
+void ApiServer::Impl::wait_until_answered() {
+  const std::uint64_t last = begun;
+  while (!in_progress.empty() && *in_progress.begin() <= last) {
+    answered.wait(mutex);
+  }
 }
 
 void ApiServer::Impl::respond(const httplib::Request& request, httplib::Response& response,
@@ -534,14 +537,14 @@ void ApiServer::set_faults(Faults faults) {
 }
 
 std::vector<ApiServer::Request> ApiServer::requests() const {
-  std::unique_lock lock(impl_->mutex);
-  impl_->wait_until_answered(lock);
+  const Lock lock(impl_->mutex);
+  impl_->wait_until_answered();
   return {impl_->requests.begin(), impl_->requests.end()};
 }
 
 void ApiServer::clear_requests() {
-  std::unique_lock lock(impl_->mutex);
-  impl_->wait_until_answered(lock);
+  const Lock lock(impl_->mutex);
+  impl_->wait_until_answered();
   impl_->requests.clear();
 }
 
