@@ -60,5 +60,6 @@ install_packages() ( # SECTION...; one at a time: .ci/run begins with two things
   apt-get update -q && apt-get install -q -y --no-install-recommends $missing
 )
 
-configure() { cmake --preset "$1" -S "$root"; }                                  # PRESET
-build() { local preset=$1; shift; cmake --build "$root/build/$preset" "$@"; }    # PRESET [--target ...]
+# One at a time in each folder: tiers of CI that run side by side use the same one.
+configure() { flock "$root/build/$1.lock" cmake --preset "$1" -S "$root"; }                                               # PRESET
+build() { local preset=$1; shift; flock "$root/build/$preset.lock" cmake --build "$root/build/$preset" "$@"; }    # PRESET [--target ...]

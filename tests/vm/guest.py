@@ -155,8 +155,9 @@ class Guest:
         self._address = self._token = None
         os.makedirs(self.share, exist_ok=True)
         if not keep:
-            self._lock = open(f"{self.folder}/lock", "w", encoding="ascii")  # held for as long as we live; see sweep()
+            self._lock = open(f"{self.folder}/lock.new", "w", encoding="ascii")  # held for as long as we live; see sweep()
             fcntl.flock(self._lock, fcntl.LOCK_EX)
+            os.rename(f"{self.folder}/lock.new", f"{self.folder}/lock")  # never there without being held
 
     @classmethod
     def attach(cls, folder):

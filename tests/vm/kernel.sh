@@ -28,12 +28,12 @@ if [ -n "$only_print" ]; then echo "$folder"; exit 0; fi
 say() { printf '%(%T)T %s\n' -1 "$*" >&2; }
 
 fetch_kernel() {
-  local work meta packages package
+  local meta packages package
   work=$(mktemp -d "$(vm_cache)/kernel.XXXXXX")
   trap 'rm -rf "$work"' EXIT
-  # The metapackage names the image; newer kernels are split (linux-base, -binary, -modules of the same version).
+  # The metapackage names the image (with its version in brackets); newer kernels are split (linux-binary, -modules of the same version).
   meta=$(vm_apt "$suite" cache show -t "$release" linux-image-amd64 |
-    awk -v k="$kernel." '/^Version: / { fits = index($2, k) == 1 } fits && /^Depends: / { gsub(",", ""); print $2; exit }')
+    awk -v k="$kernel." '/^Version: / { fits = index($2, k) == 1 } fits && /^Depends: / { print; exit }' | grep -oE 'linux-image-[^ ,]+-amd64' | head -n 1)
   [ -n "$meta" ] || { echo "kernel.sh: Debian's $release has no linux-image-amd64 of version $kernel (any more)" >&2; return 1; }
   packages=$(vm_apt "$suite" cache depends -t "$release" --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances "$meta" |
     grep -E "^linux-(image|binary|modules|base)-${kernel//./\\.}[^ ]*-amd64$" | sort -u)
@@ -64,7 +64,7 @@ fetch_kernel() {
 }
 
 make_initramfs() {
-  local tree release modules
+  local release modules
   release=$(ls "$folder/lib/modules")
   tree=$(mktemp -d "$(vm_cache)/initramfs.XXXXXX")
   trap 'rm -rf "$tree"' EXIT

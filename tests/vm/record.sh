@@ -84,7 +84,7 @@ ip address add 192.0.2.10/24 dev ens1
 ip address add 2001:db8::10/64 dev ens1 nodad
 ip address add 198.51.100.1/24 dev ens2.100
 ip address add 203.0.113.1/24 dev ens2v0
-ip route add default via 192.0.2.1 dev ens1
+ip route replace default via 192.0.2.1 dev ens1 # the guest may have one
 ip route add default via 2001:db8::1 dev ens1
 ip nexthop add id 10 via 192.0.2.2 dev ens1
 ip route add 192.88.99.0/24 nhid 10

@@ -58,7 +58,8 @@ def set_size(terminal, rows, columns):
 def start(wanted):
     """The process and {descriptor to read: its frame's letter}, and the descriptor for its input."""
     environment = {**os.environ, **wanted.get("environment", {})}
-    how = {"cwd": wanted.get("folder") or "/root", "env": environment, "start_new_session": True}
+    folder = wanted.get("folder") or "/root"
+    how = {"cwd": folder if os.path.isdir(folder) else "/root", "env": environment, "start_new_session": True}
     if wanted.get("terminal"):
         master, slave = os.openpty()
         set_size(master, *wanted["terminal"])
