@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from guest import PFS, eventually
+from guest import PFS, Guest, GuestDied, eventually
 
 
 def test_commands_keep_their_output_and_status(guest):
@@ -96,3 +96,23 @@ echo {address} >/sys/bus/pci/drivers_probe
 test "$(basename $(readlink driver))" = igbvf""")
     eventually(lambda: guest.netdev(address), 20, "its link is back")
     guest.sh(f"test ! -e /dev/vfio/{group}; ip link set {guest.netdev(address)} name {name}")
+
+
+def test_a_guest_that_hangs_is_noticed_and_ended(request):
+    """Its console is kept in the message. This one is a guest of its own, stopped by SIGSTOP."""
+    with Guest(kernel=request.config.getoption("--kernel")) as other:
+        other.start()
+        os.kill(other.pid, signal.SIGSTOP)
+        with pytest.raises((AssertionError, GuestDied)):
+            other.run("true", timeout=3)
+        other.kill()
+        assert not other.running()
+        with pytest.raises(GuestDied, match="its console ends"):
+            other.run("true", timeout=3)
+        folder = other.folder
+    assert not os.path.exists(folder)
+
+
+def test_a_guest_that_cannot_start_says_what_its_console_said(request):
+    with Guest(kernel=request.config.getoption("--kernel"), memory=64) as other, pytest.raises(GuestDied, match="console|ended while it started"):
+        other.start()

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from guest import PFS, eventually
-from lab import DRIVER, LOOK, Drydock, Shared, addresses_of, netdev, nic, run, select, template, virtual, watching_pod, whole
+from lab import DRIVER, LOOK, Drydock, Shared, addresses_of, netdev, nic, run, select, state_of, template, virtual, watching_pod, whole
 
 FAST = {"addresses": ["192.0.2.7/24", "2001:db8::7/64"], "mtu": 1400}
 
@@ -122,6 +122,21 @@ def test_a_vf_that_disappears_while_it_is_lent_stops_nothing(guest, gone_vfs):
             rf"lent link vf0: the PCI function {address} is gone from this machine", r"on this machine: link vf\d( \(index \d+\))? is gone"]
     complaints = [line.partition("✗ ")[2] for line in text.splitlines() if "✗ " in line and "✗ failed: " not in line]
     assert complaints and not [line for line in complaints if not any(re.fullmatch(expected, line) for expected in gone)], text
+
+
+def test_a_vf_comes_home_when_drydock_is_killed_while_a_pod_has_it(guest, vfs, dressed):
+    """Nothing of the node is left to give it back: the kernel does, and drydock's keeper makes it what it was."""
+    name = dressed(vfs[0])
+    before = state_of(guest, vfs[0])
+    shared = Shared(guest, "it")
+    manifest = whole(nic("fast", vfs[0], netdev("host-device", "fast0", **FAST)), watching_pod(shared, ["fast"], wait=True))
+    with Drydock(guest, manifest, lend=[vfs[0]]) as drydock:
+        drydock.until(lambda: shared.has("links"), "the pod runs")
+        assert guest.netdev(vfs[0]) is None
+        for pid in guest.run("pgrep", "-x", "drydock").split():
+            guest.status("kill", "-9", pid)
+        assert drydock.process.wait() == 137
+        eventually(lambda: guest.netdev(vfs[0]) == name and state_of(guest, vfs[0]) == before, 60, "the VF is home as it was")
 
 
 @pytest.mark.parametrize("way", ["auto", "guard"])
