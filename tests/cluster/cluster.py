@@ -26,6 +26,9 @@ import time
 import kube_api
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.append(os.path.dirname(HERE))  # what all tiers share
+import waiting  # noqa: E402
+
 SOURCE = os.path.dirname(os.path.dirname(HERE))
 NODE = "node1"
 NODE_ADDRESS = "10.99.0.2"
@@ -39,21 +42,8 @@ def say(text):
 
 
 def eventually(condition, timeout=30.0, what=None, interval=0.1):
-    """What `condition` returns as soon as it is true (or not None and no AssertionError); else an AssertionError that says what it
-    saw last. A deadline is generous: it is only waited for when the test fails."""
-    end = time.monotonic() + timeout
-    while True:
-        try:
-            seen = condition()
-            if seen:
-                return seen
-        except AssertionError as error:
-            seen = error
-        except (OSError, kube_api.ApiError) as error:  # the API server may be restarting
-            seen = error
-        if time.monotonic() >= end:
-            raise AssertionError(f"not within {timeout:g} s: {what or getattr(condition, '__name__', 'the condition')}; last seen: {seen}")
-        time.sleep(interval)
+    """waiting.eventually, for a cluster whose API server may be restarting."""
+    return waiting.eventually(condition, timeout, what, interval, also=(OSError, kube_api.ApiError))
 
 
 class Component:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from cluster import SOURCE, Cluster, eventually, say  # noqa: E402
 from install import Fairlead  # noqa: E402
 from workload import Namespace, ran_without  # noqa: E402

@@ -7,11 +7,12 @@ import sys
 
 import pytest
 
-sys.path[:0] = [os.path.dirname(os.path.abspath(__file__)), os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from guest import PFS, SOURCE, Guest, GuestDied, eventually, say  # noqa: E402
 from lab import state_of  # noqa: E402
 
 LOGS = f"{SOURCE}/build/logs/vm"
+HANG = 30  # s; a guest that does not even say what its state is hangs
 
 
 def pytest_addoption(parser):
@@ -35,7 +36,7 @@ def pytest_collection_modifyitems(items):
 def pytest_runtest_makereport(item, call):
     outcome = yield
     report = outcome.get_result()
-    guest = item.funcargs.get("guest") if hasattr(item, "funcargs") else None
+    guest = item.funcargs.get("booted") if hasattr(item, "funcargs") else None
     if report.failed and guest is not None:
         keep_logs(guest, item.name)
 
@@ -73,10 +74,10 @@ def keep_logs(guest, test):
     for name, argv in {"links": ["ip", "-details", "-statistics", "address"], "namespaces": ["lsns"], "processes": ["ps", "-ef"], "kernel": ["dmesg"],
                        "pci": ["sh", "-c", "lspci -nnk; ls -l /sys/bus/pci/devices/*/net"]}.items():
         try:
-            text = guest.run(*argv, check=False, timeout=30)
+            text = guest.run(*argv, check=False, timeout=HANG)
         except (GuestDied, AssertionError) as error:
             text = str(error)
-            if guest.running():
+            if isinstance(error, AssertionError) and guest.running():
                 say("the guest answers no more: ending it")
                 guest.kill()
         with open(f"{folder}/{name}.txt", "w", encoding="utf-8") as file:

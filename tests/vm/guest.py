@@ -18,39 +18,30 @@ import select
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path[:0] = [os.path.dirname(HERE)]
+from server import PORT, Frames, frame  # noqa: E402
+from waiting import eventually  # noqa: E402
+
 SOURCE = os.path.dirname(os.path.dirname(HERE))
 BOOT_DEADLINE = 180  # s; 8 on a quiet machine
-PORT = 7070
 
 # Two PFs of seven VFs each (igb), each below a PCIe root of its own, on NUMA nodes 0 and 1. No way out of the guest.
 PFS = ("0000:21:00.0", "0000:41:00.0")
 
 
+def guests_folder():
+    """Where tests/vm/up, on-guest and down have their guest."""
+    return os.environ.get("FAIRLEAD_VM") or "/var/tmp/fairlead-vm"
+
+
 def say(text):
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
-def eventually(condition, timeout=60.0, what=None, interval=0.2):
-    """What `condition` returns as soon as it is true (or not None and no AssertionError); else an AssertionError that says what it
-    saw last. A deadline is generous: it is only waited for when the test fails."""
-    end = time.monotonic() + timeout
-    while True:
-        try:
-            seen = condition()
-            if seen:
-                return seen
-        except AssertionError as error:
-            seen = error
-        if time.monotonic() >= end:
-            raise AssertionError(f"not within {timeout:g} s: {what or getattr(condition, '__name__', 'the condition')}; last seen: {seen}")
-        time.sleep(interval)
 
 
 class GuestDied(Exception):
@@ -62,12 +53,12 @@ class Process:
 
     def __init__(self, connection, argv):
         self._connection, self.argv = connection, argv
-        self._data = b""
+        self._frames = Frames()
         self.stdout, self.stderr = bytearray(), bytearray()
         self.status = None
 
     def _send(self, kind, data=b""):
-        self._connection.sendall(kind + struct.pack(">I", len(data)) + data)
+        self._connection.sendall(frame(kind, data))
 
     def write(self, data):
         self._send(b"i", data)
@@ -87,27 +78,20 @@ class Process:
 
     def read(self):
         """One read from the connection; the frames that came with it as (letter, bytes)."""
-        data = self._connection.recv(1 << 16)
+        try:
+            data = self._connection.recv(1 << 16)
+        except ConnectionResetError:
+            data = b""
         if not data:
             raise GuestDied(f"the guest closed the connection of: {' '.join(self.argv)}")
-        self._data += data
-        frames = []
-        while len(self._data) >= 5:
-            length = struct.unpack(">I", self._data[1:5])[0]
-            if len(self._data) < 5 + length:
-                break
-            kind, content = self._data[:1], self._data[5:5 + length]
-            self._data = self._data[5 + length:]
+        frames = list(self._frames.add(data))
+        for kind, content in frames:
             if kind == b"o":
                 self.stdout += content
-            elif kind == b"r":
+            elif kind in (b"r", b"f"):
                 self.stderr += content
             elif kind == b"x":
                 self.status = int(content)
-            elif kind == b"f":
-                self.stderr += content
-                self.status = 127
-            frames.append((kind, content))
         return frames
 
     def poll(self):
@@ -288,7 +272,7 @@ class Guest:
             wanted = {"token": self._token, "argv": list(argv), "environment": environment or {}, "folder": folder, "terminal": terminal}
             connection.sendall(json.dumps(wanted).encode() + b"\n")
         except OSError as error:
-            raise GuestDied(f"the guest does not answer ({error}); its console ends: {self.last_words()}") from error
+            raise GuestDied(f"the guest does not answer ({error.strerror or error}); its console ends: {self.last_words()}") from error
         return Process(connection, argv)
 
     def run(self, *argv, check=True, timeout=120, stdin=None, **how):

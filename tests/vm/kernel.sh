@@ -3,7 +3,7 @@
 # kernel.sh [--kernel 6.12|6.1|7.2] [--print-folder]
 # Fetches a stock Debian kernel, unpacks it (nothing is installed) and makes the guest's initramfs of it and of tests/vm/init, in a cache
 # folder; does nothing when that is there. Prints the folder as its last line: vmlinuz or vmlinux, lib/modules/<release>, initramfs.cpio,
-# version (the Debian version), and extra/*.ko where tests/vm/modules.sh could build what stock kernels lack.
+# version (the Debian version), and for 6.12 extra/*.ko: what stock kernels lack, built by tests/vm/modules.sh.
 # FAIRLEAD_CACHE moves the cache. Needs busybox-static, cpio, kmod, python3 and xz.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -102,8 +102,14 @@ make_initramfs() {
 mkdir -p "$(vm_cache)"
 exec 8>"$(vm_cache)/lock"
 flock 8
+rm -rf "$(vm_cache)"/{kernel,initramfs}.?????? # of runs that were killed: nobody else holds the lock
 [ -e "$folder/complete" ] || fetch_kernel
-if [ "$kernel" = 6.12 ] && [ -x "$here/modules.sh" ]; then "$here/modules.sh" "$folder" "$folder/extra" >/dev/null; fi
+if [ "$kernel" = 6.12 ] && ! "$here/modules.sh" "$folder" "$folder/extra" >/dev/null; then
+  say "the modules cannot be built for the kernel that is here ($(<"$folder/version")): fetching the one that Debian has now"
+  rm -rf "$folder"
+  fetch_kernel
+  "$here/modules.sh" "$folder" "$folder/extra" >/dev/null
+fi
 made_of=$({ cat "$here/init" "$here/modules.list" "$here/kernel.sh"; cat "$folder"/extra/*.ko 2>/dev/null || true; } | sha256sum)
 if [ "$made_of" != "$(cat "$folder/initramfs.made-of" 2>/dev/null)" ]; then
   say "making the initramfs"

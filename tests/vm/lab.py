@@ -114,13 +114,18 @@ class Drydock:
         return (f"{words}exec {BIN}/fairlead --driver-name {DRIVER} --kubeconfig {{kubeconfig}} --node-name {{node}} --registry-dir {{registry}} "
                 f"--plugin-dir {{plugins}}/{DRIVER} --cdi-dir {{cdi}} --nri-socket {{nri}} --state-dir {{state}} {install} {flags}")
 
-    def wait(self, timeout=120, status=0):
-        """Its whole output; an AssertionError with it unless drydock exits with the status."""
-        ended = self.process.wait(timeout)
+    def end(self, timeout=180):
+        """Waits for its end: its whole output."""
+        self.process.wait(timeout)
         with open(f"{self._folder}/output.txt", "w", encoding="utf-8") as file:
             file.write(self.process.text())
-        assert ended == status, f"drydock: exit status {ended}, not {status}\n{self.process.text()}"
         return self.process.text()
+
+    def wait(self, timeout=180, status=0):
+        """The same; an AssertionError with the output unless drydock exits with the status."""
+        text = self.end(timeout)
+        assert self.process.status == status, f"drydock: exit status {self.process.status}, not {status}\n{text}"
+        return text
 
     def until(self, condition, what, timeout=90):
         """Waits for something of the pod; drydock must not end before."""

@@ -4,7 +4,8 @@ command's process group is killed when the connection goes first.
 
 The client sends one line of JSON: {"token", "argv", "environment", "folder", "terminal": [rows, columns] or null}. Then both sides send frames:
 one letter, four bytes of length (big endian), the bytes. From the client: i input, e end of input, s a signal's number, w rows and columns.
-From here: o stdout, r stderr, x the exit status (128 + signal) as decimal; f a sentence why the command could not be started.
+From here: o stdout, r stderr, x the exit status (128 + signal) as decimal; f a sentence why the command could not be started (then x, 126 or
+127 as shells have it).
 """
 import json
 import os
@@ -92,7 +93,8 @@ def serve(connection, token):
         try:
             process, reads, source = start(wanted)
         except OSError as error:
-            connection.sendall(frame(b"f", str(error).encode()))
+            connection.sendall(frame(b"f", f"the guest cannot run {wanted['argv'][0]}: {error.strerror}".encode()) +
+                               frame(b"x", b"126" if isinstance(error, PermissionError) else b"127"))
             return
         ended = os.pidfd_open(process.pid)
         try:
@@ -174,4 +176,5 @@ def main():
             threading.Thread(target=serve, args=(connection, token), daemon=True).start()
 
 
-main()
+if __name__ == "__main__":
+    main()
