@@ -239,7 +239,7 @@ class Guest:
             return self._qemu.poll() is None
         return os.path.exists(f"/proc/{self.pid}/exe") and os.readlink(f"/proc/{self.pid}/exe").endswith("qemu-system-x86_64")
 
-    def last_words(self, lines=15):
+    def last_words(self, lines=40):
         try:
             with open(self.console, encoding="utf-8", errors="replace") as file:
                 return "".join(file.readlines()[-lines:])
