@@ -97,6 +97,15 @@ bool NodeView::is_offered(const sys::InventoryLink& link) const {
   return looks_physical(link.link) || (matches_any(options_->host_devices, link.link) && !made_by_us);
 }
 
+const sys::InventoryLink* NodeView::link_on(const sys::InventoryLink& link) const {
+  const auto& links = inventory_.links();
+  const auto it = std::ranges::find_if(links, [&](const sys::InventoryLink& other) {
+    // The parent of a veth is its other end: neither sits on the other.
+    return other.link.local_parent() == link.link.index && other.link.kind != "veth";
+  });
+  return it == links.end() ? nullptr : &*it;
+}
+
 const sys::InventoryLink* NodeView::find_device(std::string_view name) const {
   const auto& links = inventory_.links();
   const auto it = std::ranges::find_if(links, [&](const sys::InventoryLink& link) {

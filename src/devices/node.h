@@ -48,6 +48,9 @@ class NodeView {
   [[nodiscard]] bool is_uplink(const sys::InventoryLink& link) const;
   /// A NIC that claims may have as a whole.
   [[nodiscard]] bool is_offered(const sys::InventoryLink& link) const;
+  /// Another link that sits on this one (a VLAN, a macvlan of this namespace, ...); nullptr when there is
+  /// none.
+  [[nodiscard]] const sys::InventoryLink* link_on(const sys::InventoryLink& link) const;
   /// The offered NIC of that device name; nullptr when there is none.
   [[nodiscard]] const sys::InventoryLink* find_device(std::string_view device_name) const;
 

@@ -74,13 +74,46 @@ TEST_F(PlanTest, Macvlan_AllFields) {
   EXPECT_FALSE(plan.routes[1].gateway);
 }
 
-TEST_F(PlanTest, Macvlan_EveryMode) {
-  for (const char* mode : {"bridge", "passthru", "private", "source", "vepa"}) {
+TEST_F(PlanTest, Macvlan_EveryModeThatLeavesOthersTheirTraffic) {
+  for (const char* mode : {"bridge", "private", "source", "vepa"}) {
     const auto result = plan(R"({"type":"netdev","netdev":{"kind":"macvlan","master":"eth0","mode":")" +
                              std::string(mode) + "\"}}");
     ASSERT_TRUE(result) << result.error().what();
     EXPECT_EQ(netlink::to_string(body(*result).mode), mode);
   }
+}
+
+TEST_F(PlanTest, Macvlan_PassthruOnALinkThatOthersUse_IsDenied) {
+  for (const char* master : {"eth0", "nic1", "eth0.7"}) {
+    const auto result = plan(R"({"type":"netdev","netdev":{"kind":"macvlan","mode":"passthru","master":")" +
+                             std::string(master) + "\"}}");
+    ASSERT_FALSE(result) << master;
+    EXPECT_EQ(result.error().code(), Code::kDenied);
+    EXPECT_THAT(result.error().what(), HasSubstr("netdev.mode: \"passthru\" takes all that"));
+    EXPECT_THAT(result.error().what(), HasSubstr("ask for a whole NIC"));
+  }
+}
+
+TEST_F(PlanTest, Macvlan_PassthruOnTheAllocatedNic_UnlessAnotherLinkSitsOnIt) {
+  const std::string passthru = R"({"type":"netdev","netdev":{"kind":"macvlan","mode":"passthru"}})";
+  const auto alone = plan(passthru, "nic1");
+  ASSERT_TRUE(alone) << alone.error().what();
+  EXPECT_EQ(body(*alone).mode, netlink::MacvlanMode::kPassthru);
+
+  auto links = inventory_.links();
+  netlink::Link vlan = testing::ethernet(9, "nic1.7");
+  vlan.kind = "vlan";
+  vlan.parent = inventory_.find("nic1")->link.index;
+  links.push_back({.link = vlan});
+  inventory_ = sys::Inventory(std::move(links));
+  EXPECT_THAT(refusal(passthru, "nic1"), HasSubstr("and nic1.7 of this node sits on it"));
+}
+
+TEST_F(PlanTest, Macvlan_OnAPortOfABridge_IsDenied) {
+  const auto result = plan(R"({"type":"netdev","netdev":{"kind":"macvlan","master":"port0"}})");
+  ASSERT_FALSE(result);
+  EXPECT_EQ(result.error().code(), Code::kDenied);
+  EXPECT_THAT(result.error().what(), HasSubstr("netdev.master: \"port0\" is a port of br0"));
 }
 
 TEST_F(PlanTest, ClassGivesDefaults_ClaimOverridesFieldByField) {

@@ -207,6 +207,15 @@ def test_macvlans_of_all_modes_on_a_real_nic(guest, vfs):
     assert links["passthru0"]["address"] == "02:00:00:00:00:11"
 
 
+def test_passthru_on_a_link_that_others_use_is_refused_before_anything_happens(guest, vfs):
+    shared = Shared(guest, "it")
+    manifest = whole(virtual("data", netdev("macvlan", "data0", master="vf0", mode="passthru")), watching_pod(shared, ["data"]))
+    with Drydock(guest, manifest, lend=[vfs[0]]) as drydock:
+        text = drydock.wait(status=1)
+    assert 'netdev.mode: "passthru" takes all that vf0 receives' in text
+    assert not shared.has("links"), "the pod ran"
+
+
 def test_seven_vfs_in_seven_pods_at_once(guest, vfs):
     shares = [Shared(guest, f"it{number}") for number in range(7)]
     objects = []

@@ -22,6 +22,40 @@ Result<const sys::InventoryLink*> allocated_nic(const PlanInput& input, const Co
   return nic;
 }
 
+/// A macvlan in passthru mode takes every frame that comes in on its master (drivers/net/macvlan.c
+/// macvlan_handle_frame), so that whatever else uses the master is cut off: on the uplink, the node itself.
+Result<> check_passthru(const PlanInput& input, const Config& config, const sys::InventoryLink& master) {
+  if (!config.mode || config.mode->value != netlink::MacvlanMode::kPassthru) {
+    return {};
+  }
+  const std::string takes_all =
+      config.mode->path + ": \"passthru\" takes all that " + master.link.name + " receives";
+  if (input.device->device == kVirtualDevice) {
+    return Error(Code::kDenied, takes_all +
+                                    ", and that link is not this claim's alone; take another mode, or ask "
+                                    "for a whole NIC (a device of kind host-device) and leave master out");
+  }
+  if (const sys::InventoryLink* other = input.node->link_on(master); other != nullptr) {
+    return Error(Code::kDenied, takes_all + ", and " + other->link.name + " of this node sits on it");
+  }
+  return {};
+}
+
+/// What a link of the node belongs to that already has all of its traffic; nothing when it may be a master.
+Result<> check_free(const Field<std::string>& field, const PlanInput& input,
+                    const sys::InventoryLink& master) {
+  if (Marker::parse(master.link.alias)) {
+    return Error(Code::kDenied, field.path + ": " + quoted(field.value) + " belongs to another claim");
+  }
+  if (master.link.master.valid()) {
+    const sys::InventoryLink* owner = input.node->inventory().find(master.link.master);
+    return Error(Code::kDenied, field.path + ": " + quoted(field.value) + " is a port of " +
+                                    (owner == nullptr ? "another link" : owner->link.name) +
+                                    ", which has its traffic; name that link, or another");
+  }
+  return {};
+}
+
 Result<const sys::InventoryLink*> find_master(const PlanInput& input, const Config& config) {
   if (input.device->device != kVirtualDevice) {
     return allocated_nic(input, config);
@@ -36,6 +70,7 @@ Result<const sys::InventoryLink*> find_master(const PlanInput& input, const Conf
     return Error(Code::kInvalid, config.master->path + ": " + quoted(config.master->value) +
                                      " is no Ethernet link, a macvlan needs one");
   }
+  FL_TRY(check_free(*config.master, input, *master), "");
   return master;
 }
 
@@ -43,6 +78,7 @@ Result<const sys::InventoryLink*> find_master(const PlanInput& input, const Conf
 
 Result<> MacvlanKind::resolve(const PlanInput& input, const Config& config, NetdevPlan& plan) const {
   FL_ASSIGN(const sys::InventoryLink* master, find_master(input, config), "");
+  FL_TRY(check_passthru(input, config, *master), "");
   plan.master = master->link.name;
   if (config.mode) {
     plan.mode = config.mode->value;
