@@ -212,6 +212,7 @@ class HostDevice : public KernelTest {
                                   .up = true}));
     ASSERT_OK(node_->add_address(
         {.link = link(*node_, "nic1").index, .prefix = *netlink::IpPrefix::parse("198.51.100.7/24")}));
+    ASSERT_OK(node_->add_altname(link(*node_, "nic1").index, "enp9s0f1"));
     before_ = link(*node_, "nic1");
   }
 
@@ -224,6 +225,7 @@ class HostDevice : public KernelTest {
     EXPECT_EQ(now.mac, before_.mac);
     EXPECT_EQ(now.mtu, before_.mtu);
     EXPECT_EQ(now.alias, before_.alias);
+    EXPECT_THAT(now.altnames, ::testing::UnorderedElementsAreArray(before_.altnames));
     EXPECT_TRUE(now.is_up());
     EXPECT_THAT(global_addresses(*node_, now.index), ElementsAre("198.51.100.7/24"));
   }
@@ -282,6 +284,31 @@ TEST_F(HostDevice, RenamedAndChangedByThePod_ComesHomeAsItWas) {
   ASSERT_OK(pod_.socket->change_link(
       there.index, {.name = "mine", .mtu = 900, .mac = *netlink::MacAddress::parse("02:00:00:00:cc:01")}));
   ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+}
+
+TEST_F(HostDevice, AltnamesChangedByThePod_ComeHomeAsTheyWere) {
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  const netlink::Link there = link(*pod_.socket, "net1");
+  ASSERT_OK(pod_.socket->delete_altname(there.index, "enp9s0f1"));
+  ASSERT_OK(pod_.socket->add_altname(there.index, "flannel.1"));
+  // A link of the node has this one: with it the NIC could not be moved home.
+  ASSERT_OK(node_->create_link({.name = "cni0", .kind = netlink::Bridge{}}));
+  ASSERT_OK(pod_.socket->add_altname(there.index, "cni0"));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+}
+
+TEST_F(HostDevice, AltnameThatAnotherLinkHasByNow_StaysWithThat) {
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  ASSERT_OK(pod_.socket->delete_altname(link(*pod_.socket, "net1").index, "enp9s0f1"));
+  ASSERT_OK(node_->create_link({.name = "enp9s0f1", .kind = netlink::Bridge{}}));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  before_.altnames.clear();
   expect_home();
 }
 

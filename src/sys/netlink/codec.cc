@@ -465,6 +465,31 @@ Result<Bytes> change_link(std::string_view name, const LinkChange& change) {
   return writer.finish();
 }
 
+namespace {
+
+Result<Bytes> altname_request(std::uint16_t type, std::uint16_t flags, IfIndex link,
+                              std::string_view altname) {
+  constexpr std::size_t kLongest = 127;  // ALTIFNAMSIZ - 1
+  FL_TRY(check_index(link), "");
+  if (altname.empty() || altname.size() > kLongest || altname.find('\0') != std::string_view::npos) {
+    return Error(Code::kInvalid, "\"" + std::string(altname) + "\" is no altname (1 to 127 bytes)");
+  }
+  Writer writer(type, flags);
+  writer.fixed<ifinfomsg>().ifi_index = link.value();
+  writer.nest(IFLA_PROP_LIST, [&] { writer.text(IFLA_ALT_IFNAME, altname); });
+  return writer.finish();
+}
+
+}  // namespace
+
+Result<Bytes> add_altname(IfIndex link, std::string_view altname) {
+  return altname_request(RTM_NEWLINKPROP, kCreate | NLM_F_APPEND, link, altname);
+}
+
+Result<Bytes> delete_altname(IfIndex link, std::string_view altname) {
+  return altname_request(RTM_DELLINKPROP, kRequest, link, altname);
+}
+
 Result<Bytes> move_link(const MoveLink& move) {
   FL_TRY(check_index(move.link), "");
   Writer writer(RTM_SETLINK, kRequest);

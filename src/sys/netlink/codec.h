@@ -26,6 +26,10 @@ Result<Bytes> create_link(const NewLink& link);
 Result<Bytes> change_link(IfIndex link, const LinkChange& change);
 /// The same for a link known by name only.
 Result<Bytes> change_link(std::string_view name, const LinkChange& change);
+/// Alternative names (RTM_NEWLINKPROP, RTM_DELLINKPROP; Linux 5.5): up to 127 bytes, unique in the namespace
+/// as names are.
+Result<Bytes> add_altname(IfIndex link, std::string_view altname);
+Result<Bytes> delete_altname(IfIndex link, std::string_view altname);
 Result<Bytes> move_link(const MoveLink& move);
 Result<Bytes> delete_link(IfIndex link);
 Result<Bytes> get_link(IfIndex link);

@@ -106,6 +106,19 @@ Batch& Batch::change_link(IfIndex link, const LinkChange& change) {
   return *this;
 }
 
+Batch& Batch::add_altname(IfIndex link, const std::string& altname) {
+  requests_.push_back(
+      make("give " + text_of(link) + " the altname " + altname, codec::add_altname(link, altname)));
+  return *this;
+}
+
+Batch& Batch::delete_altname(IfIndex link, const std::string& altname) {
+  requests_.push_back(
+      make("take the altname " + altname + " from " + text_of(link), codec::delete_altname(link, altname)));
+  requests_.back().fine = {ENOENT, ENODEV};
+  return *this;
+}
+
 Batch& Batch::delete_link(IfIndex link) {
   requests_.push_back(make("delete " + text_of(link), codec::delete_link(link)));
   requests_.back().fine = {ENODEV};
@@ -431,6 +444,16 @@ void Socket::take_back(const NewLink& link) {
   if (const auto born = there.link(link.name).value_or(std::nullopt)) {
     (void)there.delete_link(born->index);
   }
+}
+
+Result<> Socket::add_altname(IfIndex link, const std::string& altname) {
+  Batch batch;
+  return run(std::move(batch.add_altname(link, altname)));
+}
+
+Result<> Socket::delete_altname(IfIndex link, const std::string& altname) {
+  Batch batch;
+  return run(std::move(batch.delete_altname(link, altname)));
 }
 
 Result<> Socket::change_link(IfIndex link, const LinkChange& change) {

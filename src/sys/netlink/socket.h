@@ -29,6 +29,9 @@ class Batch {
  public:
   Batch& create_link(const NewLink& link);
   Batch& change_link(IfIndex link, const LinkChange& change);
+  /// kExists when another link has the name; deleting what is not there succeeds.
+  Batch& add_altname(IfIndex link, const std::string& altname);
+  Batch& delete_altname(IfIndex link, const std::string& altname);
   Batch& delete_link(IfIndex link);
   Batch& add_address(const NewAddress& address);
   Batch& delete_address(const NewAddress& address);
@@ -77,6 +80,8 @@ class Socket {
   /// Takes effect in the order the kernel applies it (net/core/rtnetlink.c do_setlink): MAC, MTU, name,
   /// alias, master, up. A rename needs the link to be down on kernels before 6.2.
   Result<> change_link(IfIndex link, const LinkChange& change);
+  Result<> add_altname(IfIndex link, const std::string& altname);
+  Result<> delete_altname(IfIndex link, const std::string& altname);
   Result<> set_up(IfIndex link) { return change_link(link, {.up = true}); }
   Result<> set_down(IfIndex link) { return change_link(link, {.up = false}); }
   Result<> rename(IfIndex link, std::string name) { return change_link(link, {.name = std::move(name)}); }

@@ -455,48 +455,39 @@ TEST_F(Rtnl, Batch_LargerThanOneSend_IsCarriedOutWhole) {
   EXPECT_THAT(*links, Contains(testing::Field(&Link::name, "br299")));
 }
 
-/// Altnames come from outside (udev), so the library writes none: this test does it by hand.
-void add_altname(const Link& link, const std::string& name) {
-  std::array<std::uint8_t, 512> buffer = {};
-  nlmsghdr* header = mnl_nlmsg_put_header(buffer.data());
-  header->nlmsg_type = RTM_NEWLINKPROP;
-  header->nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL | NLM_F_APPEND;
-  static_cast<ifinfomsg*>(mnl_nlmsg_put_extra_header(header, sizeof(ifinfomsg)))->ifi_index =
-      link.index.value();
-  nlattr* list = mnl_attr_nest_start(header, IFLA_PROP_LIST);
-  mnl_attr_put_strz(header, IFLA_ALT_IFNAME, name.c_str());
-  mnl_attr_nest_end(header, list);
-  const UniqueFd fd(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
-  ASSERT_EQ(send(fd.get(), header, header->nlmsg_len, 0), static_cast<ssize_t>(header->nlmsg_len));
-  ASSERT_GT(recv(fd.get(), buffer.data(), buffer.size(), 0), 0);
-  codec::View rest(buffer);
-  const auto message = codec::next_message(rest);
-  ASSERT_TRUE(message);
-  const auto answer = codec::read_answer(*message);
-  ASSERT_TRUE(answer);
-  ASSERT_EQ(answer->error, 0) << answer->text;
-}
-
 TEST_F(Rtnl, Altnames_AreListedAndFoundBy) {
   const Link link = make_parent();
   const std::string altname = "enp3s0f0-with-a-name-beyond-fifteen";
-  ASSERT_OK(sys::with_netns(home_fd_.get(), [&]() -> Result<> {
-    add_altname(link, altname);
-    add_altname(link, "short");
-    return {};
-  }));
+  ASSERT_OK(home_->add_altname(link.index, altname));
+  ASSERT_OK(home_->add_altname(link.index, "short"));
   EXPECT_THAT(find(*home_, "up0").altnames, testing::ElementsAre(altname, "short"));
   EXPECT_EQ(find(*home_, altname).index, link.index);
   EXPECT_EQ(find(*home_, "short").index, link.index);
   EXPECT_TRUE(find(*home_, "up0").has_name(altname));
 }
 
+TEST_F(Rtnl, Altnames_Go_AndAreGoneTwice) {
+  const Link link = make_parent();
+  ASSERT_OK(home_->add_altname(link.index, "one"));
+  ASSERT_OK(home_->add_altname(link.index, "two"));
+  ASSERT_OK(home_->delete_altname(link.index, "one"));
+  EXPECT_THAT(find(*home_, "up0").altnames, testing::ElementsAre("two"));
+  ASSERT_OK(home_->delete_altname(link.index, "one"));
+}
+
+TEST_F(Rtnl, Altname_OfAnotherLink_IsRefused) {
+  const Link link = make_parent();
+  ASSERT_OK(home_->create_link({.name = "other0", .kind = Bridge{}}));
+  const auto taken = home_->add_altname(link.index, "other0");
+  ASSERT_FALSE(taken);
+  EXPECT_EQ(taken.error().code(), Code::kExists);
+  EXPECT_EQ(home_->add_altname(link.index, "").error().code(), Code::kInvalid);
+  EXPECT_EQ(home_->add_altname(link.index, std::string(128, 'x')).error().code(), Code::kInvalid);
+}
+
 TEST_F(Rtnl, Move_WithAnAltnameTakenInTheTarget_SaysWhichAndStaysHome) {
   const Link link = make_parent();
-  ASSERT_OK(sys::with_netns(home_fd_.get(), [&]() -> Result<> {
-    add_altname(link, "same");
-    return {};
-  }));
+  ASSERT_OK(home_->add_altname(link.index, "same"));
   ASSERT_OK(pod_->create_link({.name = "same", .kind = Bridge{}}));
   const auto moved = home_->move_link({.link = link.index, .netns = pod_fd_.get(), .new_name = "net1"});
   ASSERT_FALSE(moved);

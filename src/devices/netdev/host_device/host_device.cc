@@ -144,6 +144,37 @@ Result<> restore_addresses(netlink::Socket& socket, netlink::IfIndex link,
   return batch.empty() ? Result<>() : socket.run(std::move(batch));
 }
 
+/// Those that the pod gave it would follow it home, and one that a link of the node has by now would hold it
+/// up.
+Result<> drop_foreign_altnames(netlink::Socket& socket, const netlink::Link& now, const netlink::Link& was) {
+  netlink::Batch batch;
+  for (const std::string& altname : now.altnames) {
+    if (std::ranges::find(was.altnames, altname) == was.altnames.end()) {
+      batch.delete_altname(now.index, altname);
+    }
+  }
+  return batch.empty() ? Result<>() : socket.run(std::move(batch));
+}
+
+/// The recorded set of altnames. One that another link has taken meanwhile stays with that link.
+Result<> restore_altnames(netlink::Socket& socket, const netlink::Link& now, const netlink::Link& was) {
+  FL_TRY(drop_foreign_altnames(socket, now, was), "");
+  for (const std::string& altname : was.altnames) {
+    if (std::ranges::find(now.altnames, altname) != now.altnames.end()) {
+      continue;
+    }
+    const auto added = socket.add_altname(now.index, altname);
+    if (!added && added.error().code() != Code::kExists) {
+      return added.error();
+    }
+    if (!added) {
+      log::warn("an altname of a NIC that came home belongs to another link now",
+                {{"nic", was.name}, {"altname", altname}});
+    }
+  }
+  return {};
+}
+
 /// A NIC that is in the node's namespace gets everything back.
 Result<> restore(netlink::Socket& socket, const netlink::Link& now, const Original& original) {
   const netlink::Link& was = original.link.link;
@@ -168,6 +199,7 @@ Result<> restore(netlink::Socket& socket, const netlink::Link& now, const Origin
   if (was.is_up()) {
     FL_TRY(socket.set_up(now.index), "");
   }
+  FL_TRY(restore_altnames(socket, now, was), "");
   FL_TRY(restore_addresses(socket, now.index, original.addresses), "");
   // Last: until here the marker says that there is work left.
   return socket.change_link(now.index, {.alias = was.alias});
@@ -180,6 +212,7 @@ Result<> bring_home(const Place& pod, const Place& node, const netlink::Link& th
   if (there.alias != marker.alias()) {
     FL_TRY(pod.socket->change_link(there.index, {.alias = marker.alias()}), "");
   }
+  FL_TRY(drop_foreign_altnames(*pod.socket, there, original.link.link), "");
   // In transit under a name of its own: its old one may be taken by now, and a NIC must never be stuck.
   FL_ASSIGN(
       const netlink::Link home,
