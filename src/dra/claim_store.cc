@@ -433,6 +433,9 @@ Result<std::optional<ClaimStore::Cached>> ClaimStore::load(const std::string& ui
                .boot_id = std::move(decoded->boot_id)};
   const Lock lock(mutex_);
   cache_[uid] = entry;
+  if (::lstat(path.c_str(), &info) != 0) {  // removed since it was read: nobody would ask for it again
+    cache_.erase(uid);
+  }
   return std::optional<Cached>(std::move(entry));
 }
 
@@ -486,7 +489,17 @@ void ClaimStore::remember(const ClaimRecord& record, const std::string& text) co
                               .boot_id = options_.boot_id};
 }
 
-Result<> ClaimStore::remove(const std::string& uid) const { return sys::remove_file(file_of(uid)); }
+Result<> ClaimStore::remove(const std::string& uid) const {
+  FL_TRY(sys::remove_file(file_of(uid)), "");
+  const Lock lock(mutex_);
+  cache_.erase(uid);
+  return {};
+}
+
+std::size_t ClaimStore::cached() const {
+  const Lock lock(mutex_);
+  return cache_.size();
+}
 
 Result<std::vector<ClaimRecord>> ClaimStore::drop_records_of_other_boots() const {
   FL_ASSIGN(const auto records, read_all(), "");

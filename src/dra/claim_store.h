@@ -96,6 +96,8 @@ class ClaimStore {
   Result<> write(const ClaimRecord& record) const;
   /// Removing what is gone succeeds.
   Result<> remove(const std::string& uid) const;
+  /// How many records are kept in memory: not more than there are files.
+  [[nodiscard]] std::size_t cached() const;
   /// Removes the records that another boot wrote and says whose: the kernel objects they describe are gone.
   Result<std::vector<ClaimRecord>> drop_records_of_other_boots() const;
 

@@ -150,6 +150,20 @@ TEST(ClaimStore, WriteReadRemove) {
   EXPECT_TRUE(store->read_all()->empty());
 }
 
+TEST(ClaimStore, RemovedRecords_AreNotKeptInMemory) {
+  const TemporaryDir dir;
+  const auto store = open_store(dir);
+  for (int i = 0; i < 100; ++i) {
+    ClaimRecord record = full_record();
+    record.claim.uid = "uid-" + std::to_string(i);
+    ASSERT_TRUE(store->write(record));
+    ASSERT_TRUE(store->read(record.claim.uid));
+    EXPECT_EQ(store->cached(), 1U);
+    ASSERT_TRUE(store->remove(record.claim.uid));
+  }
+  EXPECT_EQ(store->cached(), 0U);
+}
+
 TEST(ClaimStore, ChangesOfAnotherInstance_AreSeenAtOnce) {
   const TemporaryDir dir;
   const auto one = open_store(dir);
