@@ -132,8 +132,10 @@ dra::Device virtual_device(const NodeOptions& options) {
   dra::Device device{.name = std::string(kVirtualDevice), .allow_multiple_allocations = true};
   device.attributes["type"] = std::string("netdev");
   device.attributes["kind"] = std::string("virtual");
+  // One allocation is one interface: whatever a claim asks for, the allocator rounds up to a valid value or
+  // refuses (KEP-5075), so that slots limit what they are meant to limit.
   device.capacity["slots"] = {.value = std::to_string(options.slots),
-                              .request_policy = {{.default_value = "1"}}};
+                              .request_policy = {{.default_value = "1", .valid_values = {"1"}}}};
   return device;
 }
 

@@ -75,6 +75,7 @@ TEST(Published, VirtualDevice_IsWhatClaimsExpect) {
   EXPECT_EQ(device.attributes.at("kind"), dra::AttributeValue("virtual"));
   EXPECT_EQ(device.capacity.at("slots").value, "7");
   EXPECT_EQ(device.capacity.at("slots").request_policy->default_value, "1");
+  EXPECT_THAT(device.capacity.at("slots").request_policy->valid_values, ElementsAre("1"));
 }
 
 TEST(Published, Nic_HasItsTopology) {

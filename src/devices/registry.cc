@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/devices/registry.h"
 
+#include "fairlead/devices/node.h"
+#include "fairlead/formats/quantity.h"
+
 namespace fairlead::devices {
 
 void Registry::add(std::unique_ptr<Handler> handler) {
@@ -60,8 +63,27 @@ Result<Registry::Choice> Registry::read(const dra::DeviceConfig& config) const {
                             .from_class = config.from_class}};
 }
 
+namespace {
+
+/// What was allocated by slices of an older version, or by an allocator that does not know validValues.
+Result<> check_slots(const dra::AllocatedDevice& device) {
+  const auto slots = device.consumed_capacity.find("slots");
+  if (device.device != kVirtualDevice || slots == device.consumed_capacity.end() ||
+      formats::same_quantity(slots->second, "1")) {
+    return {};
+  }
+  return Error(Code::kInvalid,
+               "request \"" + device.request + "\" was allocated " + slots->second + " slots of " +
+                   device.device +
+                   ", but one interface is one slot: leave capacity out of the request, and "
+                   "ask for more devices (count, or more requests) if you want more interfaces");
+}
+
+}  // namespace
+
 Result<DevicePlan> Registry::plan(const PlanInput& input) const {
   const dra::AllocatedDevice& device = *input.device;
+  FL_TRY(check_slots(device), "");
   const Handler* handler = nullptr;
   std::vector<Section> sections;
   for (const dra::DeviceConfig& config : device.config) {

@@ -23,10 +23,13 @@ class PlanTest : public ::testing::Test {
   }
 
   Result<DevicePlan> plan_all(std::vector<dra::DeviceConfig> config,
-                              const std::string& device = "netdev-virtual") {
+                              const std::string& device = "netdev-virtual", const std::string& slots = "1") {
     const NodeView node(inventory_, options_);
-    const dra::AllocatedDevice allocated{
-        .request = "nic", .pool = "node-a", .device = device, .config = std::move(config)};
+    const dra::AllocatedDevice allocated{.request = "nic",
+                                         .pool = "node-a",
+                                         .device = device,
+                                         .consumed_capacity = {{"slots", slots}},
+                                         .config = std::move(config)};
     return registry_.plan(
         {.device = &allocated, .node = &node, .addresses_of = [](netlink::IfIndex link) {
            return std::vector<netlink::Address>{
@@ -114,6 +117,19 @@ TEST_F(PlanTest, Macvlan_OnAPortOfABridge_IsDenied) {
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code(), Code::kDenied);
   EXPECT_THAT(result.error().what(), HasSubstr("netdev.master: \"port0\" is a port of br0"));
+}
+
+TEST_F(PlanTest, OneInterface_IsOneSlot) {
+  const dra::DeviceConfig config{.parameters = R"({"type":"netdev","netdev":{"kind":"dummy"}})",
+                                 .path = kPath};
+  for (const char* slots : {"1", "1000m"}) {
+    EXPECT_TRUE(plan_all({config}, "netdev-virtual", slots)) << slots;
+  }
+  for (const char* slots : {"1m", "2", "128"}) {
+    const auto result = plan_all({config}, "netdev-virtual", slots);
+    ASSERT_FALSE(result) << slots;
+    EXPECT_THAT(result.error().what(), HasSubstr(std::string("was allocated ") + slots + " slots"));
+  }
 }
 
 TEST_F(PlanTest, ClassGivesDefaults_ClaimOverridesFieldByField) {
