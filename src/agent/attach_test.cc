@@ -126,16 +126,21 @@ TEST_F(Attach, ConfigurationThatFails_TakesTheLinkAwayAgain) {
 }
 
 TEST_F(Attach, Veth_HostEndIsAPortOfTheBridge) {
+  // A bridge with a port of the node's own, as cni0 has them: its MTU follows its smallest port.
   ASSERT_OK(node_->create_link({.name = "br0", .kind = netlink::Bridge{}, .up = true}));
+  ASSERT_OK(node_->create_link({.name = "port0",
+                                .kind = netlink::Veth{.peer = {.name = "port1"}},
+                                .master = link(*node_, "br0").index}));
   const auto before = node_names();
   auto record = prepare(claim("u1", {{R"("veth","bridge":"br0","interfaceName":"data0","mtu":1300)"}}));
   ASSERT_OK(record);
   ASSERT_OK(attach(*record, pod_));
+  EXPECT_EQ(link(*node_, "br0").mtu, 1500);
   const netlink::Link host =
       link(*node_, devices::Marker{.driver = "net.example.com", .claim_uid = "u1"}.host_name());
   EXPECT_EQ(host.master, link(*node_, "br0").index);
   EXPECT_TRUE(host.is_up());
-  EXPECT_EQ(host.mtu, 1300);
+  EXPECT_EQ(host.mtu, 1500);
   EXPECT_EQ(host.alias, "fairlead:net.example.com:u1/0/host");
   EXPECT_EQ(link(*pod_.socket, "data0").mtu, 1300);
   ASSERT_OK(driver_->unprepare(*record, {}));

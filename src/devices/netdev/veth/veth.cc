@@ -32,7 +32,17 @@ Result<> VethKind::resolve(const PlanInput& input, const Config& config, NetdevP
 
 Result<netlink::NewLink> VethKind::make(const NetdevPlan& plan, const Marker& marker,
                                         const Place& node) const {
-  netlink::VethPeer peer{.name = marker.host_name(), .mtu = plan.mtu, .netns = node.netns};
+  // A bridge whose MTU nobody set follows its smallest port (net/bridge/br_if.c br_mtu_auto_adjust): a
+  // claim's MTU must not become that of all who use the bridge.
+  auto mtu = plan.mtu;
+  if (!plan.bridge.empty()) {
+    FL_ASSIGN(const auto bridge, node.socket->link(plan.bridge), "");
+    if (!bridge) {
+      return Error(Code::kNotFound, "the bridge " + quoted(plan.bridge) + " is gone from this node");
+    }
+    mtu = bridge->mtu;
+  }
+  netlink::VethPeer peer{.name = marker.host_name(), .mtu = mtu, .netns = node.netns};
   return netlink::NewLink{.kind = netlink::Veth{.peer = std::move(peer)}};
 }
 
