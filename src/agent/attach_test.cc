@@ -329,6 +329,43 @@ TEST_F(HostDevice, FallenBackUnderAnotherName_IsRestored) {
   EXPECT_THAT(node_names(), Not(Contains("dev7")));
 }
 
+TEST_F(HostDevice, FallenBackUnderEachOthersNames_BothAreRestored) {
+  ASSERT_OK(node_->create_link({.name = "nic2",
+                                .kind = netlink::Veth{.peer = {.name = "cable2", .up = true}},
+                                .mac = *netlink::MacAddress::parse("02:00:00:00:00:78"),
+                                .up = true}));
+  auto first =
+      prepare(claim("u1", {{.netdev = R"("host-device","interfaceName":"nic2")", .device = "nic1"}}));
+  auto second =
+      prepare(claim("u2", {{.netdev = R"("host-device","interfaceName":"nic1")", .device = "nic2"}}));
+  ASSERT_OK(first);
+  ASSERT_OK(second);
+  ASSERT_OK(attach(*first, pod_));
+  ASSERT_OK(attach(*second, pod_));
+  for (const char* name : {"nic1", "nic2"}) {
+    ASSERT_OK(pod_.socket->move_link(
+        {.link = link(*pod_.socket, name).index, .netns = node_netns_.get(), .new_name = name}));
+  }
+  ASSERT_OK(driver_->unprepare(*first, {}));
+  ASSERT_OK(driver_->unprepare(*second, {}));
+  expect_home();
+  EXPECT_EQ(link(*node_, "nic2").mac.to_string(), "02:00:00:00:00:78");
+}
+
+TEST_F(HostDevice, FallenBackUnderTheNameOfAForeignLink_LeavesThatAlone) {
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  ASSERT_OK(node_->create_link({.name = "nic1", .kind = netlink::Bridge{}}));
+  const auto refused = driver_->unprepare(*record, {});
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().what(), HasSubstr("another link has its name; rename that one"));
+  EXPECT_EQ(link(*node_, "nic1").kind, "bridge");
+  ASSERT_OK(node_->delete_link(link(*node_, "nic1").index));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+}
+
 TEST_F(HostDevice, NameTakenInTheContainer_StaysHomeAsItWas) {
   ASSERT_OK(pod_.socket->create_link({.name = "fast0", .kind = netlink::Veth{.peer = {.name = "other"}}}));
   auto record = prepare_nic(R"(,"interfaceName":"fast0")");

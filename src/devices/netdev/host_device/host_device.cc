@@ -175,6 +175,20 @@ Result<> restore_altnames(netlink::Socket& socket, const netlink::Link& now, con
   return {};
 }
 
+/// `other` has the name that a NIC had. If it is a NIC of ours, which the kernel gave back under the name
+/// that a pod had for it, it waits for its own way home under its transit name: two that have each other's
+/// names would block each other for ever.
+Result<> make_room(netlink::Socket& socket, const netlink::Link& other, const netlink::Link& now,
+                   const netlink::Link& was) {
+  const auto marker = Marker::parse(other.alias);
+  if (!marker || other.alias != marker->alias()) {
+    return Error(Code::kExists, "the NIC " + was.name + " came home as " + now.name +
+                                    ", and another link has its name; rename that one");
+  }
+  FL_TRY(socket.set_down(other.index), "");
+  return socket.rename(other.index, marker->transit_name());
+}
+
 /// A NIC that is in the node's namespace gets everything back.
 Result<> restore(netlink::Socket& socket, const netlink::Link& now, const Original& original) {
   const netlink::Link& was = original.link.link;
@@ -183,8 +197,7 @@ Result<> restore(netlink::Socket& socket, const netlink::Link& now, const Origin
   if (now.name != was.name) {
     FL_ASSIGN(const auto other, socket.link(was.name), "");
     if (other && other->index != now.index) {
-      return Error(Code::kExists, "the NIC " + was.name + " came home as " + now.name +
-                                      ", and another link has its name; rename that one");
+      FL_TRY(make_room(socket, *other, now, was), "");
     }
     change.name = was.name;
   }
