@@ -16,9 +16,10 @@ as hundreds of IFLA_ADDRESS, and with 512 VFs and counters everything behind the
 """
 import argparse
 import random
+import re
 import struct
 
-from node_fixture import Tree, attribute, done, message, text, u8, u32, write_fixture
+from node_fixture import Tree, attribute, done, message, out_problem, text, u8, u32, write_fixture
 
 RTM_NEWLINK, RTM_NEWADDR, RTM_NEWROUTE, DEVLINK_FAMILY, NLDEV = 16, 20, 24, 21, 5 << 10
 ARPHRD_ETHER, ARPHRD_INFINIBAND = 1, 32
@@ -262,29 +263,34 @@ class Machine:
 
 def number(low, high):
     def check(word):
-        value = int(word)
-        if not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{value} is not between {low} and {high}")
-        return value
+        if not re.fullmatch("-?[0-9]{1,10}", word) or not low <= int(word) <= high:
+            raise argparse.ArgumentTypeError(f"\"{word}\" is not a whole number from {low} to {high}")
+        return int(word)
     return check
 
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("out", help="folder to write; made if it is not there")
-    arguments.add_argument("--pfs", type=number(1, 64), default=8)
-    arguments.add_argument("--vfs", type=number(0, 2048), default=256, help="of each PF")
-    arguments.add_argument("--hcas", type=number(0, 63), default=16, help="RDMA devices")
-    arguments.add_argument("--seed", type=int, default=1)
+    arguments.add_argument("out", help="folder to write: an empty one, or one to make in a folder that is there")
+    arguments.add_argument("--pfs", type=number(1, 64), default=8, help="1 to 64")
+    arguments.add_argument("--vfs", type=number(0, 2048), default=256, help="of each PF, 0 to 2048")
+    arguments.add_argument("--hcas", type=number(0, 63), default=16, help="RDMA devices, 0 to 63")
+    arguments.add_argument("--seed", type=number(0, 2**32 - 1), default=1, help="of the random addresses, 0 to 4294967295")
     arguments.add_argument("--vf-statistics", action="store_true", help="VF lists with counters; 222 VFs and more overflow")
     options = arguments.parse_args()
+    problem = out_problem(options.out)
+    if problem:
+        arguments.exit(2, f"generate_node: {problem}\n")
     machine = Machine(options)
     machine.build()
     counters = " --vf-statistics" if options.vf_statistics else ""
     readme = (f"# A made-up machine\n\ntools/generate_node.py OUT_FOLDER --pfs {options.pfs} --vfs {options.vfs} "
               f"--hcas {options.hcas} --seed {options.seed}{counters}\n\n"
               f"{options.pfs} PFs with {options.vfs} VFs each, {machine.hcas} RDMA devices, {machine.index - 1} links.\n")
-    write_fixture(options.out, machine.tree, machine.dumps(), readme)
+    try:
+        write_fixture(options.out, machine.tree, machine.dumps(), readme)
+    except OSError as error:
+        arguments.exit(2, f"generate_node: {error.filename or options.out} cannot be written: {error.strerror}\n")
 
 
 if __name__ == "__main__":

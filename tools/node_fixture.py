@@ -91,19 +91,47 @@ def read_tree(path):
     return tree
 
 
+def out_problem(out):
+    """Why no fixture can be written to this folder, in one sentence; None when it can: it is empty, or is not there and can be made."""
+    another = "name a folder that is empty or not there yet"
+    parent = os.path.dirname(os.path.abspath(out))
+    if not out:
+        return f"the name of the folder to write is empty: {another}"
+    if os.path.isdir(out):
+        try:
+            full = bool(os.listdir(out))
+        except OSError as error:
+            return f"{out} cannot be looked into ({error.strerror}): {another}"
+        if full:
+            return f"{out} is not empty, and nothing in it is overwritten: {another}"
+        return None if os.access(out, os.W_OK | os.X_OK) else f"{out} is not writable: {another}"
+    if os.path.lexists(out):
+        return f"{out} is not a folder: {another}"
+    if not os.path.isdir(parent):
+        return f"there is no folder {parent} to make {os.path.basename(os.path.abspath(out))} in: make it first, or {another}"
+    if not os.access(parent, os.W_OK | os.X_OK):
+        return f"{parent} is not writable, so {out} cannot be made: {another}"
+    return None
+
+
 def write_fixture(out, tree, dumps, readme):
-    """`dumps`: name -> bytes."""
-    os.makedirs(out, exist_ok=True)
-    for old in os.listdir(out):
-        if old in ("tree.txt", "README.md") or old.endswith(".nl"):
-            os.unlink(os.path.join(out, old))
-    with open(os.path.join(out, "tree.txt"), "w", encoding="ascii") as file:
-        file.write(tree.text())
-    for name, content in dumps.items():
-        with open(os.path.join(out, name + ".nl"), "wb") as file:
-            file.write(content)
-    with open(os.path.join(out, "README.md"), "w", encoding="utf-8") as file:
-        file.write(readme)
+    """`dumps`: name -> bytes. To a folder without out_problem(); nothing is ever overwritten. An error leaves nothing behind."""
+    files = {"tree.txt": tree.text().encode("ascii"), **{name + ".nl": content for name, content in dumps.items()},
+             "README.md": readme.encode()}
+    made, written = not os.path.isdir(out), []
+    if made:
+        os.mkdir(out)
+    try:
+        for name, content in files.items():
+            with open(os.path.join(out, name), "xb") as file:
+                written.append(file.name)
+                file.write(content)
+    except OSError:
+        for path in written:
+            os.unlink(path)
+        if made:
+            os.rmdir(out)
+        raise
 
 
 # ---- netlink bytes

@@ -29,7 +29,7 @@ import struct
 import sys
 
 from node_fixture import (NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR, Tree, attributes, message,
-                          messages, text, u32, write_fixture)
+                          messages, out_problem, text, u32, write_fixture)
 
 PCI_FILES = """vendor device subsystem_vendor subsystem_device class revision numa_node local_cpulist driver_override reset_method
     current_link_speed current_link_width max_link_speed max_link_width ari_enabled
@@ -58,6 +58,7 @@ class Recorder:
         self.sysfs = os.path.realpath(sysfs)
         self.tree = Tree()
         self.unreadable = 0
+        self.refused = []  # names of the files that only root may read
 
     # ---- reading
 
@@ -101,6 +102,8 @@ class Recorder:
             except OSError as error:
                 self.tree.unreadable(path, error_name(error))
                 self.unreadable += 1
+                if error.errno in (errno.EACCES, errno.EPERM):
+                    self.refused.append(name)
                 continue
             if len(content) <= LARGEST_FILE:
                 self.tree.file(path, content.decode("latin-1"))
@@ -569,33 +572,54 @@ def anonymous(disguise, tree, dumps):
 
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("out", help="folder to write; made if it is not there")
+    arguments.add_argument("out", help="folder to write: an empty one, or one to make in a folder that is there")
     arguments.add_argument("--sysfs", default="/sys", help="another tree; netlink is always this machine's")
     arguments.add_argument("--keep-addresses", action="store_true", help="do not replace MAC and IP addresses, GUIDs and GIDs")
     arguments.add_argument("--seed", help="replace them the same way every time")
     arguments.add_argument("--about", default="", help="one sentence for README.md: what machine, set up how")
     options = arguments.parse_args()
+    problem = out_problem(options.out)
+    if problem:
+        arguments.exit(2, f"record_node: {problem}\n")
     recorder = Recorder(options.sysfs)
     if not os.path.isdir(recorder.full("class/net")):
-        sys.exit(f"record_node: {options.sysfs} is no sysfs: it has no class/net")
+        arguments.exit(2, f"record_node: {options.sysfs} is no sysfs, as it has no class/net: name one, or leave --sysfs out for /sys\n")
     tree = recorder.record()
     dumps, absent = read_dumps()
     if not options.keep_addresses:
         dumps = anonymous(Disguise(options.seed), tree, dumps)
-    if os.geteuid() != 0:
-        print("record_node: not root: some files and dumps are missing", file=sys.stderr)
-    write_fixture(options.out, tree, dumps, readme(options, dumps, absent))
+    gaps = missing(recorder.refused, absent)
+    if gaps:
+        print(f"record_node: {gaps}", file=sys.stderr)
+    try:
+        write_fixture(options.out, tree, dumps, readme(options, dumps, absent, gaps))
+    except OSError as error:
+        arguments.exit(2, f"record_node: {error.filename or options.out} cannot be written: {error.strerror}\n")
     size = sum(os.path.getsize(os.path.join(options.out, name)) for name in os.listdir(options.out))
     print(f"{options.out}: {len(tree.folders)} folders, {recorder.unreadable} unreadable files, "
           f"{sum(sum(1 for _ in messages(dump)) for dump in dumps.values())} messages, {size} bytes")
 
 
-def readme(options, dumps, absent):
+def missing(refused, absent):
+    """What this user was not allowed to read; empty when that is nothing and the user is root."""
+    parts = []
+    if refused:
+        parts.append(f"{len(refused)} files could not be read ({', '.join(sorted(set(refused)))})")
+    dumps = [f"{name}.nl" for name, why in absent.items() if why in ("EACCES", "EPERM")]
+    if dumps:
+        parts.append(f"{', '.join(dumps)} could not be asked for")
+    if os.geteuid() != 0:
+        return "recorded by another user than root: " + ("; ".join(parts) or "nothing was refused, but what only root is shown may be missing")
+    return "root was refused something: " + "; ".join(parts) if parts else ""
+
+
+def readme(options, dumps, absent, gaps):
     kept = "as the machine has them" if options.keep_addresses else "replaced"
     lines = [f"# {os.path.basename(os.path.abspath(options.out))}", ""]
     lines += [options.about, ""] if options.about else []
     lines += [f"Recorded by tools/record_node.py on {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}, "
               f"Linux {platform.release()} ({platform.machine()}); addresses {kept}.", ""]
+    lines += [f"Incomplete, {gaps}.", ""] if gaps else []
     for name, dump in dumps.items():
         lines.append(f"- {name}.nl: {sum(1 for _ in messages(dump))} messages")
     lines += [f"- no {name}.nl: {why}" for name, why in absent.items()]

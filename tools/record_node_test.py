@@ -1,17 +1,24 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Tests of tools/record_node.py on the recordings in the repository: no root, no netlink."""
+"""Tests of tools/record_node.py and tools/generate_node.py on the recordings in the repository. No root is needed; what runs record_node
+whole asks this machine's netlink for dumps, and changes nothing."""
 import copy
+import errno
 import os
+import shutil
 import struct
+import subprocess
+import sys
 import tempfile
 import unittest
 
 from generate_node import Machine
-from node_fixture import attributes, escape, messages, read_tree, unescape
+from node_fixture import Tree, attributes, escape, messages, read_tree, unescape, write_fixture
 from record_node import Disguise, Recorder, anonymous
 
-RECORDED = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "src/sys/testing/recorded")
+TOOLS = os.path.dirname(os.path.abspath(__file__))
+RECORDED = os.path.join(os.path.dirname(TOOLS), "src/sys/testing/recorded")
+NOBODY = 65534
 
 
 def read_recording(name):
@@ -196,6 +203,132 @@ class GeneratorTest(unittest.TestCase):
         at, _, end = list(messages(dump))[1]
         start, stop = next((start, stop) for key, start, stop in attributes(dump, at + 32, end) if key == 22)
         self.assertEqual((stop - start) / 4, 196, "4 VFs of igb on Linux 6.12")
+
+
+class OutTest(unittest.TestCase):
+    """Where the two programs write, and where they do not. They run as another user than root, who can be refused something."""
+    # The user changes after the imports: that user may not be allowed to read this folder, or where Python is installed.
+    PROGRAM = """import argparse, os, sys
+argparse.ArgumentParser().format_help()  # imports more
+sys.path.insert(0, sys.argv.pop(1))
+tool = __import__(sys.argv[1])
+if os.geteuid() == 0:
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+del sys.argv[0]
+tool.main()"""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        cls.sysfs = os.path.join(cls.folder.name, "sys")
+        lay_out(read_recording("netdevsim-switchdev")[0], cls.sysfs)
+        for path, folders, files in os.walk(cls.folder.name):
+            for name in (".", *folders, *files):
+                if not os.path.islink(os.path.join(path, name)):
+                    os.chmod(os.path.join(path, name), 0o755)
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.folder.cleanup()
+
+    def setUp(self):
+        self.place = tempfile.mkdtemp(dir=self.folder.name)
+        if os.geteuid() == 0:
+            os.chown(self.place, NOBODY, NOBODY)
+
+    def run_tool(self, tool, *arguments):
+        words = ["--sysfs", self.sysfs] if tool == "record_node" else ["--pfs", "1", "--vfs", "1", "--hcas", "1"]
+        return subprocess.run([sys.executable, "-B", "-c", self.PROGRAM, TOOLS, tool, *words, *arguments], capture_output=True, text=True,
+                              check=False, cwd=self.place)
+
+    def refused(self, out, reason, before=None):
+        for tool in ("record_node", "generate_node"):
+            with self.subTest(tool=tool, out=out):
+                done = self.run_tool(tool, out)
+                self.assertEqual(done.returncode, 2, done.stderr)
+                self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
+                self.assertTrue(done.stderr.startswith(f"{tool}: "), done.stderr)
+                self.assertIn(reason, done.stderr)
+                self.assertEqual(sorted(os.listdir(self.place)), before or [])
+
+    def test_a_folder_that_is_not_there_or_empty_is_written(self):
+        for tool in ("record_node", "generate_node"):
+            for out in ("new", "slash/", "empty"):
+                with self.subTest(tool=tool, out=out):
+                    if out == "empty":
+                        os.mkdir(os.path.join(self.place, out))
+                        os.chmod(os.path.join(self.place, out), 0o777)
+                    done = self.run_tool(tool, out)
+                    self.assertEqual(done.returncode, 0, done.stderr)
+                    self.assertLessEqual({"tree.txt", "README.md", "links.nl"}, set(os.listdir(os.path.join(self.place, out))))
+                    shutil.rmtree(os.path.join(self.place, out))
+
+    def test_a_folder_with_something_in_it_stays_as_it_is(self):
+        path = os.path.join(self.place, "project")
+        os.mkdir(path)
+        with open(os.path.join(path, "README.md"), "w", encoding="ascii") as file:
+            file.write("mine\n")
+        self.refused("project", "project is not empty", ["project"])
+        self.assertEqual(os.listdir(path), ["README.md"])
+        with open(os.path.join(path, "README.md"), encoding="ascii") as file:
+            self.assertEqual(file.read(), "mine\n")
+
+    def test_no_folder_to_write_to(self):
+        with open(os.path.join(self.place, "file"), "w", encoding="ascii"):
+            pass
+        self.refused("file", "file is not a folder", ["file"])
+        self.refused("file/below", f"there is no folder {self.place}/file", ["file"])
+        self.refused("no/such", f"there is no folder {self.place}/no", ["file"])
+        self.refused("", "the name of the folder to write is empty", ["file"])
+        os.symlink("nowhere", os.path.join(self.place, "link"))
+        self.refused("link", "link is not a folder", ["file", "link"])
+
+    def test_not_writable(self):
+        os.mkdir(os.path.join(self.place, "closed"), 0o555)
+        self.refused("closed", "closed is not writable", ["closed"])
+        os.mkdir(os.path.join(self.place, "dark"), 0o311)
+        if os.geteuid() == 0:
+            os.chown(os.path.join(self.place, "dark"), NOBODY, NOBODY)
+        self.refused("dark", "dark cannot be looked into (Permission denied)", ["closed", "dark"])
+        os.chmod(self.place, 0o555)
+        self.refused("new", f"{self.place} is not writable, so new cannot be made", ["closed", "dark"])
+
+    def test_what_cannot_be_written_whole_leaves_nothing(self):
+        tree, out = Tree(), os.path.join(self.place, "out")
+        with self.assertRaises(OSError) as caught:
+            write_fixture(out, tree, {"links": b"x", "no/such": b"y"}, "")
+        self.assertEqual(caught.exception.errno, errno.ENOENT)
+        self.assertFalse(os.path.exists(out))
+
+    def test_numbers_that_are_none_or_too_large(self):
+        for option, word, limits in (("--pfs", "abc", "1 to 64"), ("--pfs", "0", "1 to 64"), ("--pfs", "65", "1 to 64"),
+                                     ("--vfs", "2049", "0 to 2048"), ("--vfs", "1.5", "0 to 2048"), ("--hcas", "-1", "0 to 63"),
+                                     ("--hcas", "9" * 5000, "0 to 63"), ("--seed", "x", "0 to 4294967295")):
+            done = self.run_tool("generate_node", "new", f"{option}={word}")
+            self.assertEqual(done.returncode, 2, done.stderr)
+            self.assertTrue(done.stderr.endswith(f"argument {option}: \"{word}\" is not a whole number from {limits}\n"), done.stderr)
+            self.assertEqual(os.listdir(self.place), [])
+
+    def test_no_sysfs(self):
+        done = self.run_tool("record_node", "new", "--sysfs", self.place)
+        self.assertEqual((done.returncode, done.stderr.count("\n")), (2, 1), done.stderr)
+        self.assertIn(f"{self.place} is no sysfs", done.stderr)
+
+    def test_another_user_than_root_is_told_what_is_missing_and_so_is_the_reader(self):
+        secret = os.path.join(self.sysfs, "devices/system/cpu/online")
+        os.chmod(secret, 0)
+        try:
+            done = self.run_tool("record_node", "new")
+        finally:
+            os.chmod(secret, 0o755)
+        sentence = "recorded by another user than root: 1 files could not be read (online)"
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(f"record_node: {sentence}", done.stderr)
+        with open(os.path.join(self.place, "new/README.md"), encoding="utf-8") as file:
+            self.assertIn(f"Incomplete, {sentence}", file.read())
+        self.assertEqual(read_tree(os.path.join(self.place, "new/tree.txt")).folders["devices/system/cpu"]["online"], ("!", "EACCES"))
 
 
 if __name__ == "__main__":
