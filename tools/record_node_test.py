@@ -331,5 +331,91 @@ tool.main()"""
         self.assertEqual(read_tree(os.path.join(self.place, "new/tree.txt")).folders["devices/system/cpu"]["online"], ("!", "EACCES"))
 
 
+class RecordingScriptsTest(unittest.TestCase):
+    """tests/vm/record.sh and record_switchdev.sh refuse before they change anything. Whatever could is replaced by a program that says it
+    was called and fails; a guest is simulated with a mount namespace."""
+
+    SCRIPTS = ("record.sh", "record_switchdev.sh")
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        os.chmod(self.folder, 0o755)
+        self.calls = os.path.join(self.folder, "calls")
+        self.programs({name: f'echo "{name} $*" >>{self.calls}; exit 1'
+                       for name in ("modprobe", "insmod", "ip", "devlink", "rdma")} | {"modinfo": "exit 0"})
+        shutil.copytree(os.path.join(TOOLS, "../tests/vm"), os.path.join(self.folder, "tests/vm"),
+                        ignore=lambda folder, names: [name for name in names if not name.startswith("record")])
+        os.mkdir(os.path.join(self.folder, "tools"))
+        shutil.copy(os.path.join(TOOLS, "node_fixture.py"), os.path.join(self.folder, "tools"))
+        self.out = os.path.join(self.folder, "out")
+
+    def programs(self, bodies):
+        os.makedirs(os.path.join(self.folder, "bin"), exist_ok=True)
+        for name, body in bodies.items():
+            with open(os.path.join(self.folder, "bin", name), "w", encoding="ascii") as file:
+                file.write(f"#!/bin/bash\n{body}\n")
+            os.chmod(file.name, 0o755)
+
+    def run_script(self, script, *arguments, before=()):
+        environment = os.environ | {"PATH": f"{self.folder}/bin:{os.environ['PATH']}"}
+        return subprocess.run([*before, "bash", os.path.join(self.folder, "tests/vm", script), *arguments], capture_output=True, text=True,
+                              check=False, env=environment)
+
+    def in_guest(self, script, *arguments, sysfs=None):
+        """As if the kernel's command line were a guest's, and this the guest's sysfs."""
+        if os.geteuid() != 0:
+            self.skipTest("needs root, to make a mount namespace")
+        line = os.path.join(self.folder, "cmdline")
+        with open(line, "w", encoding="ascii") as file:
+            file.write("quiet fairlead.guest=1\n")
+        mounts = f"mount --bind {line} /proc/cmdline && mount --bind {sysfs or tempfile.mkdtemp(dir=self.folder)} /sys"
+        done = self.run_script(script, *arguments, before=("unshare", "-m", "bash", "-c", f'{mounts} || exit 77; exec "$@"', "in_guest"))
+        if done.returncode == 77:
+            self.skipTest(f"needs the right to mount: {done.stderr}")
+        return done
+
+    def refused(self, done, script, reason):
+        self.assertEqual((done.returncode, done.stderr.count("\n"), done.stdout), (2, 1, ""), done.stderr)
+        self.assertTrue(done.stderr.startswith(f"{script}: "), done.stderr)
+        self.assertIn(reason, done.stderr)
+        self.assertFalse(os.path.exists(self.calls), "something that changes the machine was called")
+
+    def test_on_another_machine_than_a_guest(self):
+        with open("/proc/cmdline", encoding="ascii") as line:
+            if "fairlead.guest=1" in line.read():
+                self.skipTest("this is a guest of tests/vm/up")
+        for script in self.SCRIPTS:
+            self.refused(self.run_script(script, self.out), script, "this machine is no guest of tests/vm/up")
+            self.refused(self.run_script(script), script, f"usage: {script} OUT_FOLDER")
+
+    def test_a_guest_that_lacks_something(self):
+        for script in self.SCRIPTS:
+            self.refused(self.in_guest(script, self.folder), script, f"{self.folder} is not empty")
+        self.refused(self.in_guest("record.sh", self.out), "record.sh", "two igb functions that can have 7 VFs each, found 0")
+        self.refused(self.in_guest("record_switchdev.sh", self.out, "/no/such.ko"), "record_switchdev.sh", "/no/such.ko is no file that can be read")
+        there = os.path.join(self.folder, "there")
+        os.makedirs(os.path.join(there, "bus/netdevsim/devices/netdevsim1"))
+        self.refused(self.in_guest("record_switchdev.sh", self.out, sysfs=there), "record_switchdev.sh", "netdevsim1 is there already")
+        self.programs({"modinfo": '[ "$1" != rdma_rxe ] && [ "$1" != netdevsim ]'})
+        self.refused(self.in_guest("record.sh", self.out), "record.sh", "has no module rdma_rxe")
+        self.refused(self.in_guest("record_switchdev.sh", self.out), "record_switchdev.sh", "has no module netdevsim")
+
+    def test_the_right_guest_goes_on_to_load_modules(self):
+        tree, sysfs = read_recording("igb-2pf")[0], os.path.join(self.folder, "sys")
+        lay_out(tree, sysfs)
+        self.refused(self.in_guest("record.sh", self.out, sysfs=sysfs), "record.sh", "0000:01:00.0 has VFs already")
+        for folder in [folder for folder, entries in tree.folders.items() if "sriov_numvfs" in entries]:
+            with open(os.path.join(sysfs, folder, "sriov_numvfs"), "w", encoding="ascii") as file:
+                file.write("0\n")
+        for script, first in zip(self.SCRIPTS, ("modprobe -a igb ", "modprobe psample\n")):
+            done = self.in_guest(script, self.out, sysfs=sysfs)
+            self.assertEqual((done.returncode, done.stderr), (1, ""))
+            with open(self.calls, encoding="ascii") as file:
+                self.assertTrue(file.read().startswith(first))
+            os.unlink(self.calls)
+
+
 if __name__ == "__main__":
     unittest.main()

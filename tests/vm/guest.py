@@ -226,7 +226,8 @@ class Guest:
         numa += ["-numa", "cpu,node-id=0,socket-id=0"] if self._cpus == 1 else []
         # No router advertisements (a default route on a link is reason enough not to give it away); modules make no links of their own.
         settings = ["console=ttyS0", "panic=-1", "quiet", "loglevel=4", "intel_iommu=on", "nokaslr", "mitigations=off", "tsc=reliable", "no_timer_check",
-                    "random.trust_cpu=on", "rcupdate.rcu_expedited=1", "dummy.numdummies=0", "bonding.max_bonds=0", "ifb.numifbs=0", "audit=0", "apparmor=0", "selinux=0", "init_on_alloc=0", "cryptomgr.notests=1"]
+                    "random.trust_cpu=on", "rcupdate.rcu_expedited=1", "dummy.numdummies=0", "bonding.max_bonds=0", "ifb.numifbs=0", "audit=0", "apparmor=0", "selinux=0", "init_on_alloc=0", "cryptomgr.notests=1",
+                    "fairlead.guest=1"]  # tells that this is a machine that is thrown away (recording.sh)
         return ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35", "-accel", "tcg,thread=multi",
                 "-cpu", "max", "-smp", str(self._cpus), "-m", str(self._memory), "-device", "intel-iommu,intremap=on",
                 "-kernel", kernel, "-initrd", initramfs, "-append", " ".join(settings),

@@ -1,10 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # record.sh OUT_FOLDER [ABOUT]: in a test guest with two igb functions (7 VFs each at most), as root: makes VFs and links in every state that
-# matters to an inventory, then records the machine with tools/record_node.py. Meant for a guest that is thrown away; it undoes nothing and
-# refuses to run where the two functions are not there. From the host: tests/vm/on-guest tests/vm/record.sh /out/igb-2pf
+# matters to an inventory, then records the machine with tools/record_node.py. Meant for a guest that is thrown away: it undoes nothing, and
+# anywhere else it refuses before it loads or changes anything. From the host: tests/vm/on-guest tests/vm/record.sh /out/igb-2pf
 set -euo pipefail
-out=${1:?usage: record.sh OUT_FOLDER [ABOUT]}
+. "$(dirname "$0")/recording.sh"
+[ $# = 1 ] || [ $# = 2 ] || refuse "usage: record.sh OUT_FOLDER [ABOUT]"
+out=$1
 about=${2:-A test guest with two igb functions.}
 here=$(cd "$(dirname "$0")/../.." && pwd)
 pci=/sys/bus/pci/devices
@@ -28,15 +30,25 @@ rename() {
   [ "$old" = "$2" ] || ip link set "$old" name "$2"
 }
 
-modprobe -a igb igbvf vfio-pci rdma_rxe ib_uverbs ib_umad rdma_ucm bridge 8021q macvlan
+modules=(igb igbvf vfio-pci rdma_rxe ib_uverbs ib_umad rdma_ucm bridge 8021q macvlan)
+need_guest "$out" "${modules[@]}" -- ip rdma modprobe
+pfs=()
+for one in "$pci"/*; do # an 82576, which is what QEMU's igb is, whether it has its driver yet or not
+  [ "$(cat "$one/vendor" "$one/device" 2>/dev/null)" = $'0x8086\n0x10c9' ] && [ "$(cat "$one/sriov_totalvfs" 2>/dev/null || echo 0)" -ge 7 ] || continue
+  [ "$(cat "$one/sriov_numvfs")" = 0 ] || refuse "$(basename "$one") has VFs already: start another guest"
+  pfs+=("$(basename "$one")")
+done
+[ ${#pfs[@]} = 2 ] || refuse "needs a guest with two igb functions that can have 7 VFs each, found ${#pfs[@]}"
+
+modprobe -a "${modules[@]}"
 # Routers of the guest's network must not add to what is recorded.
 for one in /proc/sys/net/ipv6/conf/*/accept_ra; do
   echo 0 >"$one"
 done
-mapfile -t pfs < <(for one in "$pci"/*; do
-  [ -e "$one/sriov_totalvfs" ] && [ "$(basename "$(readlink -f "$one/driver")")" = igb ] && basename "$one"
-done)
-[ ${#pfs[@]} = 2 ] || fail "needs a machine with two igb functions that can have VFs, found ${#pfs[@]}"
+for one in "${pfs[@]}"; do
+  within 30 "igb taking $one" test -e "$pci/$one/driver"
+  [ "$(basename "$(readlink -f "$pci/$one/driver")")" = igb ] || fail "$one is not on igb"
+done
 
 # ---- VFs: 4 on the first, 7 on the second; their MACs are set before a driver sees them, but for the last one
 make_vfs() { # NUMBER COUNT
