@@ -14,8 +14,22 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from tiers import Runner, Tier, chosen, descendants  # noqa: E402
 
 
-def run(*tiers, heartbeat=60.0):
-    out = io.StringIO()
+class Told(io.StringIO):
+    """Output that makes a file when certain words come."""
+
+    def __init__(self, words, path):
+        super().__init__()
+        self.words, self.path = words, path
+
+    def write(self, text):
+        if self.words in text:
+            with open(self.path, "w", encoding="ascii"):
+                pass
+        return super().write(text)
+
+
+def run(*tiers, heartbeat=60.0, out=None):
+    out = out or io.StringIO()
     with tempfile.TemporaryDirectory() as logs:
         runner = Runner(list(tiers), logs, heartbeat, out)
         well = runner.run()
@@ -32,6 +46,22 @@ def alive(command):
         except OSError:
             pass
     return count
+
+
+class EndsWhenThere(Tier):
+    """Its time is up once a file is there: what it does before is done, however long that takes."""
+
+    def __init__(self, name, command, path):
+        super().__init__(name, command)
+        self.path = path
+
+    @property
+    def limit(self):
+        return 0 if os.path.exists(self.path) else float("inf")
+
+    @limit.setter
+    def limit(self, _):
+        pass
 
 
 class Counts(unittest.TestCase):
@@ -65,8 +95,14 @@ class Counts(unittest.TestCase):
 
     def test_time_limit_ends_it_with_all_it_started(self):
         marker = f"sleep 1{os.getpid()}"
-        self.assertEqual(self.only(f"setsid {marker} & echo 7 passed, 0 failed; {marker}", limit=0.5)[:2], (False, (7, 1, 0)))
+        with tempfile.TemporaryDirectory() as folder:
+            well, outcomes, _ = run(EndsWhenThere("it", f"setsid {marker} & echo 7 passed, 0 failed; touch {folder}/said; {marker}", f"{folder}/said"))
+        one = outcomes["it"]
+        self.assertEqual((well, one.passed, one.failed, one.skipped, one.remark), (False, 7, 1, 0, "ended after 0 s"))
         self.assertEqual(alive(marker), 0)
+
+    def test_time_limit_without_a_count(self):
+        self.assertEqual(self.only("until false; do sleep 1; done", limit=2), (False, (0, 1, 0), "ended after 2 s, no count"))
 
     def test_what_it_leaves_behind_is_ended_with_the_run(self):
         marker = f"sleep 3{os.getpid()}"
@@ -75,7 +111,7 @@ class Counts(unittest.TestCase):
 
     def test_orphans_that_ended_are_gone(self):
         orphan = "pid=$(sleep 0.2 >/dev/null & echo $!); while kill -0 $pid 2>/dev/null; do sleep 0.05; done; echo 7 passed, 0 failed"
-        self.assertEqual(self.only(orphan, limit=20), (True, (7, 0, 0), ""))
+        self.assertEqual(self.only(orphan, limit=120), (True, (7, 0, 0), ""))
 
     def test_without_counts_the_exit_status_is_one_test(self):
         self.assertEqual(self.only("true", counts=False), (True, (1, 0, 0), ""))
@@ -94,8 +130,8 @@ class Order(unittest.TestCase):
             # each of the two lanes waits for the other: they end only if they run at the same time
             meet = "touch {0}/{1}; until [ -e {0}/{2} ]; do sleep 0.05; done; echo 1 passed, 0 failed".format
             well, _, _ = run(Tier("first", f"touch {folder}/first; {self.good}"),
-                             Tier("left", f"test -e {folder}/first && {meet(folder, 'left', 'right')}", after=("first",), limit=30),
-                             Tier("right", f"test -e {folder}/first && {meet(folder, 'right', 'left')}", after=("first",), limit=30))
+                             Tier("left", f"test -e {folder}/first && {meet(folder, 'left', 'right')}", after=("first",), limit=120),
+                             Tier("right", f"test -e {folder}/first && {meet(folder, 'right', 'left')}", after=("first",), limit=120))
         self.assertTrue(well)
 
     def test_a_failed_tier_does_not_keep_the_next_from_running(self):
@@ -117,12 +153,17 @@ class Order(unittest.TestCase):
 
 class Output(unittest.TestCase):
     def test_logs_are_not_mixed_and_the_table_sums_up(self):
-        well, _, text = run(Tier("a", "for i in 1 2 3; do echo from a; sleep 0.1; done; echo 3 passed, 0 failed, 1 skipped"),
-                            Tier("b", "for i in 1 2 3; do echo from b; sleep 0.1; done; echo 4 passed, 0 failed, 0 skipped"), heartbeat=0.2)
+        with tempfile.TemporaryDirectory() as folder:
+            # both go on until the runner has said that they do
+            wait = f"until [ -e {folder}/beat ]; do sleep 0.05; done"
+            out = Told("running: ", f"{folder}/beat")
+            well, _, text = run(Tier("a", f"for i in 1 2 3; do echo from a; sleep 0.1; done; {wait}; echo 3 passed, 0 failed, 1 skipped", limit=120),
+                                Tier("b", f"for i in 1 2 3; do echo from b; sleep 0.1; done; {wait}; echo 4 passed, 0 failed, 0 skipped", limit=120),
+                                heartbeat=0.2, out=out)
         self.assertTrue(well)
         for letter in "ab":
             self.assertIn(f"from {letter}\n" * 3, text)
-        self.assertIn("running: a (0 s), b (0 s)", text)
+        self.assertRegex(text, r"running: a \(\d+ s\), b \(\d+ s\)\n")
         self.assertTrue(text.endswith("\n7 passed, 0 failed, 1 skipped\n"), text)
 
     def test_interrupted_ends_all_and_says_so(self):
