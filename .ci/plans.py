@@ -20,9 +20,12 @@ RUN = [
     Tier("tsan", "./check --tsan", after=("asan",), nice=5),
 ]
 
-# Long, and each by itself: nothing runs beside.
+# Keeps all processors busy and touches nothing.
+LOAD = 'for _ in $(seq "$(nproc)"); do python3 -c "while True: pass" & done; wait'
+
+# Long, and each by itself: nothing runs beside but, beside whole runs of ./check, a load. A test that needs a quiet machine shows there.
 NIGHTLY = [
-    *(Tier(f"check {number}", "./check") for number in range(1, 11)),
+    *(Tier(f"check {number}", "./check", limit=90 * 60, beside=LOAD) for number in range(1, 11)),
     Tier("kubernetes 1.34", "./check --cluster --kubernetes 1.34.4", limit=90 * 60),
     Tier("kernel 6.1", "./check --vm --kernel 6.1"),
     Tier("kernel 7.2", "./check --vm --kernel 7.2"),

@@ -20,7 +20,8 @@ PR_SET_CHILD_SUBREAPER = 36
 class Tier:
     """A command. `counts`: its last line is "N passed, N failed, N skipped"; otherwise its exit status is one test. `step`: it only
     prepares, and is no test; what comes after a step that failed is not run and counts as failed. `after`: names of those that must
-    have ended before. `nice`: for what computes beside tests that have deadlines."""
+    have ended before. `nice`: for what computes beside tests that have deadlines. `beside`: a command that runs beside it, started again
+    whenever it ends, and ended with it; it makes a load and is no test, but the table says when it fails."""
     name: str
     command: str
     after: tuple = ()
@@ -28,6 +29,7 @@ class Tier:
     step: bool = False
     nice: int = 0
     limit: float = 45 * 60  # seconds; then it is ended and counts as failed
+    beside: str = ""
 
 
 @dataclasses.dataclass
@@ -104,13 +106,52 @@ def bury(own):
         os.waitpid(dead.si_pid, 0)
 
 
+NICE_BESIDE = 5  # a load beside tests: it gets a quarter of a processor that both want
+
+
+def start(command, nice, log):
+    return subprocess.Popen(["nice", "-n", str(nice), "bash", "-c", command], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log,
+                            stderr=subprocess.STDOUT, start_new_session=True)
+
+
+class Beside:
+    """What runs beside a tier, again and again."""
+
+    def __init__(self, command, log):
+        self._command, self._log, self.remark = command, log, ""
+        self._start("wb")
+
+    def _start(self, mode):
+        with open(self._log, mode) as log:
+            self.process = start(self._command, NICE_BESIDE, log)
+
+    def keep(self):
+        status = self.process.poll()
+        if status is not None:
+            if status != 0:
+                self.remark = f"what ran beside it failed with status {status}: {self._log}"
+            self._start("ab")
+
+    def end(self):
+        below = descendants(self.process.pid)
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+        kill(below)
+
+
 class Running:
     def __init__(self, tier, logs):
         self.tier, self.began = tier, time.monotonic()
         self.log = f"{logs}/{re.sub('[^a-z0-9.]+', '-', tier.name.lower())}.log"
+        self.beside = Beside(tier.beside, self.log.removesuffix(".log") + "-beside.log") if tier.beside else None
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen(["nice", "-n", str(tier.nice), "bash", "-c", tier.command], cwd=ROOT, stdin=subprocess.DEVNULL,
-                                            stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+            self.process = start(tier.command, tier.nice, log)
+
+    def pids(self):
+        return {self.process.pid} | ({self.beside.process.pid} if self.beside else set())
 
     def seconds(self):
         return time.monotonic() - self.began
@@ -127,6 +168,8 @@ class Running:
 
     def end(self, patience=20.0):
         """SIGTERM, so that it can clear up; SIGKILL when that takes too long, and to those that made sessions of their own."""
+        if self.beside:
+            self.beside.end()
         below = descendants(self.process.pid)
         self.signal(signal.SIGTERM)
         try:
@@ -163,7 +206,7 @@ class Runner:
             while len(self.outcomes) < len(self._tiers):
                 self._start_what_can()
                 self._look_after_running()
-                bury({it.process.pid for it in self._running.values()})
+                bury({pid for it in self._running.values() for pid in it.pids()})
                 if time.monotonic() - beat >= self._heartbeat:
                     beat = time.monotonic()
                     self.say(f"{time.strftime('%H:%M:%S')} running: " + ", ".join(f"{it.tier.name} ({it.seconds():.0f} s)" for it in self._running.values()))
@@ -194,10 +237,12 @@ class Runner:
                 self.say(f"=== {tier.name}: not run, {broken[0]} failed\n")
                 continue
             self._running[tier.name] = Running(tier, self._logs)
-            self.say(f"{time.strftime('%H:%M:%S')} {tier.name} begins: {tier.command}")
+            self.say(f"{time.strftime('%H:%M:%S')} {tier.name} begins: {tier.command}" + (f"   (beside it: {tier.beside})" if tier.beside else ""))
 
     def _look_after_running(self):
         for name, it in list(self._running.items()):
+            if it.beside:
+                it.beside.keep()
             status = it.process.poll()
             if status is None and it.seconds() < it.tier.limit:
                 continue
@@ -205,6 +250,8 @@ class Runner:
             it.end(patience=20 if late else 0)  # what a tier that ended has left behind as well
             outcome = outcome_of(it.tier, None if late else status, it.text())
             outcome.seconds = it.seconds()
+            if it.beside and it.beside.remark:
+                outcome.remark = ", ".join(filter(None, (outcome.remark, it.beside.remark)))
             self.outcomes[name] = outcome
             del self._running[name]
             self.say(f"\n=== {name}: {it.tier.command}")
@@ -245,7 +292,7 @@ def chosen(tiers, only):
 
 def main(what, tiers, arguments):
     parser = argparse.ArgumentParser(prog=what, description="Runs tiers of tests; the last line says: N passed, N failed, N skipped.")
-    parser.add_argument("--only", metavar="NAME", help="one tier")
+    parser.add_argument("--only", metavar="NAME", help="the tier of this name and all whose name begins with it and a space: check means check 1, check 2, ...")
     parser.add_argument("--list", action="store_true", help="the tiers and their commands")
     options = parser.parse_args(arguments)
     if options.only:
@@ -255,6 +302,7 @@ def main(what, tiers, arguments):
             parser.error(f"there is no tier {options.only}; there are {names}")
     if options.list:
         for tier in tiers:
-            print(f"{tier.name:24} {tier.command}" + (f"   (after {', '.join(tier.after)})" if tier.after else ""))
+            print(f"{tier.name:24} {tier.command}" + (f"   (after {', '.join(tier.after)})" if tier.after else "") +
+                  (f"   (beside it: {tier.beside})" if tier.beside else ""))
         return 0
     return 0 if Runner(tiers, f"{ROOT}/build/logs/{os.path.basename(what)}").run() else 1

@@ -11,7 +11,8 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from tiers import Runner, Tier, chosen, descendants  # noqa: E402
+from plans import LOAD, NIGHTLY  # noqa: E402
+from tiers import Runner, Tier, bury, chosen, descendants  # noqa: E402
 
 
 class Told(io.StringIO):
@@ -149,6 +150,67 @@ class Order(unittest.TestCase):
         self.assertEqual([tier.name for tier in chosen(tiers, "check")], ["check 1", "check 2"])
         self.assertEqual([(tier.name, tier.after) for tier in chosen(tiers, "check 2")], [("check 2", ())])
         self.assertEqual(chosen(tiers, "chec"), [])
+
+
+class Beside(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+
+    def times(self, number):
+        """Waits until what runs beside has begun this often."""
+        return f"until [ -e {self.folder}/times ] && [ $(wc -l <{self.folder}/times) -ge {number} ]; do sleep 0.05; done"
+
+    def test_it_is_started_again_nicer_than_the_tier_and_does_not_count(self):
+        well, outcomes, text = run(Tier("it", f"{self.times(3)}; nice >{self.folder}/own; echo 1 passed, 0 failed", limit=120,
+                                        beside=f"nice >>{self.folder}/times; echo 5 passed, 5 failed"))
+        one = outcomes["it"]
+        self.assertEqual((well, one.passed, one.failed, one.remark), (True, 1, 0, ""))
+        self.assertNotIn("5 passed, 5 failed\n", text)
+        with open(f"{self.folder}/own", encoding="ascii") as own, open(f"{self.folder}/times", encoding="ascii") as beside:
+            self.assertEqual(set(beside.read().split()), {str(min(int(own.read()) + 5, 19))})
+
+    def test_it_ends_with_its_tier(self):
+        marker, here = f"sleep 4{os.getpid()}", self.folder
+        begin = f"echo $$ >>{here}/times; exec {marker}"
+        gone = f"for pid in $(cat {here}/times); do while kill -0 $pid 2>/dev/null; do sleep 0.05; done; done"
+        well, outcomes, _ = run(Tier("it", f"{self.times(2)}; echo 1 passed, 0 failed", limit=120, beside=f"setsid bash -c '{begin}' & {begin}"),
+                                Tier("next", f"{gone}; echo 1 passed, 0 failed", after=("it",), limit=120))
+        self.assertTrue(well, outcomes)
+
+    def test_it_is_told_when_it_fails(self):
+        well, outcomes, _ = run(Tier("it", f"{self.times(2)}; echo 1 passed, 0 failed", limit=120, beside=f"echo >>{self.folder}/times; exit 3"))
+        self.assertTrue(well)
+        self.assertRegex(outcomes["it"].remark, "^what ran beside it failed with status 3: .*/it-beside.log$")
+
+    def test_the_nightly_runs_of_check_are_under_load(self):
+        checks = [tier for tier in NIGHTLY if tier.name.startswith("check ")]
+        self.assertEqual(len(checks), 10)
+        for tier in checks:
+            self.assertEqual((tier.command, tier.beside), ("./check", LOAD))
+
+    def test_the_load_has_a_busy_loop_for_each_processor(self):
+        with subprocess.Popen(["bash", "-c", LOAD], start_new_session=True) as load:
+            try:
+                while self.loops(load.pid) < len(os.sched_getaffinity(0)):
+                    self.assertIsNone(load.poll())
+                    time.sleep(0.05)
+            finally:
+                os.killpg(load.pid, signal.SIGKILL)
+        while descendants():
+            bury(set())
+
+    @staticmethod
+    def loops(ancestor):
+        count = 0
+        for pid in descendants(ancestor):
+            try:
+                with open(f"/proc/{pid}/cmdline", encoding="utf-8", errors="replace") as line:
+                    count += line.read().endswith("\0-c\0while True: pass\0")
+            except OSError:
+                pass
+        return count
 
 
 class Output(unittest.TestCase):
