@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-# Shared by ./demo, ./check and .ci/run: progress lines, timing, and installing what tools/deps.txt lists. Sourced by bash.
+# Shared by ./demo, ./check and .ci/run: progress lines, timing, and installing what tools/deps.txt lists. Sourced by bash, which writes
+# nothing: what needs the folder of logs makes it.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 logs=$root/build/logs
-mkdir -p "$logs"
 
 if [ -t 1 ]; then bold=$'\e[1m' green=$'\e[32m' red=$'\e[31m' dim=$'\e[2m' plain=$'\e[0m'; else bold='' green='' red='' dim='' plain=''; fi
 
@@ -19,6 +19,7 @@ seconds_since() { # START, as 12.3s
 step() {
   local what=$1 started=$EPOCHREALTIME log
   shift
+  mkdir -p "$logs"
   log=$logs/$(printf '%s' "$what" | tr -cs 'a-zA-Z0-9' '-' | sed 's/-*$//').log
   if [ -t 1 ]; then printf '  … %s' "$what"; fi
   if "$@" >"$log" 2>&1 </dev/null; then
@@ -47,6 +48,7 @@ deps() {
 }
 
 install_packages() ( # SECTION...; one at a time: .ci/run begins with two things that install what they need
+  mkdir -p "$root/build"
   exec {lock}>"$root/build/install.lock"
   flock "$lock"
   # shellcheck disable=SC2046
@@ -61,5 +63,5 @@ install_packages() ( # SECTION...; one at a time: .ci/run begins with two things
 )
 
 # One at a time in each folder: tiers of CI that run side by side use the same one.
-configure() { flock "$root/build/$1.lock" cmake --preset "$1" -S "$root"; }                                               # PRESET
+configure() { mkdir -p "$root/build" && flock "$root/build/$1.lock" cmake --preset "$1" -S "$root"; }             # PRESET
 build() { local preset=$1; shift; flock "$root/build/$preset.lock" cmake --build "$root/build/$preset" "$@"; }    # PRESET [--target ...]

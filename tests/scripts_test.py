@@ -1,0 +1,54 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""./check and ./demo with arguments they cannot use, and as another user than root: one clear answer, and nothing is written."""
+import os
+import shutil
+import subprocess
+import tempfile
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+NOBODY = 65534
+
+
+class Scripts(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = folder.name
+        for name in ("check", "demo", "tools/lib.sh"):
+            os.makedirs(os.path.dirname(os.path.join(self.folder, name)), exist_ok=True)
+            shutil.copy(os.path.join(ROOT, name), os.path.join(self.folder, name))
+        for path, _, _ in os.walk(self.folder):
+            os.chmod(path, 0o555)  # the user could not write there
+
+    def run_script(self, *words):
+        """As another user than root."""
+        user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
+        done = subprocess.run(["bash", *words], cwd=self.folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, **user)
+        self.assertEqual(sorted(os.listdir(self.folder)), ["check", "demo", "tools"])
+        return done.returncode, done.stdout, done.stderr
+
+    def test_another_user_than_root(self):
+        for script in ("./check", "./demo"):
+            reason = (f"{script} must run as root: it installs Debian packages and makes network and mount namespaces of its own.\n"
+                      f"Try: sudo {script}\n")
+            self.assertEqual(self.run_script(script), (2, "", reason))
+
+    def test_unknown_options(self):
+        for words in (("./check", "--bogus"), ("./demo", "--bogus"), ("./demo", "demo", "--bogus")):
+            name = words[0][2:]
+            self.assertEqual(self.run_script(*words), (2, "", f"{name}: unknown option --bogus; see ./{name} --help\n"))
+
+    def test_a_manifest_that_is_not_there(self):
+        self.assertEqual(self.run_script("./demo", "no.yaml"), (2, "", "demo: no such manifest: no.yaml; see ./demo --help\n"))
+
+    def test_help(self):
+        for script in ("./check", "./demo"):
+            status, out, errors = self.run_script(script, "--help")
+            self.assertEqual((status, errors), (0, ""))
+            self.assertIn(script, out)
+
+
+if __name__ == "__main__":
+    unittest.main()
