@@ -305,4 +305,6 @@ def main(what, tiers, arguments):
             print(f"{tier.name:24} {tier.command}" + (f"   (after {', '.join(tier.after)})" if tier.after else "") +
                   (f"   (beside it: {tier.beside})" if tier.beside else ""))
         return 0
+    if os.geteuid() != 0:
+        parser.exit(2, f"{what} must run as root: its tiers install Debian packages and make network and mount namespaces. Try: sudo {what}\n")
     return 0 if Runner(tiers, f"{ROOT}/build/logs/{os.path.basename(what)}").run() else 1

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""./check and ./demo with arguments they cannot use, and as another user than root: one clear answer, and nothing is written."""
+"""./check, ./demo and .ci/run with arguments they cannot use, and as another user than root: one clear answer, and nothing is written."""
 import os
 import shutil
 import subprocess
@@ -16,7 +16,7 @@ class Scripts(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = folder.name
-        for name in ("check", "demo", "tools/lib.sh"):
+        for name in ("check", "demo", "tools/lib.sh", ".ci/run", ".ci/nightly", ".ci/plans.py", ".ci/tiers.py"):
             os.makedirs(os.path.dirname(os.path.join(self.folder, name)), exist_ok=True)
             shutil.copy(os.path.join(ROOT, name), os.path.join(self.folder, name))
         for path, _, _ in os.walk(self.folder):
@@ -25,8 +25,10 @@ class Scripts(unittest.TestCase):
     def run_script(self, *words):
         """As another user than root."""
         user = {"user": NOBODY, "group": NOBODY, "extra_groups": []} if os.geteuid() == 0 else {}
-        done = subprocess.run(["bash", *words], cwd=self.folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, **user)
-        self.assertEqual(sorted(os.listdir(self.folder)), ["check", "demo", "tools"])
+        path = {"PATH": "/usr/local/bin:/usr/bin:/bin"}  # a Python of root's own may not be for others
+        done = subprocess.run(["bash", *words], cwd=self.folder, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL,
+                              env=os.environ | path, **user)
+        self.assertEqual(sorted(os.listdir(self.folder)), [".ci", "check", "demo", "tools"])
         return done.returncode, done.stdout, done.stderr
 
     def test_another_user_than_root(self):
@@ -34,6 +36,10 @@ class Scripts(unittest.TestCase):
             reason = (f"{script} must run as root: it installs Debian packages and makes network and mount namespaces of its own.\n"
                       f"Try: sudo {script}\n")
             self.assertEqual(self.run_script(script), (2, "", reason))
+        for script in (".ci/run", ".ci/nightly"):
+            reason = f"{script} must run as root: its tiers install Debian packages and make network and mount namespaces. Try: sudo {script}\n"
+            self.assertEqual(self.run_script(script), (2, "", reason))
+            self.assertEqual(self.run_script(script, "--list")[0], 0)
 
     def test_unknown_options(self):
         for words in (("./check", "--bogus"), ("./demo", "--bogus"), ("./demo", "demo", "--bogus")):
