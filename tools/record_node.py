@@ -102,8 +102,8 @@ class Recorder:
             except OSError as error:
                 self.tree.unreadable(path, error_name(error))
                 self.unreadable += 1
-                if error.errno in (errno.EACCES, errno.EPERM):
-                    self.refused.append(name)
+                if error.errno in (errno.EACCES, errno.EPERM) and os.stat(self.full(path)).st_mode & 0o444:
+                    self.refused.append(name)  # others are only for writing: no user can read them
                 continue
             if len(content) <= LARGEST_FILE:
                 self.tree.file(path, content.decode("latin-1"))
