@@ -604,7 +604,7 @@ def missing(refused, absent):
     """What this user was not allowed to read; empty when that is nothing and the user is root."""
     parts = []
     if refused:
-        parts.append(f"{len(refused)} files could not be read ({', '.join(sorted(set(refused)))})")
+        parts.append(f"{len(refused)} file{'s' * (len(refused) > 1)} could not be read ({', '.join(sorted(set(refused)))})")
     dumps = [f"{name}.nl" for name, why in absent.items() if why in ("EACCES", "EPERM")]
     if dumps:
         parts.append(f"{', '.join(dumps)} could not be asked for")
@@ -619,7 +619,7 @@ def readme(options, dumps, absent, gaps):
     lines += [options.about, ""] if options.about else []
     lines += [f"Recorded by tools/record_node.py on {datetime.datetime.now(datetime.timezone.utc):%Y-%m-%d}, "
               f"Linux {platform.release()} ({platform.machine()}); addresses {kept}.", ""]
-    lines += [f"Incomplete, {gaps}.", ""] if gaps else []
+    lines += [f"{gaps[0].upper()}{gaps[1:]}.", ""] if gaps else []
     for name, dump in dumps.items():
         lines.append(f"- {name}.nl: {sum(1 for _ in messages(dump))} messages")
     lines += [f"- no {name}.nl: {why}" for name, why in absent.items()]

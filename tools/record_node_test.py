@@ -325,11 +325,11 @@ tool.main()"""
         finally:
             for name in modes:
                 os.chmod(os.path.join(self.sysfs, "devices/system/cpu", name), 0o755)
-        sentence = "recorded by another user than root: 1 files could not be read (online)"
+        sentence = "recorded by another user than root: 1 file could not be read (online)"
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn(f"record_node: {sentence}", done.stderr)
         with open(os.path.join(self.place, "new/README.md"), encoding="utf-8") as file:
-            self.assertIn(f"Incomplete, {sentence}", file.read())
+            self.assertIn(f"\nR{sentence[1:]}.\n", file.read())
         self.assertEqual(read_tree(os.path.join(self.place, "new/tree.txt")).folders["devices/system/cpu"],
                          {"online": ("!", "EACCES"), "possible": ("!", "EACCES")})
 
