@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <map>
@@ -208,8 +209,12 @@ class Restorer {
     if (!now) {
       return Error(Code::kNotFound, "it is gone again");
     }
+    if (at_home) {
+      drop_altnames(record.link, *now);
+      restore_name(record.link, *now);
+    }
     restore_link(record.link, *now);
-    restore_altnames(record.link, *now, at_home);
+    restore_altnames(record.link, *now);
     note(messages_.set_flags(index, kUserFlags | IFF_UP, record.link.flags));
     if (const auto there = messages_.addresses(index); !there) {
       note(there.error());
@@ -263,12 +268,28 @@ class Restorer {
     }
   }
 
-  void restore_altnames(const Link& wanted, const Link& now, bool at_home) {
+  void drop_altnames(const Link& wanted, const Link& now) {
     for (const auto& name : now.altnames) {
-      if (at_home && std::ranges::find(wanted.altnames, name) == wanted.altnames.end()) {
+      if (std::ranges::find(wanted.altnames, name) == wanted.altnames.end()) {
         note(messages_.delete_altname(now.index, name));
       }
     }
+  }
+
+  void restore_name(const Link& wanted, const Link& now) {
+    if (now.name == wanted.name) {
+      return;
+    }
+    note(socket_.set_down(now.index));  // a link that is up can be renamed from Linux 6.2 on
+    const auto renamed = socket_.rename(now.index, wanted.name);
+    if (!renamed && renamed.error().sys_errno() == EEXIST) {
+      problems_.push_back("the name " + wanted.name + " belongs to another link now");
+    } else {
+      note(renamed);
+    }
+  }
+
+  void restore_altnames(const Link& wanted, const Link& now) {
     for (const auto& name : wanted.altnames) {
       if (std::ranges::find(now.altnames, name) == now.altnames.end()) {
         note(messages_.add_altname(now.index, name));
@@ -329,6 +350,41 @@ Result<std::optional<Found>> look_in(const Link& recorded, int netns, std::optio
     }
   }
   return out;
+}
+
+/// `wanted`, or when that is taken there the first free one of dev0, dev1, ..., as the kernel names links.
+Result<std::string> free_name(const std::string& wanted, netlink::Socket& there) {
+  std::string name = wanted;
+  FL_ASSIGN(auto taken, there.link(name), "");
+  for (int number = 0; taken; ++number) {
+    name = "dev" + std::to_string(number);
+    FL_ASSIGN(taken, there.link(name), "");
+  }
+  return name;
+}
+
+/// The link goes to another namespace under `name` if it can be, but it goes: altnames that are taken there
+/// stay behind (with one of them the kernel refuses the move), and a name that is taken becomes "devN".
+Result<Link> move_anyhow(const Found& found, int netns, const std::string& name) {
+  FL_ASSIGN(auto away, netlink::Socket::open_in(found.netns), "");
+  FL_ASSIGN(auto messages, LinkMessages::open_in(found.netns), "");
+  FL_ASSIGN(auto there, netlink::Socket::open_in(netns), "");
+  constexpr int kAttempts = 3;  // somebody may take a name between the look and the move
+  for (int attempt = 1;; ++attempt) {
+    FL_ASSIGN(const auto now, away.link(found.link.index), "");
+    for (const auto& altname : now ? now->altnames : std::vector<std::string>()) {
+      FL_ASSIGN(const auto taken, there.link(altname), "");
+      if (taken || altname == name) {
+        FL_TRY(messages.delete_altname(found.link.index, altname), "");
+      }
+    }
+    FL_ASSIGN(const auto as, free_name(name, there), "");
+    auto moved = away.move_link(
+        {.link = found.link.index, .netns = netns, .new_name = now && as == now->name ? std::string() : as});
+    if (moved || moved.error().sys_errno() != EEXIST || attempt == kAttempts) {
+      return moved;
+    }
+  }
 }
 
 }  // namespace
@@ -503,18 +559,10 @@ Result<> LentLinks::bring_home(const LinkRecord& record, int node) const {
   }
   IfIndex index = found->link.index;
   if (found->netns != machine_.get()) {
-    FL_ASSIGN(auto away, netlink::Socket::open_in(found->netns), "");
     fairlead::fault_point("return-before-move");
-    FL_ASSIGN(const auto moved,
-              away.move_link({.link = index,
-                              .netns = machine_.get(),
-                              .new_name = found->link.name == name ? std::string() : name}),
-              "");
+    FL_ASSIGN(const auto moved, move_anyhow(*found, machine_.get(), name), "");
     fairlead::fault_point("return-after-move");
     index = moved.index;
-  } else if (found->link.name != name) {
-    FL_TRY(home.set_down(index), "");  // a link that is up can be renamed from Linux 6.2 on
-    FL_TRY(home.rename(index, name), "");
   }
   FL_TRY(Restorer(home, messages).restore(record, index, true), "it is back, but not all as it was");
   return {};
@@ -566,16 +614,8 @@ Result<> LentLinks::follow_fallbacks(int node, int stop) const {
   const int initial = initial_.valid() ? initial_.get() : machine_.get();
   FL_ASSIGN(auto monitor, netlink::Monitor::open_in(initial, {}), "");
   FL_ASSIGN(auto here, netlink::Socket::open_in(initial), "");
-  FL_ASSIGN(auto there, netlink::Socket::open_in(node), "");
   const auto hand_on = [&](const Link& link) -> Result<> {
-    std::string name = link.name;
-    FL_ASSIGN(auto taken, there.link(name), "");
-    for (int number = 0; taken; ++number) {
-      name = "dev" + std::to_string(number);
-      FL_ASSIGN(taken, there.link(name), "");
-    }
-    FL_TRY(here.move_link({.link = link.index, .netns = node, .new_name = name == link.name ? "" : name}),
-           "");
+    FL_TRY(move_anyhow({.link = link, .netns = initial}, node, link.name), "");
     return {};
   };
   const auto look = [&] {

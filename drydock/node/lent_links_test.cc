@@ -319,11 +319,77 @@ TEST_F(LentLinksKernel, VirtualLinkThatDiedWithAPodsNamespace_IsSaidToBeGone) {
   EXPECT_THAT(lent->take_back(node_.get())[0].problem, HasSubstr("it is gone: a virtual link dies with"));
 }
 
-TEST_F(LentLinksKernel, NameTakenOnTheMachineMeanwhile_IsAProblemThatNamesIt) {
+TEST_F(LentLinksKernel, NameTakenOnTheMachineMeanwhile_ComesHomeUnderAnotherName) {
+  ASSERT_TRUE(add_address("192.0.2.1/24"));
   auto lent = find({"nic0"});
   ASSERT_TRUE(lent && lent->move_to(node_.get()));
   ASSERT_TRUE(socket_->create_link({.name = "nic0", .kind = netlink::Bridge{}}));
-  EXPECT_THAT(lent->take_back(node_.get())[0].problem, HasSubstr("a link of that name is there already"));
+  EXPECT_THAT(lent->take_back(node_.get())[0].problem,
+              AllOf(HasSubstr("it is back, but not all as it was"),
+                    HasSubstr("the name nic0 belongs to another link now"),
+                    HasSubstr("its name is dev0, it was nic0")));
+  const auto after = link_in(machine_, "dev0");
+  ASSERT_TRUE(after);
+  EXPECT_TRUE(after->is_up());
+  EXPECT_EQ(after->mac, kMac);
+  auto messages = *LinkMessages::open_in(machine_.get());
+  EXPECT_FALSE(messages.addresses(after->index)->empty());
+  // Once the name is free again, the way back leads to the end.
+  ASSERT_TRUE(socket_->delete_link(index("nic0")));
+  EXPECT_THAT(lent->take_back(node_.get())[0].problem, IsEmpty());
+  EXPECT_EQ(link_in(machine_, "nic0")->index, after->index);
+}
+
+TEST_F(LentLinksKernel, ForeignAltnameThatIsTakenOnTheMachine_DoesNotKeepTheLinkAway) {
+  auto lent = find({"nic0"});
+  ASSERT_TRUE(lent && lent->move_to(node_.get()));
+  auto node = *LinkMessages::open_in(node_.get());
+  ASSERT_TRUE(node.add_altname(link_in(node_, "nic0")->index, "far0"));
+  EXPECT_THAT(lent->take_back(node_.get())[0].problem, IsEmpty());
+  ASSERT_TRUE(link_in(machine_, "nic0"));
+  EXPECT_THAT(link_in(machine_, "nic0")->altnames, IsEmpty());
+  EXPECT_THAT(link_in(machine_, "far0")->altnames, IsEmpty());
+}
+
+TEST_F(LentLinksKernel, OwnAltnameThatIsTakenOnTheMachine_IsAProblemOfALinkThatIsBack) {
+  auto machine = *LinkMessages::open_in(machine_.get());
+  ASSERT_TRUE(machine.add_altname(index("nic0"), "port-to-outside"));
+  auto lent = find({"nic0"});
+  ASSERT_TRUE(lent && lent->move_to(node_.get()));
+  ASSERT_TRUE(machine.add_altname(index("far0"), "port-to-outside"));
+  EXPECT_THAT(lent->take_back(node_.get())[0].problem,
+              AllOf(HasSubstr("it is back, but not all as it was"), HasSubstr("port-to-outside")));
+  ASSERT_TRUE(link_in(machine_, "nic0"));
+  EXPECT_TRUE(link_in(machine_, "nic0")->is_up());
+}
+
+TEST_F(LentLinksKernel, RenamedWithItsOldNameAsAltname_ComesHomeAsItWas) {
+  auto lent = find({"nic0"});
+  ASSERT_TRUE(lent && lent->move_to(node_.get()));
+  auto node = *netlink::Socket::open_in(node_.get());
+  auto messages = *LinkMessages::open_in(node_.get());
+  const auto there = link_in(node_, "nic0")->index;
+  ASSERT_TRUE(node.set_down(there));
+  ASSERT_TRUE(node.rename(there, "odd0"));
+  ASSERT_TRUE(messages.add_altname(there, "nic0"));
+  EXPECT_THAT(lent->take_back(node_.get())[0].problem, IsEmpty());
+  EXPECT_EQ(link_in(machine_, "nic0")->name, "nic0");
+  EXPECT_THAT(link_in(machine_, "nic0")->altnames, IsEmpty());
+}
+
+TEST_F(LentLinksKernel, OnTheMachineWithItsNameAsAltname_IsMadeWhatItWas) {
+  // A return by the kernel, of a link that a pod had renamed.
+  auto lent = find({"nic0"});
+  ASSERT_TRUE(lent && lent->move_to(node_.get()));
+  auto node = *netlink::Socket::open_in(node_.get());
+  ASSERT_TRUE(
+      node.move_link({.link = link_in(node_, "nic0")->index, .netns = machine_.get(), .new_name = "net1"}));
+  auto messages = *LinkMessages::open_in(machine_.get());
+  ASSERT_TRUE(messages.add_altname(index("net1"), "nic0"));
+  ASSERT_TRUE(messages.add_altname(index("net1"), "the-pods-own"));
+  EXPECT_THAT(lent->take_back(node_.get())[0].problem, IsEmpty());
+  EXPECT_EQ(link_in(machine_, "nic0")->name, "nic0");
+  EXPECT_THAT(link_in(machine_, "nic0")->altnames, IsEmpty());
 }
 
 TEST_F(LentLinksKernel, SecondLinkCannotMove_TheFirstComesHome) {
