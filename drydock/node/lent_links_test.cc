@@ -7,7 +7,9 @@
 #include <net/if.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "drydock/node/machine_state.h"
@@ -248,6 +250,44 @@ TEST_F(LentLinksKernel, ThereAndBack_AllIsAsItWas) {
   EXPECT_EQ(after.altnames, before.altnames);
   EXPECT_EQ(identities(), all_before);
   EXPECT_THAT(lent->take_back(node_.get())[0].problem, IsEmpty()) << "the way back may be gone twice";
+}
+
+TEST_F(LentLinksKernel, AddressesThatChangeMeanwhile_AreListedAll) {
+  // More than fit into one datagram, so that there is a moment between two of a list.
+  constexpr int kAddresses = 1000;
+  constexpr int kChanges = 20;
+  netlink::Batch batch;
+  for (int i = 0; i < kAddresses; ++i) {
+    const auto text = "10.1." + std::to_string(i / 250) + "." + std::to_string(1 + i % 250) + "/32";
+    batch.add_address({.link = index("nic0"), .prefix = *IpPrefix::parse(text)});
+  }
+  ASSERT_TRUE(socket_->run(std::move(batch)));
+  auto messages = *LinkMessages::open_in(machine_.get());
+  const auto nic = index("nic0");
+  for (int round = 0; round < 20; ++round) {
+    std::atomic<bool> ended = false;
+    std::jthread rival([&, far = index("far0")] {
+      auto socket = *netlink::Socket::open_in(machine_.get());
+      const auto prefix = *IpPrefix::parse("10.2.0.1/32");
+      for (int i = 0; i < kChanges; ++i) {
+        EXPECT_TRUE(socket.add_address({.link = far, .prefix = prefix}));
+        EXPECT_TRUE(socket.delete_address(far, prefix));
+      }
+      ended = true;
+    });
+    while (!ended) {
+      const auto all = messages.addresses(nic);
+      ASSERT_TRUE(all) << all.error().what();
+      ASSERT_GE(all->size(), std::size_t{kAddresses});
+    }
+  }
+}
+
+TEST_F(LentLinksKernel, RefusalOfTheKernel_SaysWhatWasAsked) {
+  auto messages = *LinkMessages::open_in(machine_.get());
+  const auto done = messages.set_flags(IfIndex(4711), IFF_UP, IFF_UP);
+  ASSERT_FALSE(done);
+  EXPECT_THAT(done.error().what(), ::testing::StartsWith("set the link's flags: No such device"));
 }
 
 TEST_F(LentLinksKernel, LinkThatWasDown_StaysDown) {

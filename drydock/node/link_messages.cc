@@ -12,6 +12,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <iterator>
 #include <map>
@@ -38,6 +39,7 @@ using fairlead::netlink::IpPrefix;
 constexpr std::size_t kAlign = 4;  // NLMSG_ALIGNTO and RTA_ALIGNTO
 constexpr std::size_t kAttributeHeader = 4;
 constexpr std::size_t kReceiveBuffer = std::size_t{64} << 10U;
+constexpr std::chrono::seconds kDumpPatience(10);
 constexpr std::uint16_t kTypeMask = 0x3fff;  // NLA_TYPE_MASK
 // IFLA_NETNS_IMMUTABLE, Linux 6.15: newer than the headers that this is built with.
 constexpr std::uint16_t kNetnsImmutable = 67;
@@ -126,27 +128,40 @@ std::string hex(std::span<const std::uint8_t> bytes) {
   return out;
 }
 
-/// Keeps what an answer brings; true when it is the last one.
-Result<bool> take_in(const codec::Message& message, std::vector<LinkMessage>& out) {
-  if ((message.flags & NLM_F_DUMP_INTR) != 0) {
-    return Error(Code::kConflict, "the kernel's answer was interrupted by a change", EINTR);
-  }
-  if (const auto answer = codec::read_answer(message)) {
-    if (answer->error == 0) {
-      return true;
-    }
-    const auto error = Error::from_errno(answer->error, "");
-    return Error(error.code(), error.what() + (answer->text.empty() ? "" : " (" + answer->text + ")"),
-                 answer->error);
-  }
-  LinkMessage one;
+/// What an answer brings, with a header of its own.
+LinkMessage kept(const codec::Message& message) {
+  LinkMessage out;
   append(
-      one,
+      out,
       nlmsghdr{.nlmsg_len = 0, .nlmsg_type = message.type, .nlmsg_flags = 0, .nlmsg_seq = 0, .nlmsg_pid = 0});
-  one.insert(one.end(), message.payload.begin(), message.payload.end());
-  out.push_back(std::move(one));
-  return (message.flags & NLM_F_MULTI) == 0;
+  out.insert(out.end(), message.payload.begin(), message.payload.end());
+  return out;
 }
+
+/// What the kernel says to one request.
+struct Answers {
+  std::string what;
+  std::uint32_t sequence = 0;
+  std::vector<LinkMessage> messages;
+  bool interrupted = false;  // there was a change meanwhile: the messages do not fit together
+
+  /// True with the last one.
+  Result<bool> take(const codec::Message& message) {
+    if (message.sequence != sequence) {
+      return false;
+    }
+    interrupted = interrupted || (message.flags & NLM_F_DUMP_INTR) != 0;
+    const auto answer = codec::read_answer(message);
+    if (!answer) {
+      messages.push_back(kept(message));
+      return (message.flags & NLM_F_MULTI) == 0;
+    }
+    if (answer->error != 0) {
+      return Error::from_errno(answer->error, answer->text.empty() ? what : what + ": " + answer->text);
+    }
+    return true;
+  }
+};
 
 bool is_address(const LinkMessage& message) { return type_of(message) == RTM_NEWADDR; }
 
@@ -280,54 +295,51 @@ Result<codec::View> LinkMessages::receive(LinkMessage& buffer) const {
   return codec::View(buffer).first(static_cast<std::size_t>(got));
 }
 
-/// Everything that the kernel answers, up to its last word; the error holds the kernel's own sentence.
-Result<std::vector<LinkMessage>> LinkMessages::exchange(LinkMessage request) {
+/// Everything that the kernel answers, up to its last word: what it still has to say would mix with the next
+/// answer, and it refuses a second dump on a socket while one is running.
+Result<std::vector<LinkMessage>> LinkMessages::exchange(LinkMessage request, const std::string& what) {
   auto header = read_at<nlmsghdr>(request, 0);
   header.nlmsg_len = static_cast<std::uint32_t>(request.size());
-  header.nlmsg_seq = ++sequence_;
   std::memcpy(request.data(), &header, sizeof header);
+  codec::set_sequence(request, ++sequence_);
   if (::send(fd_.get(), request.data(), request.size(), 0) < 0) {
-    return Error::from_errno(errno, "ask the kernel");
+    return Error::from_errno(errno, what + ": ask the kernel");
   }
-  std::vector<LinkMessage> out;
+  Answers answers{.what = what, .sequence = sequence_};
   LinkMessage buffer(kReceiveBuffer);
+  bool ended = false;
+  while (!ended) {
+    FL_ASSIGN(codec::View rest, receive(buffer), what);
+    while (const auto message = ended ? std::nullopt : codec::next_message(rest)) {
+      FL_ASSIGN(ended, answers.take(*message), "");
+    }
+  }
+  if (answers.interrupted) {
+    return Error(Code::kUnavailable, what + ": changes kept interrupting it", EINTR);
+  }
+  return std::move(answers.messages);
+}
+
+Result<> LinkMessages::ask(LinkMessage request, const std::string& what) {
+  FL_TRY(exchange(std::move(request), what), "");
+  return {};
+}
+
+/// A change while the kernel lists makes the list unreliable: it is asked again, for a while.
+Result<std::vector<LinkMessage>> LinkMessages::dump(const Result<LinkMessage>& request,
+                                                    const std::string& what) {
+  FL_TRY(request, what);
+  const auto deadline = std::chrono::steady_clock::now() + kDumpPatience;
   while (true) {
-    FL_ASSIGN(codec::View rest, receive(buffer), "");
-    while (const auto message = codec::next_message(rest)) {
-      if (message->sequence != sequence_) {
-        continue;
-      }
-      FL_ASSIGN(const bool last, take_in(*message, out), "");
-      if (last) {
-        return out;
-      }
+    auto out = exchange(*request, what);
+    if (out || out.error().sys_errno() != EINTR || std::chrono::steady_clock::now() >= deadline) {
+      return out;
     }
   }
 }
 
-Result<> LinkMessages::ask(LinkMessage request, const std::string& what) {
-  FL_TRY(exchange(std::move(request)), what);
-  return {};
-}
-
-namespace {
-
-template <class Dump>
-Result<std::vector<LinkMessage>> uninterrupted(const Dump& dump) {
-  constexpr int kAttempts = 10;
-  auto out = dump();
-  for (int i = 1; i < kAttempts && !out && out.error().sys_errno() == EINTR; ++i) {
-    out = dump();
-  }
-  return out;
-}
-
-}  // namespace
-
 Result<std::vector<LinkMessage>> LinkMessages::addresses(IfIndex link) {
-  FL_ASSIGN(auto all,
-            uninterrupted([&] { return exchange(new_request(RTM_GETADDR, NLM_F_DUMP, ifaddrmsg{})); }),
-            "list addresses");
+  FL_ASSIGN(auto all, dump(codec::dump_addresses(link), "list addresses"), "");
   std::erase_if(all, [&](const LinkMessage& one) {
     return type_of(one) != RTM_NEWADDR ||
            read_at<ifaddrmsg>(one, sizeof(nlmsghdr)).ifa_index != static_cast<std::uint32_t>(link.value());
@@ -371,10 +383,7 @@ bool has_gateway(const LinkMessage& route) {
 Result<std::vector<LinkMessage>> LinkMessages::routes(IfIndex link) {
   std::vector<LinkMessage> out;
   for (const unsigned char family : {std::uint8_t{AF_INET}, std::uint8_t{AF_INET6}}) {
-    FL_ASSIGN(const auto all, uninterrupted([&] {
-                return exchange(new_request(RTM_GETROUTE, NLM_F_DUMP, rtmsg{.rtm_family = family}));
-              }),
-              "list routes");
+    FL_ASSIGN(const auto all, dump(codec::dump_routes(family, std::nullopt), "list routes"), "");
     std::ranges::copy_if(all, std::back_inserter(out), [&](const LinkMessage& one) {
       return is_configured(one) && read_at<rtmsg>(one, sizeof(nlmsghdr)).rtm_family == family &&
              leads_over(one, link);
@@ -426,8 +435,8 @@ Result<> LinkMessages::delete_altname(IfIndex link, const std::string& name) {
 }
 
 Result<bool> LinkMessages::can_leave(IfIndex link) {
-  const ifinfomsg header{.ifi_family = AF_UNSPEC, .ifi_index = link.value()};
-  FL_ASSIGN(const auto told, exchange(new_request(RTM_GETLINK, 0, header)), "ask for the link");
+  FL_ASSIGN(auto request, codec::get_link(link), "ask for the link");
+  FL_ASSIGN(const auto told, exchange(std::move(request), "ask for the link"), "");
   for (const auto& one : told) {
     const auto value = find(attributes_of(one, sizeof(nlmsghdr) + sizeof(ifinfomsg)), kNetnsImmutable);
     if (value && !value->empty()) {
@@ -436,13 +445,14 @@ Result<bool> LinkMessages::can_leave(IfIndex link) {
   }
   // Older kernels: a move to where it is already does nothing, but is refused for a link that may not leave
   // (net/core/dev.c dev_change_net_namespace looks at that first).
-  auto request = new_request(RTM_NEWLINK, NLM_F_ACK, header);
-  append_number(request, IFLA_NET_NS_FD, static_cast<std::uint32_t>(netns_.get()));
-  const auto done = exchange(std::move(request));
+  auto move =
+      new_request(RTM_NEWLINK, NLM_F_ACK, ifinfomsg{.ifi_family = AF_UNSPEC, .ifi_index = link.value()});
+  append_number(move, IFLA_NET_NS_FD, static_cast<std::uint32_t>(netns_.get()));
+  const auto done = ask(std::move(move), "ask whether the link may leave");
   if (!done && done.error().sys_errno() == EINVAL) {
     return false;
   }
-  FL_TRY(done, "ask whether the link may leave");
+  FL_TRY(done, "");
   return true;
 }
 

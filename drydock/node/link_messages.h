@@ -51,7 +51,9 @@ class LinkMessages {
   LinkMessages(fairlead::UniqueFd fd, fairlead::UniqueFd netns)
       : fd_(std::move(fd)), netns_(std::move(netns)) {}
   fairlead::Result<std::span<const std::uint8_t>> receive(LinkMessage& buffer) const;
-  fairlead::Result<std::vector<LinkMessage>> exchange(LinkMessage request);
+  fairlead::Result<std::vector<LinkMessage>> exchange(LinkMessage request, const std::string& what);
+  fairlead::Result<std::vector<LinkMessage>> dump(const fairlead::Result<LinkMessage>& request,
+                                                  const std::string& what);
   fairlead::Result<> ask(LinkMessage request, const std::string& what);
 
   fairlead::UniqueFd fd_;
