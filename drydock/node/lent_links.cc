@@ -127,6 +127,19 @@ Result<> check(const std::string& asked, const Link& link, const std::vector<Lin
                               (master == all.end() ? "another link" : master->name) +
                               "; take it out of there first");
   }
+  std::vector<std::string> on_it;
+  for (const auto& other : all) {
+    // A veth's other end does not stand on it.
+    if (other.local_parent() == link.index && other.kind != "veth") {
+      on_it.push_back(other.name + " (" + (other.kind.empty() ? "hardware" : other.kind) + ")");
+    }
+  }
+  if (!on_it.empty()) {
+    const bool one = on_it.size() == 1;
+    return refused(asked, joined(on_it) + (one ? " stands" : " stand") + " on " + link.name +
+                              ", and the kernel deletes such links when it leaves; delete " +
+                              (one ? "it" : "them") + " first");
+  }
   FL_ASSIGN(const bool may_leave, messages.can_leave(link.index), "--lend " + asked);
   if (!may_leave) {
     return refused(asked, "the kernel cannot move " + link.name + " to another network namespace" +

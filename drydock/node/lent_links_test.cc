@@ -176,6 +176,15 @@ TEST_F(LentLinksKernel, PortOfABridge_IsRefused) {
   ASSERT_TRUE(socket_->change_link(index("nic0"), {.master = index("br0")}));
   EXPECT_THAT(refusal({"nic0"}), HasSubstr("nic0 is a port of br0"));
 }
+TEST_F(LentLinksKernel, LinkUnderOthers_IsRefusedBecauseTheyWouldBeDeleted) {
+  ASSERT_TRUE(socket_->create_link({.name = "mv0", .kind = netlink::Macvlan{.parent = index("nic0")}}));
+  ASSERT_TRUE(socket_->create_link({.name = "mv1", .kind = netlink::Macvlan{.parent = index("nic0")}}));
+  EXPECT_THAT(refusal({"nic0"}),
+              HasSubstr("--lend nic0: mv0 (macvlan), mv1 (macvlan) stand on nic0, and the kernel deletes "
+                        "such links when it leaves; delete them first"));
+  EXPECT_EQ(refusal({"mv0"}), "not refused");
+  EXPECT_EQ(refusal({"far0"}), "not refused") << "a veth's other end does not stand on it";
+}
 TEST_F(LentLinksKernel, SameLinkTwice_IsRefusedAlsoByItsOtherName) {
   EXPECT_THAT(refusal({"nic0", "nic0"}), HasSubstr("link nic0 is lent already"));
   auto messages = *LinkMessages::open_in(machine_.get());
