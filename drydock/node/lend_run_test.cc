@@ -197,8 +197,10 @@ TEST_F(LendRun, DriverLeftAVirtualLinkInAPod_ItIsSaidToBeGone) {
       "fast0'";
   const auto done = start(pod("ip link show dev fast0", true), {}, hook);
   EXPECT_EQ(done.status.code, 1) << done.out;
-  EXPECT_THAT(done.out, AllOf(HasSubstr("lent link nic0: it is gone: a virtual link dies with"),
-                              Not(HasSubstr("this machine is as it was"))));
+  EXPECT_THAT(
+      done.out,
+      AllOf(HasSubstr("lent link nic0: it is gone: deleted in the node, or with the network namespace"),
+            Not(HasSubstr("this machine is as it was"))));
 }
 
 TEST_F(LendRun, Sigterm_LinkIsHome) {

@@ -567,8 +567,8 @@ Result<> LentLinks::bring_home(const LinkRecord& record, int node) const {
     return Error(Code::kNotFound,
                  survivor ? "it is neither in the node's network namespace nor in this machine's (" +
                                 record.link.parent_bus + " " + record.link.parent_dev + ")"
-                          : "it is gone: a virtual link dies with the network namespace that it is in, and "
-                            "the node left it in one of a pod");
+                          : "it is gone: deleted in the node, or with the network namespace of a pod that "
+                            "it was in");
   }
   IfIndex index = found->link.index;
   if (found->netns != machine_.get()) {

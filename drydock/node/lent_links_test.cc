@@ -360,12 +360,14 @@ TEST_F(LentLinksKernel, NeverMoved_IsLeftAlone) {
   EXPECT_EQ(link_in(machine_, "nic0"), before);
 }
 
-TEST_F(LentLinksKernel, VirtualLinkThatDiedWithAPodsNamespace_IsSaidToBeGone) {
+TEST_F(LentLinksKernel, VirtualLinkThatIsGone_IsSaidToBeGoneOneWayOrTheOther) {
   auto lent = find({"nic0"});
   ASSERT_TRUE(lent && lent->move_to(node_.get()));
   auto node = *netlink::Socket::open_in(node_.get());
   ASSERT_TRUE(node.delete_link(link_in(node_, "nic0")->index));
-  EXPECT_THAT(lent->take_back(node_.get())[0].problem, HasSubstr("it is gone: a virtual link dies with"));
+  EXPECT_THAT(
+      lent->take_back(node_.get())[0].problem,
+      HasSubstr("it is gone: deleted in the node, or with the network namespace of a pod that it was in"));
 }
 
 TEST_F(LentLinksKernel, NameTakenOnTheMachineMeanwhile_ComesHomeUnderAnotherName) {
