@@ -112,6 +112,26 @@ bool there_is_function(const std::string& bdf) {
   return !device || device->has_value();
 }
 
+/// The link is not here: whether that may be because of another drydock, whose keeper (link_keeper.h) is
+/// there as long as something is lent.
+Error with_other_drydocks(Error error) {
+  std::vector<std::string> keepers;
+  const auto names = sys::list_dir("/proc");
+  for (const auto& name : names ? *names : std::vector<std::string>()) {
+    const auto command = std::isdigit(static_cast<unsigned char>(name.front())) != 0
+                             ? sys::read_file("/proc/" + name + "/comm")
+                             : Result<std::string>("");
+    if (command && *command == std::string(kKeeperName) + "\n") {
+      keepers.push_back(name);
+    }
+  }
+  if (keepers.empty()) {
+    return error;
+  }
+  return {error.code(), error.what() + "; it may be lent to another drydock just now (keeper: process " +
+                            joined(keepers) + ")"};
+}
+
 /// Why a link cannot be lent; nothing when it can.
 Result<> check(const std::string& asked, const Link& link, const std::vector<Link>& all,
                const std::set<std::int32_t>& machine_uplinks, LinkMessages& messages) {
@@ -478,7 +498,11 @@ Result<LentLinks> LentLinks::find(const std::vector<std::string>& wanted, const 
   FL_ASSIGN(const auto machine_uplinks, uplinks(socket, links), "");
   std::map<std::int32_t, std::string> lent;  // index -> as it was asked for
   for (const auto& asked : wanted) {
-    FL_ASSIGN(const auto* link, look_up(asked, links, sysfs_root), "");
+    const auto found = look_up(asked, links, sysfs_root);
+    if (!found) {
+      return with_other_drydocks(found.error());
+    }
+    const auto* link = *found;
     FL_TRY(check(asked, *link, links, machine_uplinks, messages), "");
     if (const auto [other, fresh] = lent.emplace(link->index.value(), asked); !fresh) {
       return refused(asked, "link " + link->name + " is lent already" +

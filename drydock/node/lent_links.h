@@ -17,6 +17,9 @@
 
 namespace drydock {
 
+/// The name of the process that stands by while links are lent (link_keeper.h), as ps(1) shows it.
+inline constexpr auto kKeeperName = "drydock-keeper";
+
 /// A link as the machine had it.
 struct LinkRecord {
   fairlead::netlink::Link link;

@@ -2,12 +2,16 @@
 // What may be lent, and the way there and back, between two namespaces that the tests make.
 #include "drydock/node/lent_links.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <net/if.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <csignal>
 #include <string>
 #include <thread>
 #include <vector>
@@ -184,6 +188,30 @@ TEST_F(LentLinksKernel, LinkUnderOthers_IsRefusedBecauseTheyWouldBeDeleted) {
                         "such links when it leaves; delete them first"));
   EXPECT_EQ(refusal({"mv0"}), "not refused");
   EXPECT_EQ(refusal({"far0"}), "not refused") << "a veth's other end does not stand on it";
+}
+TEST_F(LentLinksKernel, UnknownNameWhileAnotherDrydockLends_SaysThatItMayHaveIt) {
+  int ends[2] = {-1, -1};
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  const UniqueFd reader(ends[0]);
+  UniqueFd writer(ends[1]);
+  const pid_t keeper = ::fork();
+  ASSERT_GE(keeper, 0);
+  if (keeper == 0) {
+    (void)::prctl(PR_SET_NAME, "drydock-keeper");
+    (void)!::write(writer.get(), "x", 1);
+    while (true) {
+      (void)::pause();
+    }
+  }
+  const fairlead::ScopeExit end([&] {
+    (void)::kill(keeper, SIGKILL);
+    (void)::waitpid(keeper, nullptr, 0);
+  });
+  char byte = 0;
+  ASSERT_EQ(::read(reader.get(), &byte, 1), 1);
+  EXPECT_THAT(refusal({"nic7"}), AllOf(HasSubstr("there is no such link"),
+                                       HasSubstr("it may be lent to another drydock just now"),
+                                       HasSubstr(" " + std::to_string(keeper))));
 }
 TEST_F(LentLinksKernel, SameLinkTwice_IsRefusedAlsoByItsOtherName) {
   EXPECT_THAT(refusal({"nic0", "nic0"}), HasSubstr("link nic0 is lent already"));

@@ -41,7 +41,7 @@ void close_all_but(const std::vector<int>& kept) {
 
 void leave_the_terminal() {
   (void)::setsid();
-  (void)::prctl(PR_SET_NAME, "drydock-keeper");
+  (void)::prctl(PR_SET_NAME, kKeeperName);
   for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGPIPE}) {
     (void)::signal(signal, SIG_IGN);
   }
