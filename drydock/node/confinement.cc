@@ -2,11 +2,15 @@
 #include "drydock/node/confinement.h"
 
 #include <algorithm>
+#include <cstdint>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <utility>
 
 #include "drydock/cluster/manifest.h"
+#include "drydock/node/host_path.h"
 
 namespace drydock {
 namespace {
@@ -164,6 +168,43 @@ Result<bool> wants_default_seccomp(const Json& spec, const std::string& file) {
   return true;
 }
 
+Result<> check_id(std::optional<std::int64_t> id, const std::string& field) {
+  constexpr std::int64_t kHighest = std::numeric_limits<std::int32_t>::max();  // the API server's rule
+  if (id && (*id < 0 || *id > kHighest)) {
+    return Error(Code::kInvalid, "securityContext." + field + " is " + std::to_string(*id) +
+                                     ", it must be between 0 and " + std::to_string(kHighest));
+  }
+  return {};
+}
+
+/// What can be known to be wrong by reading alone, so that nothing is started in vain.
+Result<> check_driver(const Confinement& confinement) {
+  const auto& container = confinement.container();
+  DriverPlace place{.env = {{"POD_NAMESPACE", ""}, {"NODE_IP", ""}}};
+  for (const auto& volume : confinement.pod.volumes) {
+    if (volume.kind == Volume::Kind::kHostPath && !is_host_path_type(volume.host_path_type)) {
+      return Error(
+          Code::kInvalid,
+          "volume " + volume.name + ": there is no hostPath.type \"" + volume.host_path_type +
+              "\" (DirectoryOrCreate, Directory, FileOrCreate, File, Socket, CharDevice, BlockDevice)");
+    }
+    place.volumes[volume.name] = volume.host_path;
+  }
+  const std::string where = "container " + container.name;
+  for (const auto& mount : container.mounts) {
+    static const std::set<std::string> known = {"", "None", "HostToContainer", "Bidirectional"};
+    if (!known.contains(mount.propagation)) {
+      return Error(Code::kInvalid, where + ": volumeMount " + mount.volume +
+                                       ": there is no mountPropagation \"" + mount.propagation +
+                                       "\" (None, HostToContainer, Bidirectional)");
+    }
+  }
+  FL_TRY(check_id(container.security.user, "runAsUser"), where);
+  FL_TRY(check_id(container.security.group, "runAsGroup"), where);
+  FL_TRY(make_driver_spec(confinement, place), "");
+  return {};
+}
+
 void add_tmpfs(const std::string& where, std::vector<OciMount>& mounts) {
   mounts.push_back({where, "tmpfs", "tmpfs", {"nosuid", "nodev", "noexec", "ro", "mode=755"}});
 }
@@ -182,6 +223,7 @@ Result<Confinement> read_confinement(std::string_view yaml, const std::string& f
   Stripper(out.not_played).strip(spec);
   FL_ASSIGN(out.pod, parse_pod(pod.dump()), file);
   out.default_seccomp = wants_seccomp && !out.container().security.privileged;
+  FL_TRY(check_driver(out), file);
   return out;
 }
 

@@ -86,6 +86,30 @@ TEST(Confinement, MisspeltField_IsRefusedWithItsPath) {
               HasSubstr("securityContext.readOnlyRootFilesytem"));
 }
 
+TEST(Confinement, WhatReadingCanTell_IsRefusedAtOnce) {
+  const auto volumes = [](const std::string& type) {
+    return "volumes: [{name: v, hostPath: {path: /x, type: " + type + "}}]";
+  };
+  const auto mount = [](const std::string& more) {
+    return "volumeMounts: [{name: v, mountPath: /v" + more + "}]";
+  };
+  EXPECT_THAT(
+      refusal(daemon_set("securityContext: {capabilities: {add: [NET_ADMN]}}")),
+      HasSubstr("driver.yaml: container main: securityContext.capabilities.add: there is no \"NET_ADMN\""));
+  EXPECT_THAT(refusal(daemon_set(mount(""))),
+              HasSubstr("name the volume \"v\", which spec.volumes does not have"));
+  EXPECT_THAT(refusal(daemon_set(mount(""), volumes("Folder"))),
+              HasSubstr("driver.yaml: volume v: there is no hostPath.type \"Folder\""));
+  EXPECT_THAT(refusal(daemon_set(mount(", mountPropagation: Shared"), volumes("Directory"))),
+              HasSubstr("volumeMount v: there is no mountPropagation \"Shared\""));
+  EXPECT_THAT(refusal(daemon_set("securityContext: {runAsUser: -1}")),
+              HasSubstr("container main: securityContext.runAsUser is -1"));
+  EXPECT_THAT(refusal(daemon_set("securityContext: {runAsGroup: 4294967296}")),
+              HasSubstr("securityContext.runAsGroup is 4294967296"));
+  EXPECT_EQ(refusal(daemon_set(mount(", mountPropagation: HostToContainer"), volumes("Directory"))),
+            "not refused");
+}
+
 TEST(Confinement, LocalSeccompProfile_IsRefusedNotLeftOut) {
   EXPECT_THAT(
       refusal(daemon_set("securityContext: {seccompProfile: {type: Localhost, localhostProfile: x.json}}")),

@@ -23,9 +23,7 @@ struct Kind {
   const char* name;
 };
 
-}  // namespace
-
-Result<> prepare_host_path(const Volume& volume) {
+const std::map<std::string, Kind>& known_kinds() {
   static const std::map<std::string, Kind> kinds = {
       {"DirectoryOrCreate", {.format = S_IFDIR, .name = "directory"}},
       {"Directory", {.format = S_IFDIR, .name = "directory"}},
@@ -34,6 +32,15 @@ Result<> prepare_host_path(const Volume& volume) {
       {"Socket", {.format = S_IFSOCK, .name = "socket"}},
       {"CharDevice", {.format = S_IFCHR, .name = "character device"}},
       {"BlockDevice", {.format = S_IFBLK, .name = "block device"}}};
+  return kinds;
+}
+
+}  // namespace
+
+bool is_host_path_type(const std::string& type) { return type.empty() || known_kinds().contains(type); }
+
+Result<> prepare_host_path(const Volume& volume) {
+  const auto& kinds = known_kinds();
   const auto& path = volume.host_path;
   const auto& type = volume.host_path_type;
   struct stat info{};

@@ -271,6 +271,43 @@ TEST_F(LendRun, NameOfANicOfTheNode_IsWrongUsage) {
   EXPECT_THAT(done.out, HasSubstr("the node has a link nic0 of its own"));
 }
 
+std::size_t count(const std::string& text, const std::string& part) {
+  std::size_t out = 0;
+  for (auto at = text.find(part); at != std::string::npos; at = text.find(part, at + part.size())) {
+    ++out;
+  }
+  return out;
+}
+
+TEST_F(LendRun, WrongFile_IsWrongUsageSaidOnceBeforeTheLinkMoves) {
+  folder_.write("wrong.yaml", "apiVersion: v1\nkind: Namespace\nmetadata: {name: x}\n");
+  const auto wrong = folder_.path() + "/wrong.yaml";
+  const auto confined = start(pod("true"), {"--confine", wrong});
+  const auto misspelt = start("apiVersion: v1\nkind: Pod\nmetadata: {name: x}\nspec: {containrs: []}\n");
+  for (const auto& [done, text] :
+       {std::pair(confined, "exactly one DaemonSet"), std::pair(misspelt, "containrs")}) {
+    EXPECT_EQ(done.status.code, 2) << done.out;
+    EXPECT_EQ(count(done.out, text), 1U) << done.out;
+    EXPECT_THAT(done.out, AllOf(Not(HasSubstr("is back")), Not(HasSubstr("node up"))));
+  }
+  EXPECT_EQ(state(), before_);
+}
+
+TEST_F(LendRun, WrongNicNames_AreWrongUsageBeforeTheLinkMoves) {
+  const std::vector<std::pair<std::vector<std::string>, std::string>> wrong = {
+      {{"--nic", "a/b"}, "--nic: "},
+      {{"--nic", "eth0"}, "--nic eth0: the node has a link of that name itself"},
+      {{"--nic", "pod7"}, "--nic pod7: the node has a link of that name itself"},
+      {{"--nic", "x0", "--nic", "x0"}, "--nic x0 is given twice"}};
+  for (const auto& [more, text] : wrong) {
+    const auto done = start(pod("true"), more);
+    EXPECT_EQ(done.status.code, 2) << done.out;
+    EXPECT_EQ(count(done.out, text), 1U) << done.out;
+    EXPECT_THAT(done.out, AllOf(Not(HasSubstr("is back")), Not(HasSubstr("node up"))));
+  }
+  EXPECT_EQ(state(), before_);
+}
+
 class LendCrash : public LendRun, public ::testing::WithParamInterface<const char*> {};
 
 TEST_P(LendCrash, DrydockDiesThere_KeeperBringsTheLinkHome) {

@@ -94,7 +94,6 @@ Result<std::unique_ptr<NodeNetwork>> NodeNetwork::create(const std::vector<std::
          "");
   FL_TRY(set_address(node, {.link = kUplink, .address = node_ip() + "/24", .gateway = kWorldIp}), "");
   for (std::size_t i = 0; i < nics.size(); ++i) {
-    FL_TRY(netlink::check_link_name(nics[i]), "--nic");
     FL_TRY(connect_to_world(node, world, nics[i], "world-" + std::to_string(i + 1)), "--nic " + nics[i]);
   }
   FL_TRY(node.create_link({.name = kBridge, .kind = netlink::Bridge{}, .up = true}), "make the pods' bridge");
@@ -103,6 +102,23 @@ Result<std::unique_ptr<NodeNetwork>> NodeNetwork::create(const std::vector<std::
     fairlead::log::debug("pods cannot reach beyond the node", {{"error", done.error().what()}});
   }
   return out;
+}
+
+Result<> NodeNetwork::check_nics(const std::vector<std::string>& nics) {
+  const auto own = own_names({});
+  std::set<std::string> seen;
+  for (const auto& name : nics) {
+    FL_TRY(netlink::check_link_name(name), "--nic");
+    if (own.contains(name)) {
+      return Error(Code::kInvalid, "--nic " + name +
+                                       ": the node has a link of that name itself (lo, eth0, pods0, pod2 to "
+                                       "pod254); give it another name");
+    }
+    if (!seen.insert(name).second) {
+      return Error(Code::kInvalid, "--nic " + name + " is given twice; each NIC needs a name of its own");
+    }
+  }
+  return {};
 }
 
 std::set<std::string> NodeNetwork::own_names(const std::vector<std::string>& nics) {

@@ -33,6 +33,10 @@ class NodeNetwork {
   static fairlead::Result<std::unique_ptr<NodeNetwork>> create(const std::vector<std::string>& nics,
                                                                std::string netns_folder);
 
+  /// kInvalid, with one sentence: a name that no link can have, one that is given twice, or one of
+  /// own_names({}).
+  [[nodiscard]] static fairlead::Result<> check_nics(const std::vector<std::string>& nics);
+
   [[nodiscard]] static std::string node_ip() { return "198.18.0.2"; }
   /// Names that links of the node have or may get: lo, eth0, pods0, pod2 to pod254 and `nics`.
   [[nodiscard]] static std::set<std::string> own_names(const std::vector<std::string>& nics);

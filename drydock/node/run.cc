@@ -17,7 +17,6 @@
 #include "drydock/node/lent_links.h"
 #include "drydock/node/link_keeper.h"
 #include "drydock/node/machine_state.h"
-#include "drydock/node/seccomp_profile.h"
 #include "fairlead/core/fault.h"
 #include "fairlead/core/log.h"
 #include "fairlead/sys/files.h"
@@ -74,13 +73,20 @@ int complain(const std::string& text) {
   return kExitFailed;
 }
 
+/// Before anything was done.
+int refuse(const Error& error) {
+  (void)complain(error.what());
+  return error.code() == Code::kInvalid ? kExitUsage : kExitFailed;
+}
+
 void report(Console& console, bool json, const std::string& failure) {
   console.fail(failure);
   (void)(json ? complain(failure) : 0);
 }
 
 /// The node and the run in it, and the lent links back home: false when one is not.
-Result<std::pair<int, bool>> run_with_links(const RunOptions& options, Console& console, LentLinks& lent) {
+Result<std::pair<int, bool>> run_with_links(const RunOptions& options, const RunInput& input,
+                                            Console& console, LentLinks& lent) {
   UniqueFd node;
   std::optional<LinkKeeper> keeper;
   const auto lend = [&](pid_t init) -> Result<> {
@@ -91,7 +97,8 @@ Result<std::pair<int, bool>> run_with_links(const RunOptions& options, Console& 
     FL_ASSIGN(keeper, LinkKeeper::start(lent, node.get(), init), "");
     return lent.move_to(node.get());
   };
-  auto code = run_isolated(options.node_name, [&] { return Run(options, console, lent).execute(); }, lend);
+  auto code =
+      run_isolated(options.node_name, [&] { return Run(options, input, console, lent).execute(); }, lend);
   bool home = true;
   if (keeper) {
     fairlead::fault_point("return-begin");
@@ -117,17 +124,20 @@ int run_command(const RunOptions& wanted) {
   RunOptions options = wanted;
   options.cgroup = "drydock-" + std::to_string(::getpid());
   Console console(STDOUT_FILENO, Console::Colour::kOnTerminal, amount_of(options));
+  const auto input = RunInput::read(options);
+  if (!input) {
+    return refuse(input.error());
+  }
   auto before = MachineState::read(options.cgroup);
   if (!before) {
     return complain(before.error().what());
   }
   auto lent = LentLinks::find(options.lent, NodeNetwork::own_names(options.nics));
   if (!lent) {
-    (void)complain(lent.error().what());
-    return lent.error().code() == Code::kInvalid ? kExitUsage : kExitFailed;
+    return refuse(lent.error());
   }
   options.lent = lent->names();
-  const auto done = run_with_links(options, console, *lent);
+  const auto done = run_with_links(options, *input, console, *lent);
   if (!done) {
     (void)complain(done.error().what());
   }
@@ -149,8 +159,8 @@ int run_command(const RunOptions& wanted) {
   return code == 0 ? kExitFailed : code;
 }
 
-Run::Run(const RunOptions& options, Console& console, const LentLinks& lent)
-    : options_(options), console_(console), lent_(lent) {
+Run::Run(const RunOptions& options, const RunInput& input, Console& console, const LentLinks& lent)
+    : options_(options), input_(input), console_(console), lent_(lent) {
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGTERM);
@@ -208,8 +218,6 @@ bool Run::wait_a_little() {
 
 int Run::execute() {
   const auto steps = [this]() -> Result<> {
-    FL_TRY(read_manifests(), "");
-    FL_TRY(read_confinement_file(), "");
     FL_TRY(start_node(), "start the node");
     FL_TRY(start_drivers(), "");
     FL_TRY(wait_for_drivers(), "");
@@ -239,26 +247,6 @@ int Run::execute() {
     return 0;
   }
   return interrupted_ ? kExitInterrupted : kExitFailed;
-}
-
-Result<> Run::read_manifests() {
-  for (const auto& file : options_.manifests) {
-    FL_ASSIGN(auto text, sys::read_file(file), "");
-    manifests_.push_back({.file = file, .text = std::move(text)});
-  }
-  return {};
-}
-
-Result<> Run::read_confinement_file() {
-  if (options_.confine.empty()) {
-    return {};
-  }
-  FL_ASSIGN(const auto text, sys::read_file(options_.confine), "");
-  FL_ASSIGN(confinement_, read_confinement(text, options_.confine), "");
-  if (confinement_->default_seccomp) {
-    FL_TRY(default_seccomp({}), "--confine " + options_.confine);
-  }
-  return {};
 }
 
 Result<> Run::start_node() {
@@ -291,11 +279,11 @@ Result<> Run::start_node() {
   nics += options_.lent.empty() ? "" : ", lent " + joined(options_.lent, ", ");
   console_.step("node up: own namespaces, uplink eth0 " + NodeNetwork::node_ip() + nics,
                 us(Steady::now() - started));
-  if (confinement_) {
+  if (input_.confinement) {
     console_.step("drivers run as " + options_.confine + " says: DaemonSet container " +
-                  confinement_->container().name);
-    if (!confinement_->not_played.empty()) {
-      console_.note("not played: " + joined(confinement_->not_played, ", "));
+                  input_.confinement->container().name);
+    if (!input_.confinement->not_played.empty()) {
+      console_.note("not played: " + joined(input_.confinement->not_played, ", "));
     }
   }
   const auto server_started = Steady::now();
@@ -376,8 +364,8 @@ Result<> Run::start_driver(std::size_t index) {
                                             .env = environment(index),
                                             .log = values.at("log")};
   FL_ASSIGN(auto driver,
-            confinement_ ? DriverProcess::start_confined(settings, container_of(index))
-                         : DriverProcess::start(settings),
+            input_.confinement ? DriverProcess::start_confined(settings, container_of(index))
+                               : DriverProcess::start(settings),
             "start driver " + std::to_string(index + 1));
   console_.detail("driver " + std::to_string(index + 1) + " is process " + std::to_string(driver.pid()) +
                   ": " + driver.command());
@@ -392,7 +380,7 @@ Result<> Run::start_driver(std::size_t index) {
 DriverContainerSettings Run::container_of(std::size_t index) const {
   const auto values = placeholders(index);
   const auto number = std::to_string(index + 1);
-  return {.confinement = confinement_ ? &*confinement_ : nullptr,
+  return {.confinement = input_.confinement ? &*input_.confinement : nullptr,
           .runtime = runtime_.get(),
           .id = "drydock-driver-" + number,
           .folder = "/run/drydock/drivers/" + number,
@@ -526,7 +514,7 @@ void Run::show_devices() { console_.table(device_table(cluster_->store().all(kin
 
 Result<> Run::apply() {
   FL_ASSIGN(before_pods_, read_node_state(services_, *cluster_, kubelet_->claims()), "");
-  for (const auto& manifest : manifests_) {
+  for (const auto& manifest : input_.manifests) {
     console_.title(manifest.file);
     FL_ASSIGN(const auto applied, cluster_->apply_manifests(manifest.text, manifest.file), "");
     for (const auto& object : applied) {

@@ -14,6 +14,7 @@
 #include "drydock/node/kubelet.h"
 #include "drydock/node/leftovers.h"
 #include "drydock/node/lent_links.h"
+#include "drydock/node/run_input.h"
 #include "drydock/node/run_options.h"
 
 namespace drydock {
@@ -29,8 +30,8 @@ int run_command(const RunOptions& options);
 /// One run on the node; lives in the node's main process and is used by its main thread.
 class Run {
  public:
-  /// `lent`: the links of the machine that are in the node's network namespace; outlives this.
-  Run(const RunOptions& options, Console& console, const LentLinks& lent);
+  /// `lent`: the links of the machine that are in the node's network namespace. It and `input` outlive this.
+  Run(const RunOptions& options, const RunInput& input, Console& console, const LentLinks& lent);
   Run(const Run&) = delete;
   Run& operator=(const Run&) = delete;
   Run(Run&&) = delete;
@@ -42,12 +43,7 @@ class Run {
 
  private:
   using Steady = std::chrono::steady_clock;
-  struct Manifest {
-    std::string file, text;
-  };
 
-  Result<> read_manifests();
-  Result<> read_confinement_file();
   Result<> start_node();
   Result<> start_drivers();
   [[nodiscard]] std::map<std::string, std::string> placeholders(std::size_t index) const;
@@ -93,6 +89,7 @@ class Run {
   bool wait_a_little();
 
   const RunOptions options_;
+  const RunInput& input_;
   Console& console_;
   const LentLinks& lent_;
   UniqueFd end_of_fallbacks_;
@@ -103,8 +100,6 @@ class Run {
   std::vector<std::string> failures_;
 
   NodeServices services_;
-  std::vector<Manifest> manifests_;
-  std::optional<Confinement> confinement_;
   std::vector<std::string> pod_uids_;  // of the drivers, each its own; a restarted container keeps its pod's
   CallStats stats_;
   std::unique_ptr<NodeNetwork> network_;
