@@ -220,10 +220,12 @@ TEST_P(ConfineRuntimes, DriverThatDies_IsStartedAgainInAnotherContainer) {
 }
 
 TEST_P(ConfineRuntimes, DriverThatIgnoresSigterm_IsKilled) {
-  const auto done = start({}, "--ignore-sigterm", {"--runtime", GetParam()});
+  Manifest manifest;
+  manifest.spec += "\n      terminationGracePeriodSeconds: 3";
+  const auto done = start(manifest, "--ignore-sigterm", {"--runtime", GetParam()});
   EXPECT_EQ(done.status.code, 1) << done.out;
-  EXPECT_THAT(done.out,
-              AllOf(HasSubstr("driver 1 did not end within"), HasSubstr("this machine is as it was")));
+  EXPECT_THAT(done.out, AllOf(HasSubstr("driver 1 did not end within 3.0 s of SIGTERM"),
+                              HasSubstr("this machine is as it was")));
 }
 
 INSTANTIATE_TEST_SUITE_P(Each, ConfineRuntimes, ::testing::Values("crun", "runc"),

@@ -190,6 +190,10 @@ Result<> check_driver(const Confinement& confinement) {
     }
     place.volumes[volume.name] = volume.host_path;
   }
+  if (const auto seconds = confinement.pod.grace_period.count(); seconds < 0) {
+    return Error(Code::kInvalid, "spec.terminationGracePeriodSeconds is " + std::to_string(seconds) +
+                                     ", it must not be negative");
+  }
   const std::string where = "container " + container.name;
   for (const auto& mount : container.mounts) {
     static const std::set<std::string> known = {"", "None", "HostToContainer", "Bidirectional"};
@@ -223,6 +227,10 @@ Result<Confinement> read_confinement(std::string_view yaml, const std::string& f
   Stripper(out.not_played).strip(spec);
   FL_ASSIGN(out.pod, parse_pod(pod.dump()), file);
   out.default_seccomp = wants_seccomp && !out.container().security.privileged;
+  if (const auto seconds = out.pod.grace_period; seconds > Confinement::kLongestGrace) {
+    out.not_played.push_back("terminationGracePeriodSeconds " + std::to_string(seconds.count()) +
+                             " (at most " + std::to_string(Confinement::kLongestGrace.count()) + " here)");
+  }
   FL_TRY(check_driver(out), file);
   return out;
 }

@@ -3,6 +3,8 @@
 // follows from it.
 #pragma once
 
+#include <algorithm>
+#include <chrono>
 #include <map>
 #include <string>
 #include <string_view>
@@ -20,6 +22,12 @@ struct Confinement {
   bool default_seccomp = false;         // seccompProfile RuntimeDefault, and not privileged
   std::vector<std::string> not_played;  // fields that ask for what drydock does not do
   [[nodiscard]] const ContainerSpec& container() const { return pod.containers.front(); }
+  /// Between SIGTERM and SIGKILL: the pod's terminationGracePeriodSeconds within these bounds.
+  static constexpr std::chrono::seconds kShortestGrace{2};
+  static constexpr std::chrono::seconds kLongestGrace{120};
+  [[nodiscard]] std::chrono::seconds grace() const {
+    return std::clamp(pod.grace_period, kShortestGrace, kLongestGrace);
+  }
 };
 
 /// `yaml` may hold many documents, exactly one of them a DaemonSet. kInvalid names the file and the field.

@@ -110,6 +110,24 @@ TEST(Confinement, WhatReadingCanTell_IsRefusedAtOnce) {
             "not refused");
 }
 
+TEST(Confinement, GracePeriodIsThePodsWithinBounds) {
+  using std::chrono::seconds;
+  const auto grace = [](const std::string& value) {
+    return read(daemon_set(kStrict, "hostNetwork: true\n      terminationGracePeriodSeconds: " + value));
+  };
+  EXPECT_EQ(read(daemon_set(kStrict))->grace(), seconds(30)) << "the API server's default";
+  EXPECT_EQ(grace("75")->grace(), seconds(75));
+  EXPECT_EQ(grace("0")->grace(), Confinement::kShortestGrace);
+  EXPECT_THAT(grace("75")->not_played, IsEmpty());
+  const auto long_one = grace("3600");
+  EXPECT_EQ(long_one->grace(), Confinement::kLongestGrace);
+  EXPECT_THAT(long_one->not_played, ElementsAre("terminationGracePeriodSeconds 3600 (at most 120 here)"));
+  const auto negative = grace("-1");
+  ASSERT_FALSE(negative);
+  EXPECT_THAT(negative.error().what(),
+              HasSubstr("spec.terminationGracePeriodSeconds is -1, it must not be negative"));
+}
+
 TEST(Confinement, LocalSeccompProfile_IsRefusedNotLeftOut) {
   EXPECT_THAT(
       refusal(daemon_set("securityContext: {seccompProfile: {type: Localhost, localhostProfile: x.json}}")),

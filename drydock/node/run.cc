@@ -726,16 +726,17 @@ void Run::stop_drivers() {
       }
     }
   });
+  const milliseconds patience = input_.confinement ? input_.confinement->grace() : kDriverPatience;
   for (std::size_t i = 0; i < drivers_.size(); ++i) {
     const auto running = drivers_[i].exit_status();
     if (!running || *running) {
       continue;
     }
-    const auto stopped = drivers_[i].stop(kDriverPatience);
+    const auto stopped = drivers_[i].stop(patience);
     if (!stopped) {
       fail("driver " + std::to_string(i + 1) + ": " + stopped.error().what());
     } else if (stopped->signal == SIGKILL) {
-      fail("driver " + std::to_string(i + 1) + " did not end within " + to_text(us(kDriverPatience)) +
+      fail("driver " + std::to_string(i + 1) + " did not end within " + to_text(us(patience)) +
            " of SIGTERM and was killed");
     } else {
       console_.detail("driver " + std::to_string(i + 1) + " ended with " + to_string(*stopped));
