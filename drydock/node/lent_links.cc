@@ -231,6 +231,36 @@ std::string in_order(std::vector<std::string> words) {
   return words.empty() ? "none" : joined(words);
 }
 
+/// For the node: what a pod or a driver may have left on a link. Of addresses only the prefixes, not labels,
+/// lifetimes and broadcast addresses.
+std::vector<std::string> changes_of(const LinkRecord& record, const Link& now,
+                                    const std::vector<LinkMessage>& addresses) {
+  auto out = differences(record.link, now);
+  const auto were = configured(record.addresses);
+  const auto are = configured(addresses);
+  for (const auto& prefix : were) {
+    if (!are.contains(prefix)) {
+      out.push_back("its address " + prefix + " is not there");
+    }
+  }
+  for (const auto& prefix : are) {
+    if (!were.contains(prefix)) {
+      out.push_back("its address " + prefix + " is new");
+    }
+  }
+  const auto compare = [&](const char* part, const std::string& before, const std::string& after) {
+    if (before != after) {
+      std::string change = "its ";
+      change.append(part).append(" is ").append(after).append(", it was ").append(before);
+      out.push_back(std::move(change));
+    }
+  };
+  compare("alias", record.link.alias.empty() ? "none" : record.link.alias,
+          now.alias.empty() ? "none" : now.alias);
+  compare("altname", in_order(record.link.altnames), in_order(now.altnames));
+  return out;
+}
+
 /// Makes a link of one namespace what the record says. What is so already is not touched.
 class Restorer {
  public:
@@ -617,28 +647,7 @@ Result<std::vector<std::string>> LentLinks::changes_in(int node) const {
       continue;
     }
     FL_ASSIGN(const auto addresses, messages.addresses(found->link.index), "");
-    auto changes = differences(record.link, found->link);
-    // By their prefixes: labels, lifetimes and broadcast addresses are not looked at here.
-    const auto were = configured(record.addresses);
-    const auto are = configured(addresses);
-    for (const auto& prefix : were) {
-      if (!are.contains(prefix)) {
-        changes.push_back("its address " + prefix + " is not there");
-      }
-    }
-    for (const auto& prefix : are) {
-      if (!were.contains(prefix)) {
-        changes.push_back("its address " + prefix + " is new");
-      }
-    }
-    const auto compare = [&](const std::string& part, const std::string& before, const std::string& now) {
-      if (before != now) {
-        changes.push_back("its " + part + " is " + now + ", it was " + before);
-      }
-    };
-    compare("alias", record.link.alias.empty() ? "none" : record.link.alias,
-            found->link.alias.empty() ? "none" : found->link.alias);
-    compare("altname", in_order(record.link.altnames), in_order(found->link.altnames));
+    const auto changes = changes_of(record, found->link, addresses);
     if (!changes.empty()) {
       out.push_back(what + " as it was: " + joined(changes));
     }
