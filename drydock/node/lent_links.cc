@@ -261,6 +261,17 @@ std::vector<std::string> changes_of(const LinkRecord& record, const Link& now,
   return out;
 }
 
+/// `wanted`, or when that is taken there the first free one of dev0, dev1, ..., as the kernel names links.
+Result<std::string> free_name(const std::string& wanted, netlink::Socket& there) {
+  std::string name = wanted;
+  FL_ASSIGN(auto taken, there.link(name), "");
+  for (int number = 0; taken; ++number) {
+    name = "dev" + std::to_string(number);
+    FL_ASSIGN(taken, there.link(name), "");
+  }
+  return name;
+}
+
 /// Makes a link of one namespace what the record says. What is so already is not touched.
 class Restorer {
  public:
@@ -347,6 +358,11 @@ class Restorer {
     const auto renamed = socket_.rename(now.index, wanted.name);
     if (!renamed && renamed.error().sys_errno() == EEXIST) {
       problems_.push_back("the name " + wanted.name + " belongs to another link now");
+      // The name that it has may be another lent link's, which waits for it.
+      if (!now.name.starts_with("dev")) {
+        const auto other = free_name(wanted.name, socket_);
+        note(other ? socket_.rename(now.index, *other) : Result<>(other.error()));
+      }
     } else {
       note(renamed);
     }
@@ -413,17 +429,6 @@ Result<std::optional<Found>> look_in(const Link& recorded, int netns, std::optio
     }
   }
   return out;
-}
-
-/// `wanted`, or when that is taken there the first free one of dev0, dev1, ..., as the kernel names links.
-Result<std::string> free_name(const std::string& wanted, netlink::Socket& there) {
-  std::string name = wanted;
-  FL_ASSIGN(auto taken, there.link(name), "");
-  for (int number = 0; taken; ++number) {
-    name = "dev" + std::to_string(number);
-    FL_ASSIGN(taken, there.link(name), "");
-  }
-  return name;
 }
 
 /// The link goes to another namespace under `name` if it can be, but it goes: altnames that are taken there
@@ -686,10 +691,18 @@ Result<> LentLinks::follow_fallbacks(int node, int stop) const {
 }
 
 std::vector<Homecoming> LentLinks::take_back(int node) const {
-  std::vector<Homecoming> out;
+  std::vector<Result<>> done;
+  done.reserve(records_.size());
   for (const auto& record : records_) {
-    const auto done = bring_home(record, node);
-    out.push_back({.name = record.link.name, .problem = done ? "" : done.error().what()});
+    done.push_back(bring_home(record, node));
+  }
+  // What stood in the way may have been the name of another lent link, which is home by now.
+  std::vector<Homecoming> out;
+  for (std::size_t i = 0; i < records_.size(); ++i) {
+    if (!done[i] && done[i].error().code() != Code::kNotFound) {
+      done[i] = bring_home(records_[i], node);
+    }
+    out.push_back({.name = records_[i].link.name, .problem = done[i] ? "" : done[i].error().what()});
   }
   return out;
 }

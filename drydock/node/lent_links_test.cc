@@ -419,6 +419,23 @@ TEST_F(LentLinksKernel, NameTakenOnTheMachineMeanwhile_ComesHomeUnderAnotherName
   EXPECT_EQ(link_in(machine_, "nic0")->index, after->index);
 }
 
+TEST_F(LentLinksKernel, OnTheMachineUnderEachOthersNames_AreUntangled) {
+  ASSERT_TRUE(socket_->create_link({.name = "nic1", .kind = netlink::Veth{.peer = {.name = "far1"}}}));
+  const auto mac = link_in(machine_, "nic1")->mac;
+  auto lent = find({"nic0", "nic1"});
+  ASSERT_TRUE(lent && lent->move_to(node_.get()));
+  auto node = *netlink::Socket::open_in(node_.get());
+  const auto first = link_in(node_, "nic0")->index;
+  const auto second = link_in(node_, "nic1")->index;
+  ASSERT_TRUE(node.move_link({.link = first, .netns = machine_.get(), .new_name = "nic1"}));
+  ASSERT_TRUE(node.move_link({.link = second, .netns = machine_.get(), .new_name = "nic0"}));
+  for (const auto& home : lent->take_back(node_.get())) {
+    EXPECT_EQ(home.problem, "") << home.name;
+  }
+  EXPECT_EQ(link_in(machine_, "nic0")->mac, kMac);
+  EXPECT_EQ(link_in(machine_, "nic1")->mac, mac);
+}
+
 TEST_F(LentLinksKernel, ForeignAltnameThatIsTakenOnTheMachine_DoesNotKeepTheLinkAway) {
   auto lent = find({"nic0"});
   ASSERT_TRUE(lent && lent->move_to(node_.get()));
