@@ -21,17 +21,6 @@ def pytest_addoption(parser):
     parser.addoption("--long", action="store_true", help="long random runs, too (nightly)")
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "finding(number): a fault that is known by this number and not mended yet; the test must fail")
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        finding = item.get_closest_marker("finding")
-        if finding:
-            item.add_marker(pytest.mark.xfail(reason=f"finding {finding.args[0]}", strict=True, raises=AssertionError))
-
-
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     outcome = yield

@@ -183,7 +183,7 @@ class Guest:
             port = probe.getsockname()[1]
         self._token = secrets.token_hex(16)
         self._address = ("127.0.0.1", port)
-        for path, content in {f"{self.share}/token": self._token, f"{self.share}/server.py": open(f"{HERE}/server.py", encoding="utf-8").read()}.items():
+        for path, content in {f"{self.share}/token": self._token, f"{self.share}/source": SOURCE + "\n", f"{self.share}/server.py": open(f"{HERE}/server.py", encoding="utf-8").read()}.items():
             with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
                 file.write(content)
         with contextlib.suppress(FileNotFoundError):
@@ -231,7 +231,7 @@ class Guest:
         return ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35", "-accel", "tcg,thread=multi",
                 "-cpu", "max", "-smp", str(self._cpus), "-m", str(self._memory), "-device", "intel-iommu,intremap=on",
                 "-kernel", kernel, "-initrd", initramfs, "-append", " ".join(settings),
-                "-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x01", *share("root", "/", "readonly=on"), *share("out", self.share), *numa,
+                "-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x01", *share("root", "/", "readonly=on"), *share("source", SOURCE, "readonly=on"), *share("out", self.share), *numa,
                 "-netdev", f"user,id=uplink,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:{port}-10.0.2.15:{PORT}", "-device", "virtio-net-pci,netdev=uplink,bus=pcie.0,romfile=",
                 *pf(1), *pf(2)]
 

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 import conftest
-from guest import PFS, Guest, GuestDied, eventually
+from guest import PFS, SOURCE, Guest, GuestDied, eventually
 
 
 def test_commands_keep_their_output_and_status(guest):
@@ -36,6 +36,12 @@ def test_a_command_gets_signals(guest):
 def test_the_machines_root_is_never_written(guest):
     guest.sh("echo x >/etc/fairlead-guest-was-here; test -e /etc/fairlead-guest-was-here")
     assert not os.path.exists("/etc/fairlead-guest-was-here")
+
+
+def test_the_project_is_there_wherever_it_is(guest):
+    """Its own share: a clone below /tmp would not be in the guest otherwise."""
+    guest.run("cmp", f"{SOURCE}/check", "-", stdin=open(f"{SOURCE}/check", encoding="utf-8").read())
+    assert guest.run("findmnt", "-n", "-o", "FSTYPE,OPTIONS", SOURCE).split()[0] == "9p"
 
 
 def test_it_cannot_reach_this_machine(guest):
