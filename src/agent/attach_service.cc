@@ -10,6 +10,7 @@
 #include "fairlead/agent/find_netns.h"
 #include "fairlead/agent/interface_facts.h"
 #include "fairlead/core/fault.h"
+#include "fairlead/core/fd.h"
 #include "fairlead/core/log.h"
 #include "fairlead/dra/claim_cdi.h"
 #include "fairlead/dra/pod_events.h"
@@ -340,12 +341,26 @@ void AttachService::check(const dra::ClaimRecord& record, int netns, bool silent
   if (silent_without_links && there == facts->end()) {
     return;
   }
+  // A sandbox may have been stopped, or the claim unprepared, while the links were being read: that they are
+  // gone then is no news.
+  const Lock lock(reports_mutex_);
+  if (!still_in(record.claim.uid, *id)) {
+    return;
+  }
   if (gone != facts->end() && claims_.pod_event) {
     claims_.pod_event(record.claim.uid, gone->reason, gone->message, std::nullopt);
   }
   if (claims_.report) {
     claims_.report(record.claim.uid, *std::move(facts));
   }
+}
+
+bool AttachService::still_in(const std::string& claim_uid, const sys::NetnsId& netns) const {
+  const auto record = claims_.find(claim_uid);
+  const auto state = record ? parse_claim_state(record->prepared.state) : Result<ClaimState>(ClaimState());
+  return record && record->state == dra::ClaimState::kPrepared && state &&
+         state->phase == AttachPhase::kAttached && state->netns == netns &&
+         !releasing_.contains({claim_uid, netns});
 }
 
 void AttachService::check_all(const std::vector<dra::ClaimRecord>& records) {
@@ -426,6 +441,16 @@ Result<> AttachService::release(const std::string& claim_uid, const Sandbox& san
     return {};
   }
   const auto start = steady_clock::now();
+  const std::pair being_released(claim_uid,
+                                 parse_claim_state(record->prepared.state)->netns.value_or(sys::NetnsId{}));
+  {
+    const Lock lock(reports_mutex_);
+    releasing_.insert(being_released);
+  }
+  const ScopeExit over([&] {
+    const Lock lock(reports_mutex_);
+    releasing_.erase(releasing_.find(being_released));
+  });
   bool released = false;
   auto result = update(claim_uid, deadline, [&](const dra::ClaimRecord& current) {
     if (!is_here(current)) {

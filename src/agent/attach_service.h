@@ -8,7 +8,9 @@
 #include <deque>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fairlead/agent/claims.h"
@@ -118,6 +120,8 @@ class AttachService {
   void tell(const dra::ClaimRecord& record, int netns, const std::optional<dra::Pod>& pod,
             const std::string& reason, const std::string& message) const;
   void check(const dra::ClaimRecord& record, int netns, bool silent_without_links);
+  [[nodiscard]] bool still_in(const std::string& claim_uid, const sys::NetnsId& netns) const
+      FL_REQUIRES(reports_mutex_);
   void finished(std::string_view operation, std::string_view via, const Result<>& result,
                 std::chrono::steady_clock::time_point start) const;
   [[nodiscard]] bool has_ended(const std::string& sandbox) const;
@@ -128,6 +132,10 @@ class AttachService {
   mutable Mutex mutex_;
   std::map<std::string, KnownSandbox> sandboxes_ FL_GUARDED_BY(mutex_);
   std::deque<std::string> ended_ FL_GUARDED_BY(mutex_);  // the last ones
+  /// What was read in a pod is reported only if the claim is still there, and nobody is taking it away. Taken
+  /// before mutex_ and before what Claims take.
+  mutable Mutex reports_mutex_;
+  std::multiset<std::pair<std::string, sys::NetnsId>> releasing_ FL_GUARDED_BY(reports_mutex_);  // claim, of
   std::atomic<TimePoint> wound_up_{TimePoint::max()};
   Executor background_;  // its tasks use all of the above
   Timer timer_;          // last: it posts to the one before

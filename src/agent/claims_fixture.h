@@ -13,6 +13,7 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -73,9 +74,25 @@ class FakeFramework {
   }
 
   std::optional<dra::ClaimRecord> find(const std::string& uid) {
-    const std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
     const auto found = records_.find(uid);
-    return found == records_.end() ? std::nullopt : std::optional(found->second);
+    auto record = found == records_.end() ? std::nullopt : std::optional(found->second);
+    const auto state = record ? parse_claim_state(record->prepared.state) : Result<ClaimState>(ClaimState());
+    if (state && state->phase == AttachPhase::kAttached && std::this_thread::get_id() != owner_) {
+      const auto meanwhile = std::exchange(meanwhile_, {});
+      lock.unlock();
+      if (meanwhile) {
+        meanwhile();
+      }
+    }
+    return record;
+  }
+  /// Runs once, in another thread than this one, just after that thread has read the record of an attached
+  /// claim: what it does with the record comes after what happens here.
+  void after_next_read_elsewhere(std::function<void()> meanwhile) {
+    const std::lock_guard lock(mutex_);
+    owner_ = std::this_thread::get_id();
+    meanwhile_ = std::move(meanwhile);
   }
   ClaimState state(const std::string& uid) { return parse_claim_state(find(uid)->prepared.state).value(); }
 
@@ -164,6 +181,8 @@ class FakeFramework {
   std::map<std::string, dra::ClaimRecord> records_;
   std::map<std::string, std::unique_ptr<std::timed_mutex>> locks_;
   std::map<std::string, std::vector<dra::DeviceReport>> reports_;
+  std::thread::id owner_;
+  std::function<void()> meanwhile_;
   std::vector<std::string> events_, operations_;
   std::size_t updates_ = 0;
 };

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <future>
 #include <memory>
 #include <string>
 #include <thread>
@@ -307,6 +308,20 @@ TEST_F(NriDoors, SlowerThanTheDeadline_IsAnsweredInTimeAndEndsWell) {
 }
 
 // ---- a sandbox ends, and another begins
+
+/// The look at what a pod has comes a moment after its attach: here its sandbox is stopped in the middle of
+/// it.
+TEST_F(NriDoors, SandboxThatIsStoppedWhileItsLinksAreRead_StaysDetached) {
+  prepared("u1", {{R"("veth","interfaceName":"data0")"}});
+  std::promise<Result<>> stopped;
+  framework_.after_next_read_elsewhere(
+      [&] { stopped.set_value(door_->stop_pod_sandbox(sandbox("s1", pod_), soon())); });
+  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_OK(stopped.get_future().get());
+  EXPECT_EQ(framework_.wait_for_report("u1", "Detached").size(), 1);
+  service_->stop();  // whoever reads links has ended
+  EXPECT_EQ(framework_.report("u1").front().reason, "Detached");
+}
 
 TEST_F(NriDoors, SandboxMadeAnew_IsAttachedAgain_WithOrWithoutStop) {
   for (const bool stopped : {true, false}) {
