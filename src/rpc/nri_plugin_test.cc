@@ -26,6 +26,7 @@ namespace {
 
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
+using testing::ContainsRegex;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Pair;
@@ -446,8 +447,10 @@ TEST_F(Nri, HandlerThatOverrunsItsDeadline_FailsTheEventBeforeTheRuntimeGivesUp)
   options.margin = std::chrono::seconds(1);  // as much as a quarter of the limit
   const auto plugin = must_start(options, handler);
   ASSERT_EQ(failure(runtime->wait_for_plugins(1, soon())), "ok");
-  EXPECT_THAT(failure(runtime->run_pod_sandbox(pod_named("slow"))),
-              HasSubstr("RunPodSandbox of pod ns/slow took longer than 3000 ms; the runtime waits 4000 ms"));
+  EXPECT_THAT(
+      failure(runtime->run_pod_sandbox(pod_named("slow"))),
+      // What is left of the runtime's time when the event arrives: 4000 ms, or some less on a busy machine.
+      ContainsRegex("RunPodSandbox of pod ns/slow took longer than [0-9]+ ms; the runtime waits [0-9]+ ms"));
   // The connection stays, and other pods are served while the slow handler still runs.
   EXPECT_EQ(failure(runtime->run_pod_sandbox(pod_named("quick"))), "ok");
   EXPECT_EQ(handler.events().back(), "run quick");
