@@ -345,7 +345,7 @@ class Restorer {
   void drop_altnames(const Link& wanted, const Link& now) {
     for (const auto& name : now.altnames) {
       if (std::ranges::find(wanted.altnames, name) == wanted.altnames.end()) {
-        note(messages_.delete_altname(now.index, name));
+        note(socket_.delete_altname(now.index, name));
       }
     }
   }
@@ -371,7 +371,7 @@ class Restorer {
   void restore_altnames(const Link& wanted, const Link& now) {
     for (const auto& name : wanted.altnames) {
       if (std::ranges::find(now.altnames, name) == now.altnames.end()) {
-        note(messages_.add_altname(now.index, name));
+        note(socket_.add_altname(now.index, name));
       }
     }
   }
@@ -435,7 +435,6 @@ Result<std::optional<Found>> look_in(const Link& recorded, int netns, std::optio
 /// stay behind (with one of them the kernel refuses the move), and a name that is taken becomes "devN".
 Result<Link> move_anyhow(const Found& found, int netns, const std::string& name) {
   FL_ASSIGN(auto away, netlink::Socket::open_in(found.netns), "");
-  FL_ASSIGN(auto messages, LinkMessages::open_in(found.netns), "");
   FL_ASSIGN(auto there, netlink::Socket::open_in(netns), "");
   constexpr int kAttempts = 3;  // somebody may take a name between the look and the move
   for (int attempt = 1;; ++attempt) {
@@ -443,7 +442,7 @@ Result<Link> move_anyhow(const Found& found, int netns, const std::string& name)
     for (const auto& altname : now ? now->altnames : std::vector<std::string>()) {
       FL_ASSIGN(const auto taken, there.link(altname), "");
       if (taken || altname == name) {
-        FL_TRY(messages.delete_altname(found.link.index, altname), "");
+        FL_TRY(away.delete_altname(found.link.index, altname), "");
       }
     }
     FL_ASSIGN(const auto as, free_name(name, there), "");

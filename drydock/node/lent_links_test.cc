@@ -215,7 +215,7 @@ TEST_F(LentLinksKernel, UnknownNameWhileAnotherDrydockLends_SaysThatItMayHaveIt)
 }
 TEST_F(LentLinksKernel, SameLinkTwice_IsRefusedAlsoByItsOtherName) {
   EXPECT_THAT(refusal({"nic0", "nic0"}), HasSubstr("link nic0 is lent already"));
-  auto messages = *LinkMessages::open_in(machine_.get());
+  auto messages = *netlink::Socket::open_in(machine_.get());
   ASSERT_TRUE(messages.add_altname(index("nic0"), "the-other-name"));
   EXPECT_THAT(refusal({"nic0", "the-other-name"}), HasSubstr("link nic0 is lent already (--lend nic0)"));
 }
@@ -239,7 +239,7 @@ TEST_F(LentLinksKernel, Uplink_IsRefusedAndSoIsWhatItStandsOn) {
 TEST_F(LentLinksKernel, ThereAndBack_AllIsAsItWas) {
   auto messages = *LinkMessages::open_in(machine_.get());
   const auto nic = index("nic0");
-  ASSERT_TRUE(messages.add_altname(nic, "a-name-that-is-longer-than-fifteen"));
+  ASSERT_TRUE(socket_->add_altname(nic, "a-name-that-is-longer-than-fifteen"));
   ASSERT_TRUE(messages.set_flags(nic, IFF_PROMISC, IFF_PROMISC));
   ASSERT_TRUE(add_address("192.0.2.1/24"));
   ASSERT_TRUE(add_address("192.0.2.2/24"));
@@ -440,7 +440,7 @@ TEST_F(LentLinksKernel, OnTheMachineUnderEachOthersNames_AreUntangled) {
 TEST_F(LentLinksKernel, ForeignAltnameThatIsTakenOnTheMachine_DoesNotKeepTheLinkAway) {
   auto lent = find({"nic0"});
   ASSERT_TRUE(lent && lent->move_to(node_.get()));
-  auto node = *LinkMessages::open_in(node_.get());
+  auto node = *netlink::Socket::open_in(node_.get());
   ASSERT_TRUE(node.add_altname(link_in(node_, "nic0")->index, "far0"));
   EXPECT_THAT(lent->take_back(node_.get())[0].problem, IsEmpty());
   ASSERT_TRUE(link_in(machine_, "nic0"));
@@ -449,7 +449,7 @@ TEST_F(LentLinksKernel, ForeignAltnameThatIsTakenOnTheMachine_DoesNotKeepTheLink
 }
 
 TEST_F(LentLinksKernel, OwnAltnameThatIsTakenOnTheMachine_IsAProblemOfALinkThatIsBack) {
-  auto machine = *LinkMessages::open_in(machine_.get());
+  auto machine = *netlink::Socket::open_in(machine_.get());
   ASSERT_TRUE(machine.add_altname(index("nic0"), "port-to-outside"));
   auto lent = find({"nic0"});
   ASSERT_TRUE(lent && lent->move_to(node_.get()));
@@ -464,7 +464,7 @@ TEST_F(LentLinksKernel, RenamedWithItsOldNameAsAltname_ComesHomeAsItWas) {
   auto lent = find({"nic0"});
   ASSERT_TRUE(lent && lent->move_to(node_.get()));
   auto node = *netlink::Socket::open_in(node_.get());
-  auto messages = *LinkMessages::open_in(node_.get());
+  auto messages = *netlink::Socket::open_in(node_.get());
   const auto there = link_in(node_, "nic0")->index;
   ASSERT_TRUE(node.set_down(there));
   ASSERT_TRUE(node.rename(there, "odd0"));
@@ -481,7 +481,7 @@ TEST_F(LentLinksKernel, OnTheMachineWithItsNameAsAltname_IsMadeWhatItWas) {
   auto node = *netlink::Socket::open_in(node_.get());
   ASSERT_TRUE(
       node.move_link({.link = link_in(node_, "nic0")->index, .netns = machine_.get(), .new_name = "net1"}));
-  auto messages = *LinkMessages::open_in(machine_.get());
+  auto messages = *netlink::Socket::open_in(machine_.get());
   ASSERT_TRUE(messages.add_altname(index("net1"), "nic0"));
   ASSERT_TRUE(messages.add_altname(index("net1"), "the-pods-own"));
   EXPECT_THAT(lent->take_back(node_.get())[0].problem, IsEmpty());

@@ -412,28 +412,6 @@ Result<> LinkMessages::set_flags(IfIndex link, std::uint32_t mask, std::uint32_t
              "set the link's flags");
 }
 
-namespace {
-
-LinkMessage altname_request(std::uint16_t type, int flags, IfIndex link, const std::string& name) {
-  auto out =
-      new_request(type, NLM_F_ACK | flags, ifinfomsg{.ifi_family = AF_UNSPEC, .ifi_index = link.value()});
-  LinkMessage inner;
-  append_attribute(inner, IFLA_ALT_IFNAME,
-                   {reinterpret_cast<const std::uint8_t*>(name.c_str()), name.size() + 1});
-  append_attribute(out, NLA_F_NESTED | IFLA_PROP_LIST, inner);
-  return out;
-}
-
-}  // namespace
-
-Result<> LinkMessages::add_altname(IfIndex link, const std::string& name) {
-  return ask(altname_request(RTM_NEWLINKPROP, NLM_F_CREATE | NLM_F_EXCL | NLM_F_APPEND, link, name),
-             "add the alternative name " + name);
-}
-Result<> LinkMessages::delete_altname(IfIndex link, const std::string& name) {
-  return ask(altname_request(RTM_DELLINKPROP, 0, link, name), "delete the alternative name " + name);
-}
-
 Result<bool> LinkMessages::can_leave(IfIndex link) {
   FL_ASSIGN(auto request, codec::get_link(link), "ask for the link");
   FL_ASSIGN(const auto told, exchange(std::move(request), "ask for the link"), "");

@@ -42,8 +42,6 @@ class LinkMessages {
   fairlead::Result<> add(const LinkMessage& message, fairlead::netlink::IfIndex link, bool at_once);
   /// IFF_* bits: those of `mask` become as they are in `flags`.
   fairlead::Result<> set_flags(fairlead::netlink::IfIndex link, std::uint32_t mask, std::uint32_t flags);
-  fairlead::Result<> add_altname(fairlead::netlink::IfIndex link, const std::string& name);
-  fairlead::Result<> delete_altname(fairlead::netlink::IfIndex link, const std::string& name);
   /// False for a link that the kernel binds to its namespace (bridge, loopback, ...).
   fairlead::Result<bool> can_leave(fairlead::netlink::IfIndex link);
 
