@@ -11,6 +11,14 @@ namespace fairlead::agent {
 using devices::AttachMode;
 using devices::DevicePlan;
 
+namespace {
+
+/// Between plan() and its record on disk are milliseconds. A plan whose record could not be written counts no
+/// longer than this.
+constexpr std::chrono::seconds kPlanBecomesRecord{30};
+
+}  // namespace
+
 Result<> assign_interface_names(std::vector<DevicePlan>& devices) {
   std::map<std::string, const DevicePlan*> names;
   for (const DevicePlan& device : devices) {
@@ -77,6 +85,8 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
   FL_ASSIGN(sys::Inventory inventory, sys::read_inventory(socket, {.sysfs_root = options_.node.sysfs_root}),
             "read this node's links");
   const devices::NodeView node(std::move(inventory), options_.node);
+  const Lock lock(plans_mutex_);
+  FL_ASSIGN(const auto others, planned_but(claim.uid), "");
   ClaimPlan plan{.mode = options_.node.mode};
   for (const dra::AllocatedDevice& device : claim.devices) {
     if (device.admin_access) {
@@ -92,17 +102,58 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
         DevicePlan planned,
         registry_->plan({.device = &device,
                          .node = &node,
+                         .claim = &claim,
+                         .others = &others,
                          .addresses_of = [&](netlink::IfIndex link) { return socket.addresses(link); }}),
         "");
     plan.devices.push_back(std::move(planned));
   }
   FL_TRY(assign_interface_names(plan.devices), "");
+  just_planned_[claim.uid] = {.claim = {.namespace_ = claim.namespace_,
+                                        .name = claim.name,
+                                        .uid = claim.uid,
+                                        .devices = plan.devices},
+                              .when = std::chrono::steady_clock::now()};
   return to_json(plan);
+}
+
+Result<std::vector<devices::PlannedClaim>> NetDriver::planned_but(const std::string& claim_uid) {
+  std::map<std::string, devices::PlannedClaim> plans;
+  std::erase_if(just_planned_, [](const auto& entry) {
+    return entry.second.when < std::chrono::steady_clock::now() - kPlanBecomesRecord;
+  });
+  for (const auto& [uid, planned] : just_planned_) {
+    plans[uid] = planned.claim;
+  }
+  if (options_.records) {
+    FL_ASSIGN(const auto records, options_.records(), "tell what other claims have");
+    for (const dra::ClaimRecord& record : records) {
+      if (auto plan = parse_claim_plan(record.plan)) {
+        plans[record.claim.uid] = {.namespace_ = record.claim.namespace_,
+                                   .name = record.claim.name,
+                                   .uid = record.claim.uid,
+                                   .devices = std::move(plan->devices)};
+      }
+    }
+  }
+  plans.erase(claim_uid);
+  std::vector<devices::PlannedClaim> others;
+  others.reserve(plans.size());
+  for (auto& [uid, claim] : plans) {
+    others.push_back(std::move(claim));
+  }
+  return others;
+}
+
+void NetDriver::forget_planned(const std::string& claim_uid) {
+  const Lock lock(plans_mutex_);
+  just_planned_.erase(claim_uid);
 }
 
 Result<dra::Prepared> NetDriver::prepare(const dra::Claim& claim, const std::string& plan_text,
                                          const dra::CallContext& /*context*/) {
   FL_ASSIGN(const ClaimPlan plan, parse_claim_plan(plan_text), "");
+  forget_planned(claim.uid);  // its record is on disk
   dra::Prepared prepared;
   prepared.device_edits.resize(claim.devices.size());
   const auto variables = environment_names(claim.devices);
@@ -140,6 +191,7 @@ Result<dra::Prepared> NetDriver::prepare(const dra::Claim& claim, const std::str
 }
 
 Result<> NetDriver::unprepare(const dra::ClaimRecord& record, const dra::CallContext& context) {
+  forget_planned(record.claim.uid);
   return attacher_.detach(record, context.deadline);
 }
 

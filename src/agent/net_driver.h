@@ -4,11 +4,13 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <string>
 #include <vector>
 
 #include "fairlead/agent/attach.h"
+#include "fairlead/core/mutex.h"
 #include "fairlead/core/result.h"
 #include "fairlead/devices/node.h"
 #include "fairlead/devices/registry.h"
@@ -72,11 +74,23 @@ class NetDriver final : public dra::Driver {
  private:
   /// NICs of the known claims, as they were before.
   [[nodiscard]] Result<std::vector<sys::InventoryLink>> taken() const;
+  /// The plans of all claims but this one: those on disk, and those whose records are not there yet.
+  Result<std::vector<devices::PlannedClaim>> planned_but(const std::string& claim_uid)
+      FL_REQUIRES(plans_mutex_);
+  void forget_planned(const std::string& claim_uid);
 
   const NetDriverOptions options_;
   const devices::Registry* registry_;
   Attacher attacher_;
   std::once_flag discovered_;
+  /// Held while a claim is planned: of two that want one thing at the same moment, the second sees the first.
+  Mutex plans_mutex_;
+  struct JustPlanned {
+    devices::PlannedClaim claim;
+    std::chrono::steady_clock::time_point when;
+  };
+  /// From plan() until the claim's record is on disk. By uid.
+  std::map<std::string, JustPlanned> just_planned_ FL_GUARDED_BY(plans_mutex_);
 };
 
 /// Gives a name to every interface that has none ("net1", "net2", ... in the devices' order, skipping names

@@ -36,9 +36,19 @@ struct DevicePlan {
   std::string body;                 // JSON object of the handler's own
 };
 
+/// A claim of this node and what its devices were planned to be.
+struct PlannedClaim {
+  std::string namespace_, name, uid;
+  std::vector<DevicePlan> devices;
+};
+
 struct PlanInput {
   const dra::AllocatedDevice* device = nullptr;
   const NodeView* node = nullptr;
+  const dra::Claim* claim = nullptr;  // the one that the device is for
+  /// All other claims of this node that are prepared, or being prepared: what one of them has may be
+  /// something that cannot be had twice. nullptr: none.
+  const std::vector<PlannedClaim>* others = nullptr;
   /// Of a link in the node's namespace.
   std::function<Result<std::vector<netlink::Address>>(netlink::IfIndex)> addresses_of;
 };
