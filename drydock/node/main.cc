@@ -42,7 +42,8 @@ auto checked(const Parse& parse) {
 
 struct Words {
   std::vector<std::string> images;
-  std::string timeout = "60s", run_for, lose_sandbox, wipe_delay = "30s", grace = "2s";
+  std::string timeout = "60s", run_for, lose_sandbox, wipe_delay = "30s", grace = "2s",
+              nri_request_timeout = "2s";
 };
 
 void describe(CLI::App& run, drydock::RunOptions& options, Words& words) {
@@ -112,6 +113,8 @@ void describe(CLI::App& run, drydock::RunOptions& options, Words& words) {
       ->type_name("VERSION")
       ->check(CLI::IsMember({"0.11", "0.12"}))
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  duration("--nri-request-timeout", words.nri_request_timeout,
+           "How long NRI plugins may take to answer (containerd: plugin_request_timeout)", true);
   run.add_option("--nri-cut", options.nri_cuts,
                  "End all NRI connections just before this event, once (repeatable)")
       ->type_name("EVENT")
@@ -140,6 +143,7 @@ void take(const Words& words, drydock::RunOptions& options) {
   options.timeout = *drydock::parse_duration(words.timeout);
   options.wipe_delay = *drydock::parse_duration(words.wipe_delay);
   options.grace = std::chrono::ceil<std::chrono::seconds>(*drydock::parse_duration(words.grace));
+  options.nri_request_timeout = *drydock::parse_duration(words.nri_request_timeout);
   if (!words.run_for.empty()) {
     options.run_for = *drydock::parse_duration(words.run_for);
   }

@@ -397,6 +397,13 @@ TEST_F(NriRun, SilentPlugin_IsDisconnectedAndThePodGoesOn) {
                     HasSubstr("container-ran")));
 }
 
+TEST_F(NriRun, RequestTimeout_IsTheOperators) {
+  const auto done =
+      start(kLabelledPod, plugin("--freeze RunPodSandbox --failures 1"), {"--nri-request-timeout", "300ms"});
+  EXPECT_EQ(done.status.code, 0) << done.out;
+  EXPECT_THAT(done.out, HasSubstr("did not answer RunPodSandbox within 300.0 ms and was disconnected"));
+}
+
 TEST_F(NriRun, PluginThatDies_ThePodGoesOn) {
   const auto done = start(kLabelledPod, plugin("--die RunPodSandbox"));
   EXPECT_EQ(done.status.code, 0) << done.out;

@@ -269,6 +269,7 @@ Result<> Run::start_node() {
               NriSide::start({.socket = services_.paths.nri,
                               .dialect = options_.nri_dialect == "0.11" ? NriDialect::kStateChange
                                                                         : NriDialect::kDedicated,
+                              .request_timeout = options_.nri_request_timeout,
                               .cuts = {options_.nri_cuts.begin(), options_.nri_cuts.end()}},
                              console_, stats_),
               "start the runtime's NRI");

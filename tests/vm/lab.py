@@ -11,6 +11,8 @@ from manifests import DRIVER, claim_spec, netdev, pod, template  # noqa: F401 (f
 
 BIN = os.environ.get("FAIRLEAD_BIN", f"{SOURCE}/build/release/bin")
 CLASS = "network-devices"
+# What the runtime waits for an NRI plugin. A guest without hardware acceleration needs seconds to move a NIC when its host is busy.
+PATIENCE = "20s"
 KIND = f'device.attributes["{DRIVER}"].kind'
 
 
@@ -94,7 +96,8 @@ class Drydock:
         with open(f"{self._folder}/manifest.yaml", "w", encoding="utf-8") as file:
             file.write(manifest)
         argv = [f"{BIN}/drydock", "run", "-f", "/out/run/manifest.yaml", "--driver", self._driver(driver_flags, confine, environment or {}),
-                "--show-log", "claim attached", "--grace", "1s", *flags]
+                "--show-log", "claim attached", "--grace", "1s", "--timeout", "150s", "--nri-request-timeout", PATIENCE,
+                *flags]
         for name in lend:
             argv += ["--lend", name]
         if confine:

@@ -168,7 +168,7 @@ def test_a_driver_that_is_unbound_while_its_nic_is_lent_stops_nothing(guest, pf,
         guest.write("/sys/bus/pci/drivers/igb/bind", pf)
         shared.go()
         drydock.wait()
-    eventually(lambda: guest.netdev(pf) == name, 10, "the PF's link has its name again")
+    eventually(lambda: guest.netdev(pf) == name, 60, "the PF's link has its name again")
 
 
 def test_a_dummy_is_lent_like_a_nic_when_the_operator_says_so(guest):
