@@ -185,6 +185,8 @@ Result<dra::Prepared> NetDriver::prepare(const dra::Claim& claim, const std::str
     if (options_.on_prepared) {
       options_.on_prepared(claim.uid);
     }
+  } else if (options_.on_staged) {
+    options_.on_staged(claim.uid);
   }
   prepared.state = to_json(state);
   return prepared;

@@ -28,7 +28,8 @@ struct NetDriverOptions {
   std::chrono::seconds hook_timeout{30};
   /// Called when the records are known and calls may come: the moment to open the doors.
   std::function<void(const std::vector<dra::ClaimRecord>& records)> on_restored = {};
-  /// Netdevices mode: the claim's links wait in the node's namespace for the runtime.
+  /// All that is done before a pod's sandbox is done: in netdevices mode the claim's links wait in the node's
+  /// namespace for the runtime; a claim that only watches devices (adminAccess) waits for nothing.
   std::function<void(const std::string& claim_uid)> on_staged = {};
   /// Guard mode: the claim is as good as prepared; it waits for a pod's sandbox or a container.
   std::function<void(const std::string& claim_uid)> on_prepared = {};

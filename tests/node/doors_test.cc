@@ -75,6 +75,44 @@ TEST_F(Doors, Auto_OnARuntimeWithoutNri_TheGuardAttaches) {
   EXPECT_THAT(done.output, HasSubstr("interfaces-stayed"));
 }
 
+/// A claim that only watches NICs gets nothing attached; its status says so within the pod's life.
+TEST_F(Doors, AdminAccess_TheClaimsStatusSaysWatched) {
+  const std::string manifest = write_manifest(R"(
+apiVersion: v1
+kind: Namespace
+metadata: {name: ops, labels: {resource.kubernetes.io/admin-access: "true"}}
+---
+apiVersion: resource.k8s.io/v1
+kind: DeviceClass
+metadata: {name: nics}
+spec:
+  selectors:
+  - cel: {expression: 'device.driver == "dra.example.com" && device.attributes["dra.example.com"].kind == "host-device"'}
+---
+apiVersion: resource.k8s.io/v1
+kind: ResourceClaimTemplate
+metadata: {name: watch, namespace: ops}
+spec:
+  spec: {devices: {requests: [{name: nic, exactly: {deviceClassName: nics, adminAccess: true, allocationMode: All}}]}}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: monitor, namespace: ops}
+spec:
+  restartPolicy: Never
+  resourceClaims: [{name: nics, resourceClaimTemplateName: watch}]
+  containers:
+  - name: c
+    image: iproute2
+    command: [sh, -c, sleep 2]
+    resources: {claims: [{name: nics}]}
+)");
+  const RunOutcome run =
+      run_drydock({"--driver", fairlead_command("--host-devices 'nic*'"), "--nic", "nic0", "-f", manifest});
+  EXPECT_EQ(run.exit_status, 0) << run.output;
+  EXPECT_THAT(run.output, HasSubstr("nic: Ready (Watched"));
+}
+
 TEST_F(Doors, Auto_OnAnOlderRuntime_IsToldByStateChange) {
   const RunOutcome done = run(agent("auto"), "auto", {"--nri-dialect", "0.11"});
   EXPECT_EQ(done.exit_status, 0) << done.output;
