@@ -48,10 +48,11 @@ struct OwnFlags {
 
   void add_to(CLI::App& app) {
     constexpr int kMaxSlots = 1'000'000;
-    app.add_option("--attach", attach,
-                   "how interfaces get into pods: auto (NRI where the runtime offers it, and the guard), "
-                   "guard (a createRuntime hook; any runtime), netdevices (the OCI runtime moves them: "
-                   "runc >= 1.4, crun >= 1.22; no routes, one container per claim)")
+    app.add_option(
+           "--attach", attach,
+           "how interfaces get into pods: auto (NRI where the runtime offers it, and the guard), "
+           "guard (a createRuntime hook; any runtime), netdevices (the OCI runtime moves them: "
+           "runc >= 1.4, crun >= 1.22; one container per claim; addresses and routes are the guard's)")
         ->envname("ATTACH")
         ->check(CLI::IsMember({"auto", "guard", "netdevices"}));
     app.add_option("--nri-socket", nri_socket, "where the container runtime offers NRI")
@@ -141,8 +142,15 @@ Result<agent::NetDriverOptions> driver_options(const OwnFlags& flags, const dra:
   options.node.uplinks = flags.uplinks;
   options.node.host_devices = flags.host_devices;
   FL_ASSIGN(options.node.kinds_of_kernel, agent::probe_link_kinds(), "");
-  if (options.node.mode == devices::AttachMode::kGuard) {
-    FL_ASSIGN(options.guard_path, guard_path(flags, plugin), "");
+  auto guard = guard_path(flags, plugin);
+  if (guard) {
+    options.guard_path = *std::move(guard);
+  } else if (options.node.mode == devices::AttachMode::kGuard || guard.error().code() != Code::kNotFound) {
+    return std::move(guard).error();
+  } else {
+    options.node.has_guard = false;
+    log::warn("claims with addresses or routes are refused on this node",
+              {{"attach", flags.attach}, {"reason", guard.error().what()}});
   }
   options.guard_socket = plugin.state_dir + "/guard.sock";
   return options;

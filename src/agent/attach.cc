@@ -177,6 +177,14 @@ Result<std::vector<std::int32_t>> Attacher::attach_all(Session& session, const P
       ifindexes.push_back(0);
       continue;
     }
+    if (session.plan.mode == AttachMode::kNetdevices &&
+        std::ranges::find(pod_links, marker(session.claim_uid, i).alias(), &netlink::Link::alias) ==
+            pod_links.end()) {
+      return Error(Code::kNotFound,
+                   describe(device) +
+                       ": the container runtime has not moved it into the container's network namespace; "
+                       "--attach=netdevices needs runc 1.4 or crun 1.22, or newer");
+    }
     auto attached = [&]() -> Result<devices::Attached> {
       FL_ASSIGN(const Handler* handler, handler_of(*registry_, device), "");
       return handler->attach({.plan = &device,
@@ -212,13 +220,36 @@ Result<std::vector<std::int32_t>> Attacher::attach_all(Session& session, const P
   return ifindexes;
 }
 
+/// `state` of a claim whose devices go to `id`.
+ClaimState Attacher::arrived(const AttachTarget& target, const sys::NetnsId& id, ClaimState state) {
+  state.phase = AttachPhase::kAttaching;
+  state.netns = id;
+  state.sandbox = target.sandbox;
+  state.container = target.container;
+  state.pod_uid = target.pod_uid;
+  state.ifindexes.clear();
+  state.visible = find_netns(id).has_value();
+  return state;
+}
+
 /// The claim may go into this namespace, and nothing of it is anywhere else: the state for the time until
 /// all of it is there.
 Result<ClaimState> Attacher::arrive(Session& session, const AttachTarget& target, ClaimState state) {
   FL_ASSIGN(const sys::NetnsId id, sys::netns_id(target.netns), "");
   FL_ASSIGN(const sys::NetnsId own, sys::netns_id(session.node.netns), "");
   if (id == own) {
+    if (session.plan.mode == AttachMode::kNetdevices) {
+      // The runtime "moved" the links to where they were: renamed, and up. They wait as before.
+      if (const auto waiting = stage_all(session); !waiting) {
+        log::warn("a link stays on the node as the container runtime left it, until the claim is unprepared",
+                  {{"claim", session.claim_uid}, {"error", waiting.error().what()}});
+      }
+    }
     return Error(Code::kDenied, kHostNetworkRefusal);
+  }
+  if (session.plan.mode == AttachMode::kNetdevices) {
+    // Where the links are is the runtime's doing: there is nothing to take away elsewhere.
+    return arrived(target, id, std::move(state));
   }
   if (state.netns == id && state.is_in_a_pod()) {
     FL_ASSIGN(const bool still_there, is_still_there(session, target, state), "");
@@ -232,13 +263,7 @@ Result<ClaimState> Attacher::arrive(Session& session, const AttachTarget& target
   } else if (state.netns && *state.netns != id) {
     FL_TRY(leave_old_namespace(session, target, state), "");
   }
-  state.phase = AttachPhase::kAttaching;
-  state.netns = id;
-  state.sandbox = target.sandbox;
-  state.container = target.container;
-  state.pod_uid = target.pod_uid;
-  state.ifindexes.clear();
-  state.visible = find_netns(id).has_value();
+  state = arrived(target, id, std::move(state));
   if (!state.visible) {
     log::warn(
         "a pod's network namespace cannot be found again from here, so whether the pod still runs will "
@@ -254,7 +279,7 @@ Result<bool> Attacher::must_begin(const dra::ClaimRecord& record, const AttachTa
   if (state.is_in_a_pod() && state.netns == id && !is_other_sandbox(state, target)) {
     return false;
   }
-  return takes_nic(record);
+  return !state.staged && takes_nic(record);
 }
 
 bool Attacher::takes_nic(const dra::ClaimRecord& record) const {
@@ -303,21 +328,30 @@ Result<std::string> Attacher::release(const dra::ClaimRecord& record, const std:
 
 Result<std::vector<std::string>> Attacher::stage(const ClaimPlan& plan, const std::string& claim_uid) {
   FL_ASSIGN(const auto session, Session::open(claim_uid, plan), "");
+  auto names = stage_all(*session);
+  if (!names) {
+    // Takes back what was staged before it; what was not yet staged has nothing of ours to undo.
+    (void)detach_from(*session, std::nullopt, /*was_attached=*/false, steady_clock::time_point::max());
+  }
+  return names;
+}
+
+Result<std::vector<std::string>> Attacher::stage_all(const Session& session) const {
   std::vector<std::string> names;
-  for (std::size_t i = 0; i < plan.devices.size(); ++i) {
-    const DevicePlan& device = plan.devices[i];
+  for (std::size_t i = 0; i < session.plan.devices.size(); ++i) {
+    const DevicePlan& device = session.plan.devices[i];
     if (is_watched_only(device)) {
       names.emplace_back();
       continue;
     }
     auto staged = [&]() -> Result<std::string> {
       FL_ASSIGN(const Handler* handler, handler_of(*registry_, device), "");
-      return handler->stage(
-          {.plan = &device, .marker = marker(claim_uid, i), .node = session->node, .options = options_});
+      return handler->stage({.plan = &device,
+                             .marker = marker(session.claim_uid, i),
+                             .node = session.node,
+                             .options = options_});
     }();
     if (!staged) {
-      // Takes back what was staged before it; what was not yet staged has nothing of ours to undo.
-      (void)detach_from(*session, std::nullopt, /*was_attached=*/false, steady_clock::time_point::max());
       return std::move(staged).error().with(describe(device));
     }
     names.push_back(*std::move(staged));

@@ -39,7 +39,7 @@ class Attacher {
 
   /// Whether begin() must be recorded before attach(): the claim takes a NIC that is not in this sandbox
   /// yet. A process that is killed during the move must find out where the NIC went; links that we make need
-  /// nothing, they die with the namespace.
+  /// nothing, they die with the namespace, and what a runtime moves is there already.
   [[nodiscard]] Result<bool> must_begin(const dra::ClaimRecord& record, const AttachTarget& target) const;
   [[nodiscard]] bool takes_nic(const dra::ClaimRecord& record) const;
   /// Answers the text for Prepared::state that says where attach() is going. kBusy, kDenied: as attach().
@@ -73,6 +73,8 @@ class Attacher {
   struct Session;
   [[nodiscard]] devices::Marker marker(const std::string& claim_uid, std::size_t index) const;
   Result<ClaimState> arrive(Session& session, const AttachTarget& target, ClaimState state);
+  static ClaimState arrived(const AttachTarget& target, const sys::NetnsId& id, ClaimState state);
+  [[nodiscard]] Result<std::vector<std::string>> stage_all(const Session& session) const;
   Result<> leave_old_namespace(Session& session, const AttachTarget& target, const ClaimState& state);
   [[nodiscard]] Result<bool> has_links_of(const Session& session, int netns) const;
   [[nodiscard]] Result<bool> is_still_there(const Session& session, const AttachTarget& target,

@@ -399,6 +399,10 @@ void AttachService::report_staged_until(const std::string& claim_uid, TimePoint 
         report_staged_until(claim_uid, give_up);
         return;
       }
+      const auto state = parse_claim_state(record->prepared.state);
+      if (!state || state->phase != AttachPhase::kNone) {
+        return;  // the guard was faster
+      }
       const auto plan = parse_claim_plan(record->plan);
       auto facts = plan ? read_staged_facts(*plan, *record) : plan.error();
       if (facts) {

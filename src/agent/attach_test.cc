@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/rtnetlink.h>
 
 #include "fairlead/agent/kernel_fixture.h"
 
@@ -429,7 +430,7 @@ class Netdevices : public HostDevice {
   Netdevices() { mode_ = devices::AttachMode::kNetdevices; }
 };
 
-TEST_F(Netdevices, VirtualLinks_WaitConfiguredForTheRuntime) {
+TEST_F(Netdevices, VirtualLinks_WaitWithoutAddressesForTheRuntime) {
   const auto before = node_names();
   const auto wanted = claim(
       "u1",
@@ -447,16 +448,116 @@ TEST_F(Netdevices, VirtualLinks_WaitConfiguredForTheRuntime) {
   EXPECT_EQ(edits[0].net_devices[0].name, "data0");
   EXPECT_EQ(edits[1].net_devices[0].name, "net1");
   EXPECT_THAT(edits[0].env, ElementsAre("FAIRLEAD_DATA=data0"));
-  EXPECT_TRUE(record->prepared.claim_edits.hooks.empty());
   const netlink::Link staged = link(*node_, edits[0].net_devices[0].host_interface_name);
   EXPECT_EQ(staged.mtu, 1400);
   EXPECT_FALSE(staged.is_up());
-  EXPECT_THAT(global_addresses(*node_, staged.index), ElementsAre("192.0.2.10/24", "fd00::5/64"));
+  EXPECT_THAT(global_addresses(*node_, staged.index), ElementsAre());
   EXPECT_EQ(node_names().size(), before.size() + 3);
 
   ASSERT_OK(node_->move_link({.link = staged.index, .netns = pod_.netns.get(), .new_name = "data0"}));
   ASSERT_OK(driver_->unprepare(*record, {}));
   EXPECT_EQ(node_names(), before);
+}
+
+TEST_F(Netdevices, AddressOfAClaim_IsNeverTheNodesOwn) {
+  // Somebody else's address, such as the API server's: a pod that never starts must not take it.
+  for (const char* device : {"netdev-virtual", "nic1"}) {
+    const std::string kind =
+        device == std::string("nic1") ? R"("host-device")" : R"("macvlan","master":"eth0")";
+    const auto record = prepare(claim(
+        "u1",
+        {{.netdev = kind + R"(,"addresses":["203.0.113.77/32","2001:db8::77/128"])", .device = device}}));
+    ASSERT_OK(record);
+    const auto local = node_->routes(RT_TABLE_LOCAL).value();
+    for (const netlink::Route& route : local) {
+      EXPECT_THAT(route.destination.to_string(), Not(HasSubstr("203.0.113.77"))) << device;
+      EXPECT_THAT(route.destination.to_string(), Not(HasSubstr("2001:db8::77"))) << device;
+    }
+    ASSERT_OK(driver_->unprepare(*record, {}));
+  }
+}
+
+TEST_F(Netdevices, Guard_AddsAddressesAndRoutesWhereTheRuntimeMovedTheLink) {
+  const auto before = node_names();
+  auto record = prepare(claim("u1", {{R"("macvlan","master":"eth0","interfaceName":"data0",
+      "addresses":["192.0.2.10/24","fd00::5/64"],"routes":[{"dst":"10.0.0.0/8","gw":"192.0.2.1"}])"}}));
+  ASSERT_OK(record);
+  ASSERT_EQ(record->prepared.claim_edits.hooks.size(), 1);
+  EXPECT_EQ(record->prepared.claim_edits.hooks[0].hook_name, "createRuntime");
+  EXPECT_EQ(record->prepared.claim_edits.hooks[0].path, "/opt/fairlead-guard");
+
+  const auto too_early = attach(*record, pod_);
+  ASSERT_FALSE(too_early);
+  EXPECT_THAT(too_early.error().what(),
+              StartsWith("interface data0 (request nic): the container runtime has not moved it"));
+  EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
+
+  const std::string& staged = record->prepared.device_edits[0].net_devices[0].host_interface_name;
+  ASSERT_OK(
+      node_->move_link({.link = link(*node_, staged).index, .netns = pod_.netns.get(), .new_name = "data0"}));
+  ASSERT_OK(attach(*record, pod_));
+  const netlink::Link data0 = link(*pod_.socket, "data0");
+  EXPECT_TRUE(data0.is_up());
+  EXPECT_THAT(global_addresses(*pod_.socket, data0.index), ElementsAre("192.0.2.10/24", "fd00::5/64"));
+  const auto routes = pod_.socket->routes(netlink::kMainTable).value();
+  EXPECT_TRUE(std::ranges::any_of(
+      routes, [](const netlink::Route& route) { return route.destination.to_string() == "10.0.0.0/8"; }));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  EXPECT_EQ(node_names(), before);
+  EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
+}
+
+TEST_F(Netdevices, PodWithTheNodesNetwork_IsRefused_AndTheLinksWaitAsBefore) {
+  auto record = prepare(claim(
+      "u1", {{.netdev = R"("macvlan","master":"eth0","interfaceName":"data0","addresses":["192.0.2.10/24"])",
+              .request = "a"},
+             {.netdev = R"("host-device","interfaceName":"fast0")", .device = "nic1", .request = "b"}}));
+  ASSERT_OK(record);
+  const auto staged = node_names();
+  for (int i = 0; i < 2; ++i) {  // the kubelet tries again
+    for (const cdi::ContainerEdits& edits : record->prepared.device_edits) {
+      const auto& moved = edits.net_devices[0];
+      const auto index = link(*node_, moved.host_interface_name).index;
+      ASSERT_OK(node_->rename(index, moved.name));
+      ASSERT_OK(node_->set_up(index));
+    }
+    const auto refused = driver_->attach(*record, {.netns = node_netns_.get(), .container = "c"});
+    ASSERT_FALSE(refused);
+    EXPECT_THAT(refused.error().what(), HasSubstr("hostNetwork: true"));
+    EXPECT_EQ(node_names(), staged);
+    for (const cdi::ContainerEdits& edits : record->prepared.device_edits) {
+      const netlink::Link waiting = link(*node_, edits.net_devices[0].host_interface_name);
+      EXPECT_FALSE(waiting.is_up());
+      EXPECT_THAT(global_addresses(*node_, waiting.index), ElementsAre());
+    }
+  }
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+}
+
+TEST_F(Netdevices, Nic_GetsItsAddressFromTheGuard_AndComesHome) {
+  auto record = prepare_nic(R"(,"interfaceName":"fast0","addresses":["192.0.2.10/24"])");
+  ASSERT_OK(record);
+  ASSERT_OK(
+      node_->move_link({.link = link(*node_, "nic1").index, .netns = pod_.netns.get(), .new_name = "fast0"}));
+  ASSERT_OK(attach(*record, pod_));
+  EXPECT_THAT(global_addresses(*pod_.socket, link(*pod_.socket, "fast0").index),
+              ElementsAre("192.0.2.10/24"));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+}
+
+TEST_F(Netdevices, WithoutGuard_OnlyLinksWithoutAddressesArePrepared) {
+  has_guard_ = false;
+  make_driver();
+  const auto record = prepare(claim("u1", {{R"("veth")"}}));
+  ASSERT_OK(record);
+  EXPECT_TRUE(record->prepared.claim_edits.hooks.empty());
+  const auto refused = prepare(claim("u2", {{R"("veth","addresses":["192.0.2.10/24"])"}}));
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().what(),
+              StartsWith("config[0].opaque.parameters.netdev.addresses: this node "
+                         "attaches with --attach=netdevices and has no fairlead-guard"));
 }
 
 TEST_F(Netdevices, VirtualLinkThatARuntimeRenamedInTheNodesNamespace_IsRemoved) {
@@ -476,7 +577,7 @@ TEST_F(Netdevices, Nic_IsConfiguredAndRestored_WhetherMovedOrNot) {
     EXPECT_EQ(record->prepared.device_edits[0].net_devices[0].host_interface_name, "nic1");
     const netlink::Link staged = link(*node_, "nic1");
     EXPECT_EQ(staged.mtu, 1200);
-    EXPECT_THAT(global_addresses(*node_, staged.index), ElementsAre("192.0.2.10/24"));
+    EXPECT_THAT(global_addresses(*node_, staged.index), ElementsAre());
     if (moved) {
       ASSERT_OK(node_->move_link({.link = staged.index, .netns = pod_.netns.get(), .new_name = "fast0"}));
       ASSERT_OK(

@@ -120,8 +120,11 @@ class KernelTest : public ::testing::Test {
 
   void make_driver() {
     NetDriverOptions options{.guard_path = "/opt/fairlead-guard", .guard_socket = "/run/x/guard.sock"};
-    options.node = {
-        .driver_name = "net.example.com", .mode = mode_, .host_devices = {"nic*"}, .kinds_of_kernel = kinds_};
+    options.node = {.driver_name = "net.example.com",
+                    .mode = mode_,
+                    .has_guard = has_guard_,
+                    .host_devices = {"nic*"},
+                    .kinds_of_kernel = kinds_};
     options.records = [this] { return records_; };
     driver_ = std::make_unique<NetDriver>(std::move(options), registry_);
   }
@@ -181,6 +184,7 @@ class KernelTest : public ::testing::Test {
   std::unique_ptr<netlink::Socket> node_;
   std::set<std::string> kinds_;
   devices::AttachMode mode_ = devices::AttachMode::kGuard;
+  bool has_guard_ = true;
   devices::Registry registry_ = devices::testing::all_kinds();
   std::unique_ptr<NetDriver> driver_;
   std::vector<dra::ClaimRecord> records_;  // what the framework would know

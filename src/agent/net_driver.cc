@@ -150,6 +150,13 @@ void NetDriver::forget_planned(const std::string& claim_uid) {
   just_planned_.erase(claim_uid);
 }
 
+cdi::Hook NetDriver::guard_hook(const std::string& claim_uid) const {
+  return {.hook_name = "createRuntime",
+          .path = options_.guard_path,
+          .args = {"fairlead-guard", "--socket", options_.guard_socket, "--claim", claim_uid},
+          .timeout_seconds = static_cast<int>(options_.hook_timeout.count())};
+}
+
 Result<dra::Prepared> NetDriver::prepare(const dra::Claim& claim, const std::string& plan_text,
                                          const dra::CallContext& /*context*/) {
   FL_ASSIGN(const ClaimPlan plan, parse_claim_plan(plan_text), "");
@@ -162,6 +169,8 @@ Result<dra::Prepared> NetDriver::prepare(const dra::Claim& claim, const std::str
       prepared.device_edits[i].env = {variables[i] + "=" + plan.devices[i].interface_name};
     }
   }
+  const bool is_any_attached =
+      std::ranges::any_of(plan.devices, [](const DevicePlan& device) { return !device.kind.empty(); });
   ClaimState state;
   if (plan.mode == AttachMode::kNetdevices) {
     FL_ASSIGN(const auto names, attacher_.stage(plan, claim.uid), "");
@@ -172,16 +181,16 @@ Result<dra::Prepared> NetDriver::prepare(const dra::Claim& claim, const std::str
       }
     }
     state.staged = true;
+    // Runtimes run hooks of this stage when they have moved the devices (runc 1.5, crun 1.28). The guard adds
+    // addresses and routes then, and stops a container that did not get its devices.
+    if (options_.node.has_guard && is_any_attached) {
+      prepared.claim_edits.hooks = {guard_hook(claim.uid)};
+    }
     if (options_.on_staged) {
       options_.on_staged(claim.uid);
     }
-  } else if (std::ranges::any_of(plan.devices,
-                                 [](const DevicePlan& device) { return !device.kind.empty(); })) {
-    prepared.claim_edits.hooks = {
-        {.hook_name = "createRuntime",
-         .path = options_.guard_path,
-         .args = {"fairlead-guard", "--socket", options_.guard_socket, "--claim", claim.uid},
-         .timeout_seconds = static_cast<int>(options_.hook_timeout.count())}};
+  } else if (is_any_attached) {
+    prepared.claim_edits.hooks = {guard_hook(claim.uid)};
     if (options_.on_prepared) {
       options_.on_prepared(claim.uid);
     }

@@ -20,9 +20,10 @@ namespace fairlead::agent {
 
 struct NetDriverOptions {
   devices::NodeOptions node;
-  /// Guard mode: the hook's program, absolute, as the container runtime sees it.
+  /// The hook's program, absolute, as the container runtime sees it. Netdevices mode: empty when there is
+  /// none (NodeOptions::has_guard).
   std::string guard_path;
-  /// Guard mode: where the hook finds us.
+  /// Where the hook finds us.
   std::string guard_socket;
   /// What the hook gets from the runtime; the agent's answer comes before.
   std::chrono::seconds hook_timeout{30};
@@ -79,6 +80,7 @@ class NetDriver final : public dra::Driver {
   Result<std::vector<devices::PlannedClaim>> planned_but(const std::string& claim_uid)
       FL_REQUIRES(plans_mutex_);
   void forget_planned(const std::string& claim_uid);
+  [[nodiscard]] cdi::Hook guard_hook(const std::string& claim_uid) const;
 
   const NetDriverOptions options_;
   const devices::Registry* registry_;

@@ -27,6 +27,9 @@ enum class AttachMode : std::uint8_t {
 struct NodeOptions {
   std::string driver_name;
   AttachMode mode = AttachMode::kGuard;
+  /// Mode netdevices: the guard is there, too, and completes what the runtime moved. Without it no claim can
+  /// have addresses or routes. Mode guard always has one.
+  bool has_guard = true;
   int slots = 128;                        // of netdev-virtual
   std::vector<std::string> uplinks;       // more links that belong to the node itself
   std::vector<std::string> host_devices;  // globs: links that are offered although they look virtual

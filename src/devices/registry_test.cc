@@ -366,11 +366,25 @@ TEST_F(PlanTest, KindThatTheKernelLacks) {
             "config[0].opaque.parameters.netdev.kind: this node's kernel has no dummy links (module dummy)");
 }
 
-TEST_F(PlanTest, NetdevicesMode_RefusesRoutes) {
+TEST_F(PlanTest, NetdevicesModeWithoutGuard_RefusesAddressesAndRoutes) {
   options_.mode = AttachMode::kNetdevices;
-  EXPECT_THAT(
-      refused_field(R"("routes":[{"dst":"10.0.0.0/8"}])"),
-      StartsWith("config[0].opaque.parameters.netdev.routes: this node attaches with --attach=netdevices"));
+  options_.has_guard = false;
+  for (const char* field : {"addresses", "routes"}) {
+    const std::string value =
+        field == std::string("addresses") ? R"(["192.0.2.10/24"])" : R"([{"dst":"10.0.0.0/8"}])";
+    EXPECT_THAT(refused_field("\"" + std::string(field) + "\":" + value),
+                StartsWith("config[0].opaque.parameters.netdev." + std::string(field) +
+                           ": this node attaches with --attach=netdevices and has no fairlead-guard"));
+  }
+}
+
+TEST_F(PlanTest, NetdevicesModeWithGuard_TakesAddressesAndRoutes) {
+  options_.mode = AttachMode::kNetdevices;
+  const auto planned = plan(
+      R"({"type":"netdev","netdev":{"kind":"macvlan","master":"eth0","addresses":["192.0.2.10/24"],"routes":[{"dst":"10.0.0.0/8"}]}})");
+  ASSERT_TRUE(planned) << planned.error().what();
+  EXPECT_EQ(body(*planned).addresses.size(), 1);
+  EXPECT_EQ(body(*planned).routes.size(), 1);
 }
 
 TEST_F(PlanTest, NicThatIsStillBeingGivenBack) {

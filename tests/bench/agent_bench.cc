@@ -3,12 +3,11 @@
 // namespace of its own:
 //   start       from exec to an answered GetInfo, and to published slices
 //   memory      resident set when idle and after the rounds
-//   prepare     NodePrepareResources + NodeUnprepareResources of one macvlan with one address through gRPC,
+//   prepare     NodePrepareResources + NodeUnprepareResources of one macvlan through gRPC,
 //   attach mode netdevices,
 //               where Prepare makes the link; beside it, in the same rounds, the same netlink messages in a
 //               bare libmnl loop
 // The API server is drydock's, in this process. Prints a table; docs/performance.md keeps the last one.
-#include <arpa/inet.h>
 #include <fcntl.h>
 #include <grpcpp/grpcpp.h>
 #include <libmnl/libmnl.h>
@@ -59,7 +58,7 @@ double percentile(std::vector<double> values, double p) {
   return values[static_cast<std::size_t>(p * static_cast<double>(values.size() - 1))];
 }
 
-/// The messages that the agent sends for one macvlan, by hand: create, address, up, delete.
+/// The messages that the agent sends for one macvlan, by hand: create, alias, delete.
 class BareLoop : public BareNetlink {
  public:
   static Result<BareLoop> open() {
@@ -74,8 +73,7 @@ class BareLoop : public BareNetlink {
   Result<> round() {
     FL_TRY(create(), "create");
     const unsigned index = if_nametoindex("bare0");
-    FL_TRY(address(index), "address");
-    FL_TRY(up(index), "up");
+    FL_TRY(alias(index), "alias");
     return remove(index);
   }
 
@@ -93,13 +91,10 @@ class BareLoop : public BareNetlink {
     mnl_attr_nest_end(header, info);
     return exchange(header);
   }
-  Result<> address(unsigned index) {
-    nlmsghdr* header = message(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL);
-    auto* info = static_cast<ifaddrmsg*>(mnl_nlmsg_put_extra_header(header, sizeof(ifaddrmsg)));
-    info->ifa_family = AF_INET;
-    info->ifa_prefixlen = 24;
-    info->ifa_index = index;
-    mnl_attr_put_u32(header, IFA_LOCAL, htonl(0xC000020A));  // 192.0.2.10
+  Result<> alias(unsigned index) {
+    nlmsghdr* header = message(RTM_NEWLINK, 0);
+    link_header(header, index);
+    mnl_attr_put_str(header, IFLA_IFALIAS, "fairlead:dra.example.com:bare/0");
     return exchange(header);
   }
   Result<> remove(unsigned index) {
@@ -144,7 +139,7 @@ spec:
     config:
     - opaque:
         driver: dra.example.com
-        parameters: {type: netdev, netdev: {kind: macvlan, interfaceName: data0, master: eth0, addresses: [192.0.2.10/24]}}
+        parameters: {type: netdev, netdev: {kind: macvlan, interfaceName: data0, master: eth0}}
 ---
 apiVersion: v1
 kind: Pod

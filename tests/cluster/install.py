@@ -232,7 +232,7 @@ class Faults:
     GUARD = ["guard-before-attach", "guard-after-attach", "guard-after-record"]
     UNPREPARE = ["before-unprepare-effect", "after-unprepare-effect", "after-cdi-removed", "after-record-removed"]
     STATUS = ["before-status-write", "after-status-write"]
-    START = {"auto": PREPARE + NRI + GUARD, "guard": ["after-record"] + GUARD, "netdevices": PREPARE}  # of a pod, by attach mode
+    START = {"auto": PREPARE + NRI + GUARD, "guard": ["after-record"] + GUARD, "netdevices": PREPARE + GUARD}  # of a pod, by attach mode
 
     def __init__(self, fairlead):
         self._folder = f"/run/{fairlead.driver}/faults"

@@ -77,5 +77,15 @@ def test_second_pod_of_a_claim_is_refused_with_the_reason(mode, ns):
 def test_pod_with_the_nodes_network_is_refused_with_the_reason(mode, ns):
     """And no link of it stays in the node's namespace: the fixture looks."""
     ns.create(template("data", parameters=MACVLAN), watched(pod("it", templates=["data"], hostNetwork=True), "data0"))
-    ns.wait_message("it", "hostNetwork" if mode != "netdevices" else "move netDevice")
+    ns.wait_message("it", "hostNetwork")
     assert ns.never_ran("it")
+
+
+def test_address_of_a_claim_is_never_the_nodes_own(mode, cluster, ns):
+    """The image is never there, so the claim stays prepared: its address may be the API server's, and the node must go on reaching that."""
+    address = "203.0.113.77"
+    ns.create(template("data", parameters=netdev("macvlan", "data0", master="eth0", addresses=[f"{address}/32"])))
+    ns.create(pod("it", templates=["data"], image="example.com/nowhere:1"))
+    ns.wait_message("it", "example.com/nowhere:1")
+    assert address not in cluster.run("ip", "route", "show", "table", "local")
+    assert address not in cluster.run("ip", "address", "show")

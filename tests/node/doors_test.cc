@@ -184,6 +184,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Moment{"guard", "before-unprepare-effect"}, Moment{"guard", "after-unprepare-effect"},
                       Moment{"netdevices", "after-intent"}, Moment{"netdevices", "after-prepare"},
                       Moment{"netdevices", "after-cdi"}, Moment{"netdevices", "after-record"},
+                      Moment{"netdevices", "guard-before-attach"}, Moment{"netdevices", "guard-after-attach"},
+                      Moment{"netdevices", "guard-after-record"},
                       Moment{"netdevices", "before-unprepare-effect"},
                       Moment{"netdevices", "after-unprepare-effect"}),
     [](const auto& param_info) {

@@ -69,6 +69,24 @@ TEST_F(FairleadRun, Netdevices_TheRuntimeMovesTheLink) {
               AllOf(HasSubstr("macvlan mode bridge"), HasSubstr("192.0.2.10/24"), ContainsRegex("ctrl0@")));
 }
 
+TEST_F(FairleadRun, Netdevices_TheGuardAddsAddressesAndRoutes) {
+  const char* runtime = std::getenv("FAIRLEAD_NEWER_CRUN");  // NOLINT(concurrency-mt-unsafe): no thread yet
+  if (runtime == nullptr) {
+    GTEST_SKIP() << "FAIRLEAD_NEWER_CRUN names no crun >= 1.22 (tools/newer_crun.sh fetches one)";
+  }
+  const WantedDevice routed = {"data",
+                               R"({type: netdev, netdev: {kind: macvlan, interfaceName: data0, master: eth0,
+                  addresses: ["192.0.2.10/24", "fd00::5/64"], routes: [{dst: 10.9.0.0/16, gw: 192.0.2.1}]}})",
+                               ""};
+  const RunOutcome run =
+      run_fairlead(pod_manifest({routed}, "ip -brief address show dev data0; ip route show dev data0"),
+                   {"--runtime", runtime, "--show-log", "attached door="}, "--attach netdevices");
+  EXPECT_EQ(run.exit_status, 0) << run.output;
+  EXPECT_THAT(run.output,
+              AllOf(HasSubstr("192.0.2.10/24"), HasSubstr("fd00::5/64"),
+                    ContainsRegex("10.9.0.0/16 via 192.0.2.1"), HasSubstr("attached door=guard")));
+}
+
 TEST_F(FairleadRun, Netdevices_WithARuntimeThatCannot_SaysSo) {
   const RunOutcome run =
       run_fairlead(pod_manifest({kMacvlan}, "true"), {"--timeout", "20s"}, "--attach netdevices");

@@ -7,6 +7,26 @@ namespace fairlead::devices::netdev {
 
 std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
 
+namespace {
+
+/// What waits in the node's namespace for the container runtime may have no address there: it would be the
+/// node's own (net/ipv4/fib_frontend.c fib_add_ifaddr makes the local route even on a link that is down).
+/// And OCI runtime-spec 1.3.0, linux.netDevices, carries no routes. So both are the guard's work.
+template <class T>
+Result<> check_addressing(const NodeView& node, const Field<std::vector<T>>& field) {
+  const NodeOptions& options = node.options();
+  if (field.value.empty() || options.mode != AttachMode::kNetdevices || options.has_guard) {
+    return {};
+  }
+  return Error(Code::kUnsupported,
+               field.path +
+                   ": this node attaches with --attach=netdevices and has no fairlead-guard, which sets "
+                   "addresses and routes after the container runtime moved the interface; leave them out, or "
+                   "install the guard on the node (--install-guard, --guard-path)");
+}
+
+}  // namespace
+
 Result<NetdevPlan> common_plan(const PlanInput& input, const Config& config) {
   NetdevPlan plan;
   if (config.mtu) {
@@ -16,17 +36,11 @@ Result<NetdevPlan> common_plan(const PlanInput& input, const Config& config) {
     plan.mac = config.mac->value;
   }
   if (config.addresses) {
+    FL_TRY(check_addressing(*input.node, *config.addresses), "");
     plan.addresses = config.addresses->value;
   }
-  if (config.routes && !config.routes->value.empty()) {
-    if (input.node->options().mode == AttachMode::kNetdevices) {
-      // OCI runtime-spec 1.3.0, linux.netDevices: the runtime carries addresses over, but no routes.
-      return Error(Code::kUnsupported,
-                   config.routes->path +
-                       ": this node attaches with --attach=netdevices, where the container runtime "
-                       "moves the interface and cannot set routes; leave them out or use a "
-                       "node that attaches with guard");
-    }
+  if (config.routes) {
+    FL_TRY(check_addressing(*input.node, *config.routes), "");
     plan.routes = config.routes->value;
   }
   return plan;

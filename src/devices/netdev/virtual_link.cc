@@ -103,14 +103,8 @@ Result<std::string> VirtualLink::stage(const StageInput& input) const {
             "");
   ScopeExit undo([&] { (void)detach(leftovers); });
   FL_TRY(finish_host_side(plan, input.marker, input.node), "");
-  // The link stays down: runtimes set it down before they read its addresses, and the kernel drops IPv6
-  // addresses of a link that goes down.
-  netlink::Batch batch;
-  batch.change_link(link, {.alias = input.marker.alias()});
-  for (const netlink::IpPrefix& prefix : plan.addresses) {
-    batch.add_address({.link = link, .prefix = prefix});
-  }
-  FL_TRY(input.node.socket->run(std::move(batch)), "");
+  // It stays down and without addresses: here they would be the node's own. attach() adds them in the pod.
+  FL_TRY(input.node.socket->change_link(link, {.alias = input.marker.alias()}), "");
   undo.release();
   return name;
 }

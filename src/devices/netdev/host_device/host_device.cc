@@ -356,12 +356,16 @@ Result<std::string> HostDeviceKind::stage(const StageInput& input) const {
     return Error(Code::kNotFound, "the NIC " + plan.original->link.link.name + " is not on this node now");
   }
   ScopeExit undo([&] { (void)restore(*input.node.socket, *nic, *plan.original); });
-  // Down first: see VirtualLink::stage. The runtime finds it by its own name.
+  // The runtime finds it by its own name. Down, and without addresses: see VirtualLink::stage.
+  const std::string& name = plan.original->link.link.name;
   FL_TRY(input.node.socket->change_link(nic->index, {.up = false, .alias = input.marker.alias()}), "");
+  if (nic->name != name) {
+    FL_TRY(input.node.socket->rename(nic->index, name), "");  // staged before, and renamed by a runtime
+  }
   FL_TRY(set_properties(*input.node.socket, *nic, plan), "");
-  FL_TRY(restore_addresses(*input.node.socket, nic->index, plan.addresses), "");
+  FL_TRY(restore_addresses(*input.node.socket, nic->index, {}), "");
   undo.release();
-  return nic->name;
+  return name;
 }
 
 Result<> HostDeviceKind::detach(const DetachInput& input) const {
