@@ -108,11 +108,44 @@ cdi::ContainerEdits edits_from_json(const json& in) {
   return edits;
 }
 
-json device_to_json(const AllocatedDevice& device) {
+/// A text of parameters is written where it comes first; where it comes again stands "sameAs": its number, in
+/// the order of their coming. A program that does not know of that (0.1) reads an empty text there, which
+/// hurts nobody: the plan is made by then.
+class TextsWritten {
+ public:
+  void put(json& entry, const std::string& text) {
+    const auto [known, is_new] = numbers_.try_emplace(text, numbers_.size());
+    entry["parameters"] = is_new ? text : std::string();
+    if (!is_new) {
+      entry["sameAs"] = known->second;
+    }
+  }
+
+ private:
+  std::map<std::string_view, std::size_t> numbers_;
+};
+
+class TextsRead {
+ public:
+  SharedText get(const json& entry) {
+    const auto same = entry.find("sameAs");
+    if (same != entry.end()) {
+      return texts_.at(same->get<std::size_t>());
+    }
+    texts_.emplace_back(entry.at("parameters").get<std::string>());
+    return texts_.back();
+  }
+
+ private:
+  std::vector<SharedText> texts_;
+};
+
+json device_to_json(const AllocatedDevice& device, TextsWritten& texts) {
   json config = json::array();
   for (const DeviceConfig& entry : device.config) {
-    config.push_back(
-        {{"fromClass", entry.from_class}, {"parameters", entry.parameters}, {"path", entry.path}});
+    json item{{"fromClass", entry.from_class}, {"path", entry.path}};
+    texts.put(item, entry.parameters);
+    config.push_back(std::move(item));
   }
   return {{"request", device.request},
           {"pool", device.pool},
@@ -123,7 +156,7 @@ json device_to_json(const AllocatedDevice& device) {
           {"config", std::move(config)}};
 }
 
-AllocatedDevice device_from_json(const json& in) {
+AllocatedDevice device_from_json(const json& in, TextsRead& texts) {
   AllocatedDevice device;
   device.request = in.at("request");
   device.pool = in.at("pool");
@@ -132,9 +165,8 @@ AllocatedDevice device_from_json(const json& in) {
   device.admin_access = in.at("adminAccess");
   device.consumed_capacity = in.at("consumedCapacity").get<std::map<std::string, std::string>>();
   for (const json& entry : in.at("config")) {
-    device.config.push_back({.from_class = entry.at("fromClass"),
-                             .parameters = entry.at("parameters"),
-                             .path = entry.at("path")});
+    device.config.push_back(
+        {.from_class = entry.at("fromClass"), .parameters = texts.get(entry), .path = entry.at("path")});
   }
   return device;
 }
@@ -145,8 +177,9 @@ json record_to_json(const ClaimRecord& record, std::string_view boot_id) {
     reserved.push_back({{"name", pod.name}, {"uid", pod.uid}});
   }
   json devices = json::array();
+  TextsWritten texts;
   for (const AllocatedDevice& device : record.claim.devices) {
-    devices.push_back(device_to_json(device));
+    devices.push_back(device_to_json(device, texts));
   }
   json edits = json::array();
   for (const cdi::ContainerEdits& entry : record.prepared.device_edits) {
@@ -193,8 +226,9 @@ Result<DecodedRecord> record_from_json(const json& in) {
   for (const json& pod : claim.at("reservedFor")) {
     record.claim.reserved_for.push_back({.name = pod.at("name"), .uid = pod.at("uid")});
   }
+  TextsRead texts;
   for (const json& device : claim.at("devices")) {
-    record.claim.devices.push_back(device_from_json(device));
+    record.claim.devices.push_back(device_from_json(device, texts));
   }
   record.plan = in.at("plan");
   const json& prepared = in.at("prepared");
@@ -322,7 +356,7 @@ Result<DecodedRecord> decode_record(std::string_view text) {
       return Error(Code::kCorrupt, "the checksum does not match the content");
     }
     return record_from_json(body);
-  } catch (const json::exception& e) {
+  } catch (const std::exception& e) {  // nlohmann's, or a "sameAs" of nothing
     return Error(Code::kCorrupt, e.what());
   }
 }

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <set>
 #include <thread>
 
 #include "fairlead/dra/claim_test_support.h"
@@ -125,6 +126,33 @@ TEST(RecordText, NewerVersion_SaysSo) {
   ASSERT_FALSE(decoded);
   EXPECT_EQ(decoded.error().code(), Code::kUnsupported);
   EXPECT_EQ(decoded.error().what(), "version 9 of the format; this program reads 1");
+}
+
+TEST(RecordText, ParametersOfManyDevices_AreWrittenOnceAndSharedAgain) {
+  ClaimRecord record = full_record();
+  DeviceConfig big{.from_class = false, .parameters = std::string(std::size_t{10} << 10, 'x'), .path = "c"};
+  DeviceConfig other{.from_class = false, .parameters = std::string(std::size_t{10} << 10, 'y'), .path = "d"};
+  record.claim.devices.resize(32, record.claim.devices[0]);
+  for (AllocatedDevice& device : record.claim.devices) {
+    device.config = {big, other, big};
+  }
+  const auto text = encode_record(record, "boot");
+  ASSERT_TRUE(text);
+  EXPECT_LT(text->size(), std::size_t{40} << 10) << "two texts of 10 KiB";
+  const auto decoded = decode_record(*text);
+  ASSERT_TRUE(decoded) << decoded.error().what();
+  ASSERT_EQ(decoded->record.claim.devices.size(), 32U);
+  std::set<const char*> texts;
+  for (const AllocatedDevice& device : decoded->record.claim.devices) {
+    ASSERT_EQ(device.config.size(), 3U);
+    EXPECT_EQ(device.config[0].parameters, big.parameters);
+    EXPECT_EQ(device.config[1].parameters, other.parameters);
+    EXPECT_EQ(device.config[2].parameters, big.parameters);
+    for (const DeviceConfig& entry : device.config) {
+      texts.insert(std::string_view(entry.parameters).data());
+    }
+  }
+  EXPECT_EQ(texts.size(), 2U);
 }
 
 TEST(RecordText, TextThatIsNoUtf8_IsRefusedWhenWritten) {

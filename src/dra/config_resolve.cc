@@ -2,6 +2,7 @@
 #include "fairlead/dra/config_resolve.h"
 
 #include <algorithm>
+#include <map>
 #include <string>
 #include <utility>
 #include <vector>
@@ -47,17 +48,29 @@ Result<> check_requests(const kube::ResourceClaim& claim, const kube::Allocation
 struct OwnConfig {
   const kube::AllocationConfig* entry;
   std::size_t index;
+  SharedText parameters;
 };
 
 /// Our entries, class before claim whatever order the server had; a stable sort keeps the order of each.
 Result<std::vector<OwnConfig>> own_config(const kube::ResourceClaim& claim, std::string_view driver) {
   std::vector<OwnConfig> own;
+  std::map<std::string_view, SharedText> texts;
+  std::size_t bytes = 0;
   const auto& all = claim.allocation->config;
   for (std::size_t i = 0; i < all.size(); ++i) {
-    if (all[i].driver == driver) {
-      FL_TRY(check_requests(claim, all[i], i), "");
-      own.push_back({.entry = &all[i], .index = i});
+    if (all[i].driver != driver) {
+      continue;
     }
+    FL_TRY(check_requests(claim, all[i], i), "");
+    const auto [text, is_new] = texts.try_emplace(all[i].parameters, all[i].parameters);
+    bytes += is_new ? all[i].parameters.size() : 0;
+    own.push_back({.entry = &all[i], .index = i, .parameters = text->second});
+  }
+  if (bytes > kMaxParameters) {
+    return Error(Code::kInvalid, "status.allocation.devices.config: " + std::to_string(bytes) +
+                                     " bytes of parameters for the driver \"" + std::string(driver) +
+                                     "\"; at most " + std::to_string(kMaxParameters) +
+                                     " are taken for one claim");
   }
   std::ranges::stable_partition(own, [](const OwnConfig& config) { return config.entry->from_class; });
   return own;
@@ -74,7 +87,7 @@ AllocatedDevice allocated_device(const kube::AllocationResult& result, const std
   for (const OwnConfig& config : own) {
     if (applies(*config.entry, result.request)) {
       device.config.push_back({.from_class = config.entry->from_class,
-                               .parameters = config.entry->parameters,
+                               .parameters = config.parameters,
                                .path = "config[" + std::to_string(config.index) + "].opaque.parameters"});
     }
   }

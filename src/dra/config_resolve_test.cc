@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 
+#include <set>
+
 namespace fairlead::dra {
 namespace {
 
@@ -140,6 +142,44 @@ TEST(ResolveConfig, BadRequestOfAnotherDriver_IsNotOurs) {
   EXPECT_TRUE(resolve_config(
       claim({"nic"}, {result("nic", "eth1")}, {config(false, {"nope"}, "{}", "other.example.com")}),
       kDriver));
+}
+
+TEST(ResolveConfig, ManyDevicesWithManyConfigs_ShareTheTexts) {
+  std::vector<kube::AllocationResult> results;
+  std::vector<kube::AllocationConfig> configs;
+  for (int i = 0; i < 32; ++i) {
+    results.push_back(result("nic", "eth" + std::to_string(i)));
+    configs.push_back(config(false, {}, std::string(std::size_t{10} << 10, static_cast<char>('A' + i))));
+  }
+  const auto out = resolve_config(claim({"nic"}, std::move(results), std::move(configs)), kDriver);
+  ASSERT_TRUE(out) << out.error().what();
+  const Claim copy = *out;  // as everybody gets who asks for the record
+  std::set<const char*> texts;
+  for (const Claim* each : {&*out, &copy}) {
+    for (const AllocatedDevice& device : each->devices) {
+      ASSERT_EQ(device.config.size(), 32U);
+      for (const DeviceConfig& entry : device.config) {
+        texts.insert(std::string_view(entry.parameters).data());
+      }
+    }
+  }
+  EXPECT_EQ(texts.size(), 32U) << "10 KiB each";
+}
+
+TEST(ResolveConfig, ParametersBeyondAnySense_AreRefused) {
+  std::vector<kube::AllocationConfig> configs;
+  for (int i = 0; i < 65; ++i) {
+    configs.push_back(config(false, {}, std::string(std::size_t{16} << 10, static_cast<char>(' ' + i))));
+  }
+  const auto out = resolve_config(claim({"nic"}, {result("nic", "eth1")}, configs), kDriver);
+  ASSERT_FALSE(out);
+  EXPECT_EQ(out.error().code(), Code::kInvalid);
+  EXPECT_EQ(out.error().what(),
+            "status.allocation.devices.config: 1064960 bytes of parameters for the driver "
+            "\"dra.example.com\"; at most 1048576 are taken for one claim");
+  configs.pop_back();
+  configs.push_back(configs.front());  // the same again is nothing more
+  EXPECT_TRUE(resolve_config(claim({"nic"}, {result("nic", "eth1")}, configs), kDriver));
 }
 
 TEST(ResolveConfig, NotAllocated_IsAnError) {

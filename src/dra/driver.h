@@ -6,8 +6,11 @@
 
 #include <chrono>
 #include <map>
+#include <memory>
 #include <stop_token>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "fairlead/core/result.h"
@@ -30,11 +33,37 @@ struct Pool {
   std::vector<Device> devices;
 };
 
+/// Text that never changes; copies share it. A claim may have each of its configurations at each of its
+/// devices.
+class SharedText {
+ public:
+  SharedText() = default;
+  // NOLINTNEXTLINE(google-explicit-constructor): it is a text
+  SharedText(std::string text) : text_(std::make_shared<const std::string>(std::move(text))) {}
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  SharedText(const char* text) : SharedText(std::string(text)) {}
+
+  [[nodiscard]] const std::string& str() const {
+    static const std::string kEmpty;
+    return text_ ? *text_ : kEmpty;
+  }
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  operator const std::string&() const { return str(); }
+  // NOLINTNEXTLINE(google-explicit-constructor)
+  operator std::string_view() const { return str(); }
+  bool operator==(const SharedText& other) const { return text_ == other.text_ || str() == other.str(); }
+  /// Whether both have one text in memory, not only equal ones.
+  [[nodiscard]] bool shares_with(const SharedText& other) const { return text_ == other.text_; }
+
+ private:
+  std::shared_ptr<const std::string> text_;
+};
+
 /// Opaque parameters meant for one device: those of our own driver only, request and sub-request already
 /// matched.
 struct DeviceConfig {
   bool from_class = false;  // written by an admin in a DeviceClass; else by whoever wrote the claim
-  std::string parameters;   // JSON text as the API server sent it: decode it with formats/strict_json.h
+  SharedText parameters;    // JSON text as the API server sent it: decode it with formats/strict_json.h
   std::string path;         // where it stood: "config[1].opaque.parameters", for error messages
 };
 
