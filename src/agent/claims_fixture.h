@@ -4,7 +4,6 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <functional>
@@ -34,8 +33,11 @@ class FakeFramework {
   Claims claims() {
     Claims claims;
     claims.records_of_pod = [this](const std::string& pod_uid) -> Result<std::vector<dra::ClaimRecord>> {
-      if (unreadable_) {
-        return Error(Code::kInternal, "open /run/net.fairlead.dev/claims: Too many open files");
+      {
+        const std::lock_guard lock(mutex_);
+        if (unreadable_) {
+          return *unreadable_;
+        }
       }
       return of_pod(pod_uid);
     };
@@ -66,7 +68,11 @@ class FakeFramework {
   }
 
   /// From now on the records of pods cannot be read.
-  void lose_records() { unreadable_ = true; }
+  void lose_records(const Error& why = Error(Code::kInternal,
+                                             "open /run/net.fairlead.dev/claims: Too many open files")) {
+    const std::lock_guard lock(mutex_);
+    unreadable_ = why;
+  }
 
   /// As a prepare that runs: whoever holds it keeps every change of the claim waiting.
   std::unique_lock<std::timed_mutex> hold(const std::string& uid) {
@@ -175,8 +181,8 @@ class FakeFramework {
     return {};
   }
 
-  std::atomic<bool> unreadable_{false};
   std::mutex mutex_;
+  std::optional<Error> unreadable_;
   std::condition_variable changed_;
   std::map<std::string, dra::ClaimRecord> records_;
   std::map<std::string, std::unique_ptr<std::timed_mutex>> locks_;

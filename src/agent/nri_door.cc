@@ -173,11 +173,16 @@ void NriDoor::leave_to_guard(const NriPod& pod, const std::vector<dra::ClaimReco
 
 Result<> NriDoor::run_pod_sandbox(const NriPod& pod, const NriCall& call) {
   auto found = service_->claims().records_of_pod(pod.uid);
-  if (!found) {
-    // Perhaps the pod has none; but a pod with claims must not start as if it had none.
+  if (!found && found.error().code() == Code::kCorrupt) {  // it has claims, and what they say is lost
     Error error = std::move(found).error().with("cannot tell which claims pod " + name_of(pod) + " has");
     log::error("attach failed", {{"pod", name_of(pod)}, {"sandbox", pod.id}, {"error", error.what()}});
     return error;
+  }
+  if (!found) {
+    // Nearly every pod has none, and must start. The guard fails the containers of one that has.
+    log::error("it is not known which claims a pod has, the guard will ask again",
+               {{"pod", name_of(pod)}, {"sandbox", pod.id}, {"error", found.error().what()}});
+    return {};
   }
   const auto records = attachable(*std::move(found));
   if (pod.netns.empty()) {

@@ -125,14 +125,24 @@ TEST_F(NriDoors, Sandbox_HasItsInterfaceAndTheStatusSaysSo) {
   EXPECT_TRUE(framework_.wait_for_operation("attach nri ok"));
 }
 
-TEST_F(NriDoors, RecordsThatCannotBeRead_FailTheSandbox) {
+TEST_F(NriDoors, RecordsThatCannotBeRead_FailNoSandbox_AndTheGuardAttaches) {
   prepared("u1", {{kMacvlan}});
   framework_.lose_records();
+  ASSERT_OK(door_->run_pod_sandbox(sandbox("s2", pod_, "a-pod-without-claims"), soon()));
+  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
+  ASSERT_OK(through_guard("u1", pod_));
+  EXPECT_TRUE(link(*pod_.socket, "data0").is_up());
+  ASSERT_OK(door_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
+}
+
+TEST_F(NriDoors, DamagedRecordOfThePod_FailsItsSandbox) {
+  prepared("u1", {{kMacvlan}});
+  framework_.lose_records(Error(Code::kCorrupt, "the record of claim u1, which this pod uses, is damaged"));
   const auto done = door_->run_pod_sandbox(sandbox("s1", pod_), soon());
   ASSERT_FALSE(done);
   EXPECT_THAT(done.error().what(), HasSubstr("cannot tell which claims pod default/pod-1 has"));
-  EXPECT_THAT(done.error().what(), HasSubstr("Too many open files"));
-  ASSERT_OK(door_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
+  EXPECT_THAT(done.error().what(), HasSubstr("is damaged"));
 }
 
 TEST_F(NriDoors, GuardAfterNri_ChangesNothing) {

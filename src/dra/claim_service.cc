@@ -470,8 +470,10 @@ PrepareAnswer ClaimService::Impl::prepare_anew(const PrepareJob& job) {
 Result<> ClaimService::Impl::admit(const ClaimRecord& record, const CallContext& context) {
   const Lock lock(admission_);
   FL_ASSIGN(const auto keys, store_->lock({"admission"}, context.deadline, context.cancelled), "");
+  // Of a record that cannot be read now, what it said last counts; of one that never could, that the
+  // scheduler allocates a device once.
   FL_ASSIGN(const auto others, store_->read_all(), "");
-  for (const RecordPtr& other : others) {
+  for (const RecordPtr& other : others.records) {
     if (other->claim.uid == record.claim.uid) {
       continue;
     }
@@ -671,16 +673,20 @@ Result<> ClaimService::Impl::restore() {
   FL_ASSIGN(const auto dropped, store_->drop_records_of_other_boots(), "");
   for (const ClaimRecord& record : dropped) {
     log::info("claim of another boot dropped", {{"uid", record.claim.uid}});
-    FL_TRY(remove_cdi_file(options_.cdi_dir, options_.driver_name, record.claim.uid), "");
+    if (const auto removed = remove_cdi_file(options_.cdi_dir, options_.driver_name, record.claim.uid);
+        !removed) {
+      log::warn("the CDI file of a claim of another boot stays",
+                {{"uid", record.claim.uid}, {"error", removed.error().what()}});
+    }
   }
   FL_ASSIGN(const auto found, store_->read_all(), "");
-  for (const RecordPtr& record : found) {
+  for (const RecordPtr& record : found.records) {
     restore_one(*record);
   }
   remove_orphan_cdi_files();
   FL_ASSIGN(const auto left, store_->read_all(), "");
   std::vector<ClaimRecord> records;
-  for (const RecordPtr& record : left) {
+  for (const RecordPtr& record : left.records) {
     records.push_back(*record);
   }
   return guarded([&]() -> Result<> {
@@ -748,6 +754,13 @@ Result<std::unique_ptr<ClaimService>> ClaimService::open(Options options, Driver
                                         "a claim record is unreadable and was put aside; what it described "
                                         "may be left over on this node",
                                         {{"file", path}, {"error", why.what()}});
+                                  },
+                              .on_unreadable =
+                                  [&metrics](const std::string& path, const Error& why) {
+                                    metrics.record_unreadable();
+                                    log::error(
+                                        "claim records cannot be read, going on with what they said last",
+                                        {{"path", path}, {"error", why.what()}});
                                   }}),
             "open the claim records");
   return std::unique_ptr<ClaimService>(new ClaimService(
@@ -780,7 +793,7 @@ std::optional<ClaimRecord> ClaimService::find(const std::string& claim_uid) cons
 Result<std::vector<ClaimRecord>> ClaimService::records() const {
   FL_ASSIGN(const auto all, impl_->store().read_all(), "read the claim records");
   std::vector<ClaimRecord> copies;
-  for (const RecordPtr& record : all) {
+  for (const RecordPtr& record : all.records) {
     copies.push_back(*record);
   }
   return copies;
@@ -792,7 +805,7 @@ Result<std::vector<ClaimRecord>> ClaimService::records_of_pod(const std::string&
     return *damaged;
   }
   std::vector<RecordPtr> found;
-  std::ranges::copy_if(all, std::back_inserter(found), [&](const RecordPtr& record) {
+  std::ranges::copy_if(all.records, std::back_inserter(found), [&](const RecordPtr& record) {
     const auto& pods = record->claim.reserved_for;
     return std::ranges::find(pods, pod_uid, &Pod::uid) != pods.end();
   });

@@ -22,6 +22,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::UnorderedElementsAre;
 
 // ---- the way of one claim ----
 
@@ -598,16 +599,86 @@ TEST(RecordsOfPod, AfterAPrepareForAnotherPod_AreThatPods) {
   EXPECT_EQ(node.driver.count("prepare a-uid"), 1);
 }
 
-TEST(Records, ThatCannotBeListed_AreAnErrorAndNotNone) {
+/// From now on reading the record's file is an error: it is a folder.
+void make_unreadable(const Node& node, const std::string& name) {
+  ASSERT_TRUE(sys::remove_file(node.record_path(name)));
+  ASSERT_TRUE(sys::make_dirs(node.record_path(name)));
+}
+
+TEST(Records, ThatCannotBeListed_AreAnErrorAtStartAndTheLastOnesLater) {
   Node node;
   node.claims.put(claim_of_pod("a", "eth1", "web"));
   const auto service = node.open();
   (void)prepare(*service, {ref_of("a")});
+  ASSERT_TRUE(service->records());
   ASSERT_TRUE(sys::remove_tree(node.dir / "state/claims"));
   ASSERT_TRUE(sys::replace_file(node.dir / "state", "claims", "a file"));
-  ASSERT_FALSE(service->records());
-  ASSERT_FALSE(service->records_of_pod("web-uid"));
-  EXPECT_THAT(service->records_of_pod("web-uid").error().what(), HasSubstr("read the claim records"));
+  EXPECT_THAT(names_of(service->records()), ElementsAre("a"));
+  EXPECT_THAT(names_of(service->records_of_pod("web-uid")), ElementsAre("a"));
+  EXPECT_THAT(names_of(service->records_of_pod("another")), ElementsAre()) << "a pod without claims starts";
+  EXPECT_THAT(node.metrics.text(), HasSubstr("record_read_errors_total{driver=\"dra.example.com\"} 1"));
+  ASSERT_FALSE(ClaimService::open(node.options(), node.driver, node.claims, node.metrics));
+}
+
+TEST(Records, OneThatCannotBeRead_FailsOnlyItsOwnClaim) {
+  Node node;
+  node.claims.put(claim_of_pod("a", "eth1", "web"));
+  node.claims.put(claim_of_pod("b", "eth2", "db"));
+  node.claims.put(claim_of_pod("thief", "eth1", "other"));
+  const auto service = node.open();
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("a")})), "ok");
+  make_unreadable(node, "a");
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("b")})), "ok");
+  EXPECT_THAT(names_of(service->records()), UnorderedElementsAre("a", "b"));
+  EXPECT_THAT(names_of(service->records_of_pod("web-uid")), ElementsAre("a")) << "as it was read last";
+  EXPECT_THAT(outcome(prepare(*service, {ref_of("thief")})), HasSubstr("is in use by claim default/a"));
+  EXPECT_THAT(outcome(unprepare(*service, {ref_of("a")})), HasSubstr("Is a directory"));
+  EXPECT_EQ(outcome(unprepare(*service, {ref_of("b")})), "ok");
+}
+
+TEST(Records, OneThatCannotBeReadAtStart_FailsOnlyItsOwnClaim) {
+  Node node;
+  node.claims.put(claim_of_pod("b", "eth2", "db"));
+  ASSERT_TRUE(sys::make_dirs(node.record_path("a")));
+  const auto service = node.open();
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("b")})), "ok");
+  EXPECT_THAT(names_of(service->records_of_pod("db-uid")), ElementsAre("b"));
+  EXPECT_THAT(names_of(service->records_of_pod("web-uid")), ElementsAre());
+}
+
+TEST(Records, TooLarge_AreRefusedWhenTheyAreWrittenAndNothingStays) {
+  Node node;
+  node.claims.put(claim_of_pod("a", "eth1", "web"));
+  node.claims.put(claim_of_pod("b", "eth2", "db"));
+  const auto service = node.open();
+  node.driver.on_plan = [](const Claim& claim) {
+    return claim.name == "a" ? std::string(std::size_t{17} << 20, 'x') : std::string("plan");
+  };
+  const auto answers = prepare(*service, {ref_of("a"), ref_of("b")});
+  EXPECT_THAT(
+      answers.at("a-uid").error().what(),
+      HasSubstr("claim default/a (uid a-uid) cannot be recorded: with its parameters, plan and state"));
+  EXPECT_TRUE(answers.at("b-uid"));
+  EXPECT_EQ(node.traces("a"), "");
+  node.driver.on_plan = nullptr;
+  node.driver.on_prepared = [](Prepared prepared) {
+    prepared.state = std::string(std::size_t{17} << 20, 'x');
+    return prepared;
+  };
+  EXPECT_THAT(outcome(prepare(*service, {ref_of("a")})), HasSubstr("cannot be recorded"));
+  EXPECT_EQ(node.traces("a"), "") << "undone";
+  EXPECT_EQ(outcome(unprepare(*service, {ref_of("b")})), "ok");
+}
+
+TEST(Records, TooLargeOnDisk_ArePutAsideAndTheRestGoesOn) {
+  Node node;
+  node.claims.put(claim_of_pod("b", "eth2", "db"));
+  const auto service = node.open();
+  ASSERT_TRUE(
+      sys::replace_file(node.dir / "state/claims", "a-uid.json", std::string(std::size_t{17} << 20, ' ')));
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("b")})), "ok");
+  EXPECT_EQ(node.traces("a"), "");
+  EXPECT_THAT(*sys::list_dir(node.dir / "state/quarantine"), ElementsAre(HasSubstr("a-uid.json.")));
 }
 
 TEST(RecordsOfPod, WithADamagedRecord_FailUntilTheClaimIsPreparedAnewOrUnprepared) {

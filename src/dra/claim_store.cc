@@ -22,6 +22,7 @@ using nlohmann::json;
 
 constexpr int kVersion = 1;
 constexpr std::string_view kSuffix = ".json";
+constexpr const char* kFolder = "";  // stands for the folder among the uids of what cannot be read
 
 // ---- text of a record ----
 
@@ -333,6 +334,13 @@ Result<std::string> encode_record(const ClaimRecord& record, std::string_view bo
     // Written out once, for the sum and for the file: this stands in the way of every attach. The keys are in
     // dump()'s own order.
     const std::string body = record_to_json(record, boot_id).dump();
+    if (body.size() > kMaxRecord) {
+      return Error(Code::kInvalid, "claim " + record.claim.namespace_ + "/" + record.claim.name + " (uid " +
+                                       record.claim.uid +
+                                       ") cannot be recorded: with its parameters, plan and " +
+                                       "state it would be " + std::to_string(body.size()) +
+                                       " bytes, and a record has at most " + std::to_string(kMaxRecord));
+    }
     return R"({"crc32":")" + crc32(body) + R"(","record":)" + body + R"(,"version":)" +
            std::to_string(kVersion) + "}";
   } catch (const json::exception& e) {
@@ -429,14 +437,58 @@ void ClaimStore::forget_put_aside(const std::string& uid) const {
   put_aside_.erase(uid);
 }
 
+ClaimStore::RecordPtr ClaimStore::last_read(const std::string& uid) const {
+  const Lock lock(mutex_);
+  const auto found = cache_.find(uid);
+  return found == cache_.end() ? nullptr : found->second.record;
+}
+
+ClaimStore::View ClaimStore::last_view(const Error& why) const {
+  View view;
+  const Lock lock(mutex_);
+  for (const auto& [uid, entry] : cache_) {
+    view.records.push_back(entry.record);
+    view.unreadable.emplace(uid, why);
+  }
+  return view;
+}
+
+/// What another instance removed.
+void ClaimStore::forget_all_but(const std::vector<std::string>& uids) const {
+  const Lock lock(mutex_);
+  listed_ = true;
+  std::erase_if(cache_, [&](const auto& entry) { return !std::ranges::binary_search(uids, entry.first); });
+  std::erase_if(unreadable_, [&](const std::string& uid) { return !std::ranges::binary_search(uids, uid); });
+}
+
+void ClaimStore::note_unreadable(const std::string& name, const Error& why) const {
+  {
+    const Lock lock(mutex_);
+    if (!unreadable_.insert(name).second) {
+      return;
+    }
+  }
+  if (options_.on_unreadable) {
+    options_.on_unreadable(name == kFolder ? claims_dir_ : file_of(name), why);
+  }
+}
+
+void ClaimStore::note_readable(const std::string& name) const {
+  const Lock lock(mutex_);
+  unreadable_.erase(name);
+}
+
 Result<std::optional<ClaimStore::Cached>> ClaimStore::load(const std::string& uid) const {
   const std::string path = file_of(uid);
   struct stat info = {};
   if (::lstat(path.c_str(), &info) != 0) {
     const int e = errno;
+    if (e != ENOENT) {
+      return Error::from_errno(e, "stat " + path);
+    }
     const Lock lock(mutex_);
     cache_.erase(uid);
-    return e == ENOENT ? Result<std::optional<Cached>>(std::nullopt) : Error::from_errno(e, "stat " + path);
+    return std::optional<Cached>();
   }
   {
     const Lock lock(mutex_);
@@ -446,16 +498,23 @@ Result<std::optional<ClaimStore::Cached>> ClaimStore::load(const std::string& ui
       return std::optional<Cached>(found->second);
     }
   }
-  FL_ASSIGN(const auto text, sys::read_file_if_exists(path), "");
-  if (!text) {
+  const auto text = sys::read_file_if_exists(path);
+  if (!text && text.error().code() == Code::kOverflow) {
+    quarantine(uid, "", text.error());  // no program of ours writes such a record any more
     return std::optional<Cached>();
   }
-  auto decoded = decode_record(*text);
+  if (!text) {
+    return text.error();
+  }
+  if (!*text) {
+    return std::optional<Cached>();
+  }
+  auto decoded = decode_record(**text);
   if (decoded && decoded->record.claim.uid != uid) {
     decoded = Error(Code::kCorrupt, "the record is of claim " + decoded->record.claim.uid);
   }
   if (!decoded) {
-    quarantine(uid, *text, decoded.error());
+    quarantine(uid, **text, decoded.error());
     return std::optional<Cached>();
   }
   // If the file was replaced between stat and read, the newer content is kept under the older inode: the next
@@ -478,19 +537,41 @@ Result<ClaimStore::RecordPtr> ClaimStore::read(const std::string& uid) const {
   return entry ? std::move(entry->record) : nullptr;
 }
 
-Result<std::vector<ClaimStore::RecordPtr>> ClaimStore::read_all() const {
-  FL_ASSIGN(const auto names, sys::list_dir(claims_dir_), "");
-  std::vector<RecordPtr> records;
-  for (const std::string& name : names) {
-    if (name.starts_with(".") || !name.ends_with(kSuffix)) {
-      continue;
-    }
-    FL_ASSIGN(auto entry, load(name.substr(0, name.size() - kSuffix.size())), "");
-    if (entry) {
-      records.push_back(std::move(entry->record));
+Result<ClaimStore::View> ClaimStore::read_all() const {
+  const auto names = sys::list_dir(claims_dir_);
+  if (!names) {
+    note_unreadable(kFolder, names.error());
+    const bool known = [&] {
+      const Lock lock(mutex_);
+      return listed_;
+    }();
+    return known ? Result<View>(last_view(names.error())) : names.error();
+  }
+  std::vector<std::string> uids;
+  for (const std::string& name : *names) {
+    if (!name.starts_with(".") && name.ends_with(kSuffix)) {
+      uids.push_back(name.substr(0, name.size() - kSuffix.size()));
     }
   }
-  return records;
+  std::ranges::sort(uids);
+  forget_all_but(uids);
+  View view;
+  for (const std::string& uid : uids) {
+    auto entry = load(uid);
+    if (!entry) {
+      note_unreadable(uid, entry.error());
+      view.unreadable.emplace(uid, entry.error());
+      if (auto last = last_read(uid)) {
+        view.records.push_back(std::move(last));
+      }
+      continue;
+    }
+    note_readable(uid);
+    if (*entry) {
+      view.records.push_back(std::move((*entry)->record));
+    }
+  }
+  return view;
 }
 
 Result<> ClaimStore::write(const ClaimRecord& record) const {
@@ -536,14 +617,18 @@ std::size_t ClaimStore::cached() const {
 }
 
 Result<std::vector<ClaimRecord>> ClaimStore::drop_records_of_other_boots() const {
-  FL_ASSIGN(const auto records, read_all(), "");
+  FL_ASSIGN(const View view, read_all(), "");
   std::vector<ClaimRecord> dropped;
-  for (const RecordPtr& record : records) {
-    FL_ASSIGN(const auto entry, load(record->claim.uid), "");
-    if (entry && entry->boot_id != options_.boot_id) {
-      FL_TRY(remove(record->claim.uid), "");
-      dropped.push_back(*record);
+  for (const RecordPtr& record : view.records) {
+    const auto entry = load(record->claim.uid);
+    if (!entry || !*entry || (*entry)->boot_id == options_.boot_id) {
+      continue;
     }
+    if (const auto removed = remove(record->claim.uid); !removed) {
+      note_unreadable(record->claim.uid, removed.error());
+      continue;
+    }
+    dropped.push_back(*record);
   }
   return dropped;
 }

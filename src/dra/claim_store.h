@@ -18,10 +18,12 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -37,7 +39,12 @@ namespace fairlead::dra {
 /// "preparing", "prepared", "unpreparing".
 std::string_view to_string(ClaimState state);
 
-/// A record as the text of its file, and back. `boot_id` says in which boot it was written.
+/// What a record may have as text. Ours have a few KiB; the parameters of a claim can be 1 MiB
+/// (config_resolve.h), and a driver's plan and state of them about as much.
+inline constexpr std::size_t kMaxRecord = std::size_t{8} << 20;
+
+/// A record as the text of its file, and back. `boot_id` says in which boot it was written. kInvalid: text
+/// that is no UTF-8, or more than kMaxRecord.
 Result<std::string> encode_record(const ClaimRecord& record, std::string_view boot_id);
 struct DecodedRecord {
   ClaimRecord record;
@@ -57,6 +64,17 @@ class ClaimStore {
     std::string boot_id;  // empty: the kernel's
     /// Told of each file that was put into quarantine, and why. Must not call the store.
     std::function<void(const std::string& path, const Error& why)> on_quarantine = {};
+    /// Told of each file (or the folder) that cannot be read any more, once until it can. Must not call the
+    /// store.
+    std::function<void(const std::string& path, const Error& why)> on_unreadable = {};
+  };
+
+  /// What the folder holds. Whatever cannot be read now concerns its own claim only.
+  struct View {
+    /// By uid. A file that cannot be read now is here as it was read last, if it ever was; when the folder
+    /// cannot be listed, all are.
+    std::vector<RecordPtr> records;
+    std::map<std::string, Error> unreadable;  // uid -> why
   };
 
   /// Keys locked against the other instances (not against threads of this process: the Executor does that).
@@ -86,8 +104,8 @@ class ClaimStore {
 
   /// Null: there is none, or it was unreadable and is in quarantine now.
   Result<RecordPtr> read(const std::string& uid) const;
-  /// All readable ones, by uid.
-  Result<std::vector<RecordPtr>> read_all() const;
+  /// All of them. An error: the folder cannot be listed and never could.
+  Result<View> read_all() const;
   /// What this process put into quarantine and nobody has prepared or unprepared since, if its text mentions
   /// the pod: one sentence about it. A record too damaged for that says nothing about any pod.
   [[nodiscard]] std::optional<Error> put_aside_that_mentions(const std::string& pod_uid) const;
@@ -117,11 +135,18 @@ class ClaimStore {
   Result<std::optional<Cached>> load(const std::string& uid) const;
   void quarantine(const std::string& uid, const std::string& text, const Error& why) const;
   void remember(const ClaimRecord& record, const std::string& text) const;
+  [[nodiscard]] RecordPtr last_read(const std::string& uid) const;
+  [[nodiscard]] View last_view(const Error& why) const;
+  void forget_all_but(const std::vector<std::string>& uids) const;
+  /// `name`: a claim's uid, or kFolder.
+  void note_unreadable(const std::string& name, const Error& why) const;
+  void note_readable(const std::string& name) const;
 
   const Options options_;
   const std::string claims_dir_;
   mutable Mutex mutex_;
-  /// Parsed files, valid as long as inode, size and change time are the same (rename gives a new inode).
+  /// Parsed files, valid as long as inode, size and change time are the same (rename gives a new inode). Of a
+  /// file that cannot be read, what was read last.
   mutable std::map<std::string, Cached> cache_ FL_GUARDED_BY(mutex_);
   struct PutAside {
     std::string text;
@@ -129,6 +154,8 @@ class ClaimStore {
     std::string why;
   };
   mutable std::map<std::string, PutAside> put_aside_ FL_GUARDED_BY(mutex_);  // by the claim's uid
+  mutable std::set<std::string> unreadable_ FL_GUARDED_BY(mutex_);           // as told
+  mutable bool listed_ FL_GUARDED_BY(mutex_) = false;                        // at least once
 };
 
 /// /proc/sys/kernel/random/boot_id

@@ -172,10 +172,10 @@ TEST(ClaimStore, WriteReadRemove) {
   struct stat info = {};
   ASSERT_EQ(::stat((dir / "claims/a-uid.json").c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 07777U, 0600U);
-  EXPECT_EQ(store->read_all()->size(), 1U);
+  EXPECT_EQ(store->read_all()->records.size(), 1U);
   EXPECT_TRUE(store->remove("a-uid"));
   EXPECT_TRUE(store->remove("a-uid"));
-  EXPECT_TRUE(store->read_all()->empty());
+  EXPECT_TRUE(store->read_all()->records.empty());
 }
 
 TEST(ClaimStore, RemovedRecords_AreNotKeptInMemory) {
@@ -190,6 +190,38 @@ TEST(ClaimStore, RemovedRecords_AreNotKeptInMemory) {
     ASSERT_TRUE(store->remove(record.claim.uid));
   }
   EXPECT_EQ(store->cached(), 0U);
+}
+
+TEST(ClaimStore, RecordsThatAnotherInstanceRemoved_AreNotKeptInMemory) {
+  const TemporaryDir dir;
+  const auto one = open_store(dir);
+  const auto two = open_store(dir);
+  ASSERT_TRUE(one->write(full_record()));
+  ASSERT_TRUE(two->remove("a-uid"));
+  EXPECT_TRUE(one->read_all()->records.empty());
+  EXPECT_EQ(one->cached(), 0U);
+}
+
+TEST(ClaimStore, UnreadableFile_IsToldOfOnceUntilItCanBeRead) {
+  const TemporaryDir dir;
+  int told = 0;
+  auto store = *ClaimStore::open({.state_dir = dir.path(),
+                                  .boot_id = "boot",
+                                  .on_unreadable = [&](const std::string& path, const Error& /*why*/) {
+                                    EXPECT_EQ(path, dir / "claims/a-uid.json");
+                                    ++told;
+                                  }});
+  for (int round = 1; round <= 2; ++round) {
+    ASSERT_TRUE(store->write(full_record()));
+    EXPECT_TRUE(store->read_all()->unreadable.empty());
+    ASSERT_TRUE(store->remove("a-uid"));
+    ASSERT_TRUE(sys::make_dirs(dir / "claims/a-uid.json"));
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_TRUE(store->read_all()->unreadable.contains("a-uid"));
+    }
+    EXPECT_EQ(told, round);
+    ASSERT_TRUE(sys::remove_tree(dir / "claims/a-uid.json"));
+  }
 }
 
 TEST(ClaimStore, ChangesOfAnotherInstance_AreSeenAtOnce) {
@@ -220,7 +252,7 @@ TEST(ClaimStore, TemporaryFiles_AreNoRecords) {
   const TemporaryDir dir;
   const auto store = open_store(dir);
   ASSERT_TRUE(sys::replace_file(dir / "claims", ".x.json.1-1.tmp", "{"));
-  EXPECT_TRUE(store->read_all()->empty());
+  EXPECT_TRUE(store->read_all()->records.empty());
 }
 
 TEST(ClaimStore, OldTemporaryFiles_AreRemoved) {

@@ -88,6 +88,10 @@ struct Metrics::Impl {
                                      "Answers of the API server by HTTP status; code 0 is no answer.");
   prometheus::Counter& quarantined =
       counters("fairlead_dra_records_quarantined_total", "Claim records that could not be read.").Add({});
+  prometheus::Counter& unreadable =
+      counters("fairlead_dra_record_read_errors_total",
+               "How often a claim record, or their folder, ceased to be readable for a while.")
+          .Add({});
   prometheus::Counter& discovery_failures =
       counters("fairlead_dra_discovery_failures_total", "Calls of the driver's discover() that failed.")
           .Add({});
@@ -125,6 +129,7 @@ void Metrics::set_claims_prepared(std::size_t count) {
 }
 void Metrics::set_devices_published(std::size_t count) { impl_->devices.Set(static_cast<double>(count)); }
 void Metrics::set_slices_published(std::size_t count) { impl_->slices.Set(static_cast<double>(count)); }
+void Metrics::record_unreadable() { impl_->unreadable.Increment(); }
 void Metrics::record_quarantined() { impl_->quarantined.Increment(); }
 void Metrics::registration_finished(bool registered) {
   impl_->registrations.Add({{"result", registered ? "ok" : "failed"}}).Increment();

@@ -34,6 +34,8 @@ class Metrics {
   void set_devices_published(std::size_t count);
   void set_slices_published(std::size_t count);
   void record_quarantined();
+  /// A record's file, or their folder, could be read before and cannot now.
+  void record_unreadable();
   /// The kubelet told us how a registration went.
   void registration_finished(bool registered);
   void set_registered(bool registered);

@@ -48,6 +48,7 @@ TEST(Metrics, EveryCounter_ShowsInTheText) {
   metrics.set_devices_published(129);
   metrics.set_slices_published(2);
   metrics.record_quarantined();
+  metrics.record_unreadable();
   metrics.registration_finished(true);
   metrics.registration_finished(false);
   metrics.set_registered(true);
@@ -70,6 +71,7 @@ TEST(Metrics, EveryCounter_ShowsInTheText) {
         "devices_published{driver=\"d\"} 129",
         "slices_published{driver=\"d\"} 2",
         "records_quarantined_total{driver=\"d\"} 1",
+        "record_read_errors_total{driver=\"d\"} 1",
         "registrations_total{driver=\"d\",result=\"ok\"} 1",
         "registrations_total{driver=\"d\",result=\"failed\"} 1",
         "registered{driver=\"d\"} 1",

@@ -89,8 +89,9 @@ class Plugin {
   [[nodiscard]] const PluginOptions& options() const;
   /// A copy of the record, if the claim is known. Any thread.
   [[nodiscard]] std::optional<ClaimRecord> find(const std::string& claim_uid) const;
-  /// All records. An error never stands for "none": kUnavailable before they are open (start()), otherwise
-  /// what kept them from being read. Any thread.
+  /// All records; one whose file cannot be read at the moment is as it was read last. An error never stands
+  /// for "none": kUnavailable before they are open (start()), otherwise what kept them from being read. Any
+  /// thread.
   [[nodiscard]] Result<std::vector<ClaimRecord>> records() const;
   /// The records of the claims that are reserved for this pod, in the order of the claims' names. Cheap: for
   /// a pod's start. Errors as of records(), and kCorrupt when a damaged record was the pod's. Any thread.
