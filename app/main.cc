@@ -246,6 +246,7 @@ Result<int> run(const OwnFlags& flags, dra::PluginOptions plugin_options) {
     }
   };
   options.records = [&plugin_now] { return plugin_now->records(); };
+  options.on_offers_changed = [&plugin_now] { plugin_now->republish(); };
   agent::NetDriver driver(std::move(options), registry);
   FL_ASSIGN(const auto plugin, dra::Plugin::create(std::move(plugin_options), driver), "");
   plugin_now = plugin.get();

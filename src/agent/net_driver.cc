@@ -75,9 +75,9 @@ Result<std::vector<dra::Pool>> NetDriver::discover() {
       options_.before_first_discover();
     }
   });
-  FL_ASSIGN(const auto node, devices::NodeView::read(options_.node), "");
-  FL_ASSIGN(const auto nics, taken(), "");
-  return std::vector<dra::Pool>{{.devices = devices::published_devices(node, nics)}};
+  FL_ASSIGN(auto used, in_use(), "");
+  FL_ASSIGN(const auto node, devices::NodeView::read(options_.node, std::move(used.shared)), "");
+  return std::vector<dra::Pool>{{.devices = devices::published_devices(node, used.taken)}};
 }
 
 Result<std::string> NetDriver::plan(const dra::Claim& claim) {
@@ -86,7 +86,10 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
             "read this node's links");
   const devices::NodeView node(std::move(inventory), options_.node);
   const Lock lock(plans_mutex_);
-  FL_ASSIGN(const auto others, planned_but(claim.uid), "");
+  FL_ASSIGN(auto planned_claims, planned_but(claim.uid), "");
+  // Two devices of one claim cannot have one thing either: each sees those before it.
+  planned_claims.push_back(
+      {.namespace_ = claim.namespace_, .name = claim.name, .uid = claim.uid, .devices = {}});
   ClaimPlan plan{.mode = options_.node.mode};
   for (const dra::AllocatedDevice& device : claim.devices) {
     if (device.admin_access) {
@@ -103,12 +106,14 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
         registry_->plan({.device = &device,
                          .node = &node,
                          .claim = &claim,
-                         .others = &others,
+                         .others = &planned_claims,
                          .addresses_of = [&](netlink::IfIndex link) { return socket.addresses(link); }}),
         "");
+    planned_claims.back().devices.push_back(planned);
     plan.devices.push_back(std::move(planned));
   }
   FL_TRY(assign_interface_names(plan.devices), "");
+  undone_.erase(claim.uid);
   just_planned_[claim.uid] = {.claim = {.namespace_ = claim.namespace_,
                                         .name = claim.name,
                                         .uid = claim.uid,
@@ -198,12 +203,33 @@ Result<dra::Prepared> NetDriver::prepare(const dra::Claim& claim, const std::str
     options_.on_staged(claim.uid);
   }
   prepared.state = to_json(state);
+  if (options_.on_offers_changed && shares_any(plan)) {
+    options_.on_offers_changed();
+  }
   return prepared;
 }
 
 Result<> NetDriver::unprepare(const dra::ClaimRecord& record, const dra::CallContext& context) {
   forget_planned(record.claim.uid);
-  return attacher_.detach(record, context.deadline);
+  FL_TRY(attacher_.detach(record, context.deadline), "");
+  const auto plan = parse_claim_plan(record.plan);
+  if (plan && shares_any(*plan)) {
+    {
+      const Lock lock(plans_mutex_);
+      undone_.insert(record.claim.uid);
+    }
+    if (options_.on_offers_changed) {
+      options_.on_offers_changed();
+    }
+  }
+  return {};
+}
+
+bool NetDriver::shares_any(const ClaimPlan& plan) const {
+  return std::ranges::any_of(plan.devices, [&](const DevicePlan& device) {
+    const devices::Handler* handler = registry_->find(device.type, device.kind);
+    return handler != nullptr && handler->shares(device);
+  });
 }
 
 void NetDriver::restored(const std::vector<dra::ClaimRecord>& records) {
@@ -243,12 +269,16 @@ Result<std::string> NetDriver::begin(const dra::ClaimRecord& record, const Attac
   return attacher_.begin(record, target);
 }
 
-Result<std::vector<sys::InventoryLink>> NetDriver::taken() const {
-  std::vector<sys::InventoryLink> nics;
+Result<NetDriver::InUse> NetDriver::in_use() {
+  InUse used;
   if (!options_.records) {
-    return nics;
+    return used;
   }
-  FL_ASSIGN(const auto records, options_.records(), "tell which NICs claims have");
+  FL_ASSIGN(const auto records, options_.records(), "tell which links claims have");
+  const Lock lock(plans_mutex_);
+  std::erase_if(undone_, [&](const std::string& uid) {
+    return std::ranges::none_of(records, [&](const auto& record) { return record.claim.uid == uid; });
+  });
   for (const dra::ClaimRecord& record : records) {
     const auto plan = parse_claim_plan(record.plan);
     if (!plan) {
@@ -257,11 +287,15 @@ Result<std::vector<sys::InventoryLink>> NetDriver::taken() const {
     for (const DevicePlan& device : plan->devices) {
       const devices::Handler* handler = registry_->find(device.type, device.kind);
       if (auto nic = handler == nullptr ? std::nullopt : handler->takes(device)) {
-        nics.push_back(*std::move(nic));
+        used.taken.push_back(*std::move(nic));
+      }
+      if (auto link = handler == nullptr ? std::nullopt : handler->shares(device);
+          link && !undone_.contains(record.claim.uid)) {
+        used.shared.push_back(*std::move(link));
       }
     }
   }
-  return nics;
+  return used;
 }
 
 }  // namespace fairlead::agent

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -42,6 +43,8 @@ struct NetDriverOptions {
   /// The claims' records as they are now (Plugin::records): NICs of claims stay published while they are in
   /// pods.
   std::function<Result<std::vector<dra::ClaimRecord>>()> records = {};
+  /// A NIC is free again or not any more, which no event of the kernel tells: discover() says so.
+  std::function<void()> on_offers_changed = {};
 };
 
 class NetDriver final : public dra::Driver {
@@ -74,8 +77,13 @@ class NetDriver final : public dra::Driver {
   }
 
  private:
-  /// NICs of the known claims, as they were before.
-  [[nodiscard]] Result<std::vector<sys::InventoryLink>> taken() const;
+  /// Of the known claims.
+  struct InUse {
+    std::vector<sys::InventoryLink> taken;   // NICs, as they were before
+    std::vector<sys::InventoryLink> shared;  // what interfaces that we make sit on
+  };
+  Result<InUse> in_use();
+  [[nodiscard]] bool shares_any(const ClaimPlan& plan) const;
   /// The plans of all claims but this one: those on disk, and those whose records are not there yet.
   Result<std::vector<devices::PlannedClaim>> planned_but(const std::string& claim_uid)
       FL_REQUIRES(plans_mutex_);
@@ -94,6 +102,8 @@ class NetDriver final : public dra::Driver {
   };
   /// From plan() until the claim's record is on disk. By uid.
   std::map<std::string, JustPlanned> just_planned_ FL_GUARDED_BY(plans_mutex_);
+  /// Claims that are undone and whose record is about to go: nothing of theirs sits anywhere any more.
+  std::set<std::string> undone_ FL_GUARDED_BY(plans_mutex_);
 };
 
 /// Gives a name to every interface that has none ("net1", "net2", ... in the devices' order, skipping names

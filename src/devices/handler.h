@@ -120,6 +120,12 @@ class Handler {
     (void)plan;
     return std::nullopt;
   }
+  /// The link of the node that this plan puts a link on, and that others may use too: as a NIC it can go to
+  /// nobody as a whole meanwhile.
+  [[nodiscard]] virtual std::optional<sys::InventoryLink> shares(const DevicePlan& plan) const {
+    (void)plan;
+    return std::nullopt;
+  }
 };
 
 }  // namespace fairlead::devices

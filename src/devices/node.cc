@@ -42,6 +42,11 @@ bool looks_physical(const netlink::Link& link) {
   return known_family && (link.kind.empty() || link.parent_bus == "pci");
 }
 
+/// The parent of a veth is its other end: neither sits on the other.
+bool sits_on(const netlink::Link& upper, const netlink::Link& lower) {
+  return upper.local_parent() == lower.index && upper.kind != "veth";
+}
+
 void put(dra::Device& device, const std::string& key, std::string_view text) {
   if (!text.empty() && text.size() <= kAttributeStringMax) {
     device.attributes[key] = std::string(text);
@@ -62,8 +67,9 @@ void put_pci(dra::Device& device, const sys::PciDevice& pci) {
 
 }  // namespace
 
-NodeView::NodeView(sys::Inventory inventory, const NodeOptions& options)
-    : inventory_(std::move(inventory)), options_(&options) {
+NodeView::NodeView(sys::Inventory inventory, const NodeOptions& options,
+                   std::vector<sys::InventoryLink> shared)
+    : inventory_(std::move(inventory)), options_(&options), shared_(std::move(shared)) {
   for (const std::string& name : options.uplinks) {
     const sys::InventoryLink* link = inventory_.find(name);
     // What an uplink stands on (a VLAN's NIC) is as much the node's as the uplink; 16 bounds a loop.
@@ -74,22 +80,19 @@ NodeView::NodeView(sys::Inventory inventory, const NodeOptions& options)
   }
 }
 
-Result<NodeView> NodeView::read(const NodeOptions& options) {
+Result<NodeView> NodeView::read(const NodeOptions& options, std::vector<sys::InventoryLink> shared) {
   FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
   FL_ASSIGN(sys::Inventory inventory, sys::read_inventory(socket, {.sysfs_root = options.sysfs_root}),
             "read this node's links");
-  return NodeView(std::move(inventory), options);
+  return NodeView(std::move(inventory), options, std::move(shared));
 }
 
 bool NodeView::is_uplink(const sys::InventoryLink& link) const {
   return link.is_uplink || own_.contains(link.link.index);
 }
 
-bool NodeView::is_offered(const sys::InventoryLink& link) const {
-  if (link.link.is_loopback() || link.link.master.valid() || is_uplink(link)) {
-    return false;
-  }
-  if (link.link.name == kVirtualDevice) {
+bool NodeView::is_candidate(const sys::InventoryLink& link) const {
+  if (link.link.is_loopback() || link.link.name == kVirtualDevice) {
     return false;
   }
   // Links we made ourselves match a glob such as "*"; a NIC with our marker is one that is being handed out.
@@ -97,19 +100,45 @@ bool NodeView::is_offered(const sys::InventoryLink& link) const {
   return looks_physical(link.link) || (matches_any(options_->host_devices, link.link) && !made_by_us);
 }
 
+std::optional<Withheld> NodeView::withheld(const sys::InventoryLink& link) const {
+  if (is_uplink(link)) {
+    return Withheld{"it is the node's uplink and can never be taken"};
+  }
+  if (link.link.master.valid()) {
+    const sys::InventoryLink* owner = inventory_.find(link.link.master);
+    return Withheld{"it is a port of " + (owner == nullptr ? "another link" : owner->link.name)};
+  }
+  const auto& links = inventory_.links();
+  const auto on_it = std::ranges::find_if(links, [&](const sys::InventoryLink& other) {
+    // Of our own links the plans of their claims tell, also when they are in a pod.
+    const auto marker = Marker::parse(other.link.alias);
+    const bool ours = marker && marker->driver == options_->driver_name;
+    return sits_on(other.link, link.link) && !ours;
+  });
+  if (on_it != links.end()) {
+    return Withheld{on_it->link.name + " of this node sits on it"};
+  }
+  if (std::ranges::any_of(shared_, [&](const auto& one) { return is_same_link(one, link.link); })) {
+    return Withheld{"interfaces of claims sit on it"};
+  }
+  return std::nullopt;
+}
+
+bool NodeView::is_offered(const sys::InventoryLink& link) const {
+  return is_candidate(link) && !withheld(link);
+}
+
 const sys::InventoryLink* NodeView::link_on(const sys::InventoryLink& link) const {
   const auto& links = inventory_.links();
-  const auto it = std::ranges::find_if(links, [&](const sys::InventoryLink& other) {
-    // The parent of a veth is its other end: neither sits on the other.
-    return other.link.local_parent() == link.link.index && other.link.kind != "veth";
-  });
+  const auto it = std::ranges::find_if(
+      links, [&](const sys::InventoryLink& other) { return sits_on(other.link, link.link); });
   return it == links.end() ? nullptr : &*it;
 }
 
 const sys::InventoryLink* NodeView::find_device(std::string_view name) const {
   const auto& links = inventory_.links();
   const auto it = std::ranges::find_if(links, [&](const sys::InventoryLink& link) {
-    return is_offered(link) && device_name(link.link.name) == name;
+    return is_candidate(link) && device_name(link.link.name) == name;
   });
   return it == links.end() ? nullptr : &*it;
 }
@@ -191,6 +220,16 @@ bool same_nic(const sys::InventoryLink& was, const netlink::Link& now) {
   }
   // No identity of its own (a veth as the node's NIC): only our marker tells it; see HostDevice.
   return was.link.index == now.index && (was.link.mac == now.mac || was.link.name == now.name);
+}
+
+bool is_same_link(const sys::InventoryLink& was, const netlink::Link& now) {
+  if (!was.link.index.valid()) {
+    return now.has_name(was.link.name);
+  }
+  const bool same_index =
+      was.link.index == now.index && was.link.kind == now.kind && was.link.arphrd == now.arphrd;
+  const bool has_identity = !was.link.permanent_mac.empty() || !was.link.parent_dev.empty();
+  return has_identity ? same_nic(was, now) : same_index;
 }
 
 }  // namespace fairlead::devices

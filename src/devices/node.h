@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -37,11 +38,17 @@ struct NodeOptions {
   std::string sysfs_root = "/sys";
 };
 
+/// Why a NIC is not handed out now.
+struct Withheld {
+  std::string text;  // "it is a port of br0"
+};
+
 /// A snapshot; immutable.
 class NodeView {
  public:
-  NodeView(sys::Inventory inventory, const NodeOptions& options);
-  static Result<NodeView> read(const NodeOptions& options);
+  /// `shared`: links that interfaces of claims sit on, wherever those are.
+  NodeView(sys::Inventory inventory, const NodeOptions& options, std::vector<sys::InventoryLink> shared = {});
+  static Result<NodeView> read(const NodeOptions& options, std::vector<sys::InventoryLink> shared = {});
 
   [[nodiscard]] const NodeOptions& options() const { return *options_; }
   [[nodiscard]] const sys::Inventory& inventory() const { return inventory_; }
@@ -49,18 +56,23 @@ class NodeView {
   [[nodiscard]] const sys::InventoryLink* find(std::string_view name) const { return inventory_.find(name); }
   /// The node lives on this link (or on one above it): never published, never taken.
   [[nodiscard]] bool is_uplink(const sys::InventoryLink& link) const;
-  /// A NIC that claims may have as a whole.
+  /// A NIC of the kind that claims may have as a whole, whoever has it now.
+  [[nodiscard]] bool is_candidate(const sys::InventoryLink& link) const;
+  /// What keeps a link from being handed out as a whole now; nothing when it may be.
+  [[nodiscard]] std::optional<Withheld> withheld(const sys::InventoryLink& link) const;
+  /// A NIC that claims may have as a whole: a candidate that nothing withholds.
   [[nodiscard]] bool is_offered(const sys::InventoryLink& link) const;
   /// Another link that sits on this one (a VLAN, a macvlan of this namespace, ...); nullptr when there is
   /// none.
   [[nodiscard]] const sys::InventoryLink* link_on(const sys::InventoryLink& link) const;
-  /// The offered NIC of that device name; nullptr when there is none.
+  /// The NIC of that device name, offered or withheld; nullptr when there is none.
   [[nodiscard]] const sys::InventoryLink* find_device(std::string_view device_name) const;
 
  private:
   sys::Inventory inventory_;
   const NodeOptions* options_;
   std::set<netlink::IfIndex> own_;  // --uplink links and what lies below them
+  std::vector<sys::InventoryLink> shared_;
 };
 
 /// The link's name if it is a DNS label, else one made from it that stays the same over restarts.
@@ -78,5 +90,8 @@ std::vector<dra::Device> published_devices(const NodeView& node,
 /// True when both are one NIC, whatever it is called now: same PCI function and permanent MAC, or (no PCI)
 /// same permanent MAC, or same index and kind.
 bool same_nic(const sys::InventoryLink& was, const netlink::Link& now);
+/// True when both are one link of the node's namespace: same index, kind and type, or the same NIC. One of
+/// which nothing but a name is known (no index) is compared by that.
+bool is_same_link(const sys::InventoryLink& was, const netlink::Link& now);
 
 }  // namespace fairlead::devices

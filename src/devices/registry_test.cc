@@ -109,7 +109,7 @@ TEST_F(PlanTest, Macvlan_PassthruOnTheAllocatedNic_UnlessAnotherLinkSitsOnIt) {
   vlan.parent = inventory_.find("nic1")->link.index;
   links.push_back({.link = vlan});
   inventory_ = sys::Inventory(std::move(links));
-  EXPECT_THAT(refusal(passthru, "nic1"), HasSubstr("and nic1.7 of this node sits on it"));
+  EXPECT_THAT(refusal(passthru, "nic1"), HasSubstr("cannot be taken now: nic1.7 of this node sits on it"));
 }
 
 TEST_F(PlanTest, Macvlan_OnAPortOfABridge_IsDenied) {

@@ -56,8 +56,8 @@ sys::PciDevice pci_from(const json& in) {
   return pci;
 }
 
-json json_of(const Original& original) {
-  const netlink::Link& link = original.link.link;
+json json_of(const sys::InventoryLink& of) {
+  const netlink::Link& link = of.link;
   json out = {{"ifindex", link.index.value()},
               {"name", link.name},
               {"altnames", link.altnames},
@@ -70,17 +70,22 @@ json json_of(const Original& original) {
               {"alias", link.alias},
               {"parentDev", link.parent_dev},
               {"parentBus", link.parent_bus},
-              {"arphrd", link.arphrd},
-              {"addresses", json_of(original.addresses)}};
-  if (original.link.pci) {
-    out["pci"] = json_of(*original.link.pci);
+              {"arphrd", link.arphrd}};
+  if (of.pci) {
+    out["pci"] = json_of(*of.pci);
   }
   return out;
 }
 
-Original original_from(const json& in) {
-  Original original;
-  netlink::Link& link = original.link.link;
+json json_of(const Original& original) {
+  json out = json_of(original.link);
+  out["addresses"] = json_of(original.addresses);
+  return out;
+}
+
+sys::InventoryLink link_from(const json& in) {
+  sys::InventoryLink out;
+  netlink::Link& link = out.link;
   link.index = netlink::IfIndex(in.at("ifindex").get<std::int32_t>());
   link.name = in.at("name");
   link.altnames = in.at("altnames").get<std::vector<std::string>>();
@@ -94,11 +99,14 @@ Original original_from(const json& in) {
   link.parent_dev = in.at("parentDev");
   link.parent_bus = in.at("parentBus");
   link.arphrd = in.at("arphrd");
-  original.addresses = prefixes_from(in.at("addresses"));
   if (const auto pci = in.find("pci"); pci != in.end()) {
-    original.link.pci = pci_from(*pci);
+    out.pci = pci_from(*pci);
   }
-  return original;
+  return out;
+}
+
+Original original_from(const json& in) {
+  return {.link = link_from(in), .addresses = prefixes_from(in.at("addresses"))};
 }
 
 json json_of(const std::vector<RouteConfig>& routes) {
@@ -137,6 +145,10 @@ NetdevPlan plan_from(const json& in) {
   if (const auto original = in.find("original"); original != in.end()) {
     plan.original = original_from(*original);
   }
+  if (const auto parent = in.find("parent"); parent != in.end()) {
+    plan.parent = link_from(*parent);
+  }
+  plan.exclusive = in.value("exclusive", false);
   return plan;
 }
 
@@ -166,6 +178,12 @@ std::string to_json(const NetdevPlan& plan) {
   if (plan.original) {
     out["original"] = json_of(*plan.original);
   }
+  if (plan.parent) {
+    out["parent"] = json_of(*plan.parent);
+  }
+  if (plan.exclusive) {
+    out["exclusive"] = true;
+  }
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
@@ -175,6 +193,14 @@ Result<NetdevPlan> parse_plan(std::string_view text) {
   } catch (const std::exception& e) {
     return Error(Code::kCorrupt, std::string("the plan in the claim's record cannot be read: ") + e.what());
   }
+}
+
+std::optional<sys::InventoryLink> parent_of(const NetdevPlan& plan) {
+  const std::string& name = plan.master.empty() ? plan.bridge : plan.master;
+  if (plan.parent || name.empty()) {
+    return plan.parent;
+  }
+  return sys::InventoryLink{.link = {.name = name}};
 }
 
 }  // namespace fairlead::devices::netdev

@@ -28,10 +28,16 @@ struct NetdevPlan {
   netlink::MacvlanMode mode = netlink::MacvlanMode::kBridge;  // macvlan; "bridge" is the CNI plugin's default
   std::string bridge;                                         // veth; empty: host end stands alone
   std::optional<Original> original;                           // host-device
+  /// What `master` or `bridge` names, as it was when the claim was planned. Nothing in records of version
+  /// 0.1.
+  std::optional<sys::InventoryLink> parent;
+  bool exclusive = false;  // macvlan: the master is a NIC that was allocated as a whole
 };
 
 std::string to_json(const NetdevPlan& plan);
 /// kCorrupt when it is not ours.
 Result<NetdevPlan> parse_plan(std::string_view json);
+/// The link of the node that the planned one sits on; of records of version 0.1 only its name is known.
+std::optional<sys::InventoryLink> parent_of(const NetdevPlan& plan);
 
 }  // namespace fairlead::devices::netdev

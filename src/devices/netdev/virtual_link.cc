@@ -128,6 +128,11 @@ Result<> VirtualLink::detach(const DetachInput& input) const {
   return remove_host_side(input.marker, input.node);
 }
 
+std::optional<sys::InventoryLink> VirtualLink::shares(const DevicePlan& plan) const {
+  const auto parsed = parse_plan(plan.body);
+  return parsed && !parsed->exclusive ? parent_of(*parsed) : std::nullopt;
+}
+
 Result<> require_virtual_device(const PlanInput& input, const Config& config, std::string_view kind) {
   if (input.device->device == kVirtualDevice) {
     return {};

@@ -9,6 +9,7 @@
 
 #include "fairlead/core/fd.h"
 #include "fairlead/core/log.h"
+#include "fairlead/devices/netdev/sharing.h"
 #include "fairlead/sys/netlink/monitor.h"
 #include "fairlead/sys/pci.h"
 
@@ -80,10 +81,9 @@ Result<const sys::InventoryLink*> allocated_nic(const PlanInput& input, const Co
   }
   const sys::InventoryLink* nic = node.find_device(allocated);
   if (nic == nullptr) {
-    return Error(Code::kNotFound,
-                 "the device " + allocated + " that the request " + quoted(input.device->request) +
-                     " was allocated is not free on this node now (gone, the node's uplink, or a "
-                     "port of another link)");
+    return Error(Code::kNotFound, "the device " + allocated + " that the request " +
+                                      quoted(input.device->request) +
+                                      " was allocated is not on this node now");
   }
   if (!names(node, config, *nic)) {
     return Error(Code::kInvalid, named.field->path + ": " + quoted(named.field->value) +
@@ -91,6 +91,7 @@ Result<const sys::InventoryLink*> allocated_nic(const PlanInput& input, const Co
                                      " was allocated, which is " + nic->link.name + "; " +
                                      how_to_ask(node, named));
   }
+  FL_TRY(check_alone(input, *nic), "");
   return nic;
 }
 
@@ -235,16 +236,23 @@ Result<> bring_home(const Place& pod, const Place& node, const netlink::Link& th
 }
 
 /// Everything that can be wrong with taking it may have changed since the claim was planned.
-Result<> check_free(const AttachInput& input, const netlink::Link& nic) {
-  FL_ASSIGN(sys::Inventory inventory,
-            sys::read_inventory(*input.node.socket, {.sysfs_root = input.options->sysfs_root}), "");
-  const NodeView node(std::move(inventory), *input.options);
+Result<> check_free(const Place& place, const NodeOptions& options, const netlink::Link& nic) {
+  FL_ASSIGN(sys::Inventory inventory, sys::read_inventory(*place.socket, {.sysfs_root = options.sysfs_root}),
+            "");
+  const NodeView node(std::move(inventory), options);
   const sys::InventoryLink* link = node.inventory().find(nic.index);
-  if (link != nullptr && node.is_uplink(*link)) {
+  if (link == nullptr) {
+    return Error(Code::kNotFound, "the NIC " + nic.name + " is not on this node now");
+  }
+  if (node.is_uplink(*link)) {
     return Error(Code::kDenied, quoted(nic.name) + " has become the node's uplink and can never be taken");
   }
-  if (nic.master.valid()) {
-    return Error(Code::kBusy, "the NIC " + nic.name + " has become a port of another link");
+  if (const auto withheld = node.withheld(*link)) {
+    return Error(Code::kBusy, "the NIC " + nic.name + " cannot be taken any more: " + withheld->text);
+  }
+  if (const sys::InventoryLink* other = node.link_on(*link)) {
+    return Error(Code::kBusy,
+                 "the NIC " + nic.name + " cannot be taken any more: " + other->link.name + " sits on it");
   }
   return {};
 }
@@ -255,7 +263,7 @@ Result<netlink::Link> take(const AttachInput& input, const Original& original) {
   if (!nic) {
     return Error(Code::kNotFound, "the NIC " + original.link.link.name + " is not on this node now");
   }
-  FL_TRY(check_free(input, *nic), "");
+  FL_TRY(check_free(input.node, *input.options, *nic), "");
   FL_ASSIGN(const auto taken, input.pod.socket->link(input.plan->interface_name), "");
   if (taken) {
     return name_taken(input.plan->interface_name);
@@ -355,6 +363,7 @@ Result<std::string> HostDeviceKind::stage(const StageInput& input) const {
   if (!nic) {
     return Error(Code::kNotFound, "the NIC " + plan.original->link.link.name + " is not on this node now");
   }
+  FL_TRY(check_free(input.node, *input.options, *nic), "");
   ScopeExit undo([&] { (void)restore(*input.node.socket, *nic, *plan.original); });
   // The runtime finds it by its own name. Down, and without addresses: see VirtualLink::stage.
   const std::string& name = plan.original->link.link.name;

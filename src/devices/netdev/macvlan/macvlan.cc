@@ -3,6 +3,10 @@
 
 #include <net/if_arp.h>
 
+#include <algorithm>
+
+#include "fairlead/devices/netdev/sharing.h"
+
 namespace fairlead::devices::netdev {
 namespace {
 
@@ -19,6 +23,7 @@ Result<const sys::InventoryLink*> allocated_nic(const PlanInput& input, const Co
                                      "); leave master out, or ask for the device " +
                                      std::string(kVirtualDevice));
   }
+  FL_TRY(check_alone(input, *nic), "");
   return nic;
 }
 
@@ -28,20 +33,37 @@ Result<> check_passthru(const PlanInput& input, const Config& config, const sys:
   if (!config.mode || config.mode->value != netlink::MacvlanMode::kPassthru) {
     return {};
   }
-  const std::string takes_all =
-      config.mode->path + ": \"passthru\" takes all that " + master.link.name + " receives";
+  // A NIC that was allocated as a whole is this claim's alone (check_alone).
   if (input.device->device == kVirtualDevice) {
-    return Error(Code::kDenied, takes_all +
-                                    ", and that link is not this claim's alone; take another mode, or ask "
-                                    "for a whole NIC (a device of kind host-device) and leave master out");
-  }
-  if (const sys::InventoryLink* other = input.node->link_on(master); other != nullptr) {
-    return Error(Code::kDenied, takes_all + ", and " + other->link.name + " of this node sits on it");
+    return Error(Code::kDenied, config.mode->path + ": \"passthru\" takes all that " + master.link.name +
+                                    " receives, and that link is not this claim's alone; take another mode, "
+                                    "or ask for a whole NIC (a device of kind host-device) and leave master "
+                                    "out");
   }
   return {};
 }
 
-/// What a link of the node belongs to that already has all of its traffic; nothing when it may be a master.
+/// The node's end of a pair whose other end is a pod's interface, as CNI plugins make them: what sits on it
+/// hears and says what only the pod and the node should. What the node itself has for a NIC may look the same
+/// (a nested node).
+bool is_host_end_of_a_pod(const NodeView& node, const sys::InventoryLink& link) {
+  const bool is_pair = link.link.kind == "veth" || link.link.kind == "netkit";
+  return is_pair && link.link.parent_netnsid && !node.is_uplink(link) && !node.is_candidate(link);
+}
+
+/// A link that receives for one upper device only (net/core/dev.c netdev_rx_handler_register) or whose
+/// macvlan takes everything; nothing when a macvlan can sit on it.
+const sys::InventoryLink* find_sole_user(const NodeView& node, const sys::InventoryLink& master) {
+  const auto& links = node.inventory().links();
+  const auto it = std::ranges::find_if(links, [&](const sys::InventoryLink& other) {
+    const bool takes_all = other.link.kind == "ipvlan" || other.link.kind == "ipvtap" ||
+                           other.link.macvlan_mode == netlink::MacvlanMode::kPassthru;
+    return takes_all && other.link.local_parent() == master.link.index;
+  });
+  return it == links.end() ? nullptr : &*it;
+}
+
+/// Refuses a link of the node that belongs to somebody who has all of its traffic.
 Result<> check_free(const Field<std::string>& field, const PlanInput& input,
                     const sys::InventoryLink& master) {
   if (Marker::parse(master.link.alias)) {
@@ -52,6 +74,41 @@ Result<> check_free(const Field<std::string>& field, const PlanInput& input,
     return Error(Code::kDenied, field.path + ": " + quoted(field.value) + " is a port of " +
                                     (owner == nullptr ? "another link" : owner->link.name) +
                                     ", which has its traffic; name that link, or another");
+  }
+  if (is_host_end_of_a_pod(*input.node, master)) {
+    return Error(Code::kDenied, field.path + ": " + quoted(field.value) +
+                                    " leads into another network namespace (a pod's), whose traffic is not "
+                                    "this claim's; name a link of the node (if this is one, --host-devices "
+                                    "or --uplink says so)");
+  }
+  if (const sys::InventoryLink* user = find_sole_user(*input.node, master)) {
+    return Error(Code::kDenied, field.path + ": " + quoted(field.value) + " cannot carry a macvlan while " +
+                                    user->link.name + " (" + user->link.kind + ") sits on it");
+  }
+  return check_nobody_has(input, field, master);
+}
+
+/// What may have become of the master since the claim was planned.
+Result<> check_again(const NetdevPlan& plan, const Marker& marker, const Place& node,
+                     const netlink::Link& master) {
+  if (master.arphrd != ARPHRD_ETHER) {
+    return Error(Code::kInvalid, "the master " + quoted(plan.master) + " is no Ethernet link any more");
+  }
+  const auto owner = Marker::parse(master.alias);
+  if (owner && owner->claim_uid != marker.claim_uid) {
+    return Error(Code::kBusy, "the master " + quoted(plan.master) + " belongs to another claim now");
+  }
+  if (master.master.valid()) {
+    return Error(Code::kBusy, "the master " + quoted(plan.master) + " has become a port of another link");
+  }
+  if (plan.mode == netlink::MacvlanMode::kPassthru) {
+    FL_ASSIGN(const sys::Inventory inventory, sys::read_inventory(*node.socket), "");
+    const sys::InventoryLink* now = inventory.find(master.index);
+    if (now != nullptr && now->is_uplink) {
+      return Error(Code::kDenied, "the master " + quoted(plan.master) +
+                                      " has become the node's uplink, and \"passthru\" takes all that it "
+                                      "receives");
+    }
   }
   return {};
 }
@@ -80,6 +137,8 @@ Result<> MacvlanKind::resolve(const PlanInput& input, const Config& config, Netd
   FL_ASSIGN(const sys::InventoryLink* master, find_master(input, config), "");
   FL_TRY(check_passthru(input, config, *master), "");
   plan.master = master->link.name;
+  plan.parent = *master;
+  plan.exclusive = input.device->device != kVirtualDevice;
   if (config.mode) {
     plan.mode = config.mode->value;
   }
@@ -92,13 +151,11 @@ Result<> MacvlanKind::resolve(const PlanInput& input, const Config& config, Netd
   return {};
 }
 
-Result<netlink::NewLink> MacvlanKind::make(const NetdevPlan& plan, const Marker& /*marker*/,
+Result<netlink::NewLink> MacvlanKind::make(const NetdevPlan& plan, const Marker& marker,
                                            const Place& node) const {
-  FL_ASSIGN(const auto master, node.socket->link(plan.master), "");
-  if (!master) {
-    return Error(Code::kNotFound, "the master " + quoted(plan.master) + " is gone from this node");
-  }
-  return netlink::NewLink{.kind = netlink::Macvlan{.parent = master->index, .mode = plan.mode}};
+  FL_ASSIGN(const netlink::Link master, find_parent(*node.socket, plan.parent, plan.master, "master"), "");
+  FL_TRY(check_again(plan, marker, node, master), "");
+  return netlink::NewLink{.kind = netlink::Macvlan{.parent = master.index, .mode = plan.mode}};
 }
 
 }  // namespace fairlead::devices::netdev

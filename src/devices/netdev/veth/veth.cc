@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/devices/netdev/veth/veth.h"
 
+#include "fairlead/devices/netdev/sharing.h"
+
 namespace fairlead::devices::netdev {
 namespace {
 
@@ -27,6 +29,7 @@ Result<> VethKind::resolve(const PlanInput& input, const Config& config, NetdevP
                                      (bridge->link.kind.empty() ? "" : " but a " + bridge->link.kind));
   }
   plan.bridge = bridge->link.name;
+  plan.parent = *bridge;
   return {};
 }
 
@@ -36,11 +39,8 @@ Result<netlink::NewLink> VethKind::make(const NetdevPlan& plan, const Marker& ma
   // claim's MTU must not become that of all who use the bridge.
   auto mtu = plan.mtu;
   if (!plan.bridge.empty()) {
-    FL_ASSIGN(const auto bridge, node.socket->link(plan.bridge), "");
-    if (!bridge) {
-      return Error(Code::kNotFound, "the bridge " + quoted(plan.bridge) + " is gone from this node");
-    }
-    mtu = bridge->mtu;
+    FL_ASSIGN(const netlink::Link bridge, find_parent(*node.socket, plan.parent, plan.bridge, "bridge"), "");
+    mtu = bridge.mtu;
   }
   netlink::VethPeer peer{.name = marker.host_name(), .mtu = mtu, .netns = node.netns};
   return netlink::NewLink{.kind = netlink::Veth{.peer = std::move(peer)}};
@@ -58,11 +58,8 @@ Result<> VethKind::finish_host_side(const NetdevPlan& plan, const Marker& marker
   }
   netlink::LinkChange change{.up = true, .alias = marker.host_alias()};
   if (!plan.bridge.empty()) {
-    FL_ASSIGN(const auto bridge, node.socket->link(plan.bridge), "");
-    if (!bridge) {
-      return Error(Code::kNotFound, "the bridge " + quoted(plan.bridge) + " is gone from this node");
-    }
-    change.master = bridge->index;
+    FL_ASSIGN(const netlink::Link bridge, find_parent(*node.socket, plan.parent, plan.bridge, "bridge"), "");
+    change.master = bridge.index;
   }
   return node.socket->change_link(link->index, change);
 }

@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is offered, and what may sit on what, on the running kernel: two claims never have one NIC, and what
+// is the node's own is never given away.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "fairlead/agent/kernel_fixture.h"
+
+namespace fairlead::agent {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class Offers : public KernelTest {
+ protected:
+  void SetUp() override {
+    KernelTest::SetUp();
+    if (IsSkipped() || HasFatalFailure()) {
+      return;
+    }
+    nic1_ = add_nic("nic1", "02:00:00:00:00:77");
+  }
+
+  netlink::IfIndex add_nic(const std::string& name, const std::string& mac,
+                           const std::string& wire = "wire") {
+    EXPECT_TRUE(node_->create_link({.name = name,
+                                    .kind = netlink::Veth{.peer = {.name = wire, .up = true}},
+                                    .mac = *netlink::MacAddress::parse(mac),
+                                    .up = true}));
+    return link(*node_, name).index;
+  }
+
+  std::vector<std::string> published() {
+    std::vector<std::string> out;
+    const auto pools = driver_->discover().value();
+    for (const dra::Device& device : pools.front().devices) {
+      out.push_back(device.name);
+    }
+    return out;
+  }
+
+  static dra::Claim macvlan_claim(const std::string& uid, const std::string& master) {
+    return claim(uid, {{R"("macvlan","interfaceName":"data0","master":")" + master + "\""}});
+  }
+  static dra::Claim nic_claim(const std::string& uid, const std::string& nic = "nic1") {
+    return claim(uid, {{.netdev = R"("host-device","interfaceName":"fast0")", .device = nic}});
+  }
+  std::string refusal(const dra::Claim& claim) {
+    const auto planned = driver_->plan(claim);
+    return planned ? "accepted" : planned.error().what();
+  }
+
+  netlink::IfIndex nic1_;
+};
+
+// ---- a NIC and the links on it
+
+TEST_F(Offers, NicOfAnotherClaim_CarriesNoMacvlan_EvenBeforeItMoves) {
+  const auto whole = prepare(nic_claim("u1"));
+  ASSERT_OK(whole);
+  records_ = {*whole};
+  EXPECT_THAT(refusal(macvlan_claim("u2", "nic1")),
+              HasSubstr("netdev.master: \"nic1\" belongs to the claim claim-u1"));
+}
+
+TEST_F(Offers, ClaimsOfOtherNamespaces_AreNotNamed) {
+  const auto whole = prepare(nic_claim("u1"));
+  ASSERT_OK(whole);
+  records_ = {*whole};
+  auto other = macvlan_claim("u2", "nic1");
+  other.namespace_ = "tenant-b";
+  EXPECT_THAT(refusal(other), AllOf(HasSubstr("\"nic1\" belongs to another claim"), Not(HasSubstr("u1"))));
+}
+
+TEST_F(Offers, NicThatAnotherClaimWasAllocatedForAMacvlan_CarriesNoOther) {
+  const auto whole = prepare(claim("u1", {{.netdev = R"("macvlan")", .device = "nic1"}}));
+  ASSERT_OK(whole);
+  records_ = {*whole};
+  EXPECT_THAT(refusal(macvlan_claim("u2", "nic1")), HasSubstr("\"nic1\" belongs to the claim claim-u1"));
+  EXPECT_THAT(published(), Contains("nic1")) << "it is still the allocated device";
+  EXPECT_EQ(refusal(whole->claim), "accepted") << "again, as the kubelet does";
+}
+
+TEST_F(Offers, NicUnderAnotherClaimsMacvlan_IsNeitherPublishedNorLent_UntilThatEnds) {
+  ASSERT_THAT(published(), Contains("nic1"));
+  auto shared = prepare(macvlan_claim("u1", "nic1"));
+  ASSERT_OK(shared);
+  ASSERT_OK(attach(*shared, pod_));  // in the pod: not to be seen from the node
+  records_ = {*shared};
+  EXPECT_THAT(published(), Not(Contains("nic1")));
+  EXPECT_THAT(refusal(nic_claim("u2")), HasSubstr("an interface of the claim claim-u1 sits on it"));
+  EXPECT_THAT(refusal(claim("u3", {{.netdev = R"("macvlan")", .device = "nic1"}})),
+              HasSubstr("an interface of the claim claim-u1 sits on it"));
+  const auto sharing = prepare(macvlan_claim("u4", "nic1"));
+  ASSERT_OK(sharing);
+  ASSERT_OK(driver_->unprepare(*sharing, {}));
+
+  ASSERT_OK(driver_->unprepare(*shared, {}));
+  EXPECT_THAT(published(), Contains("nic1")) << "also while the record is just being removed";
+  records_.clear();
+  EXPECT_THAT(published(), Contains("nic1"));
+  EXPECT_EQ(refusal(nic_claim("u2")), "accepted");
+}
+
+TEST_F(Offers, TwoDevicesOfOneClaim_DoNotHaveOneNicEither) {
+  EXPECT_THAT(refusal(claim("u1", {{.netdev = R"("macvlan","master":"nic1")", .request = "a"},
+                                   {.netdev = R"("host-device")", .device = "nic1", .request = "b"}})),
+              HasSubstr("another device of this claim sits on it"));
+  EXPECT_THAT(refusal(claim("u1", {{.netdev = R"("host-device")", .device = "nic1", .request = "a"},
+                                   {.netdev = R"("macvlan","master":"nic1")", .request = "b"}})),
+              HasSubstr("\"nic1\" belongs to another device of this claim"));
+}
+
+TEST_F(Offers, NicUnderALinkOfTheNode_IsNeitherPublishedNorLent) {
+  ASSERT_OK(node_->create_link({.name = "shim0", .kind = netlink::Macvlan{.parent = nic1_}}));
+  EXPECT_THAT(published(), Not(Contains("nic1")));
+  EXPECT_THAT(refusal(nic_claim("u1")), HasSubstr("shim0 of this node sits on it"));
+}
+
+TEST_F(Offers, LinkThatCameOntoTheNicSincePlan_KeepsItHome) {
+  auto whole = prepare(nic_claim("u1"));
+  ASSERT_OK(whole);
+  ASSERT_OK(node_->create_link({.name = "shim0", .kind = netlink::Macvlan{.parent = nic1_}}));
+  const auto attached = attach(*whole, pod_);
+  ASSERT_FALSE(attached);
+  EXPECT_THAT(attached.error().what(), HasSubstr("shim0 of this node sits on it"));
+  EXPECT_EQ(link(*node_, "nic1").index, nic1_);
+}
+
+TEST_F(Offers, MasterThatBecameAPortSincePlan_IsRefused) {
+  auto shared = prepare(macvlan_claim("u1", "nic1"));
+  ASSERT_OK(shared);
+  ASSERT_OK(node_->create_link({.name = "br0", .kind = netlink::Bridge{}}));
+  ASSERT_OK(node_->change_link(nic1_, {.master = link(*node_, "br0").index}));
+  const auto attached = attach(*shared, pod_);
+  ASSERT_FALSE(attached);
+  EXPECT_THAT(attached.error().what(), HasSubstr("\"nic1\" has become a port of another link"));
+}
+
+TEST_F(Offers, HostEndOfAPod_CarriesNoMacvlan) {
+  ASSERT_OK(node_->create_link({.name = "cali0",
+                                .kind = netlink::Veth{.peer = {.name = "eth0", .netns = pod_.netns.get()}},
+                                .up = true}));
+  EXPECT_THAT(refusal(macvlan_claim("u1", "cali0")),
+              HasSubstr("netdev.master: \"cali0\" leads into another network namespace"));
+}
+
+TEST_F(Offers, NodesOwnNic_MayHaveItsPeerInAnotherNamespace) {
+  // A nested node: its uplink, and what --host-devices says is a NIC.
+  Pod outside = make_pod();
+  for (const char* name : {"nic7", "up0"}) {
+    ASSERT_OK(node_->create_link(
+        {.name = name,
+         .kind = netlink::Veth{.peer = {.name = std::string(name) + "w", .netns = outside.netns.get()}},
+         .up = true}));
+  }
+  const netlink::IfIndex uplink = link(*node_, "up0").index;
+  ASSERT_OK(node_->add_address({.link = uplink, .prefix = *netlink::IpPrefix::parse("192.0.2.2/24")}));
+  ASSERT_OK(node_->add_route({.destination = netlink::IpPrefix(),
+                              .gateway = *netlink::IpAddress::parse("192.0.2.1"),
+                              .link = uplink}));
+  EXPECT_EQ(refusal(macvlan_claim("u1", "nic7")), "accepted");
+  EXPECT_EQ(refusal(macvlan_claim("u1", "up0")), "accepted");
+}
+
+// ---- what was planned is what is used
+
+TEST_F(Offers, MasterRenamedSincePlan_IsFoundByWhatItIs) {
+  auto shared = prepare(macvlan_claim("u1", "nic1"));
+  ASSERT_OK(shared);
+  ASSERT_OK(node_->set_down(nic1_));
+  ASSERT_OK(node_->rename(nic1_, "old1"));
+  add_nic("nic1", "02:00:00:00:00:78", "wire2");
+  ASSERT_OK(attach(*shared, pod_));
+  EXPECT_EQ(link(*pod_.socket, "data0").parent, nic1_);
+}
+
+TEST_F(Offers, NameOfTheMasterThatIsAnotherLinkNow_IsNotUsed) {
+  auto shared = prepare(macvlan_claim("u1", "nic1"));
+  ASSERT_OK(shared);
+  ASSERT_OK(node_->delete_link(nic1_));
+  ASSERT_OK(node_->create_link({.name = "nic1", .kind = netlink::Bridge{}, .up = true}));
+  const auto attached = attach(*shared, pod_);
+  ASSERT_FALSE(attached);
+  EXPECT_THAT(attached.error().what(), HasSubstr("the master \"nic1\" is gone from this node"));
+}
+
+TEST_F(Offers, BridgeRenamedSincePlan_IsFoundByWhatItIs) {
+  ASSERT_OK(node_->create_link({.name = "br0", .kind = netlink::Bridge{}, .up = true}));
+  const netlink::IfIndex bridge = link(*node_, "br0").index;
+  auto record = prepare(claim("u1", {{R"("veth","interfaceName":"data0","bridge":"br0")"}}));
+  ASSERT_OK(record);
+  ASSERT_OK(node_->set_down(bridge));
+  ASSERT_OK(node_->rename(bridge, "br1"));
+  ASSERT_OK(node_->create_link({.name = "br0", .kind = netlink::Bridge{}, .up = true}));
+  ASSERT_OK(attach(*record, pod_));
+  const auto links = node_->links();
+  ASSERT_OK(links);
+  EXPECT_TRUE(std::ranges::any_of(
+      *links, [&](const netlink::Link& one) { return one.name.starts_with("flh") && one.master == bridge; }));
+}
+
+TEST_F(Offers, BridgeMadeAnew_IsTheSameBridge) {
+  ASSERT_OK(node_->create_link({.name = "br0", .kind = netlink::Bridge{}, .up = true}));
+  auto record = prepare(claim("u1", {{R"("veth","interfaceName":"data0","bridge":"br0")"}}));
+  ASSERT_OK(record);
+  ASSERT_OK(node_->delete_link(link(*node_, "br0").index));
+  ASSERT_OK(node_->create_link({.name = "br0", .kind = netlink::Bridge{}, .up = true}));
+  EXPECT_TRUE(attach(*record, pod_));
+}
+
+class OffersNetdevices : public Offers {
+ protected:
+  OffersNetdevices() { mode_ = devices::AttachMode::kNetdevices; }
+};
+
+TEST_F(OffersNetdevices, NicIsCheckedOnceMoreBeforeItIsTaken) {
+  const auto wanted = nic_claim("u1");
+  const auto plan = driver_->plan(wanted);
+  ASSERT_OK(plan);
+  ASSERT_OK(node_->create_link({.name = "shim0", .kind = netlink::Macvlan{.parent = nic1_}}));
+  const auto prepared = driver_->prepare(wanted, *plan, {});
+  ASSERT_FALSE(prepared);
+  EXPECT_THAT(prepared.error().what(), HasSubstr("shim0 of this node sits on it"));
+  EXPECT_EQ(link(*node_, "nic1").alias, "");
+}
+
+TEST_F(OffersNetdevices, MacvlanThatWaitsOnItsClaimsNic_DoesNotHideIt) {
+  const auto whole = prepare(claim("u1", {{.netdev = R"("macvlan")", .device = "nic1"}}));
+  ASSERT_OK(whole);
+  records_ = {*whole};
+  EXPECT_THAT(published(), Contains("nic1"));
+}
+
+}  // namespace
+}  // namespace fairlead::agent

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who has what on a link of the node: a NIC goes to one claim only, and what virtual links sit on is found
+// again by what it is. Links in pods cannot be seen from the node, so the plans of the other claims tell.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "fairlead/core/result.h"
+#include "fairlead/devices/handler.h"
+#include "fairlead/devices/netdev/config.h"
+#include "fairlead/devices/netdev/plan.h"
+
+namespace fairlead::devices::netdev {
+
+/// kDenied: the link, or one below it, is a NIC that another claim (or another device of this one) has.
+Result<> check_nobody_has(const PlanInput& input, const Field<std::string>& field,
+                          const sys::InventoryLink& link);
+/// The NIC may be this claim's alone. kBusy, kDenied: it is the node's own, something sits on it, or another
+/// device has it; one sentence that begins with the allocated device.
+Result<> check_alone(const PlanInput& input, const sys::InventoryLink& nic);
+
+/// The link that was planned as a virtual link's place: by its index, NICs also by their identity, virtual
+/// links that were made anew by name, kind and type. `name` alone counts in records of version 0.1, which
+/// have nothing else. kNotFound: "the master \"nic1\" is gone from this node".
+Result<netlink::Link> find_parent(netlink::Socket& node, const std::optional<sys::InventoryLink>& planned,
+                                  const std::string& name, std::string_view what);
+
+}  // namespace fairlead::devices::netdev
