@@ -91,6 +91,32 @@ TEST_P(ConfinedRuntimes, Macvlan_IsAttachedThroughTheInstalledGuard) {
 INSTANTIATE_TEST_SUITE_P(Runtimes, ConfinedRuntimes, ::testing::Values("crun", "runc"),
                          [](const auto& param_info) { return std::string(param_info.param); });
 
+/// What the agent writes below its container's /proc/sys, which is read-only there. A pod with the node's
+/// network looks.
+TEST_P(ConfinedRuntimes, Veth_KeepsTheNodesIpv6OffItsHostEnd) {
+  std::string yaml = pod_of({{"ctrl", "{type: netdev, netdev: {kind: veth, interfaceName: ctrl0}}", ""}},
+                            "ip -brief link show dev ctrl0; sleep 6");
+  yaml += R"(---
+apiVersion: v1
+kind: Pod
+metadata:
+  name: looks
+spec:
+  restartPolicy: Never
+  hostNetwork: true
+  containers:
+  - name: main
+    image: iproute2
+    command: ["/bin/sh", "-c", 'until ip -brief link show up | grep -q flh; do sleep 0.1; done;
+      cd /proc/sys/net/ipv6/conf; for link in flh*; do cat $link/disable_ipv6 $link/accept_ra $link/autoconf; done |
+      tr "\n" " " | sed s/^/off-ra-autoconf-/; ip -brief address show | grep flh | sed s/^/address-/']
+)";
+  const RunOutcome run = run_drydock(arguments(yaml, {"--runtime", GetParam()}));
+  EXPECT_EQ(run.exit_status, 0) << run.output;
+  EXPECT_THAT(run.output, AllOf(ContainsRegex("ctrl0@"), HasSubstr("off-ra-autoconf-1 0 0"),
+                                ContainsRegex("address-flh[0-9a-f]+@[^ ]+ +UP"), Not(HasSubstr("fe80"))));
+}
+
 /// A NIC of a machine that the test owns, lent to the node, given to a pod by fairlead in its container.
 TEST_F(ConfinedRun, LentNic_ServesAPodAndIsHomeAgainAsItWas) {
   const WantedDevice nic = {

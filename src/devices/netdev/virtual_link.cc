@@ -2,9 +2,11 @@
 #include "fairlead/devices/netdev/virtual_link.h"
 
 #include <algorithm>
+#include <array>
 
 #include "fairlead/core/fd.h"
 #include "fairlead/core/log.h"
+#include "fairlead/sys/sysctl.h"
 
 namespace fairlead::devices::netdev {
 
@@ -103,7 +105,9 @@ Result<std::string> VirtualLink::stage(const StageInput& input) const {
             "");
   ScopeExit undo([&] { (void)detach(leftovers); });
   FL_TRY(finish_host_side(plan, input.marker, input.node), "");
-  // It stays down and without addresses: here they would be the node's own. attach() adds them in the pod.
+  // It stays down and without addresses: here they would be the node's own. attach() adds them in the pod. A
+  // runtime may set it up here, too (hostNetwork); settings do not go with it when it is moved.
+  FL_TRY(keep_out_of_ipv6(input.node, name), "");
   FL_TRY(input.node.socket->change_link(link, {.alias = input.marker.alias()}), "");
   undo.release();
   return name;
@@ -131,6 +135,26 @@ Result<> VirtualLink::detach(const DetachInput& input) const {
 std::optional<sys::InventoryLink> VirtualLink::shares(const DevicePlan& plan) const {
   const auto parsed = parse_plan(plan.body);
   return parsed && !parsed->exclusive ? parent_of(*parsed) : std::nullopt;
+}
+
+Result<> keep_out_of_ipv6(const Place& node, const std::string& link) {
+  // net/ipv6: disable_ipv6 drops all that comes in (ip6_input.c) and makes no address. The others hold when
+  // an admin switches it on again: addr_gen_mode 1 is "none", which alone would not stop advertisements.
+  struct Setting {
+    const char* name;
+    const char* value;
+  };
+  constexpr std::array<Setting, 4> kSettings = {
+      {{"disable_ipv6", "1"}, {"accept_ra", "0"}, {"autoconf", "0"}, {"addr_gen_mode", "1"}}};
+  for (const Setting& setting : kSettings) {
+    const auto written =
+        sys::write_net_sysctl(node.netns, "ipv6/conf/" + link + "/" + setting.name, setting.value);
+    if (!written && written.error().code() == Code::kNotFound) {
+      return {};  // no IPv6 on it: the kernel has none, or the MTU is too small
+    }
+    FL_TRY(written, "keep the node's IPv6 off " + link);
+  }
+  return {};
 }
 
 Result<> require_virtual_device(const PlanInput& input, const Config& config, std::string_view kind) {

@@ -40,6 +40,12 @@ class VirtualLink : public Handler {
                                   const Birth& birth) const;
 };
 
+/// Keeps a link of ours that is in the node's namespace, and not up yet, out of the node's IPv6: no address,
+/// no router advertisement, no router solicitation, nothing that comes in on it. For a claim's author, or the
+/// pod at the other end, could else give the node addresses and routes (CVE-2020-10749). A port of a bridge
+/// forwards IPv6 all the same: that is below all this.
+Result<> keep_out_of_ipv6(const Place& node, const std::string& link);
+
 /// Refuses a kind that is made from nothing on a device that is a NIC.
 Result<> require_virtual_device(const PlanInput& input, const Config& config, std::string_view kind);
 

@@ -35,14 +35,17 @@ Result<> VethKind::resolve(const PlanInput& input, const Config& config, NetdevP
 
 Result<netlink::NewLink> VethKind::make(const NetdevPlan& plan, const Marker& marker,
                                         const Place& node) const {
-  // A bridge whose MTU nobody set follows its smallest port (net/bridge/br_if.c br_mtu_auto_adjust): a
-  // claim's MTU must not become that of all who use the bridge.
-  auto mtu = plan.mtu;
+  // A bridge whose MTU and MAC nobody set follows its ports: the smallest MTU (net/bridge/br_if.c
+  // br_mtu_auto_adjust) and the lowest MAC (br_stp_if.c br_stp_recalculate_bridge_id). Those of a claim must
+  // not become those of all who use the bridge, so the host end has the bridge's own.
+  netlink::VethPeer peer{.name = marker.host_name(), .mtu = plan.mtu, .netns = node.netns};
   if (!plan.bridge.empty()) {
     FL_ASSIGN(const netlink::Link bridge, find_parent(*node.socket, plan.parent, plan.bridge, "bridge"), "");
-    mtu = bridge.mtu;
+    peer.mtu = bridge.mtu;
+    if (!bridge.mac.is_zero()) {
+      peer.mac = bridge.mac;
+    }
   }
-  netlink::VethPeer peer{.name = marker.host_name(), .mtu = mtu, .netns = node.netns};
   return netlink::NewLink{.kind = netlink::Veth{.peer = std::move(peer)}};
 }
 
@@ -55,6 +58,9 @@ Result<> VethKind::finish_host_side(const NetdevPlan& plan, const Marker& marker
   FL_ASSIGN(const auto link, host_end(marker, node), "");
   if (!link) {
     return Error(Code::kNotFound, "the host end " + marker.host_name() + " of the pair is gone");
+  }
+  if (link->alias.empty()) {  // new: what an admin changed later stays
+    FL_TRY(keep_out_of_ipv6(node, link->name), "");
   }
   netlink::LinkChange change{.up = true, .alias = marker.host_alias()};
   if (!plan.bridge.empty()) {
