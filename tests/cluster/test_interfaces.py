@@ -24,6 +24,51 @@ def test_pod_has_a_veth(ns):
     assert addresses(link) == ["192.0.2.11/24"]
 
 
+# Sent by a pod with NET_RAW, from the interface that is named: "I am your router, and this is your network."
+ADVERTISE = """
+import socket, struct, sys
+index = socket.if_nametoindex(sys.argv[1])
+raw = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+raw.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+raw.bind(("fe80::99", 0, 0, index))
+network = struct.pack("!BBBBIII16s", 3, 4, 64, 0xC0, 3600, 3600, 0, socket.inet_pton(socket.AF_INET6, "2001:db8:bad::"))
+raw.sendto(struct.pack("!BBHBBHII", 134, 0, 0, 64, 0, 1800, 0, 0) + network, ("ff02::1", 0, 0, index))
+"""
+
+
+def test_router_advertisement_of_a_pod_gives_the_node_nothing(cluster, ns):
+    """The agent has its DaemonSet's rights: it writes below /proc/sys, which is read-only in its container."""
+    def in_pod(*argv):
+        return cluster.run("ip", "netns", "exec", sandbox, *argv)
+
+    def advertised():  # the first ones may be lost while the kernel takes the pair into use
+        for interface in ("ctrl0", "liar0"):
+            in_pod("/usr/bin/python3", "-c", ADVERTISE, interface)
+        assert "default via fe80::99 dev believes0" in cluster.run("ip", "-6", "route"), "nobody believed it"
+        return True
+
+    ns.create(template("ctrl", parameters=netdev("veth", "ctrl0")), pod("it", templates=["ctrl"]))
+    ns.wait_running("it")
+    sandbox = next(name for name in cluster.network_namespaces() if "ctrl0" in cluster.run("ip", "-n", name, "link"))
+    host = next(name for name in cluster.links() if name.startswith("flh"))
+    conf = f"/proc/sys/net/ipv6/conf/{host}"
+    assert [cluster.run("cat", f"{conf}/{name}").strip() for name in ("disable_ipv6", "accept_ra", "autoconf", "addr_gen_mode")] == ["1", "0", "0", "1"]
+    # A pair without fairlead: once the node believed the pod there, it would have believed it at the host end.
+    cluster.run("ip", "link", "add", "believes0", "type", "veth", "peer", "name", "liar0", "netns", sandbox)
+    try:
+        cluster.run("sh", "-c", "echo 2 >/proc/sys/net/ipv6/conf/believes0/accept_ra")
+        cluster.run("ip", "link", "set", "believes0", "up")
+        in_pod("ip", "link", "set", "liar0", "up")
+        for interface in ("ctrl0", "liar0"):
+            in_pod("ip", "address", "add", "fe80::99/64", "dev", interface, "nodad")
+        eventually(advertised, 30, "the node believes an advertisement of a pair without fairlead")
+        assert host not in cluster.run("ip", "-6", "route")
+        assert not cluster.run("ip", "address", "show", "dev", host).count("inet")
+    finally:
+        cluster.run("ip", "link", "delete", "believes0")
+
+
 def test_pod_has_a_dummy(cluster, ns):
     try:
         cluster.run("unshare", "-n", "ip", "link", "add", "probe", "type", "dummy")
