@@ -23,6 +23,8 @@ namespace {
 
 constexpr std::size_t kMaxMessage = 4096;
 constexpr int kRetryListenMs = 200;
+/// How often it is looked whether the socket is still where the guard finds it.
+constexpr int kLookMs = 400;
 constexpr std::string_view kGreeting = "fairlead-guard 1\n";
 
 /// What came on a connection: text, and at most one descriptor.
@@ -161,7 +163,8 @@ struct GuardServer::Impl {
   void run();
   bool wait(int fd, int timeout_ms) const;
   bool listen();
-  void accept_one();
+  void listen_again();
+  [[nodiscard]] bool accept_one();
   void handle(int connection);
 };
 
@@ -187,22 +190,43 @@ bool GuardServer::Impl::listen() {
   return true;
 }
 
+/// The name was removed (by an operator, a cleaner of old files) or taken by another instance: without this
+/// no container of any claim would start until we do.
+void GuardServer::Impl::listen_again() {
+  auto opened = rpc::UnixListener::open(options.path);
+  if (!opened) {
+    if (opened.error().code() != Code::kBusy) {  // else the other one serves
+      log::error("the guard cannot find us, trying on",
+                 {{"socket", options.path}, {"error", opened.error().what()}});
+    }
+    return;
+  }
+  while (accept_one()) {  // who had connected before
+  }
+  listener.emplace(*std::move(opened));
+  log::warn("the guard's socket was removed, it is there again", {{"socket", options.path}});
+}
+
 void GuardServer::Impl::run() {
   if (!listen()) {
     return;
   }
-  while (wait(listener->descriptor(), -1)) {
-    accept_one();
+  while (wait(listener->descriptor(), kLookMs)) {
+    (void)accept_one();
+    if (!listener->is_in_place()) {
+      listen_again();
+    }
   }
 }
 
-void GuardServer::Impl::accept_one() {
+/// False: nobody is there.
+bool GuardServer::Impl::accept_one() {
   UniqueFd connection(::accept4(listener->descriptor(), nullptr, nullptr, SOCK_CLOEXEC));
   if (!connection.valid()) {
     if (errno == EMFILE || errno == ENFILE || errno == ENOMEM) {
       (void)wait(-1, 100);  // out of descriptors: do not spin
     }
-    return;
+    return false;
   }
   // Two guards of one pod and one claim may call at once; Plugin::update puts them in order.
   const auto submitted =
@@ -210,6 +234,7 @@ void GuardServer::Impl::accept_one() {
   if (!submitted) {
     log::warn("a guard's call was refused", {{"error", submitted.error().what()}});
   }
+  return true;
 }
 
 void GuardServer::Impl::handle(int connection) {

@@ -36,7 +36,8 @@ class GuardServer {
   };
 
   /// Binds now, so that a wrong path is an error at start; calls wait until serve(). While another instance
-  /// of the driver listens there (a rolling update) it is tried again until that one has gone.
+  /// of the driver listens there (a rolling update) it is tried again until that one has gone. A socket whose
+  /// name is removed later is bound again within a second.
   static Result<std::unique_ptr<GuardServer>> open(Options options, Attach attach);
   GuardServer(const GuardServer&) = delete;
   GuardServer& operator=(const GuardServer&) = delete;

@@ -205,6 +205,38 @@ TEST_F(Guard, Socket_IsRootsAlone) {
   EXPECT_NE(::stat(socket_path().c_str(), &info), 0);
 }
 
+TEST_F(Guard, SocketThatSomebodyRemoves_IsThereAgain) {
+  serve([](const GuardCall&) { return Result<>(); });
+  for (int round = 0; round < 2; ++round) {
+    ASSERT_EQ(::unlink(socket_path().c_str()), 0);
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (::access(socket_path().c_str(), F_OK) != 0 && std::chrono::steady_clock::now() < until) {
+      std::this_thread::yield();
+    }
+    const Inhabitant container(pod_.netns.get());
+    const Outcome outcome = guard(state_of(container.pid()));
+    EXPECT_EQ(outcome.status, 0) << outcome.error;
+  }
+  struct stat info = {};
+  ASSERT_EQ(::stat(socket_path().c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 07777U, 0600U);
+  server_.reset();
+  EXPECT_NE(::access(socket_path().c_str(), F_OK), 0) << "and goes with its server";
+}
+
+TEST_F(Guard, SocketThatAnotherInstanceTookAndLeft_IsThereAgain) {
+  serve([](const GuardCall&) { return Result<>(); });
+  ASSERT_EQ(::unlink(socket_path().c_str()), 0);
+  {
+    auto thief = GuardServer::open({.path = socket_path()}, [](const GuardCall&) { return Result<>(); });
+    ASSERT_OK(thief);
+    (*thief)->serve();
+  }
+  const Inhabitant container(pod_.netns.get());
+  const Outcome outcome = guard(state_of(container.pid()));
+  EXPECT_EQ(outcome.status, 0) << outcome.error;
+}
+
 TEST_F(Guard, SecondInstance_TakesOverWhenTheFirstEnds) {
   serve([](const GuardCall&) -> Result<> { return Error(Code::kInternal, "the first"); });
   std::atomic<bool> second_called = false;

@@ -7,10 +7,13 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <array>
+#include <barrier>
 #include <cstring>
 #include <future>
 #include <latch>
 #include <thread>
+#include <vector>
 
 #include "fairlead/core/mutex.h"
 #include "fairlead/sys/files.h"
@@ -271,6 +274,74 @@ TEST(UnixListener, SocketInUse_IsLeftAloneAndSaidSo) {
   EXPECT_EQ(second.error().code(), Code::kBusy);
   EXPECT_EQ(second.error().what(), "another instance is running: it listens on " + (dir / "s"));
   EXPECT_TRUE(get_info(dir / "s").ok());
+}
+
+bool leads_somewhere(const std::string& path) {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  return ::connect(probe.get(), static_cast<const sockaddr*>(static_cast<const void*>(&address)),
+                   sizeof address) == 0;
+}
+
+TEST(UnixListener, TwoThatOpenAtOnceBesideADeadSocket_NoneTakesTheOthers) {
+  const TemporaryDir dir;
+  const std::string path = dir / "s";
+  for (int round = 0; round < 300; ++round) {
+    {
+      auto dead = UnixListener::open(path);
+      ASSERT_TRUE(dead) << dead.error().what();
+      ASSERT_EQ(::rename(path.c_str(), (dir / "kept").c_str()), 0);
+      dead->close();
+      ASSERT_EQ(::rename((dir / "kept").c_str(), path.c_str()), 0);
+    }
+    std::barrier begin(2);
+    std::array<Result<UnixListener>, 2> opened = {Error(Code::kInternal, "not yet"),
+                                                  Error(Code::kInternal, "not yet")};
+    {
+      std::vector<std::jthread> threads;
+      for (auto& mine : opened) {
+        threads.emplace_back([&] {
+          begin.arrive_and_wait();
+          mine = UnixListener::open(path);
+        });
+      }
+    }
+    ASSERT_EQ(opened[0].has_value() + opened[1].has_value(), 1) << "round " << round;
+    ASSERT_TRUE(leads_somewhere(path)) << "round " << round;
+  }
+}
+
+TEST(UnixListener, WhoseNameIsRemovedOrReplaced_Notices) {
+  const TemporaryDir dir;
+  auto listener = UnixListener::open(dir / "s");
+  ASSERT_TRUE(listener);
+  EXPECT_TRUE(listener->is_in_place());
+  ASSERT_EQ(::unlink((dir / "s").c_str()), 0);
+  EXPECT_FALSE(listener->is_in_place());
+  const auto other = UnixListener::open(dir / "s");
+  ASSERT_TRUE(other);
+  EXPECT_FALSE(listener->is_in_place());
+  listener->close();
+  EXPECT_TRUE(other->is_in_place());
+}
+
+TEST(UnixListener, DeadSocket_IsRemovedAndALiveOneIsNot) {
+  const TemporaryDir dir;
+  const auto live = UnixListener::open(dir / "live");
+  ASSERT_TRUE(live);
+  EXPECT_FALSE(*remove_dead_socket(dir / "live"));
+  EXPECT_FALSE(*remove_dead_socket(dir / "nothing"));
+  ASSERT_TRUE(sys::replace_file(dir / "", "file", ""));
+  EXPECT_FALSE(*remove_dead_socket(dir / "file"));
+  {
+    auto dead = UnixListener::open(dir / "s");
+    ASSERT_TRUE(dead);
+    ASSERT_EQ(::rename((dir / "s").c_str(), (dir / "dead").c_str()), 0);
+  }
+  EXPECT_TRUE(*remove_dead_socket(dir / "dead"));
+  EXPECT_TRUE(live->is_in_place());
 }
 
 TEST(UnixListener, FileInTheWay_IsNotRemoved) {

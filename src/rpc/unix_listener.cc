@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/rpc/unix_listener.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "fairlead/sys/files.h"
 
@@ -48,7 +52,31 @@ Result<bool> try_bind(int fd, const std::string& path) {
   return Error::from_errno(e, "bind " + path);
 }
 
-/// Removes a socket that nobody listens on.
+std::string folder_of(const std::string& path) {
+  return path.substr(0, std::max<std::size_t>(1, path.rfind('/')));
+}
+
+/// For the time between looking at a name and having it: a lock on the folder itself, which costs no file and
+/// ends with the process. Whoever has it needs milliseconds; one that was stopped meanwhile is not waited
+/// for.
+Result<UniqueFd> lock_folder(const std::string& path) {
+  constexpr std::chrono::seconds kPatience{2};
+  FL_ASSIGN(UniqueFd folder, sys::open_file(folder_of(path), O_RDONLY | O_DIRECTORY), "");
+  const auto until = std::chrono::steady_clock::now() + kPatience;
+  while (::flock(folder.get(), LOCK_EX | LOCK_NB) != 0) {
+    const int e = errno;
+    if (e != EWOULDBLOCK && e != EINTR) {
+      return Error::from_errno(e, "lock " + folder_of(path));
+    }
+    if (std::chrono::steady_clock::now() >= until) {
+      return Error(Code::kBusy, "another instance is opening a socket in " + folder_of(path));
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return folder;
+}
+
+/// Removes a socket that nobody listens on; the folder is locked.
 Result<> remove_stale(const std::string& path) {
   struct stat info = {};
   if (::lstat(path.c_str(), &info) != 0) {
@@ -81,8 +109,9 @@ Result<UnixListener> UnixListener::open(const std::string& path) {
     return Error(Code::kInvalid, "socket path " + path + " has " + std::to_string(path.size()) +
                                      " bytes; unix sockets allow " + std::to_string(kMaxSocketPath));
   }
-  FL_TRY(sys::make_dirs(path.substr(0, std::max<std::size_t>(1, path.rfind('/'))), 0750), "");
+  FL_TRY(sys::make_dirs(folder_of(path), 0750), "");
   FL_ASSIGN(UniqueFd fd, make_socket(), "");
+  FL_ASSIGN(const UniqueFd lock, lock_folder(path), "");  // until it listens: before that it looks stale
   // bind() gives the new inode the mode of the socket's own (unix_bind_bsd in net/unix/af_unix.c), less the
   // umask: so there is no moment at which others could connect, and no umask to change for all threads.
   if (::fchmod(fd.get(), 0600) != 0) {
@@ -124,12 +153,19 @@ UnixListener& UnixListener::operator=(UnixListener&& other) noexcept {
 
 UnixListener::~UnixListener() { close(); }
 
+bool UnixListener::is_in_place() const {
+  // The inode is ours as long as the socket is open: no other can get its number.
+  struct stat info = {};
+  return !path_.empty() && ::lstat(path_.c_str(), &info) == 0 && info.st_dev == device_ &&
+         info.st_ino == inode_;
+}
+
 void UnixListener::unlink() {
   if (path_.empty()) {
     return;
   }
-  struct stat info = {};
-  if (::lstat(path_.c_str(), &info) == 0 && info.st_dev == device_ && info.st_ino == inode_) {
+  const auto lock = lock_folder(path_);  // without it the moment is tiny, and leaving the name is worse
+  if (is_in_place()) {
     (void)::unlink(path_.c_str());
   }
   path_.clear();
@@ -138,6 +174,20 @@ void UnixListener::unlink() {
 void UnixListener::close() {
   unlink();
   fd_.reset();
+}
+
+Result<bool> remove_dead_socket(const std::string& path) {
+  struct stat before = {};
+  if (path.size() > kMaxSocketPath || ::lstat(path.c_str(), &before) != 0 || !S_ISSOCK(before.st_mode)) {
+    return false;
+  }
+  FL_ASSIGN(const UniqueFd lock, lock_folder(path), "");
+  const auto removed = remove_stale(path);
+  if (!removed && removed.error().code() == Code::kBusy) {
+    return false;
+  }
+  FL_TRY(removed, "");
+  return true;
 }
 
 }  // namespace fairlead::rpc

@@ -22,7 +22,8 @@ class UnixListener {
   /// Binds and listens on `path` (absolute). The socket has mode 0600 from its first moment, whatever the
   /// umask; missing folders are made with mode 0750. A socket left behind by a dead process is replaced.
   /// kInvalid: the path is too long or not absolute; kExists: something that is no socket has the name;
-  /// kBusy: somebody listens there.
+  /// kBusy: somebody listens there. Instances that open one path at the same moment take turns (by a lock on
+  /// the folder), so that none removes what another has just bound.
   static Result<UnixListener> open(const std::string& path);
   UnixListener(UnixListener&& other) noexcept;
   UnixListener& operator=(UnixListener&& other) noexcept;
@@ -34,6 +35,8 @@ class UnixListener {
   /// Non-blocking.
   [[nodiscard]] int descriptor() const { return fd_.get(); }
   [[nodiscard]] const std::string& path() const { return path_; }
+  /// Whether `path` still leads here: somebody may have removed or replaced it.
+  [[nodiscard]] bool is_in_place() const;
   /// Removes the name, unless it is another's socket by now; connections are still accepted. Idempotent.
   void unlink();
   /// unlink(), then stops listening. Idempotent.
@@ -48,5 +51,9 @@ class UnixListener {
   dev_t device_ = 0;
   ino_t inode_ = 0;
 };
+
+/// Removes a socket whose process is gone: nobody listens there, nor is about to. False: it is not there, or
+/// it is somebody's.
+Result<bool> remove_dead_socket(const std::string& path);
 
 }  // namespace fairlead::rpc
