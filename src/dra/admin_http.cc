@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// On libevent's evhttp: one thread with an event base of its own.
+// Each address has a listener and a thread of its own: probes on the one do not wait for whoever comes to the
+// other.
 #include "fairlead/dra/admin_http.h"
 
 #include <arpa/inet.h>
-#include <event2/buffer.h>
-#include <event2/event.h>
-#include <event2/http.h>
 #include <netinet/in.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -17,23 +14,25 @@
 #include <array>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <optional>
 #include <string_view>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "fairlead/core/fd.h"
-#include "fairlead/core/log.h"
+#include "fairlead/core/mutex.h"
+#include "fairlead/dra/http_listener.h"
 
 namespace fairlead::dra {
 namespace {
 
-constexpr ev_ssize_t kMaxHeaders = 8192;
-constexpr int kIdleSeconds = 5;
-constexpr int kBacklog = 16;
+constexpr int kPatienceSeconds = 5;
+constexpr int kBacklog = 64;
+/// What health() said is good for this long to those who come by TCP: anybody may ask, as often as he likes.
+constexpr std::chrono::seconds kHealthKept{1};
 constexpr std::string_view kUnix = "unix:";
 
 struct Address {
@@ -182,25 +181,8 @@ Error listen_error(const std::string& listen, int e) {
   return {code, "listen on " + listen + ": " + std::generic_category().message(e) + " (" + reason + ")", e};
 }
 
-struct BaseDeleter {
-  void operator()(event_base* base) const { event_base_free(base); }
-  void operator()(evhttp* http) const { evhttp_free(http); }
-  void operator()(event* e) const { event_free(e); }
-};
-template <class T>
-using Handle = std::unique_ptr<T, BaseDeleter>;
-
-void reply(evhttp_request* request, int status, const char* type, std::string_view body) {
-  evkeyvalq* headers = evhttp_request_get_output_headers(request);
-  evhttp_add_header(headers, "Content-Type", type);
-  evhttp_add_header(headers, "Cache-Control", "no-store");
-  evbuffer_add(evhttp_request_get_output_buffer(request), body.data(), body.size());
-  evhttp_send_reply(request, status, nullptr, nullptr);
-}
-
-void reply_verdict(evhttp_request* request, const Result<>& verdict) {
-  reply(request, verdict ? HTTP_OK : HTTP_SERVUNAVAIL, "text/plain; charset=utf-8",
-        verdict ? "ok\n" : verdict.error().what() + "\n");
+HttpAnswer verdict_page(const Result<>& verdict) {
+  return {.status = verdict ? 200 : 503, .body = verdict ? "ok\n" : verdict.error().what() + "\n"};
 }
 
 }  // namespace
@@ -208,73 +190,53 @@ void reply_verdict(evhttp_request* request, const Result<>& verdict) {
 class AdminHttp::Impl {
  public:
   explicit Impl(Sources sources) : sources_(std::move(sources)) {}
-  Impl(const Impl&) = delete;
-  Impl& operator=(const Impl&) = delete;
-  Impl(Impl&&) = delete;
-  Impl& operator=(Impl&&) = delete;
-  ~Impl() {
-    if (thread_.joinable()) {
-      (void)::eventfd_write(stop_event_.get(), 1);
-      thread_.join();
-    }
-  }
 
-  Result<> serve(std::vector<UniqueFd> listeners, int port) {
+  Result<> serve(std::vector<UniqueFd> sockets, std::vector<bool> is_unix, int port) {
     port_ = port;
-    stop_event_ = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    base_.reset(event_base_new());
-    http_.reset(base_ ? evhttp_new(base_.get()) : nullptr);
-    stop_.reset(base_ ? event_new(base_.get(), stop_event_.get(), EV_READ, &Impl::on_stop, this) : nullptr);
-    if (!stop_event_.valid() || !http_ || !stop_ || event_add(stop_.get(), nullptr) != 0) {
-      return Error(Code::kInternal, "libevent could not set up the admin HTTP server");
+    for (std::size_t i = 0; i < sockets.size(); ++i) {
+      const Health health = is_unix[i] ? Health::kFresh : Health::kKept;
+      FL_ASSIGN(auto listener,
+                HttpListener::start(std::move(sockets[i]),
+                                    [this, health](std::string_view path) { return answer(path, health); }),
+                "");
+      listeners_.push_back(std::move(listener));
     }
-    for (UniqueFd& listener : listeners) {
-      if (evhttp_accept_socket(http_.get(), listener.get()) != 0) {
-        return Error(Code::kInternal, "libevent could not serve a listening socket");
-      }
-      (void)listener.release();  // evhttp owns it now
-    }
-    evhttp_set_max_headers_size(http_.get(), kMaxHeaders);
-    evhttp_set_max_body_size(http_.get(), 0);
-    evhttp_set_timeout(http_.get(), kIdleSeconds);
-    evhttp_set_allowed_methods(http_.get(), EVHTTP_REQ_GET);
-    evhttp_set_gencb(http_.get(), &Impl::on_request, this);
-    thread_ = std::thread([this] { event_base_dispatch(base_.get()); });
     return {};
   }
 
   [[nodiscard]] int port() const { return port_; }
 
  private:
-  static void on_stop(evutil_socket_t /*fd*/, short /*what*/, void* self) {
-    event_base_loopbreak(static_cast<Impl*>(self)->base_.get());
+  enum class Health : bool { kFresh, kKept };
+
+  HttpAnswer answer(std::string_view path, Health health) {
+    if (path == "/metrics") {
+      return {.type = "text/plain; version=0.0.4; charset=utf-8", .body = sources_.metrics()};
+    }
+    if (path == "/healthz") {
+      return verdict_page(health == Health::kFresh ? sources_.health() : kept_health());
+    }
+    if (path == "/readyz") {
+      return verdict_page(sources_.ready());
+    }
+    return {.status = 404, .body = "there are /metrics, /healthz and /readyz\n"};
   }
 
-  static void on_request(evhttp_request* request, void* self) { static_cast<Impl*>(self)->answer(request); }
-
-  void answer(evhttp_request* request) const {
-    const evhttp_uri* uri = evhttp_request_get_evhttp_uri(request);
-    const char* raw_path = uri != nullptr ? evhttp_uri_get_path(uri) : nullptr;
-    const std::string_view path = raw_path != nullptr ? raw_path : "";
-    if (path == "/metrics") {
-      reply(request, HTTP_OK, "text/plain; version=0.0.4; charset=utf-8", sources_.metrics());
-    } else if (path == "/healthz") {
-      reply_verdict(request, sources_.health());
-    } else if (path == "/readyz") {
-      reply_verdict(request, sources_.ready());
-    } else {
-      reply(request, HTTP_NOTFOUND, "text/plain; charset=utf-8",
-            "there are /metrics, /healthz and /readyz\n");
+  Result<> kept_health() {
+    const Lock lock(mutex_);
+    if (std::chrono::steady_clock::now() >= kept_until_) {
+      health_ = sources_.health();
+      kept_until_ = std::chrono::steady_clock::now() + kHealthKept;
     }
+    return health_;
   }
 
   Sources sources_;
   int port_ = 0;
-  UniqueFd stop_event_;
-  Handle<event_base> base_;  // the next two live on it
-  Handle<evhttp> http_;
-  Handle<event> stop_;
-  std::thread thread_;
+  Mutex mutex_;
+  Result<> health_ FL_GUARDED_BY(mutex_);
+  std::chrono::steady_clock::time_point kept_until_ FL_GUARDED_BY(mutex_);
+  std::vector<std::unique_ptr<HttpListener>> listeners_;  // last: their threads use all of the above
 };
 
 AdminHttp::AdminHttp(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -336,15 +298,17 @@ Result<std::string> exchange(int fd, const std::string& request) {
 }  // namespace
 
 Result<std::unique_ptr<AdminHttp>> AdminHttp::start(const std::string& listen, Sources sources, Port port) {
-  std::vector<UniqueFd> listeners;
+  std::vector<UniqueFd> sockets;
+  std::vector<bool> is_unix;
   int number = 0;
   for (const std::string& one : split(listen)) {
-    FL_ASSIGN(UniqueFd listener, listen_on(one, port), "");
-    number = number != 0 ? number : port_of(listener);
-    listeners.push_back(std::move(listener));
+    FL_ASSIGN(UniqueFd socket, listen_on(one, port), "");
+    number = number != 0 ? number : port_of(socket);
+    sockets.push_back(std::move(socket));
+    is_unix.push_back(one.starts_with(kUnix));
   }
   auto impl = std::make_unique<Impl>(std::move(sources));
-  FL_TRY(impl->serve(std::move(listeners), number), "listen on " + listen);
+  FL_TRY(impl->serve(std::move(sockets), std::move(is_unix), number), "listen on " + listen);
   return std::unique_ptr<AdminHttp>(new AdminHttp(std::move(impl)));
 }
 
@@ -353,7 +317,7 @@ Result<std::string> AdminHttp::ask(const std::string& listen, const std::string&
   FL_ASSIGN(const auto addresses, parse_listen(where), "");
   const Address& address = addresses.back();  // of ":port" the IPv4 one, which every node has
   const UniqueFd fd(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const timeval patience = {.tv_sec = kIdleSeconds, .tv_usec = 0};
+  const timeval patience = {.tv_sec = kPatienceSeconds, .tv_usec = 0};
   (void)::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   if (!fd.valid() || ::connect(fd.get(), as_sockaddr(address), address.size) != 0) {
     return Error::from_errno(errno, "nobody answers at " + where);

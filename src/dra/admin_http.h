@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The small HTTP server for people and probes: GET /metrics, /healthz and /readyz. Nothing else is served,
-// and nothing can be changed through it.
+// and nothing can be changed through it. Each address has a thread of its own, few connections, and little
+// time for each: a stranger at the one costs those at the other nothing.
 #pragma once
 
 #include <functional>
@@ -13,11 +14,13 @@ namespace fairlead::dra {
 
 class AdminHttp {
  public:
-  /// Called from the server's one thread; must not throw and should answer within a few seconds.
+  /// Called from the threads of the addresses, at the same time too; must not throw and should answer within
+  /// a few seconds.
   struct Sources {
     std::function<std::string()> metrics;  // the text of /metrics
     /// 200 "ok", or 503 with the error's sentence. A liveness probe restarts the process on 503, so this asks
-    /// only what a restart can mend: does our own DRA socket answer an empty NodePrepareResources?
+    /// only what a restart can mend: does our own DRA socket answer an empty NodePrepareResources? Who asks
+    /// by TCP may get an answer that is a second old.
     std::function<Result<>()> health;
     /// 200 "ok", or 503 with the error's sentence: registered with the kubelet, slices published?
     std::function<Result<>()> ready;

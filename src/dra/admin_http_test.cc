@@ -4,16 +4,25 @@
 #include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <csignal>
+#include <filesystem>
+#include <mutex>
 #include <thread>
 #include <vector>
 
 #include "fairlead/core/fd.h"
+#include "fairlead/dra/http_listener.h"
 
 namespace fairlead::dra {
 namespace {
@@ -146,6 +155,139 @@ TEST(AdminHttp, ManyClients) {
   }
   clients.clear();
   EXPECT_EQ(calls, 160);
+}
+
+/// How many sockets this process has.
+std::size_t open_sockets() {
+  std::size_t count = 0;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+    std::error_code gone;
+    count += std::filesystem::read_symlink(entry.path(), gone).string().starts_with("socket:") ? 1 : 0;
+  }
+  return count;
+}
+
+class AdminHttpUnderSiege : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    own_.health = [this]() -> Result<> {
+      ++asked_;
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [&] { return !blocked_ || ++let_through_ > 1; });
+      return {};
+    };
+  }
+  void TearDown() override { (void)::unlink(path_.c_str()); }
+
+  const std::string path_ = ::testing::TempDir() + "siege" + std::to_string(::getpid()) + ".sock";
+  const std::string listen_ = "unix:" + path_ + ",127.0.0.1:0";
+  AdminHttp::Sources own_ = sources();
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::atomic<int> asked_ = 0;
+  bool blocked_ = false;
+  int let_through_ = 0;
+};
+
+TEST_F(AdminHttpUnderSiege, IdleConnectionsAreFewAndKeepNobodyOut) {
+  const auto server = AdminHttp::start(listen_, own_);
+  ASSERT_TRUE(server) << server.error().what();
+  const int port = (*server)->port();
+  const std::size_t before = open_sockets();
+  std::vector<UniqueFd> strangers;
+  for (int i = 0; i < 300; ++i) {
+    strangers.push_back(connect_to(port));
+    (void)::send(strangers.back().get(), "G", 1, MSG_NOSIGNAL);
+  }
+  EXPECT_THAT(get(port, "/metrics"), EndsWith("\r\n\r\na 1\n")) << "behind all of them";
+  ASSERT_TRUE(AdminHttp::ask(listen_, "/healthz"));
+  EXPECT_LE(open_sockets() - before - strangers.size(), 40U);
+  int ended = 0;
+  for (const UniqueFd& stranger : strangers) {
+    char byte = 0;
+    const ssize_t n = ::recv(stranger.get(), &byte, 1, MSG_DONTWAIT);
+    ended += n == 0 || (n < 0 && errno != EAGAIN) ? 1 : 0;
+  }
+  EXPECT_GE(ended, 250) << "the oldest went first";
+}
+
+TEST_F(AdminHttpUnderSiege, HealthThatBlocksByTcp_DelaysNoProbe) {
+  blocked_ = true;
+  const auto server = AdminHttp::start(listen_, own_);
+  ASSERT_TRUE(server) << server.error().what();
+  std::jthread stranger([&] { (void)get((*server)->port(), "/healthz"); });
+  while (asked_ == 0) {
+    std::this_thread::yield();
+  }
+  EXPECT_TRUE(AdminHttp::ask(listen_, "/healthz")) << "the first one still waits";
+  const std::lock_guard lock(mutex_);
+  blocked_ = false;
+  changed_.notify_all();
+}
+
+TEST_F(AdminHttpUnderSiege, ManyQuestionsByTcp_CostFewOfHealth) {
+  const auto server = AdminHttp::start(listen_, own_);
+  ASSERT_TRUE(server) << server.error().what();
+  const auto begin = std::chrono::steady_clock::now();
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_THAT(get((*server)->port(), "/healthz"), EndsWith("\r\n\r\nok\n"));
+  }
+  const auto seconds =
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::steady_clock::now() - begin).count();
+  EXPECT_LE(asked_, seconds + 1);
+}
+
+TEST(AdminHttp, BytesThatTrickle_GainNoTime) {
+  const std::string path = ::testing::TempDir() + "trickle" + std::to_string(::getpid()) + ".sock";
+  UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, path.size());
+  ASSERT_EQ(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  ASSERT_EQ(::listen(socket.get(), 1), 0);
+  const auto listener =
+      HttpListener::start(std::move(socket), [](std::string_view) { return HttpAnswer{.body = "never"}; },
+                          {.time = std::chrono::milliseconds(100)});
+  ASSERT_TRUE(listener);
+  const UniqueFd client(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  while (::send(client.get(), "x", 1, MSG_NOSIGNAL) == 1) {  // until it is cut off
+    std::this_thread::yield();
+    pollfd readable{.fd = client.get(), .events = POLLIN, .revents = 0};
+    if (::poll(&readable, 1, 1) > 0) {
+      break;
+    }
+  }
+  std::string out(64, ' ');
+  EXPECT_LE(::recv(client.get(), out.data(), out.size(), 0), 0) << out;
+  (void)::unlink(path.c_str());
+}
+
+TEST(AdminHttp, ClientThatGoesInTheMiddleOfTheAnswer_EndsNothing) {
+  // Not as pid 1, which ignores every signal that it does not handle.
+  const pid_t child = ::fork();
+  if (child == 0) {
+    (void)::signal(SIGPIPE, SIG_DFL);
+    auto own = sources();
+    own.metrics = [] { return std::string(std::size_t{8} << 20, 'x'); };
+    const auto server = AdminHttp::start("127.0.0.1:0", own);
+    for (int i = 0; server && i < 20; ++i) {
+      UniqueFd rude = connect_to((*server)->port());
+      const std::string ask = "GET /metrics HTTP/1.1\r\n\r\n";
+      (void)::send(rude.get(), ask.data(), ask.size(), MSG_NOSIGNAL);
+      char byte = 0;
+      (void)::recv(rude.get(), &byte, 1, 0);  // it is on its way
+      const linger now{.l_onoff = 1, .l_linger = 0};
+      (void)::setsockopt(rude.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
+      rude.reset();  // RST
+      (void)get((*server)->port(), "/readyz");
+    }
+    ::_exit(server ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status)) << "signal " << WTERMSIG(status);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST(AdminHttp, Stop_DoesNotWaitForSilentClients) {
