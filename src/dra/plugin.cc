@@ -22,8 +22,10 @@
 #include "fairlead/kube/client.h"
 #include "fairlead/kube/config.h"
 #include "fairlead/rpc/grpc_server.h"
+#include "fairlead/rpc/unix_listener.h"
 #include "fairlead/sys/files.h"
 #include "fairlead/sys/memory.h"
+#include "fairlead/sys/process.h"
 
 namespace fairlead::dra {
 namespace {
@@ -62,6 +64,44 @@ sigset_t ending_signals() {
 
 Result<std::vector<ClaimRecord>> not_open() {
   return Error(Code::kUnavailable, "the claim records are not open");
+}
+
+/// What comes between the driver's name and "-reg.sock": a pod's uid, or a hash of it (see socket_paths).
+bool is_of_a_pod(std::string_view part) {
+  constexpr std::size_t kUid = 36;
+  constexpr std::size_t kHash = 11;
+  return (part.size() == kUid && is_uid(part)) || part.size() == kHash;
+}
+
+/// Sockets of instances that were killed: their names carry uids of pods that never come back, and the
+/// kubelet would dial them at each of its starts.
+void remove_dead_sockets(const PluginOptions& options) {
+  constexpr std::string_view kEnd = "-reg.sock";
+  const std::string begin = options.driver_name + "-";
+  std::vector<std::string> paths;
+  for (const std::string& name : sys::list_dir(options.registry_dir).value_or(std::vector<std::string>{})) {
+    const bool ours =
+        name.starts_with(begin) && name.ends_with(kEnd) &&
+        (name.size() < begin.size() + kEnd.size() ||  // "<driver>-reg.sock"
+         is_of_a_pod(std::string_view(name).substr(begin.size(), name.size() - begin.size() - kEnd.size())));
+    if (ours) {
+      paths.push_back(options.registry_dir + "/" + name);
+    }
+  }
+  for (const std::string& name : sys::list_dir(options.plugin_dir).value_or(std::vector<std::string>{})) {
+    if (name == "dra.sock" || (name.starts_with("dra-") && name.ends_with(".sock"))) {
+      paths.push_back(options.plugin_dir + "/" + name);
+    }
+  }
+  for (const std::string& path : paths) {
+    const auto removed = rpc::remove_dead_socket(path);
+    if (!removed) {
+      log::warn("a socket of an instance that is gone stays",
+                {{"socket", path}, {"error", removed.error().what()}});
+    } else if (*removed) {
+      log::info("socket of an instance that is gone removed", {{"socket", path}});
+    }
+  }
 }
 
 /// Pools without a name are the node's own.
@@ -250,6 +290,7 @@ Result<> Plugin::Impl::start() {
           .driver_name = options_.driver_name, .node_name = options_.node_name, .resync = options_.resync},
       *slice_api_, [this] { return discover(driver_, options_.node_name); }, metrics_);
   FL_TRY(serve_admin(), "");
+  remove_dead_sockets(options_);
   FL_TRY(serve_kubelet(), "");
   publisher_->start();
   log::info("serving",
@@ -367,6 +408,8 @@ Result<std::unique_ptr<Plugin>> Plugin::create(PluginOptions options, Driver& dr
             socket_paths(options.registry_dir, options.plugin_dir, options.driver_name, options.pod_uid), "");
   const sigset_t signals = ending_signals();
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  sys::ignore_broken_pipes();
+  log::debug("descriptors", {{"limit", sys::raise_descriptor_limit()}});
   return std::unique_ptr<Plugin>(
       new Plugin(std::make_unique<Impl>(std::move(options), std::move(paths), driver)));
 }

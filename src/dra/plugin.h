@@ -63,8 +63,9 @@ Result<> validate(const PluginOptions& options);
 
 class Plugin {
  public:
-  /// The driver must outlive the plugin. Fills empty options with their defaults and validates them; touches
-  /// nothing yet.
+  /// The driver must outlive the plugin. Fills empty options with their defaults and validates them. Of the
+  /// process it blocks the signals of run(), ignores SIGPIPE unless somebody handles it, and raises the limit
+  /// of descriptors to the hard one; nothing else is touched yet.
   static Result<std::unique_ptr<Plugin>> create(PluginOptions options, Driver& driver);
   Plugin(const Plugin&) = delete;
   Plugin& operator=(const Plugin&) = delete;

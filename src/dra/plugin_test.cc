@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <CLI/CLI.hpp>
@@ -138,6 +139,49 @@ TEST(Plugin, InstancesOfTwoPods_ServeSideBySide) {
   older->stop();
   EXPECT_FALSE(Node::exists(registration("pod-1")));
   EXPECT_TRUE(probe_sockets(registration("pod-2"), dra("pod-2"), kPatience));
+}
+
+/// What a killed process leaves.
+void leave_socket(const std::string& path) {
+  auto listener = rpc::UnixListener::open(path);
+  ASSERT_TRUE(listener) << listener.error().what();
+  const std::string kept = path + ".kept";  // so that its end does not remove it
+  ASSERT_EQ(::rename(path.c_str(), kept.c_str()), 0);
+  listener->close();
+  ASSERT_EQ(::rename(kept.c_str(), path.c_str()), 0);
+}
+
+TEST(Plugin, SocketsOfInstancesThatWereKilled_GoAtTheStart_OthersStay) {
+  const Folders folders;
+  const std::string uid = "11111111-2222-4333-8444-555555555555";
+  const std::string registry = folders.dir / "registry/";
+  const std::string plugins = folders.dir / "plugin/";
+  const std::vector<std::string> dead = {
+      registry + kDriver + "-" + uid + "-reg.sock", registry + kDriver + "-AbCdEfGhIj0-reg.sock",
+      registry + kDriver + "-reg.sock", plugins + "dra-" + uid + ".sock", plugins + "dra.sock"};
+  const std::vector<std::string> foreign = {registry + kDriver + "-two-reg.sock",
+                                            registry + "other.example.com-" + uid + "-reg.sock",
+                                            registry + "other.example.com-reg.sock"};
+  for (const auto* each : {&dead, &foreign}) {
+    for (const std::string& path : *each) {
+      leave_socket(path);
+    }
+  }
+  const std::string another = "99999999-2222-4333-8444-555555555555";
+  const auto alive = rpc::UnixListener::open(registry + kDriver + "-" + another + "-reg.sock");
+  ASSERT_TRUE(alive) << alive.error().what();
+  FakeDriver driver(folders.dir / "world");
+  auto options = folders.options();
+  options.pod_uid = "33333333-2222-4333-8444-555555555555";
+  const auto plugin = must_create(options, driver);
+  ASSERT_TRUE(plugin->start());
+  for (const std::string& path : dead) {
+    EXPECT_FALSE(Node::exists(path)) << path;
+  }
+  for (const std::string& path : foreign) {
+    EXPECT_TRUE(Node::exists(path)) << path;
+  }
+  EXPECT_TRUE(alive->is_in_place());
 }
 
 TEST(Plugin, RecordsOfBefore_AreThereAtStartAndAfterStop) {
@@ -303,6 +347,11 @@ class Child {
   Child(Child&&) = delete;
   Child& operator=(Child&&) = delete;
 
+  [[nodiscard]] rlimit descriptors() const {
+    rlimit limit = {};
+    EXPECT_EQ(::prlimit(pid_, RLIMIT_NOFILE, nullptr, &limit), 0);
+    return limit;
+  }
   void signal(int number) const { EXPECT_EQ(::kill(pid_, number), 0); }
   /// "exit 0", "signal 9"
   std::string wait() {
@@ -344,6 +393,29 @@ TEST(PluginProcess, KilledAndStartedAgain_TakesOverItsSockets) {
   again.signal(SIGTERM);
   EXPECT_EQ(again.wait(), "exit 0");
   EXPECT_FALSE(folders.has_sockets());
+}
+
+TEST(PluginProcess, BrokenPipe_DoesNotEndIt) {
+  const Folders folders;
+  Child child(folders);
+  ASSERT_TRUE(eventually([&] { return Node::exists(folders.dir / "created"); }));
+  child.signal(SIGPIPE);
+  child.signal(SIGTERM);
+  EXPECT_EQ(child.wait(), "exit 0");
+}
+
+TEST(PluginProcess, DescriptorLimit_IsTheHardOne) {
+  rlimit own = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &own), 0);
+  const rlimit low = {.rlim_cur = own.rlim_max / 2, .rlim_max = own.rlim_max};
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &low), 0);
+  const ScopeExit undo([&] { (void)::setrlimit(RLIMIT_NOFILE, &own); });
+  const Folders folders;
+  Child child(folders);
+  ASSERT_TRUE(eventually([&] { return Node::exists(folders.dir / "created"); }));
+  EXPECT_EQ(child.descriptors().rlim_cur, own.rlim_max);
+  child.signal(SIGTERM);
+  EXPECT_EQ(child.wait(), "exit 0");
 }
 
 TEST(PluginProcess, SecondSignal_EndsItAtOnce) {
