@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A thread that says when links of the node come, go or change.
+// A thread that says when links of the node come, go or change, or its default routes.
 #pragma once
 
 #include <functional>

@@ -286,8 +286,10 @@ Result<> Plugin::Impl::start() {
   reporter_->start();
   events_->start();
   publisher_ = std::make_unique<SlicePublisher>(
-      PublisherOptions{
-          .driver_name = options_.driver_name, .node_name = options_.node_name, .resync = options_.resync},
+      PublisherOptions{.driver_name = options_.driver_name,
+                       .node_name = options_.node_name,
+                       .resync = options_.resync,
+                       .state_dir = options_.state_dir},
       *slice_api_, [this] { return discover(driver_, options_.node_name); }, metrics_);
   FL_TRY(serve_admin(), "");
   remove_dead_sockets(options_);

@@ -14,6 +14,7 @@
 #include "fairlead/core/log.h"
 #include "fairlead/core/mutex.h"
 #include "fairlead/core/retry_delay.h"
+#include "fairlead/dra/instance_order.h"
 #include "fairlead/dra/slice_diff.h"
 #include "fairlead/dra/slice_validate.h"
 
@@ -28,13 +29,19 @@ using SteadyClock = std::chrono::steady_clock;
 constexpr int kConflictRetries = 3;
 
 /// Lets `burst` through at once and then one per interval.
-class RepairLimit {
+class RateLimit {
  public:
-  RepairLimit(unsigned burst, std::chrono::milliseconds interval)
+  RateLimit(unsigned burst, std::chrono::milliseconds interval)
       : burst_(burst), interval_(interval), tokens_(burst), counted_(SteadyClock::now()) {}
 
   /// Takes a token; or says when there will be one.
   std::optional<SteadyClock::time_point> take() {
+    const auto later = wait_until();
+    tokens_ -= later ? 0 : 1;
+    return later;
+  }
+  /// When there will be a token, if there is none.
+  std::optional<SteadyClock::time_point> wait_until() {
     const auto now = SteadyClock::now();
     while (tokens_ < burst_ && counted_ + interval_ <= now) {
       counted_ += interval_;
@@ -43,11 +50,7 @@ class RepairLimit {
     if (tokens_ == burst_) {
       counted_ = now;
     }
-    if (tokens_ == 0) {
-      return counted_ + interval_;
-    }
-    --tokens_;
-    return std::nullopt;
+    return tokens_ == 0 ? std::optional(counted_ + interval_) : std::nullopt;
   }
 
  private:
@@ -106,7 +109,9 @@ class SlicePublisher::Impl {
         metrics_(metrics),
         delay_({.initial = options_.backoff_min, .max = options_.backoff_max}),
         discover_backoff_({.initial = options_.backoff_min, .max = options_.backoff_max}),
-        repairs_(options_.repair_burst, options_.repair_interval) {}
+        repairs_(options_.repair_burst, options_.repair_interval),
+        discoveries_(options_.discover_burst, options_.discover_interval),
+        own_changes_(options_.change_burst, options_.change_interval) {}
 
   void start() {
     thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
@@ -115,6 +120,7 @@ class SlicePublisher::Impl {
     if (thread_.joinable()) {
       thread_.request_stop();
       thread_.join();
+      order_.reset();  // the older one may go on
     }
   }
   void republish() {
@@ -177,7 +183,8 @@ class SlicePublisher::Impl {
   /// Until there is something to do: a trigger, the next try after a failure, the resync.
   Triggers wait(SteadyClock::time_point resync, const std::stop_token& stop) {
     std::unique_lock lock(mutex_);
-    const auto until = std::min({retry_at_.value_or(resync), discover_at_.value_or(resync), resync});
+    const auto until = std::min(
+        {retry_at_.value_or(resync), discover_at_.value_or(resync), put_off_.value_or(resync), resync});
     if (!wake_.wait_until(lock, stop, until, [&] { return triggers_.any(); })) {
       return {};
     }
@@ -201,13 +208,65 @@ class SlicePublisher::Impl {
         gone_.erase(event.uid);  // the last event of an object
       }
     }
-    const bool discover = triggers.discover || (discover_at_ && SteadyClock::now() >= *discover_at_);
-    const bool changed = discover && discover_again();
+    const bool changed = is_time_to_discover(triggers) && discover_again();
     dirty_ = dirty_ || news || touched || changed;
     const bool may_try = news || !retry_at_ || SteadyClock::now() >= *retry_at_;
-    if (dirty_ && may_try && wanted_) {
+    if (dirty_ && may_try && wanted_ && may_write(news)) {
       settle_round(round(stop), stop);
     }
+  }
+
+  [[nodiscard]] bool is_time_to_discover(const Triggers& triggers) {
+    const auto now = SteadyClock::now();
+    if (triggers.check && triggers.discover) {  // the start, the resync
+      put_off_.reset();
+      return true;
+    }
+    if (triggers.discover && !put_off_) {
+      put_off_ = discoveries_.take().value_or(now);
+    }
+    if (put_off_ && now >= *put_off_) {
+      put_off_.reset();
+      return true;
+    }
+    return discover_at_ && now >= *discover_at_;
+  }
+
+  /// Not what the node itself changes too often, nor what a newer instance has a say in. `news`: somebody
+  /// expects an answer.
+  [[nodiscard]] bool may_write(bool news) {
+    if (has_successor()) {
+      retry_at_ = SteadyClock::now() + options_.successor_check;
+      return false;
+    }
+    const bool own_change = last_written_ && last_written_ != wanted_;
+    if (const auto later = own_change && !news ? own_changes_.wait_until() : std::nullopt) {
+      log::debug("devices change often, the newest state is written a little later");
+      retry_at_ = later;
+      return false;
+    }
+    return true;
+  }
+
+  [[nodiscard]] bool has_successor() {
+    if (options_.state_dir.empty()) {
+      return false;
+    }
+    if (!order_) {  // not before there is something to say
+      auto joined = InstanceOrder::join(options_.state_dir);
+      if (!joined) {
+        note_problem("tell which instance is the newer: " + joined.error().what());
+        return false;
+      }
+      order_.emplace(*std::move(joined));
+    }
+    const bool now = order_->has_successor().value_or(false);
+    if (now != yields_) {
+      log::info(now ? "a newer instance publishes this node's slices"
+                    : "the newer instance is gone, publishing again");
+      yields_ = now;
+    }
+    return now;
   }
 
   /// Did somebody else do this? Our own writes come back as events too.
@@ -339,6 +398,9 @@ class SlicePublisher::Impl {
         .driver_name = options_.driver_name, .node_name = options_.node_name, .node_uid = node_uid_};
     const auto changes = diff_slices(identity, reduced_wanted(), existing);
     FL_TRY(limit_repairs(changes, existing), "");
+    if (!changes.empty() && last_written_ && last_written_ != wanted_) {
+      (void)own_changes_.take();
+    }
     remember(existing);
     for (const SliceChange& change : changes) {
       FL_TRY(write(change, stop), describe(change));
@@ -499,7 +561,10 @@ class SlicePublisher::Impl {
   // Of the publisher's thread only, from here on.
   RetryDelay delay_;
   Backoff discover_backoff_;
-  RepairLimit repairs_;
+  RateLimit repairs_, discoveries_, own_changes_;
+  std::optional<SteadyClock::time_point> put_off_;  // discover() that was asked for
+  std::optional<InstanceOrder> order_;
+  bool yields_ = false;                                 // to a newer instance
   std::optional<SteadyClock::time_point> retry_at_;     // after a failure
   std::optional<SteadyClock::time_point> discover_at_;  // after discover() failed
   bool dirty_ = false;                                  // a round is due

@@ -83,6 +83,18 @@ struct PublisherOptions {
   /// two drivers of one name do not flood the API server.
   unsigned repair_burst = 10;
   std::chrono::milliseconds repair_interval{6'000};
+  /// Calls of discover() after republish(): this many without waiting, then one per interval. A storm of
+  /// events (routes, pods that come and go) costs no look at everything for each.
+  unsigned discover_burst = 10;
+  std::chrono::milliseconds discover_interval{1'000};
+  /// Writes of what changed on the node: this many without waiting, then the newest state once per interval.
+  /// A port that flaps must not cost a write, and wake every scheduler, each time.
+  unsigned change_burst = 10;
+  std::chrono::milliseconds change_interval{6'000};
+  /// Where instances of the driver on this node know each other (instance_order.h): while a newer one lives,
+  /// the older writes nothing, and looks again after `successor_check`. Empty: there is no other.
+  std::string state_dir;
+  std::chrono::milliseconds successor_check{5'000};
 };
 
 /// Owns one thread. discover() is called on it only, one call at a time.

@@ -4,11 +4,17 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
+#include <cstdlib>
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <thread>
+
+#include "fairlead/core/fd.h"
+#include "fairlead/sys/files.h"
 
 namespace fairlead::dra {
 namespace {
@@ -32,6 +38,8 @@ class FakeSliceApi final : public SliceApi {
   std::vector<kube::ResourceSlice> slices() {
     return locked([&] { return slices_; });
   }
+  /// For await() only, which holds the lock.
+  const std::vector<kube::ResourceSlice>& peek() const { return slices_; }
   int writes() {
     return locked([&] { return writes_; });
   }
@@ -79,8 +87,7 @@ class FakeSliceApi final : public SliceApi {
     send(event);
   }
   void send(const SliceEvent& event) {
-    std::function<void(const SliceEvent&)> on_event = locked([&] { return on_event_; });
-    if (on_event) {
+    for (const auto& on_event : locked([&] { return on_event_; })) {
       on_event(event);
     }
   }
@@ -177,10 +184,10 @@ class FakeSliceApi final : public SliceApi {
     return {};
   }
   void watch(std::function<void(const SliceEvent&)> on_event) override {
-    locked([&] { on_event_ = std::move(on_event); });
+    locked([&] { on_event_.push_back(std::move(on_event)); });
   }
-  void unwatch() override {
-    locked([&] { on_event_ = nullptr; });
+  void unwatch() override {  // that of another publisher too
+    locked([&] { on_event_.clear(); });
   }
 
  private:
@@ -227,7 +234,7 @@ class FakeSliceApi final : public SliceApi {
   std::condition_variable_any stopped_;
   std::vector<kube::ResourceSlice> slices_;
   std::optional<std::string> node_uid_ = "node-uid-1";
-  std::function<void(const SliceEvent&)> on_event_;
+  std::vector<std::function<void(const SliceEvent&)>> on_event_;
   std::function<void(Device&)> storing_;
   std::optional<Error> list_error_;
   std::uint64_t version_ = 100;
@@ -307,7 +314,9 @@ class SlicePublisherTest : public ::testing::Test {
                             .backoff_min = 1ms,
                             .backoff_max = 10ms,
                             .repair_burst = 100,
-                            .repair_interval = 1h};
+                            .repair_interval = 1h,
+                            .discover_burst = 1000,
+                            .change_burst = 1000};
   FakeSliceApi api_;
   Metrics metrics_{"d", "v"};
   std::mutex mutex_;
@@ -625,6 +634,92 @@ TEST_F(SlicePublisherTest, Fight_GoesOnAfterTheInterval) {
     ASSERT_TRUE(api_.await_writes(writes + 1));
     await_quiet();
   }
+}
+
+TEST_F(SlicePublisherTest, FlappingPort_CostsFewWrites_AndItsLastStateStands) {
+  options_.change_burst = 3;
+  options_.change_interval = 1h;
+  start_and_publish(1);
+  for (int i = 0; i < 60; ++i) {
+    set_devices(devices(i % 2 == 0 ? 2 : 3));
+    const int before = discoveries();
+    publisher_->republish();
+    await_discoveries(before + 1);
+  }
+  set_devices(devices(7));
+  publisher_->republish();
+  publisher_->check_now();  // as every resync
+  ASSERT_TRUE(api_.await([&] { return api_.peek().at(0).devices.size() == 7; }));
+  await_quiet();
+  EXPECT_LE(api_.writes(), 1 + 3 + 1);
+}
+
+TEST_F(SlicePublisherTest, FlappingPort_IsWrittenAgainAfterTheInterval) {
+  options_.change_burst = 1;
+  options_.change_interval = 20ms;
+  start_and_publish(1);
+  for (int i = 0; i < 5; ++i) {
+    set_devices(devices(4 + static_cast<std::size_t>(i)));
+    publisher_->republish();
+  }
+  EXPECT_TRUE(api_.await([&] { return api_.peek().at(0).devices.size() == 8; })) << "nobody asked again";
+}
+
+TEST_F(SlicePublisherTest, StormOfEvents_IsNotLookedAtOneByOne) {
+  options_.discover_burst = 3;
+  options_.discover_interval = 1h;
+  start_and_publish(1);
+  const int before = discoveries();
+  for (int i = 0; i < 50; ++i) {
+    publisher_->republish();
+    std::this_thread::sleep_for(3ms);  // longer than what becomes one round
+  }
+  await_quiet();
+  EXPECT_LE(discoveries(), before + 3);
+}
+
+TEST_F(SlicePublisherTest, StormOfEvents_TheLastIsLookedAtAfterTheInterval) {
+  options_.discover_burst = 1;
+  options_.discover_interval = 20ms;
+  start_and_publish(1);
+  publisher_->republish();
+  await_discoveries(2);
+  set_devices(devices(5));
+  publisher_->republish();
+  EXPECT_TRUE(api_.await([&] { return api_.peek().at(0).devices.size() == 5; }));
+}
+
+TEST_F(SlicePublisherTest, TwoInstancesThatOfferDifferentThings_TheOlderStopsWriting_UntilTheNewerIsGone) {
+  std::string dir = ::testing::TempDir() + "fl-slices-XXXXXX";
+  ASSERT_NE(::mkdtemp(dir.data()), nullptr);
+  const ScopeExit remove([&] { (void)sys::remove_tree(dir); });
+  options_.state_dir = dir;
+  options_.successor_check = 1ms;
+  start_and_publish(1);
+  std::atomic<int> asked = 0;
+  SlicePublisher newer(
+      options_, api_,
+      [&]() -> Result<std::vector<Pool>> {
+        ++asked;
+        return std::vector<Pool>{{.name = "", .devices = devices(9)}};
+      },
+      metrics_);
+  newer.start();
+  ASSERT_TRUE(api_.await([&] { return api_.peek().at(0).devices.size() == 9; }));
+  const int writes = api_.writes();
+  for (int i = 0; i < 10; ++i) {
+    set_devices(devices(i % 2 == 0 ? 2 : 3));
+    const int before = discoveries();
+    publisher_->republish();
+    publisher_->check_now();
+    await_discoveries(before + 1);
+    newer.check_now();
+    std::this_thread::sleep_for(3ms);
+  }
+  EXPECT_EQ(api_.writes(), writes);
+  EXPECT_THAT(api_.slices().at(0).devices, SizeIs(9));
+  newer.stop();
+  EXPECT_TRUE(api_.await([&] { return api_.peek().at(0).devices.size() == 3; })) << "it was rolled back";
 }
 
 TEST_F(SlicePublisherTest, Stop_EndsABlockedCall_AndLeavesTheSlices) {
