@@ -273,8 +273,23 @@ class ClaimReporter::Impl {
       job.standing = std::move(entries);
     } else if (RetryDelay::is_outage(applied.error().code())) {
       job.standing.reset();  // it may have been written for all we know: look again
+    } else if (applied.error().code() == Code::kConflict) {
+      return explain_conflict(job, record->claim, applied.error(), stop);
     }
     return applied;
+  }
+
+  /// 409 says that the claim has another uid, or only that other writers were quicker, five times in a row
+  /// (the API server's own tries to apply). Only the first is the end of it.
+  Result<> explain_conflict(Job& job, const Claim& claim, const Error& conflict,
+                            const std::stop_token& stop) {
+    job.standing.reset();
+    FL_ASSIGN(const auto status, api_.read(claim, stop), "");
+    if (status.uid != job.uid) {
+      return conflict;
+    }
+    job.standing = own_part(status, options_.driver_name);
+    return Error(Code::kBusy, conflict.what());
   }
 
   void settle(Job& job, const Result<>& written, const std::stop_token& stop) {

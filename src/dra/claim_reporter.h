@@ -48,7 +48,8 @@ class ClaimStatusApi {
 
   /// The claim as it is now. kNotFound: it is gone.
   virtual Result<kube::ClaimStatus> read(const Claim& claim, const std::stop_token& stop) = 0;
-  /// Replaces all our entries. kNotFound: gone; kConflict: another claim has the name by now.
+  /// Replaces all our entries. kNotFound: gone; kConflict: another claim has the name by now, or others wrote
+  /// at the same time; read() tells.
   virtual Result<> apply(const Claim& claim, const std::vector<kube::DeviceStatus>& devices,
                          const std::stop_token& stop) = 0;
 };

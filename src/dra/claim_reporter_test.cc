@@ -413,19 +413,45 @@ TEST_F(ReporterTest, RejectedContent_IsGivenUpUntilItChanges) {
 }
 
 TEST_F(ReporterTest, ClaimGoneOrReplaced_IsDropped) {
-  for (const Code code : {Code::kNotFound, Code::kConflict}) {
-    put("a", {"eth1"});
-    reporter->preparing("a-uid");
-    api.fail(1, Error(code, "no"));
-    reporter->report("a-uid", {ready("net1")});
-    settle();
-  }
-  EXPECT_THAT(calls(), ElementsAre("apply a", "apply a"));
+  put("a", {"eth1"});
+  reporter->preparing("a-uid");
+  api.fail(1, Error(Code::kNotFound, "no"));
+  reporter->report("a-uid", {ready("net1")});
+  settle();
+  EXPECT_THAT(calls(), ElementsAre("apply a"));
+  reporter->preparing("a-uid");
+  api.fail(1, Error(Code::kConflict, "no"));
+  api.put_uid("a", "another-uid");
+  reporter->report("a-uid", {ready("net1")});
+  settle();
+  EXPECT_THAT(calls(), ElementsAre("apply a", "apply a", "read a"));
   put("b", {"eth1"});
   api.put_uid("b", "another-uid");
   reporter->report("b-uid", {ready("net1")});
   settle();
-  EXPECT_THAT(calls(), ElementsAre("apply a", "apply a", "read b"));
+  EXPECT_THAT(calls(), ElementsAre("apply a", "apply a", "read a", "read b"));
+}
+
+TEST_F(ReporterTest, ConflictWithOtherWriters_IsNoOtherClaim_AndTriedAgain) {
+  put("a", {"eth1"});
+  reporter->preparing("a-uid");
+  api.fail(1, Error(Code::kConflict, "Apply failed: the object has been modified"));
+  reporter->report("a-uid", {ready("net1")});
+  api.await_standing("a");
+  EXPECT_EQ(api.standing("a").at(0).interface_name, "net1");
+  settle();
+  EXPECT_THAT(calls(), ElementsAre("apply a", "read a", "apply a"));
+}
+
+TEST_F(ReporterTest, ConflictWithTheServerAwayAfterwards_IsTriedAgain) {
+  put("a", {"eth1"});
+  reporter->preparing("a-uid");
+  api.fail(1, Error(Code::kConflict, "Apply failed: the object has been modified"));
+  api.fail(1, Error(Code::kUnavailable, "connect: Connection refused"));
+  reporter->report("a-uid", {ready("net1")});
+  api.await_standing("a");
+  settle();
+  EXPECT_THAT(calls(), ElementsAre("apply a", "read a", "read a", "apply a"));
 }
 
 TEST_F(ReporterTest, UnpreparedMeanwhile_IsNotWritten) {
