@@ -550,6 +550,47 @@ Result<Bytes> dump_addresses(IfIndex link) {
   return writer.finish();
 }
 
+namespace {
+
+bool describes_state(std::uint16_t type) { return type == RTA_CACHEINFO || type == RTA_EXPIRES; }
+
+/// What a nexthop object says, and the kernel repeats for readers that do not know such objects
+/// (net/ipv4/fib_semantics.c fib_dump_info, sysctl nexthop_compat_mode).
+bool belongs_to_nexthop(std::uint16_t type) {
+  return type == RTA_OIF || type == RTA_GATEWAY || type == RTA_VIA || type == RTA_MULTIPATH ||
+         type == RTA_ENCAP || type == RTA_ENCAP_TYPE;
+}
+
+/// A request about a route as it was told, with another metric if there is one.
+Result<Bytes> told_route(std::uint16_t type, std::uint16_t flags, const Message& told,
+                         std::optional<std::uint32_t> metric) {
+  const auto info = read_fixed<rtmsg>(told.payload);
+  if (!info) {
+    return Error(Code::kInvalid, "a route's message is too short");
+  }
+  const View attributes = behind(told.payload, sizeof(rtmsg));
+  bool has_nexthop = false;
+  for_each_attribute(attributes, [&](std::uint16_t attribute, View) {
+    has_nexthop = has_nexthop || attribute == RTA_NH_ID;
+  });
+  Writer writer(type, flags);
+  auto& out = writer.fixed<rtmsg>();
+  out = *info;
+  out.rtm_flags &= RTNH_F_ONLINK;
+  for_each_attribute(attributes, [&](std::uint16_t attribute, View value) {
+    const bool replaced = metric && attribute == RTA_PRIORITY;
+    if (!replaced && !describes_state(attribute) && !(has_nexthop && belongs_to_nexthop(attribute))) {
+      writer.raw(attribute, value);
+    }
+  });
+  if (metric && *metric != 0) {
+    writer.u32(RTA_PRIORITY, *metric);
+  }
+  return writer.finish();
+}
+
+}  // namespace
+
 Result<Bytes> add_route(const NewRoute& route) {
   FL_TRY(check_index(route.link), "");
   if (route.gateway && route.gateway->is_v6() != route.destination.is_v6() && route.destination.is_v6()) {
@@ -563,7 +604,8 @@ Result<Bytes> add_route(const NewRoute& route) {
   info.rtm_dst_len = destination.length();
   info.rtm_protocol = RTPROT_STATIC;
   // Without a gateway the destination is on the link itself (ip-route(8)); IPv6 has no scopes.
-  info.rtm_scope = route.gateway || destination.is_v6() ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
+  const std::uint8_t usual = route.gateway || destination.is_v6() ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
+  info.rtm_scope = destination.is_v6() ? usual : route.scope.value_or(usual);
   info.rtm_type = RTN_UNICAST;
   info.rtm_flags = route.onlink ? RTNH_F_ONLINK : 0;
   put_table(writer, info, route.table);
@@ -577,7 +619,18 @@ Result<Bytes> add_route(const NewRoute& route) {
   if (route.metric != 0) {
     writer.u32(RTA_PRIORITY, route.metric);
   }
+  if (route.source) {
+    writer.raw(RTA_PREFSRC, route.source->octets());
+  }
   return writer.finish();
+}
+
+Result<Bytes> copy_route(const Message& route, std::uint32_t metric) {
+  return told_route(RTM_NEWROUTE, kCreate, route, metric);
+}
+
+Result<Bytes> delete_route(const Message& route) {
+  return told_route(RTM_DELROUTE, kRequest, route, std::nullopt);
 }
 
 Result<Bytes> dump_routes(std::uint8_t family, std::optional<std::uint32_t> table) {
@@ -689,6 +742,8 @@ std::optional<Route> read_route(const Message& message) {
       read_into(route.metric, value);
     } else if (type == RTA_TABLE) {
       read_into(route.table, value);
+    } else if (type == RTA_PREFSRC) {
+      route.source = IpAddress::from_octets(value);
     } else if (type == RTA_MULTIPATH) {
       route.hops = read_multipath(value);
     } else {

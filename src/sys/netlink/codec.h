@@ -19,6 +19,7 @@ namespace fairlead::netlink::codec {
 using Bytes = std::vector<std::uint8_t>;
 /// Aligned for a netlink header (4 bytes), as any receive buffer and any std::vector is.
 using View = std::span<const std::uint8_t>;
+struct Message;
 
 // ---- requests; the sequence number is 0 until set_sequence()
 void set_sequence(Bytes& message, std::uint32_t sequence);
@@ -41,6 +42,12 @@ Result<Bytes> delete_address(const NewAddress& address);
 /// AF_INET and AF_INET6 alike; of one link when the index is valid.
 Result<Bytes> dump_addresses(IfIndex link);
 Result<Bytes> add_route(const NewRoute& route);
+/// Of a route that the kernel has told (RTM_NEWROUTE): the same with another metric. What only describes its
+/// state (dead, offloaded, age) is left out.
+Result<Bytes> copy_route(const Message& route, std::uint32_t metric);
+/// Of a route that the kernel has told: this one, and no other to that destination, is deleted. Of IPv4
+/// routes that differ in their metric only, the kernel takes 0 for "any" and deletes the lowest.
+Result<Bytes> delete_route(const Message& route);
 Result<Bytes> dump_routes(std::uint8_t family, std::optional<std::uint32_t> table);
 
 // ---- answers and events

@@ -72,6 +72,7 @@ bool same_route(const Route& route, const NewRoute& wanted) {
       (wanted.metric == 0 && wanted.destination.is_v6() && route.metric == kDefaultMetric6);
   return metric_is_same && route.table == wanted.table && route.type == RTN_UNICAST &&
          route.destination == wanted.destination.network() &&
+         (!wanted.source || route.source == wanted.source) &&
          route.hops == std::vector<NextHop>{{.link = wanted.link, .gateway = wanted.gateway}};
 }
 
@@ -79,8 +80,8 @@ bool same_route(const Route& route, const NewRoute& wanted) {
 
 // ---------------------------------------------------------------------------------------------- Batch
 
-Batch::Request Batch::make(std::string what, Result<std::vector<std::uint8_t>> bytes) {
-  Request request{.what = std::move(what)};
+Batch::Request Batch::make(std::string what, Result<std::vector<std::uint8_t>> bytes, IfIndex link) {
+  Request request{.what = std::move(what), .link = link};
   if (bytes) {
     request.bytes = std::move(*bytes);
   } else {
@@ -102,45 +103,45 @@ Batch& Batch::create_link(const NewLink& link) {
 }
 
 Batch& Batch::change_link(IfIndex link, const LinkChange& change) {
-  requests_.push_back(make(text_of(link, change), codec::change_link(link, change)));
+  requests_.push_back(make(text_of(link, change), codec::change_link(link, change), link));
   return *this;
 }
 
 Batch& Batch::add_altname(IfIndex link, const std::string& altname) {
   requests_.push_back(
-      make("give " + text_of(link) + " the altname " + altname, codec::add_altname(link, altname)));
+      make("give " + text_of(link) + " the altname " + altname, codec::add_altname(link, altname), link));
   return *this;
 }
 
 Batch& Batch::delete_altname(IfIndex link, const std::string& altname) {
-  requests_.push_back(
-      make("take the altname " + altname + " from " + text_of(link), codec::delete_altname(link, altname)));
+  requests_.push_back(make("take the altname " + altname + " from " + text_of(link),
+                           codec::delete_altname(link, altname), link));
   requests_.back().fine = {ENOENT, ENODEV};
   return *this;
 }
 
 Batch& Batch::delete_link(IfIndex link) {
-  requests_.push_back(make("delete " + text_of(link), codec::delete_link(link)));
+  requests_.push_back(make("delete " + text_of(link), codec::delete_link(link), link));
   requests_.back().fine = {ENODEV};
   return *this;
 }
 
 Batch& Batch::add_address(const NewAddress& address) {
   requests_.push_back(make("add address " + address.prefix.to_string() + " to " + text_of(address.link),
-                           codec::add_address(address)));
+                           codec::add_address(address), address.link));
   requests_.back().wanted = address;
   return *this;
 }
 
 Batch& Batch::delete_address(const NewAddress& address) {
   requests_.push_back(make("delete address " + address.prefix.to_string() + " of " + text_of(address.link),
-                           codec::delete_address(address)));
+                           codec::delete_address(address), address.link));
   requests_.back().fine = {EADDRNOTAVAIL, ENODEV};
   return *this;
 }
 
 Batch& Batch::add_route(const NewRoute& route) {
-  requests_.push_back(make("add route " + text_of(route), codec::add_route(route)));
+  requests_.push_back(make("add route " + text_of(route), codec::add_route(route), route.link));
   requests_.back().wanted = route;
   return *this;
 }
@@ -265,25 +266,11 @@ Result<bool> Socket::is_fine(const Batch::Request& request, int error) {
 }
 
 Result<> Socket::run(Batch batch) {
-  const std::span<Batch::Request> all(batch.requests_);
-  if (all.size() > 1) {
-    for (std::size_t at = 0; at < all.size(); ++at) {
-      all[at].what += " (request " + std::to_string(at + 1) + " of " + std::to_string(all.size()) + ")";
-    }
-  }
-  for (Batch::Request& request : all) {
-    if (request.refused) {
-      return std::move(*request.refused).with(request.what);
-    }
-  }
-  std::vector<Error> failures;
-  for (std::size_t start = 0; start < all.size(); start += kMaxInFlight) {
-    FL_TRY(run_part(all.subspan(start, std::min(kMaxInFlight, all.size() - start)), failures), "");
-  }
+  FL_ASSIGN(const auto failures, run_each(std::move(batch)), "");
   if (failures.empty()) {
     return {};
   }
-  const Error& first = failures.front();
+  const Error& first = failures.front().error;
   if (failures.size() == 1) {
     return first;
   }
@@ -291,15 +278,46 @@ Result<> Socket::run(Batch batch) {
                first.sys_errno());
 }
 
-Result<> Socket::run_part(std::span<Batch::Request> requests, std::vector<Error>& failures) {
+Result<std::vector<BatchFailure>> Socket::run_each(Batch batch) {
+  const std::span<Batch::Request> all(batch.requests_);
+  if (all.size() > 1) {
+    for (std::size_t at = 0; at < all.size(); ++at) {
+      all[at].what +=
+          " (netlink message " + std::to_string(at + 1) + " of " + std::to_string(all.size()) + ")";
+    }
+  }
+  for (Batch::Request& request : all) {
+    if (request.refused) {
+      return std::move(*request.refused).with(request.what);
+    }
+  }
+  std::vector<BatchFailure> failures;
+  for (std::size_t start = 0; start < all.size(); start += kMaxInFlight) {
+    FL_TRY(run_part(all.subspan(start, std::min(kMaxInFlight, all.size() - start)), start, failures), "");
+  }
+  return failures;
+}
+
+Result<> Socket::run_part(std::span<Batch::Request> requests, std::size_t first,
+                          std::vector<BatchFailure>& failures) {
   FL_ASSIGN(const auto answers, exchange(requests), requests.front().what);
   for (std::size_t i = 0; i < requests.size(); ++i) {
     FL_ASSIGN(const bool fine, is_fine(requests[i], answers[i].error), requests[i].what);
     if (!fine) {
-      failures.push_back(refusal(requests[i].what, answers[i]));
+      name_link(requests[i]);
+      failures.push_back({.at = first + i, .error = refusal(requests[i].what, answers[i])});
     }
   }
   return {};
+}
+
+void Socket::name_link(Batch::Request& request) {
+  const auto found = request.link.valid() ? link(request.link) : Result<std::optional<Link>>(std::nullopt);
+  const std::string number = text_of(request.link);
+  const std::size_t at = request.what.find(number);
+  if (found && *found && at != std::string::npos) {
+    request.what.replace(at, number.size(), (*found)->name);
+  }
 }
 
 Result<> Socket::dump(Batch::Request request, const std::function<void()>& restart, const Visitor& visit) {
@@ -606,6 +624,40 @@ Result<std::vector<Route>> Socket::routes(std::optional<std::uint32_t> table) {
     all.insert(all.end(), std::make_move_iterator(some.begin()), std::make_move_iterator(some.end()));
   }
   return all;
+}
+
+Result<> Socket::change_metric(const MetricChange& change) {
+  const IpPrefix destination = change.destination.network();
+  const std::string what = "give the route to " + destination.to_string() + " with metric " +
+                           std::to_string(change.from) + " the metric " + std::to_string(change.to);
+  Batch copies;
+  Batch originals;
+  const auto restart = [&] {
+    copies.requests_.clear();
+    originals.requests_.clear();
+  };
+  const auto visit = [&](const codec::Message& message) {
+    const auto route = codec::read_route(message);
+    const bool is_kept = !route || route->protocol == RTPROT_KERNEL || route->protocol == RTPROT_RA;
+    if (!is_kept && route->destination == destination && route->metric == change.from &&
+        route->table == change.table) {
+      copies.requests_.push_back(Batch::make(what, codec::copy_route(message, change.to)));
+      originals.requests_.push_back(Batch::make(what, codec::delete_route(message)));
+    }
+  };
+  const auto listed =
+      dump(Batch::make("list routes", codec::dump_routes(destination.address().family(), change.table)),
+           restart, visit);
+  const bool has_none = !listed && (listed.error().sys_errno() == ENOENT ||
+                                    listed.error().sys_errno() == EOPNOTSUPP);  // as in routes()
+  if (has_none || (listed && copies.empty())) {
+    return {};
+  }
+  if (!listed) {
+    return listed.error();
+  }
+  FL_TRY(run(std::move(copies)), "");
+  return run(std::move(originals));
 }
 
 Result<> Socket::add_route(const NewRoute& route) {

@@ -24,7 +24,7 @@ namespace fairlead::netlink {
 
 /// Several requests that go to the kernel in one system call. The kernel carries them out in order and does
 /// NOT stop at one that fails, so put only requests together that may stand alone or that fail together.
-/// Each add says itself, in the error, as "add address 10.0.0.5/24 to link 7 (request 2 of 3)".
+/// Each add says itself, in the error, as "add address 10.0.0.5/24 to eth1 (netlink message 2 of 3)".
 class Batch {
  public:
   Batch& create_link(const NewLink& link);
@@ -42,15 +42,22 @@ class Batch {
  private:
   friend class Socket;
   struct Request {
-    std::string what;                 // "add address 10.0.0.5/24 to link 7"
+    std::string what;                 // "add address 10.0.0.5/24 to link 7"; see Socket::name_link
+    IfIndex link;                     // the one that `what` names
     std::vector<std::uint8_t> bytes;  // the message; its sequence number is filled in when it is sent
     std::optional<Error> refused;     // could not be encoded: reported instead of sending anything
     std::array<int, 2> fine = {};     // errnos that mean "it is so already"
     /// EEXIST is fine too if exactly this is there.
     std::variant<std::monostate, NewAddress, NewRoute> wanted;
   };
-  static Request make(std::string what, Result<std::vector<std::uint8_t>> bytes);
+  static Request make(std::string what, Result<std::vector<std::uint8_t>> bytes, IfIndex link = IfIndex());
   std::vector<Request> requests_;
+};
+
+/// A request of a batch that failed.
+struct BatchFailure {
+  std::size_t at = 0;  // in the order of adding
+  Error error;
 };
 
 /// One NETLINK_ROUTE socket for requests. It belongs for ever to the namespace in which it was opened and may
@@ -111,6 +118,11 @@ class Socket {
   /// is in the way.
   Result<> add_route(const NewRoute& route);
 
+  /// Each route to the destination that has the metric `from` gets the metric `to` and stays as it is
+  /// otherwise. The new one is there before the old one goes. kExists when another has the metric. Routes
+  /// that the kernel keeps or learns from advertisements stay: it would make them anew.
+  Result<> change_metric(const MetricChange& change);
+
   /// The namespace the socket belongs to (ioctl SIOCGSKNS; CAP_NET_ADMIN).
   [[nodiscard]] Result<UniqueFd> netns() const;
 
@@ -118,6 +130,9 @@ class Socket {
   /// Sends the batch and reads every answer. The error names the first request that failed and counts the
   /// others; the requests behind it were carried out all the same.
   Result<> run(Batch batch);
+  /// The same, with an error for each request that failed, in their order. Without a value nothing is known
+  /// of any.
+  Result<std::vector<BatchFailure>> run_each(Batch batch);
 
  private:
   explicit Socket(UniqueFd fd, std::uint32_t port);
@@ -134,7 +149,10 @@ class Socket {
   Result<> dump(Batch::Request request, const std::function<void()>& restart, const Visitor& visit);
   /// False: it was interrupted by a change.
   Result<bool> dump_once(Batch::Request& request, const Visitor& visit);
-  Result<> run_part(std::span<Batch::Request> requests, std::vector<Error>& failures);
+  Result<> run_part(std::span<Batch::Request> requests, std::size_t first,
+                    std::vector<BatchFailure>& failures);
+  /// The link's name in the request's text, which has only its number.
+  void name_link(Batch::Request& request);
   Result<std::optional<Link>> get_link(Batch::Request request);
   Result<bool> is_there(const Batch::Request& request);
   Result<bool> is_fine(const Batch::Request& request, int error);

@@ -24,6 +24,7 @@ namespace fairlead::netlink {
 namespace {
 
 using testing::Contains;
+using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
@@ -352,6 +353,79 @@ TEST_F(Rtnl, Routes_AddedTwice_AreThereOnce) {
   }
 }
 
+TEST_F(Rtnl, Route_WithSourceAndScope) {
+  const Link link = make_parent();
+  ASSERT_OK(home_->add_address({.link = link.index, .prefix = *IpPrefix::parse("10.0.0.5/24")}));
+  ASSERT_OK(home_->add_address({.link = link.index, .prefix = *IpPrefix::parse("10.0.0.6/24")}));
+  const NewRoute route = {.destination = *IpPrefix::parse("192.168.7.0/24"),
+                          .link = link.index,
+                          .scope = RT_SCOPE_UNIVERSE,
+                          .source = *IpAddress::parse("10.0.0.6")};
+  ASSERT_OK(home_->add_route(route));
+  ASSERT_OK(home_->add_route(route));
+  const auto all = home_->routes(kMainTable);
+  ASSERT_OK(all);
+  const auto found = std::ranges::find(*all, route.destination, &Route::destination);
+  ASSERT_NE(found, all->end());
+  EXPECT_EQ(found->scope, RT_SCOPE_UNIVERSE);
+  EXPECT_EQ(found->source, route.source);
+}
+
+/// The routes to a destination, lowest metric first: "1024 via 10.0.0.1 protocol 4".
+std::vector<std::string> routes_to(Socket& socket, const std::string& destination) {
+  auto all = socket.routes(kMainTable).value();
+  std::ranges::sort(all, {}, &Route::metric);
+  std::vector<std::string> out;
+  for (const Route& route : all) {
+    if (route.destination.to_string() == destination) {
+      out.push_back(std::to_string(route.metric) + " via " + route.hops.at(0).gateway->to_string() +
+                    " protocol " + std::to_string(route.protocol));
+    }
+  }
+  return out;
+}
+
+TEST_F(Rtnl, ChangeMetric_MovesOneRouteAndLeavesTheOthers) {
+  const Link link = make_parent();
+  ASSERT_OK(home_->add_address({.link = link.index, .prefix = *IpPrefix::parse("10.0.0.5/24")}));
+  ASSERT_OK(home_->add_address({.link = link.index, .prefix = *IpPrefix::parse("fd00::5/64")}));
+  for (const auto& [to, via, metric] : {std::tuple{"0.0.0.0/0", "10.0.0.1", 0U},
+                                        {"0.0.0.0/0", "10.0.0.2", 700U},
+                                        {"::/0", "fd00::1", 1024U},
+                                        {"::/0", "fd00::2", 2048U}}) {
+    ASSERT_OK(home_->add_route({.destination = *IpPrefix::parse(to),
+                                .gateway = *IpAddress::parse(via),
+                                .link = link.index,
+                                .metric = metric}));
+  }
+  ASSERT_OK(home_->change_metric({.destination = *IpPrefix::parse("0.0.0.0/0"), .from = 0, .to = 1024}));
+  EXPECT_THAT(routes_to(*home_, "0.0.0.0/0"),
+              ElementsAre("700 via 10.0.0.2 protocol 4", "1024 via 10.0.0.1 protocol 4"));
+  ASSERT_OK(home_->change_metric({.destination = *IpPrefix::parse("::/0"), .from = 1024, .to = 3000}));
+  EXPECT_THAT(routes_to(*home_, "::/0"),
+              ElementsAre("2048 via fd00::2 protocol 4", "3000 via fd00::1 protocol 4"));
+  // And back.
+  ASSERT_OK(home_->change_metric({.destination = *IpPrefix::parse("0.0.0.0/0"), .from = 1024, .to = 0}));
+  EXPECT_THAT(routes_to(*home_, "0.0.0.0/0"),
+              ElementsAre("0 via 10.0.0.1 protocol 4", "700 via 10.0.0.2 protocol 4"));
+}
+
+TEST_F(Rtnl, ChangeMetric_OfNothing_IsFine_AndOntoAnother_Exists) {
+  const Link link = make_parent();
+  ASSERT_OK(home_->add_address({.link = link.index, .prefix = *IpPrefix::parse("10.0.0.5/24")}));
+  const IpPrefix all = *IpPrefix::parse("0.0.0.0/0");
+  EXPECT_TRUE(home_->change_metric({.destination = all, .from = 0, .to = 1024}));
+  for (const auto& [via, metric] : {std::pair{"10.0.0.1", 0U}, {"10.0.0.2", 1024U}}) {
+    ASSERT_OK(home_->add_route(
+        {.destination = all, .gateway = *IpAddress::parse(via), .link = link.index, .metric = metric}));
+  }
+  const auto moved = home_->change_metric({.destination = all, .from = 0, .to = 1024});
+  ASSERT_FALSE(moved);
+  EXPECT_EQ(moved.error().code(), Code::kExists);
+  EXPECT_THAT(routes_to(*home_, "0.0.0.0/0"),
+              ElementsAre("0 via 10.0.0.1 protocol 4", "1024 via 10.0.0.2 protocol 4"));
+}
+
 TEST_F(Rtnl, Route_WithAnotherGatewayInTheWay_SaysExists) {
   const Link link = make_parent();
   ASSERT_OK(home_->add_address({.link = link.index, .prefix = *IpPrefix::parse("10.0.0.5/24")}));
@@ -392,9 +466,25 @@ TEST_F(Rtnl, Batch_ErrorNamesTheRequestThatFailed) {
   const auto result = home_->run(batch);
   ASSERT_FALSE(result);
   EXPECT_THAT(result.error().what(), HasSubstr("add route 0.0.0.0/0 via 10.9.9.1"));
-  EXPECT_THAT(result.error().what(), HasSubstr("request 2 of 3"));
+  EXPECT_THAT(result.error().what(),
+              HasSubstr("add route 0.0.0.0/0 via 10.9.9.1 on up0 (netlink message 2 of 3)"));
   EXPECT_THAT(result.error().what(), HasSubstr("Nexthop has invalid gateway"));
   EXPECT_EQ(find(*home_, "up0").mtu, 1300U) << "what stands behind the failed one was carried out";
+}
+
+TEST_F(Rtnl, Batch_RunEach_TellsEveryRequestThatFailed) {
+  const Link link = make_parent();
+  const NewRoute unreachable = {.destination = *IpPrefix::parse("10.0.0.0/8"),
+                                .gateway = *IpAddress::parse("10.9.9.1"),
+                                .link = link.index};
+  Batch batch;
+  batch.add_route(unreachable).change_link(link.index, {.up = true}).add_route(unreachable);
+  const auto failures = home_->run_each(batch);
+  ASSERT_OK(failures);
+  ASSERT_EQ(failures->size(), 2U);
+  EXPECT_EQ((*failures)[0].at, 0U);
+  EXPECT_EQ((*failures)[1].at, 2U);
+  EXPECT_NE((*failures)[1].error.sys_errno(), 0);
 }
 
 TEST_F(Rtnl, Batch_WithARequestThatCannotBeWritten_SendsNothing) {
@@ -404,7 +494,7 @@ TEST_F(Rtnl, Batch_WithARequestThatCannotBeWritten_SendsNothing) {
   const auto result = home_->run(batch);
   ASSERT_FALSE(result);
   EXPECT_EQ(result.error().code(), Code::kInvalid);
-  EXPECT_THAT(result.error().what(), HasSubstr("request 2 of 2"));
+  EXPECT_THAT(result.error().what(), HasSubstr("netlink message 2 of 2"));
   EXPECT_EQ(find(*home_, "up0").mtu, 1500U);
 }
 

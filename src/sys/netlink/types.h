@@ -242,9 +242,10 @@ struct Route {
   std::vector<NextHop> hops;  // none for blackhole and the like, several for multipath
   std::uint32_t metric = 0;
   std::uint32_t table = kMainTable;
-  std::uint8_t type = 1;      // RTN_UNICAST
-  std::uint8_t scope = 0;     // RT_SCOPE_UNIVERSE
-  std::uint8_t protocol = 0;  // RTPROT_*
+  std::uint8_t type = 1;                           // RTN_UNICAST
+  std::uint8_t scope = 0;                          // RT_SCOPE_UNIVERSE
+  std::uint8_t protocol = 0;                       // RTPROT_*
+  std::optional<IpAddress> source = std::nullopt;  // what packets along it come from, if they do not say
   friend bool operator==(const Route&, const Route&) = default;
 };
 struct NewRoute {
@@ -255,6 +256,16 @@ struct NewRoute {
   std::uint32_t table = kMainTable;
   /// The gateway is on the link even if no address of ours covers it (RTNH_F_ONLINK).
   bool onlink = false;
+  /// RT_SCOPE_*, IPv4 only; nothing: universe with a gateway, link without.
+  std::optional<std::uint8_t> scope = std::nullopt;
+  std::optional<IpAddress> source = std::nullopt;  // an address of this namespace
+};
+/// To give the routes to a destination another metric.
+struct MetricChange {
+  IpPrefix destination;
+  std::uint32_t from = 0;
+  std::uint32_t to = 0;
+  std::uint32_t table = kMainTable;
 };
 
 }  // namespace fairlead::netlink
