@@ -5,6 +5,7 @@
 #include <linux/if.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
+#include <linux/ip.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <sys/socket.h>
@@ -162,6 +163,13 @@ void put_change(Writer& writer, ifinfomsg& info, const LinkChange& change) {
   }
   if (change.master) {
     writer.index(IFLA_MASTER, *change.master);
+  }
+  if (change.arp_notify) {
+    writer.nest(IFLA_AF_SPEC, [&] {
+      writer.nest(AF_INET, [&] {
+        writer.nest(IFLA_INET_CONF, [&] { writer.u32(IPV4_DEVCONF_ARP_NOTIFY, *change.arp_notify ? 1 : 0); });
+      });
+    });
   }
 }
 

@@ -50,6 +50,9 @@ std::string text_of(IfIndex link, const LinkChange& change) {
   if (change.master) {
     add(change.master->valid() ? "master " + std::to_string(change.master->value()) : "nomaster");
   }
+  if (change.arp_notify) {
+    add(*change.arp_notify ? "arp_notify" : "no arp_notify");
+  }
   if (change.up) {
     add(*change.up ? "up" : "down");
   }
@@ -626,6 +629,21 @@ Result<std::vector<Route>> Socket::routes(std::optional<std::uint32_t> table) {
   return all;
 }
 
+Result<> Socket::visit_routes(std::uint8_t family, std::uint32_t table, const std::function<void()>& restart,
+                              const std::function<void(const codec::Message&, const Route&)>& visit) {
+  const auto done = dump(Batch::make("list routes", codec::dump_routes(family, table)), restart,
+                         [&](const codec::Message& message) {
+                           const auto route = codec::read_route(message);
+                           if (route && route->table == table) {
+                             visit(message, *route);
+                           }
+                         });
+  // As in routes().
+  const bool has_none =
+      !done && (done.error().sys_errno() == ENOENT || done.error().sys_errno() == EOPNOTSUPP);
+  return has_none ? Result<>() : done;
+}
+
 Result<> Socket::change_metric(const MetricChange& change) {
   const IpPrefix destination = change.destination.network();
   const std::string what = "give the route to " + destination.to_string() + " with metric " +
@@ -636,28 +654,36 @@ Result<> Socket::change_metric(const MetricChange& change) {
     copies.requests_.clear();
     originals.requests_.clear();
   };
-  const auto visit = [&](const codec::Message& message) {
-    const auto route = codec::read_route(message);
-    const bool is_kept = !route || route->protocol == RTPROT_KERNEL || route->protocol == RTPROT_RA;
-    if (!is_kept && route->destination == destination && route->metric == change.from &&
-        route->table == change.table) {
-      copies.requests_.push_back(Batch::make(what, codec::copy_route(message, change.to)));
-      originals.requests_.push_back(Batch::make(what, codec::delete_route(message)));
-    }
-  };
-  const auto listed =
-      dump(Batch::make("list routes", codec::dump_routes(destination.address().family(), change.table)),
-           restart, visit);
-  const bool has_none = !listed && (listed.error().sys_errno() == ENOENT ||
-                                    listed.error().sys_errno() == EOPNOTSUPP);  // as in routes()
-  if (has_none || (listed && copies.empty())) {
+  FL_TRY(
+      visit_routes(destination.address().family(), change.table, restart,
+                   [&](const codec::Message& message, const Route& route) {
+                     const bool is_kept = route.protocol == RTPROT_KERNEL || route.protocol == RTPROT_RA;
+                     if (!is_kept && route.destination == destination && route.metric == change.from) {
+                       copies.requests_.push_back(Batch::make(what, codec::copy_route(message, change.to)));
+                       originals.requests_.push_back(Batch::make(what, codec::delete_route(message)));
+                     }
+                   }),
+      what);
+  if (copies.empty()) {
     return {};
-  }
-  if (!listed) {
-    return listed.error();
   }
   FL_TRY(run(std::move(copies)), "");
   return run(std::move(originals));
+}
+
+Result<> Socket::delete_route(const NewRoute& route) {
+  const std::string what = "delete route " + text_of(route);
+  Batch batch;
+  FL_TRY(visit_routes(
+             route.destination.address().family(), route.table, [&] { batch.requests_.clear(); },
+             [&](const codec::Message& message, const Route& there) {
+               if (same_route(there, route)) {
+                 batch.requests_.push_back(Batch::make(what, codec::delete_route(message), route.link));
+                 batch.requests_.back().fine = {ESRCH};
+               }
+             }),
+         what);
+  return batch.empty() ? Result<>() : run(std::move(batch));
 }
 
 Result<> Socket::add_route(const NewRoute& route) {

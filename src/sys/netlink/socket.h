@@ -118,6 +118,8 @@ class Socket {
   /// is in the way.
   Result<> add_route(const NewRoute& route);
 
+  /// What is gone counts as deleted, and so does a route that differs.
+  Result<> delete_route(const NewRoute& route);
   /// Each route to the destination that has the metric `from` gets the metric `to` and stays as it is
   /// otherwise. The new one is there before the old one goes. kExists when another has the metric. Routes
   /// that the kernel keeps or learns from advertisements stay: it would make them anew.
@@ -153,6 +155,9 @@ class Socket {
                     std::vector<BatchFailure>& failures);
   /// The link's name in the request's text, which has only its number.
   void name_link(Batch::Request& request);
+  /// Calls `visit` for each route of one family and table.
+  Result<> visit_routes(std::uint8_t family, std::uint32_t table, const std::function<void()>& restart,
+                        const std::function<void(const codec::Message&, const Route&)>& visit);
   Result<std::optional<Link>> get_link(Batch::Request request);
   Result<bool> is_there(const Batch::Request& request);
   Result<bool> is_fine(const Batch::Request& request, int error);

@@ -19,6 +19,7 @@
 #include <utility>
 
 #include "fairlead/sys/netns.h"
+#include "fairlead/sys/sysctl.h"
 
 namespace fairlead::netlink {
 namespace {
@@ -303,6 +304,17 @@ TEST_F(Rtnl, Addresses_AddedTwice_AreThereOnce) {
   EXPECT_TRUE(home_->delete_address(IfIndex(99), *IpPrefix::parse("10.0.0.5/24")));
 }
 
+TEST_F(Rtnl, ArpNotify_IsTheLinksSetting) {
+  const Link link = make_parent();
+  const auto setting = [&] {
+    return sys::read_net_sysctl(home_->netns().value().get(), "ipv4/conf/" + link.name + "/arp_notify").value();
+  };
+  ASSERT_OK(home_->change_link(link.index, {.arp_notify = true}));
+  EXPECT_EQ(setting(), "1");
+  ASSERT_OK(home_->change_link(link.index, {.arp_notify = false}));
+  EXPECT_EQ(setting(), "0");
+}
+
 TEST_F(Rtnl, Address_WithAnotherLengthInTheWay_SaysExists) {
   const Link link = make_parent();
   ASSERT_OK(home_->add_address({.link = link.index, .prefix = *IpPrefix::parse("fd00::5/64")}));
@@ -408,6 +420,25 @@ TEST_F(Rtnl, ChangeMetric_MovesOneRouteAndLeavesTheOthers) {
   ASSERT_OK(home_->change_metric({.destination = *IpPrefix::parse("0.0.0.0/0"), .from = 1024, .to = 0}));
   EXPECT_THAT(routes_to(*home_, "0.0.0.0/0"),
               ElementsAre("0 via 10.0.0.1 protocol 4", "700 via 10.0.0.2 protocol 4"));
+}
+
+TEST_F(Rtnl, DeleteRoute_TakesThisOneOnly) {
+  const Link link = make_parent();
+  ASSERT_OK(home_->add_address({.link = link.index, .prefix = *IpPrefix::parse("10.0.0.5/24")}));
+  NewRoute route = {.destination = *IpPrefix::parse("0.0.0.0/0"),
+                    .gateway = *IpAddress::parse("10.0.0.1"),
+                    .link = link.index};
+  ASSERT_OK(home_->add_route(route));
+  NewRoute other = route;
+  other.metric = 7;
+  ASSERT_OK(home_->add_route(other));
+  ASSERT_OK(home_->delete_route(route));
+  EXPECT_THAT(routes_to(*home_, "0.0.0.0/0"), ElementsAre("7 via 10.0.0.1 protocol 4"));
+  EXPECT_TRUE(home_->delete_route(route));
+  EXPECT_THAT(routes_to(*home_, "0.0.0.0/0"), ElementsAre("7 via 10.0.0.1 protocol 4"));
+  other.gateway = *IpAddress::parse("10.0.0.2");
+  EXPECT_TRUE(home_->delete_route(other));
+  EXPECT_THAT(routes_to(*home_, "0.0.0.0/0"), ElementsAre("7 via 10.0.0.1 protocol 4"));
 }
 
 TEST_F(Rtnl, ChangeMetric_OfNothing_IsFine_AndOntoAnother_Exists) {

@@ -205,6 +205,9 @@ struct LinkChange {
   std::optional<MacAddress> mac;
   std::optional<std::string> alias;  // "" removes it
   std::optional<IfIndex> master;     // IfIndex() releases the link from its master
+  /// Tell neighbours of its IPv4 addresses when it is set up or gets another MAC (sysctl arp_notify). Takes
+  /// effect after `up` in the same request: ask for it in one before.
+  std::optional<bool> arp_notify = std::nullopt;
 };
 
 /// A link to take to another namespace. Down on arrival, without addresses and routes (the kernel drops
