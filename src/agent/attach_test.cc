@@ -114,8 +114,10 @@ TEST_F(Attach, MasterGoneSincePlan_IsOneSentence) {
 }
 
 TEST_F(Attach, ConfigurationThatFails_TakesTheLinkAwayAgain) {
-  auto record = prepare(
-      claim("u1", {{R"("veth","interfaceName":"data0","routes":[{"dst":"10.0.0.0/8","gw":"192.0.2.1"}])"}}));
+  ASSERT_OK(pod_.socket->set_up(link(*pod_.socket, "lo").index));
+  ASSERT_OK(pod_.socket->add_route(
+      {.destination = *netlink::IpPrefix::parse("10.0.0.0/8"), .link = link(*pod_.socket, "lo").index}));
+  auto record = prepare(claim("u1", {{R"("veth","interfaceName":"data0","routes":[{"dst":"10.0.0.0/8"}])"}}));
   ASSERT_OK(record);
   const auto pod_before = names(*pod_.socket);
   const auto node_before = node_names();
@@ -379,7 +381,10 @@ TEST_F(HostDevice, NameTakenInTheContainer_StaysHomeAsItWas) {
 }
 
 TEST_F(HostDevice, ConfigurationThatFails_TakesItHome) {
-  auto record = prepare_nic(R"(,"routes":[{"dst":"10.0.0.0/8","gw":"192.0.2.1"}])");
+  ASSERT_OK(pod_.socket->set_up(link(*pod_.socket, "lo").index));
+  ASSERT_OK(pod_.socket->add_route(
+      {.destination = *netlink::IpPrefix::parse("10.0.0.0/8"), .link = link(*pod_.socket, "lo").index}));
+  auto record = prepare_nic(R"(,"routes":[{"dst":"10.0.0.0/8"}])");
   ASSERT_OK(record);
   ASSERT_FALSE(attach(*record, pod_));
   expect_home();

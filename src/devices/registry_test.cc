@@ -12,6 +12,7 @@ namespace fairlead::devices {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 constexpr const char* kPath = "config[0].opaque.parameters";
@@ -31,7 +32,11 @@ class PlanTest : public ::testing::Test {
                                          .consumed_capacity = {{"slots", slots}},
                                          .config = std::move(config)};
     return registry_.plan(
-        {.device = &allocated, .node = &node, .addresses_of = [](netlink::IfIndex link) {
+        {.device = &allocated,
+         .node = &node,
+         .claim = &claim_,
+         .others = &others_,
+         .addresses_of = [](netlink::IfIndex link) {
            return std::vector<netlink::Address>{
                {.link = link, .prefix = *netlink::IpPrefix::parse("10.9.8.7/24"), .flags = 0x80},
                {.link = link, .prefix = *netlink::IpPrefix::parse("fe80::1/64"), .scope = 253}};
@@ -50,6 +55,15 @@ class PlanTest : public ::testing::Test {
 
   static netdev::NetdevPlan body(const DevicePlan& plan) { return *netdev::parse_plan(plan.body); }
 
+  /// A claim that has this planned: the MAC address or addresses of a macvlan on a link.
+  void add_other(const std::string& namespace_, const std::string& name, const std::string& fields) {
+    const auto planned = plan(R"({"type":"netdev","netdev":{"kind":)" + fields + "}}");
+    ASSERT_TRUE(planned) << planned.error().what();
+    others_.push_back({.namespace_ = namespace_, .name = name, .uid = "uid-" + name, .devices = {*planned}});
+  }
+
+  dra::Claim claim_ = {.namespace_ = "tenant", .name = "mine", .uid = "uid-mine"};
+  std::vector<PlannedClaim> others_;
   NodeOptions options_ = testing::node_options();
   sys::Inventory inventory_ = testing::inventory();
   Registry registry_ = testing::all_kinds();
@@ -250,8 +264,8 @@ TEST_F(PlanTest, MissingOrUnknownTypeAndKind) {
 TEST_F(PlanTest, InterfaceNames) {
   EXPECT_THAT(refused_field(R"("interfaceName":"sixteen-letters0")"),
               StartsWith("config[0].opaque.parameters.netdev.interfaceName: "));
-  for (const char* name :
-       {"", ".", "..", "../x", "a/b", "a b", "a:b", "net%d", "a\\u0001b", "a\\u0000b", "a\\tb", "lo"}) {
+  for (const char* name : {"", ".", "..", "../x", "a/b", "a b", "a:b", "net%d", "a\\u0001b", "a\\u0000b",
+                           "a\\tb", "lo", "all", "default"}) {
     EXPECT_THAT(refused_field(R"("interfaceName":")" + std::string(name) + "\""),
                 StartsWith("config[0].opaque.parameters.netdev.interfaceName: "))
         << name;
@@ -297,6 +311,189 @@ TEST_F(PlanTest, AddressesAndRoutes) {
               HasSubstr("netdev.routes[0].gw: \"fd00::1\" is not of the same family"));
   EXPECT_THAT(refused_field(R"("routes":[{"dst":"10.0.0.0/8","via":"192.0.2.1"}])"),
               HasSubstr("netdev.routes[0].via: unknown field"));
+}
+
+TEST_F(PlanTest, Routes_AllFields) {
+  const auto result = plan(R"({"type":"netdev","netdev":{"kind":"macvlan","master":"eth0",
+    "addresses":["192.0.2.10/24","192.0.2.11/24","2001:db8::10/64"],
+    "routes":[{"dst":"0.0.0.0/0","gw":"192.0.2.1","metric":0,"table":100,"src":"192.0.2.11"},
+              {"dst":"10.0.0.0/8","gw":"198.51.100.1","onlink":true,"scope":"site","metric":4294967295},
+              {"dst":"198.51.100.0/24","scope":"global"},
+              {"dst":"::/0","gw":"2001:db8::1","src":"2001:db8::10"}]}})");
+  ASSERT_TRUE(result) << result.error().what();
+  const auto routes = body(*result).routes;
+  ASSERT_EQ(routes.size(), 4U);
+  EXPECT_EQ(routes[0].metric, 0U);
+  EXPECT_EQ(routes[0].table, 100U);
+  EXPECT_EQ(routes[0].source->to_string(), "192.0.2.11");
+  EXPECT_TRUE(routes[1].onlink);
+  EXPECT_EQ(routes[1].scope, 200);
+  EXPECT_EQ(routes[1].metric, 4294967295U);
+  EXPECT_EQ(routes[2].scope, 0);
+  EXPECT_FALSE(routes[2].onlink);
+  EXPECT_EQ(routes[3].source->to_string(), "2001:db8::10");
+  EXPECT_FALSE(routes[3].metric);
+  EXPECT_EQ(routes[3].table, 254U);
+}
+
+TEST_F(PlanTest, Routes_FieldsThatCannotBe) {
+  const auto refused = [&](const std::string& route) {
+    return refused_field(R"("addresses":["192.0.2.10/24","2001:db8::10/64"],"routes":[{)" + route + "}]");
+  };
+  EXPECT_THAT(refused(R"("dst":"10.0.0.0/8","gw":"192.0.2.1","metric":-1)"),
+              HasSubstr("routes[0].metric: must be a whole number from 0 to 4294967295"));
+  EXPECT_THAT(refused(R"("dst":"10.0.0.0/8","gw":"192.0.2.1","table":0)"),
+              HasSubstr("routes[0].table: must be a whole number from 1 to 4294967295"));
+  EXPECT_THAT(refused(R"("dst":"10.0.0.0/8","gw":"192.0.2.1","table":255)"),
+              HasSubstr("routes[0].table: 255 is the table of the kernel's own"));
+  EXPECT_THAT(refused(R"("dst":"10.0.0.0/8","onlink":true)"), HasSubstr("routes[0].onlink: says that"));
+  EXPECT_THAT(refused(R"("dst":"10.0.0.0/8","gw":"192.0.2.1","scope":"link")"),
+              HasSubstr("routes[0].scope: \"link\" is of routes without a gateway"));
+  EXPECT_THAT(refused(R"("dst":"2001:db8:1::/48","scope":"link")"),
+              HasSubstr("routes[0].scope: IPv6 routes have no scope"));
+  EXPECT_THAT(refused(R"("dst":"10.0.0.0/8","src":"192.0.2.11")"),
+              HasSubstr("routes[0].src: 192.0.2.11 is none of the interface's addresses (192.0.2.10/24, "
+                        "2001:db8::10/64)"));
+  EXPECT_THAT(refused(R"("dst":"10.0.0.0/8","src":"2001:db8::10")"),
+              HasSubstr("routes[0].src: \"2001:db8::10\" is not an address of the destination's family"));
+  EXPECT_THAT(refused(R"("dst":"10.0.0.0/8","src":"192.0.2.10/24")"), HasSubstr("routes[0].src: "));
+}
+
+TEST_F(PlanTest, Gateways_ThatTheInterfaceReaches) {
+  for (const char* fields :
+       {R"("addresses":["192.0.2.10/24"],"routes":[{"dst":"10.0.0.0/8","gw":"192.0.2.1"}])",
+        R"("addresses":["192.0.2.10/31"],"routes":[{"dst":"10.0.0.0/8","gw":"192.0.2.11"}])",
+        R"("addresses":["192.0.2.10/32"],"routes":[{"dst":"10.0.0.0/8","gw":"198.51.100.1","onlink":true}])",
+        R"("addresses":["192.0.2.10/32"],"routes":[{"dst":"0.0.0.0/0","gw":"198.51.100.1"},
+                                                   {"dst":"198.51.100.1/32"}])",
+        R"("addresses":["192.0.2.10/32"],"routes":[{"dst":"10.0.0.0/8","gw":"198.51.100.1","table":7},
+                                                   {"dst":"198.51.100.0/24","table":7}])",
+        R"("routes":[{"dst":"::/0","gw":"fe80::1"}])",
+        R"("addresses":["2001:db8::10/64"],"routes":[{"dst":"::/0","gw":"2001:db8::1"}])"}) {
+    EXPECT_EQ(refused_field(fields), "accepted") << fields;
+  }
+}
+
+TEST_F(PlanTest, Gateways_ThatItDoesNotReach) {
+  EXPECT_EQ(
+      refused_field(R"("addresses":["192.0.2.10/24"],"routes":[{"dst":"10.0.0.0/8","gw":"198.51.100.1"}])"),
+      "config[0].opaque.parameters.netdev.routes[0].gw: 198.51.100.1 is in no network of the interface's "
+      "addresses (192.0.2.10/24); add an address, or a route without gw that leads to it, or say onlink: "
+      "true if it is on the link all the same");
+  for (const char* fields :
+       {R"("routes":[{"dst":"10.0.0.0/8","gw":"192.0.2.1"}])",
+        R"("addresses":["192.0.2.10/32"],"routes":[{"dst":"10.0.0.0/8","gw":"192.0.2.1"}])",
+        R"("addresses":["192.0.2.10/32"],"routes":[{"dst":"10.0.0.0/8","gw":"198.51.100.1"},
+                                                   {"dst":"198.51.100.0/24","table":7}])",
+        R"("addresses":["192.0.2.10/24"],"routes":[{"dst":"::/0","gw":"2001:db8::1"}])"}) {
+    EXPECT_THAT(refused_field(fields), HasSubstr("netdev.routes[0].gw: ")) << fields;
+    EXPECT_THAT(refused_field(fields), HasSubstr("is in no network of the interface's addresses")) << fields;
+  }
+  const std::string address = R"("addresses":["192.0.2.10/24"],"routes":[{"dst":"10.0.0.0/8","gw":)";
+  EXPECT_THAT(refused_field(address + R"("192.0.2.10"}])"), HasSubstr("is the interface's own address"));
+  EXPECT_THAT(refused_field(address + R"("192.0.2.0"}])"),
+              HasSubstr("is the address of 192.0.2.0/24 itself"));
+  EXPECT_THAT(refused_field(address + R"("192.0.2.255"}])"),
+              HasSubstr("is the broadcast address of 192.0.2.0/24 itself"));
+}
+
+TEST_F(PlanTest, Routes_ThatAreThereAlready) {
+  const auto refused = [&](const std::string& routes) {
+    return refused_field(R"("addresses":["192.0.2.10/24","2001:db8::10/64"],"routes":[)" + routes + "]");
+  };
+  EXPECT_THAT(
+      refused(R"({"dst":"10.0.0.0/8"},{"dst":"10.0.0.0/8","gw":"192.0.2.1"})"),
+      HasSubstr("netdev.routes[1]: the destination 10.0.0.0/8 with this metric is routes[0] already"));
+  // Without a metric they get the same one, and so do 0 and 1024 in IPv6.
+  EXPECT_THAT(
+      refused(R"({"dst":"0.0.0.0/0","gw":"192.0.2.1"},{"dst":"0.0.0.0/0","gw":"192.0.2.2","metric":1024})"),
+      HasSubstr("netdev.routes[1]: "));
+  EXPECT_THAT(refused(R"({"dst":"2001:db8:1::/48"},{"dst":"2001:db8:1::/48","metric":1024})"),
+              HasSubstr("netdev.routes[1]: "));
+  EXPECT_THAT(refused(R"({"dst":"192.0.2.0/24","gw":"192.0.2.1"})"),
+              HasSubstr("netdev.routes[0].dst: 192.0.2.0/24 is on the link"));
+  EXPECT_EQ(refused(R"({"dst":"10.0.0.0/8"},{"dst":"10.0.0.0/8","gw":"192.0.2.1","metric":5},
+                       {"dst":"10.0.0.0/8","table":9},{"dst":"192.0.2.0/24","gw":"192.0.2.1","metric":5})"),
+            "accepted");
+}
+
+TEST_F(PlanTest, AddressesOfTheNetworkItself) {
+  const auto refused = [&](const std::string& address) {
+    return refused_field(R"("addresses":["198.51.100.7/24",")" + address + "\"]");
+  };
+  EXPECT_EQ(refused("192.0.2.0/24"),
+            "config[0].opaque.parameters.netdev.addresses[1]: \"192.0.2.0/24\" is the address of "
+            "192.0.2.0/24 itself; an interface needs one in it");
+  EXPECT_THAT(refused("192.0.2.255/24"), HasSubstr("\"192.0.2.255/24\" is the broadcast address of"));
+  EXPECT_THAT(refused("192.0.2.3/30"), HasSubstr("is the broadcast address of 192.0.2.0/30"));
+  EXPECT_THAT(refused("255.255.255.255/32"), HasSubstr("is not an address that an interface can have"));
+  EXPECT_THAT(refused("2001:db8::/64"), HasSubstr("is the routers' anycast address of 2001:db8::/64"));
+  EXPECT_THAT(refused("198.51.100.7/25"), HasSubstr("addresses[1]: \"198.51.100.7/25\" stands here twice"));
+  for (const char* address : {"192.0.2.0/31", "192.0.2.1/31", "192.0.2.0/32", "2001:db8::/127",
+                              "2001:db8::/128", "192.0.2.255/23", "2001:db8::ffff:ffff:ffff:ffff/64"}) {
+    EXPECT_EQ(refused(address), "accepted") << address;
+  }
+}
+
+TEST_F(PlanTest, Mtu_TooSmallForIpv6) {
+  EXPECT_EQ(refused_field(R"("mtu":1000,"addresses":["192.0.2.10/24","2001:db8::10/64"])"),
+            "config[0].opaque.parameters.netdev.mtu: 1000 is too small for IPv6, which needs 1280, and there "
+            "is the address 2001:db8::10/64");
+  EXPECT_THAT(refused_field(R"("mtu":1279,"routes":[{"dst":"2001:db8:1::/48"}])"),
+              HasSubstr("netdev.mtu: 1279 is too small for IPv6"));
+  EXPECT_EQ(refused_field(R"("mtu":1280,"addresses":["2001:db8::10/64"])"), "accepted");
+  EXPECT_EQ(refused_field(R"("mtu":1000,"addresses":["192.0.2.10/24"])"), "accepted");
+
+  auto links = inventory_.links();
+  for (auto& link : links) {
+    link.link.mtu = 1000;
+  }
+  inventory_ = sys::Inventory(std::move(links));
+  EXPECT_THAT(refused_field(R"("addresses":["2001:db8::10/64"])"),
+              HasSubstr("the interface gets the 1000 of the master eth0"));
+  EXPECT_THAT(
+      refusal(R"({"type":"netdev","netdev":{"kind":"host-device","addresses":["2001:db8::10/64"]}})", "nic1"),
+      HasSubstr("the interface gets the 1000 of nic1"));
+}
+
+TEST_F(PlanTest, Mtu_MoreThanTheBridgeHas) {
+  EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"veth","bridge":"br0","mtu":9000}})"),
+            "config[0].opaque.parameters.netdev.mtu: 9000 is more than the bridge br0 has (1500)");
+  EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"veth","mtu":9000}})"), "accepted");
+}
+
+TEST_F(PlanTest, MacOfTheMasterItself) {
+  EXPECT_THAT(refused_field(R"("mac":"02:00:00:00:00:02")"),
+              HasSubstr("netdev.mac: 02:00:00:00:00:02 is the MAC address of the master eth0 itself"));
+}
+
+TEST_F(PlanTest, MacThatAnotherClaimHasOnTheSameLink) {
+  add_other("tenant", "twin", R"("macvlan","master":"eth0","mac":"02:00:00:00:00:aa")");
+  const std::string wanted = R"("kind":"macvlan","mac":"02:00:00:00:00:aa","master":)";
+  const auto taken = plan(R"({"type":"netdev","netdev":{)" + wanted + "\"eth0\"}}");
+  ASSERT_FALSE(taken);
+  EXPECT_EQ(taken.error().code(), Code::kExists);
+  EXPECT_EQ(taken.error().what(),
+            "config[0].opaque.parameters.netdev.mac: the MAC address 02:00:00:00:00:aa is taken on eth0, by "
+            "claim twin; take another, or leave mac out to get one");
+  EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{)" + wanted + "\"nic2\"}}"), "accepted");
+}
+
+TEST_F(PlanTest, AddressThatAnotherClaimHasOnTheSameLink) {
+  add_other("tenant", "twin", R"("veth","bridge":"br0","addresses":["192.0.2.10/24"])");
+  EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"macvlan","master":"br0",
+                        "addresses":["192.0.2.9/24","192.0.2.10/25"]}})"),
+            "config[0].opaque.parameters.netdev.addresses[1]: the address 192.0.2.10 is taken on br0, by "
+            "claim twin; take another");
+  EXPECT_EQ(refused_field(R"("addresses":["192.0.2.10/24"])"), "accepted");
+}
+
+TEST_F(PlanTest, NameOfAClaimOfAnotherNamespace_IsNotTold) {
+  add_other("elsewhere", "secret", R"("macvlan","master":"eth0","mac":"02:00:00:00:00:aa")");
+  const std::string refused = refused_field(R"("mac":"02:00:00:00:00:aa")");
+  EXPECT_THAT(refused, HasSubstr("is taken on eth0, by another claim;"));
+  EXPECT_THAT(refused, Not(HasSubstr("secret")));
+  EXPECT_THAT(refused, Not(HasSubstr("elsewhere")));
 }
 
 TEST_F(PlanTest, MasterMissingOrNotThere) {

@@ -2,6 +2,12 @@
 #include "fairlead/devices/netdev/common.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <functional>
+
+#include "fairlead/core/fd.h"
+#include "fairlead/devices/netdev/check.h"
+#include "fairlead/devices/netdev/routes.h"
 
 namespace fairlead::devices::netdev {
 
@@ -28,6 +34,8 @@ Result<> check_addressing(const NodeView& node, const Field<std::vector<T>>& fie
 }  // namespace
 
 Result<NetdevPlan> common_plan(const PlanInput& input, const Config& config) {
+  FL_TRY(check_mtu(config), "");
+  FL_TRY(check_routes(config), "");
   NetdevPlan plan;
   if (config.mtu) {
     plan.mtu = config.mtu->value;
@@ -86,20 +94,114 @@ Result<std::optional<netlink::Link>> find_marked(netlink::Socket& socket, std::s
   return it == links.end() ? std::nullopt : std::optional(std::move(*it));
 }
 
-Result<> configure(netlink::Socket& socket, netlink::IfIndex link, const NetdevPlan& plan,
-                   const std::string& alias) {
-  netlink::Batch batch;
-  if (!alias.empty()) {
-    batch.change_link(link, {.alias = alias});
+namespace {
+
+/// The kernel's text for what only it can know, as a sentence with a code that says whose it is.
+Error address_refused(Error error, const netlink::IpPrefix& address) {
+  if (error.sys_errno() == EEXIST) {
+    return {Code::kExists,
+            "the address " + address.address().to_string() +
+                " is there already with another prefix length than " + std::to_string(address.length()),
+            EEXIST};
   }
-  for (const netlink::IpPrefix& prefix : plan.addresses) {
-    batch.add_address({.link = link, .prefix = prefix});
+  return error;
+}
+
+Error up_refused(Error error, netlink::Socket& pod, const Interface& interface, const NetdevPlan& plan) {
+  if (error.sys_errno() != EADDRINUSE) {
+    return error;
   }
-  batch.change_link(link, {.up = true});
-  for (const RouteConfig& route : plan.routes) {
-    batch.add_route({.destination = route.destination, .gateway = route.gateway, .link = link});
+  // drivers/net/macvlan.c macvlan_open: the master's own, or that of another macvlan on it.
+  const auto link = pod.link(interface.index);
+  const std::string mac = link && *link ? " " + (*link)->mac.to_string() : "";
+  return {
+      Code::kExists,
+      "the MAC address" + mac + " is taken on " + (plan.master.empty() ? "its master" : plan.master) +
+          ", by that link itself or by another interface on it; take another, or leave mac out to get one",
+      EADDRINUSE};
+}
+
+/// "through eth0", of the route that is in the way.
+std::string holder_of(netlink::Socket& pod, const netlink::NewRoute& wanted) {
+  const auto routes = pod.routes(wanted.table);
+  if (!routes) {
+    return "";
   }
-  return socket.run(std::move(batch));
+  for (const netlink::Route& route : *routes) {
+    if (route.destination == wanted.destination && route.metric == wanted.metric && !route.hops.empty()) {
+      const auto link = pod.link(route.hops.front().link);
+      return link && *link ? " through " + (*link)->name : "";
+    }
+  }
+  return "";
+}
+
+Error route_refused(Error error, netlink::Socket& pod, const netlink::NewRoute& route) {
+  const std::string to = "the route to " + route.destination.to_string();
+  switch (error.sys_errno()) {
+    case EEXIST:
+      return {Code::kExists,
+              to + " with the metric " + std::to_string(route.metric) + " is in the pod already" +
+                  holder_of(pod, route) + "; give the one of the claim another metric",
+              EEXIST};
+    case EINVAL:
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+      return {Code::kInvalid, "the kernel does not take " + to + ": " + error.what(), error.sys_errno()};
+    default:
+      return error;
+  }
+}
+
+/// One exchange for an interface; after it, who is to blame for what failed.
+class Setup {
+ public:
+  Setup(const Place& pod, const Interface& interface, const NetdevPlan& plan)
+      : pod_(pod), interface_(interface), plan_(plan) {}
+
+  Result<> run(const std::vector<netlink::NewRoute>& routes) {
+    if (!interface_.alias.empty()) {
+      batch_.change_link(interface_.index, {.alias = interface_.alias});
+      refused_.emplace_back();
+    }
+    for (const netlink::IpPrefix& prefix : plan_.addresses) {
+      batch_.add_address({.link = interface_.index, .prefix = prefix});
+      refused_.emplace_back([&](Error error) { return address_refused(std::move(error), prefix); });
+    }
+    batch_.change_link(interface_.index, {.up = true});
+    refused_.emplace_back(
+        [&](Error error) { return up_refused(std::move(error), *pod_.socket, interface_, plan_); });
+    for (const netlink::NewRoute& route : routes) {
+      batch_.add_route(route);
+      refused_.emplace_back(
+          [&](Error error) { return route_refused(std::move(error), *pod_.socket, route); });
+    }
+    FL_ASSIGN(const auto failures, pod_.socket->run_each(std::move(batch_)), "");
+    if (failures.empty()) {
+      return {};
+    }
+    const auto& [at, error] = failures.front();
+    return refused_[at] ? refused_[at](error) : error;
+  }
+
+ private:
+  const Place& pod_;
+  const Interface& interface_;
+  const NetdevPlan& plan_;
+  netlink::Batch batch_;
+  std::vector<std::function<Error(Error)>> refused_;  // one per request; empty: as the kernel says it
+};
+
+}  // namespace
+
+Result<> configure(const Place& pod, const Interface& interface, const NetdevPlan& plan) {
+  MovedRoutes moved;
+  std::vector<netlink::NewRoute> routes;
+  ScopeExit undo([&] { moved.undo(*pod.socket, routes); });
+  FL_ASSIGN(routes, arrange_routes(*pod.socket, interface.index, plan.routes, moved), "");
+  FL_TRY(Setup(pod, interface, plan).run(routes), "");
+  undo.release();
+  return {};
 }
 
 }  // namespace fairlead::devices::netdev

@@ -29,8 +29,16 @@ Result<const sys::InventoryLink*> find_link(const NodeView& node, const Field<st
 Error name_taken(std::string_view interface_name);
 /// The link that carries the alias; nothing when there is none.
 Result<std::optional<netlink::Link>> find_marked(netlink::Socket& socket, std::string_view alias);
-/// The alias (empty: as it is), addresses, up, routes: one exchange. What is there already stays.
-Result<> configure(netlink::Socket& socket, netlink::IfIndex link, const NetdevPlan& plan,
-                   const std::string& alias = "");
+
+/// An interface in a pod.
+struct Interface {
+  netlink::IfIndex index;
+  std::string name;
+  std::string alias;  // to be given; empty: it stays
+};
+/// Alias, addresses, up, routes. What is there already stays. What the kernel refuses is told in the words of
+/// whoever wrote the claim; what was done to routes of the cluster's network is undone then, the rest goes
+/// with the interface.
+Result<> configure(const Place& pod, const Interface& interface, const NetdevPlan& plan);
 
 }  // namespace fairlead::devices::netdev

@@ -1,8 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/devices/netdev/config.h"
 
+#include <linux/rtnetlink.h>
+
 #include <algorithm>
 #include <array>
+#include <limits>
+#include <utility>
+
+#include "fairlead/devices/netdev/check.h"
 
 namespace fairlead::devices::netdev {
 namespace {
@@ -78,6 +84,12 @@ class Reader {
       in_.fail("interfaceName", valid.error().what());
     } else if (*name == "lo") {
       in_.fail("interfaceName", "\"lo\" is the loopback interface that every pod has");
+    } else if (*name == "all" || *name == "default") {
+      // net/ipv4/devinet.c devinet_sysctl_register: EINVAL at the link's birth.
+      in_.fail("interfaceName", quoted(*name) +
+                                    " stands for all interfaces in the kernel's settings "
+                                    "(net.ipv4.conf." +
+                                    *name + "); take another name");
     } else {
       set(config_.interface_name, "interfaceName", *name);
     }
@@ -120,7 +132,9 @@ class Reader {
                       quoted(texts[i]) + " is not an address with its prefix length (such as 192.0.2.10/24)");
       } else if (!is_host_address(prefix->address())) {
         in_.fail_item("addresses", i, quoted(texts[i]) + " is not an address that an interface can have");
-      } else if (std::ranges::find(prefixes, *prefix) != prefixes.end()) {
+      } else if (!has_host_part(*prefix)) {
+        in_.fail_item("addresses", i, quoted(texts[i]) + why_no_host(*prefix));
+      } else if (std::ranges::find(prefixes, prefix->address(), &IpPrefix::address) != prefixes.end()) {
         in_.fail_item("addresses", i, quoted(texts[i]) + " stands here twice");
       } else {
         prefixes.push_back(*prefix);
@@ -132,7 +146,23 @@ class Reader {
   static bool is_host_address(const IpAddress& address) {
     const auto first = address.octets()[0];
     const bool multicast = address.is_v6() ? first == 0xff : (first & 0xf0U) == 0xe0;
-    return !address.is_unspecified() && !multicast;
+    const bool everybody = address == IpAddress::parse("255.255.255.255").value_or(IpAddress());
+    return !address.is_unspecified() && !multicast && !everybody;
+  }
+
+  /// Networks of one or two addresses have no others (RFC 3021, RFC 6164).
+  static bool has_host_part(const IpPrefix& prefix) {
+    return prefix.length() + 2U > prefix.address().bits() ||
+           (prefix.network().address() != prefix.address() && !is_broadcast(prefix));
+  }
+
+  static std::string why_no_host(const IpPrefix& prefix) {
+    const std::string of = " of " + prefix.network().to_string() + " itself; an interface needs one in it";
+    if (is_broadcast(prefix)) {
+      return " is the broadcast address" + of;
+    }
+    // RFC 4291, 2.6.1: every router of the network has it.
+    return (prefix.is_v6() ? " is the routers' anycast address" : " is the address") + of;
   }
 
   void read_routes() {
@@ -149,6 +179,12 @@ class Reader {
   static void read_route(const Object& in, std::vector<RouteConfig>& routes) {
     const std::string dst = in.required_string("dst");
     const auto gw = in.optional_string("gw");
+    constexpr std::int64_t kMax = std::numeric_limits<std::uint32_t>::max();
+    const auto metric = in.optional_integer("metric", 0, kMax);
+    const auto table = in.optional_integer("table", 1, kMax);
+    const bool onlink = in.optional_bool("onlink").value_or(false);
+    const auto scope = in.optional_word("scope", {"global", "host", "link", "site"});
+    const auto src = in.optional_string("src");
     if (dst.empty()) {
       return in.fail("dst", "must be a destination such as 10.0.0.0/8, not an empty string");
     }
@@ -172,7 +208,53 @@ class Reader {
       }
       route.gateway = *gateway;
     }
+    if (metric) {
+      route.metric = static_cast<std::uint32_t>(*metric);
+    }
+    if (table == RT_TABLE_LOCAL) {
+      return in.fail("table", "255 is the table of the kernel's own (local)");
+    }
+    route.table = table ? static_cast<std::uint32_t>(*table) : netlink::kMainTable;
+    if (onlink && !gw) {
+      return in.fail("onlink", "says that the gateway is on the link, but this route has no gw");
+    }
+    route.onlink = onlink;
+    if (scope && !read_scope(in, *scope, route)) {
+      return;
+    }
+    if (src) {
+      const auto source = IpAddress::parse(*src);
+      if (!source || source->is_v6() != destination->is_v6()) {
+        return in.fail("src", quoted(*src) + " is not an address of the destination's family (such as " +
+                                  (destination->is_v6() ? "2001:db8::10" : "192.0.2.10") +
+                                  ", without a prefix length)");
+      }
+      route.source = *source;
+    }
     routes.push_back(route);
+  }
+
+  /// False: it was refused.
+  static bool read_scope(const Object& in, std::string_view word, RouteConfig& route) {
+    constexpr std::array<std::pair<std::string_view, std::uint8_t>, 4> kScopes = {
+        {{"global", RT_SCOPE_UNIVERSE},
+         {"site", RT_SCOPE_SITE},
+         {"link", RT_SCOPE_LINK},
+         {"host", RT_SCOPE_HOST}}};
+    if (route.destination.is_v6()) {
+      in.fail("scope", "IPv6 routes have no scope; leave it out");
+      return false;
+    }
+    for (const auto& [name, scope] : kScopes) {
+      if (name == word) {
+        route.scope = scope;
+      }
+    }
+    if (route.gateway && route.scope >= RT_SCOPE_LINK) {
+      in.fail("scope", quoted(word) + " is of routes without a gateway; with gw it is global or site");
+      return false;
+    }
+    return true;
   }
 
   void read_mode() {

@@ -116,6 +116,21 @@ json json_of(const std::vector<RouteConfig>& routes) {
     if (route.gateway) {
       item["gw"] = route.gateway->to_string();
     }
+    if (route.metric) {
+      item["metric"] = *route.metric;
+    }
+    if (route.table != netlink::kMainTable) {
+      item["table"] = route.table;
+    }
+    if (route.onlink) {
+      item["onlink"] = true;
+    }
+    if (route.scope) {
+      item["scope"] = *route.scope;
+    }
+    if (route.source) {
+      item["src"] = route.source->to_string();
+    }
     list.push_back(std::move(item));
   }
   return list;
@@ -134,6 +149,17 @@ NetdevPlan plan_from(const json& in) {
     RouteConfig route{.destination = value_of(IpPrefix::parse(item.at("dst").get<std::string>()))};
     if (const auto gw = item.find("gw"); gw != item.end()) {
       route.gateway = value_of(IpAddress::parse(gw->get<std::string>()));
+    }
+    if (const auto metric = item.find("metric"); metric != item.end()) {
+      route.metric = metric->get<std::uint32_t>();
+    }
+    route.table = item.value("table", netlink::kMainTable);
+    route.onlink = item.value("onlink", false);
+    if (const auto scope = item.find("scope"); scope != item.end()) {
+      route.scope = scope->get<std::uint8_t>();
+    }
+    if (const auto src = item.find("src"); src != item.end()) {
+      route.source = value_of(IpAddress::parse(src->get<std::string>()));
     }
     plan.routes.push_back(route);
   }

@@ -3,9 +3,11 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 
 #include "fairlead/core/fd.h"
 #include "fairlead/core/log.h"
+#include "fairlead/devices/netdev/check.h"
 #include "fairlead/sys/sysctl.h"
 
 namespace fairlead::devices::netdev {
@@ -18,6 +20,7 @@ Result<DevicePlan> VirtualLink::plan(const PlanInput& input, std::vector<Section
   }
   FL_ASSIGN(NetdevPlan plan, common_plan(input, config), "");
   FL_TRY(resolve(input, config, plan), "");
+  FL_TRY(check_taken(input, config, plan), "");
   return device_plan(config, plan);
 }
 
@@ -27,6 +30,23 @@ Result<> VirtualLink::finish_host_side(const NetdevPlan& /*plan*/, const Marker&
                                        const Place& /*node*/) const {
   return {};
 }
+
+namespace {
+
+/// The kernel's text for what changed since the claim was planned.
+Error creation_refused(Error error, const NetdevPlan& plan) {
+  if (error.sys_errno() != EBUSY || plan.master.empty()) {
+    return error;
+  }
+  // drivers/net/macvlan.c macvlan_port_create: one receive handler per link; a passthru one wants it all.
+  return {Code::kBusy,
+          "the master " + quoted(plan.master) +
+              " has no room for a macvlan: its traffic goes to another link (a bridge, a bond, a macvlan in "
+              "mode passthru); name another master",
+          EBUSY};
+}
+
+}  // namespace
 
 /// Makes the link where it is to be born; nothing is left when that fails. It has no marker yet: the kernel
 /// takes none at birth, so it comes first in the configuration that follows, before the link is set up.
@@ -51,7 +71,7 @@ Result<netlink::IfIndex> VirtualLink::create(const NetdevPlan& plan, const Marke
     // Another claim of the pod may have been a moment faster.
     const auto other = birth.where.socket->link(birth.name);
     const bool is_taken = created.error().code() == Code::kExists && other && *other;
-    return is_taken ? name_taken(birth.name) : std::move(created).error();
+    return is_taken ? name_taken(birth.name) : creation_refused(std::move(created).error(), plan);
   }
   FL_ASSIGN(const auto made, birth.where.socket->link(birth.name), "");
   if (!made) {
@@ -65,8 +85,10 @@ Result<Attached> VirtualLink::attach(const AttachInput& input) const {
   const std::string alias = input.marker.alias();
   const auto there = std::ranges::find(*input.pod_links, alias, &netlink::Link::alias);
   Attached attached;
+  Interface interface{.name = input.plan->interface_name};
   if (there != input.pod_links->end()) {
     attached.index = there->index;
+    interface.name = there->name;
   } else {
     const auto taken = std::ranges::find_if(*input.pod_links, [&](const netlink::Link& link) {
       return link.has_name(input.plan->interface_name);
@@ -78,7 +100,9 @@ Result<Attached> VirtualLink::attach(const AttachInput& input) const {
                       .taken = taken == input.pod_links->end() ? nullptr : &*taken}),
               "");
     attached.changed = true;
+    interface.alias = alias;
   }
+  interface.index = attached.index;
   ScopeExit undo([&] {
     if (attached.changed) {
       if (const auto gone = input.pod.socket->delete_link(attached.index); !gone) {
@@ -88,7 +112,7 @@ Result<Attached> VirtualLink::attach(const AttachInput& input) const {
     }
   });
   FL_TRY(finish_host_side(plan, input.marker, input.node), "");
-  FL_TRY(configure(*input.pod.socket, attached.index, plan, attached.changed ? alias : ""), "");
+  FL_TRY(configure(input.pod, interface, plan), "");
   undo.release();
   return attached;
 }

@@ -307,7 +307,8 @@ TEST_F(Rtnl, Addresses_AddedTwice_AreThereOnce) {
 TEST_F(Rtnl, ArpNotify_IsTheLinksSetting) {
   const Link link = make_parent();
   const auto setting = [&] {
-    return sys::read_net_sysctl(home_->netns().value().get(), "ipv4/conf/" + link.name + "/arp_notify").value();
+    return sys::read_net_sysctl(home_->netns().value().get(), "ipv4/conf/" + link.name + "/arp_notify")
+        .value();
   };
   ASSERT_OK(home_->change_link(link.index, {.arp_notify = true}));
   EXPECT_EQ(setting(), "1");

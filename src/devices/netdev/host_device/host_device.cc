@@ -9,6 +9,7 @@
 
 #include "fairlead/core/fd.h"
 #include "fairlead/core/log.h"
+#include "fairlead/devices/netdev/check.h"
 #include "fairlead/devices/netdev/sharing.h"
 #include "fairlead/sys/netlink/monitor.h"
 #include "fairlead/sys/pci.h"
@@ -330,6 +331,7 @@ Result<DevicePlan> HostDeviceKind::plan(const PlanInput& input, std::vector<Sect
   FL_ASSIGN(const Config config, decode(kind(), std::move(sections)), "");
   FL_ASSIGN(const sys::InventoryLink* nic, allocated_nic(input, config), "");
   FL_ASSIGN(NetdevPlan plan, common_plan(input, config), "");
+  FL_TRY(check_inherited_mtu(config, nic->link.name, nic->link.mtu), "");
   FL_ASSIGN(plan.original, remember(input, *nic), "");
   return device_plan(config, plan);
 }
@@ -352,7 +354,7 @@ Result<Attached> HostDeviceKind::attach(const AttachInput& input) const {
     }
   });
   FL_TRY(set_properties(*input.pod.socket, *nic, plan), "");
-  FL_TRY(configure(*input.pod.socket, nic->index, plan), "");
+  FL_TRY(configure(input.pod, {.index = nic->index, .name = nic->name}, plan), "");
   undo.release();
   return attached;
 }

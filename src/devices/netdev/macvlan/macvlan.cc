@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "fairlead/devices/netdev/check.h"
 #include "fairlead/devices/netdev/sharing.h"
 
 namespace fairlead::devices::netdev {
@@ -142,6 +143,13 @@ Result<> MacvlanKind::resolve(const PlanInput& input, const Config& config, Netd
   if (config.mode) {
     plan.mode = config.mode->value;
   }
+  // drivers/net/macvlan.c macvlan_addr_busy; in mode passthru it has the master's in any case.
+  if (config.mac && config.mac->value == master->link.mac && plan.mode != netlink::MacvlanMode::kPassthru) {
+    return Error(Code::kExists, config.mac->path + ": " + config.mac->value.to_string() +
+                                    " is the MAC address of the master " + master->link.name +
+                                    " itself; take another, or leave mac out to get one");
+  }
+  FL_TRY(check_inherited_mtu(config, "the master " + master->link.name, master->link.mtu), "");
   // drivers/net/macvlan.c macvlan_change_mtu: never above the lower link's.
   if (config.mtu && config.mtu->value > master->link.mtu) {
     return Error(Code::kInvalid, config.mtu->path + ": " + std::to_string(config.mtu->value) +

@@ -30,6 +30,12 @@ Result<> VethKind::resolve(const PlanInput& input, const Config& config, NetdevP
   }
   plan.bridge = bridge->link.name;
   plan.parent = *bridge;
+  // The host end has the bridge's; what is larger would not get through.
+  if (config.mtu && config.mtu->value > bridge->link.mtu) {
+    return Error(Code::kInvalid, config.mtu->path + ": " + std::to_string(config.mtu->value) +
+                                     " is more than the bridge " + bridge->link.name + " has (" +
+                                     std::to_string(bridge->link.mtu) + ")");
+  }
   return {};
 }
 

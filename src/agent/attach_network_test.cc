@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+// What an interface's network settings become in a pod that has a network already, against the running
+// kernel.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "fairlead/agent/attach.h"
+#include "fairlead/agent/kernel_fixture.h"
+#include "fairlead/dra/pod_events.h"
+
+namespace fairlead::agent {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+netlink::IpAddress ip(const std::string& text) { return netlink::IpAddress::parse(text).value(); }
+netlink::IpPrefix prefix(const std::string& text) { return netlink::IpPrefix::parse(text).value(); }
+
+/// Routes of a pod, as "default via 192.0.2.1 dev data0 metric 1024", in the order in which the kernel tries
+/// them.
+std::vector<std::string> routes_to(netlink::Socket& socket, const std::string& destination,
+                                   std::uint32_t table = netlink::kMainTable) {
+  auto routes = socket.routes(table).value();
+  std::ranges::stable_sort(routes, {}, &netlink::Route::metric);
+  std::vector<std::string> out;
+  for (const netlink::Route& route : routes) {
+    if (route.destination == prefix(destination)) {
+      const netlink::NextHop& hop = route.hops.at(0);
+      out.push_back((hop.gateway ? "via " + hop.gateway->to_string() + " " : "") + "dev " +
+                    socket.link(hop.link).value()->name + " metric " + std::to_string(route.metric));
+    }
+  }
+  return out;
+}
+
+/// A pod with the network of a cluster: eth0 and default routes.
+class AttachNetwork : public KernelTest {
+ protected:
+  void SetUp() override {
+    KernelTest::SetUp();
+    if (!IsSkipped() && !HasFatalFailure()) {
+      give_cluster_network(pod_);
+    }
+  }
+
+  void give_cluster_network(const Pod& pod) {
+    const int number = ++pods_;
+    ASSERT_OK(node_->create_link({.name = "eth0",
+                                  .kind = netlink::Veth{.peer = {.name = "pod" + std::to_string(number),
+                                                                 .netns = node_netns_.get(),
+                                                                 .up = true}},
+                                  .netns = pod.netns.get()}));
+    const netlink::IfIndex eth0 = link(*pod.socket, "eth0").index;
+    ASSERT_OK(pod.socket->add_address({.link = eth0, .prefix = prefix("10.244.0.5/24")}));
+    ASSERT_OK(pod.socket->add_address({.link = eth0, .prefix = prefix("fd00:244::5/64")}));
+    ASSERT_OK(pod.socket->set_up(eth0));
+    ASSERT_OK(pod.socket->add_route(
+        {.destination = prefix("0.0.0.0/0"), .gateway = ip("10.244.0.1"), .link = eth0}));
+    ASSERT_OK(
+        pod.socket->add_route({.destination = prefix("::/0"), .gateway = ip("fd00:244::1"), .link = eth0}));
+  }
+
+  Result<dra::ClaimRecord> macvlan(const std::string& uid, const std::string& name,
+                                   const std::string& fields) {
+    return prepare(claim(uid, {{R"("macvlan","master":"eth0","interfaceName":")" + name + "\"," + fields}}));
+  }
+
+ private:
+  int pods_ = 0;
+};
+
+constexpr auto kDefaults = R"("addresses":["192.0.2.10/24","2001:db8::10/64"],
+    "routes":[{"dst":"0.0.0.0/0","gw":"192.0.2.1"},{"dst":"::/0","gw":"2001:db8::1"}])";
+
+TEST_F(AttachNetwork, DefaultRouteWithoutMetric_GoesBehindTheClusters) {
+  auto record = macvlan("u1", "data0", kDefaults);
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  const auto v4 = ElementsAre("via 10.244.0.1 dev eth0 metric 0", "via 192.0.2.1 dev data0 metric 1024");
+  const auto v6 =
+      ElementsAre("via fd00:244::1 dev eth0 metric 1024", "via 2001:db8::1 dev data0 metric 2048");
+  EXPECT_THAT(routes_to(*pod_.socket, "0.0.0.0/0"), v4);
+  EXPECT_THAT(routes_to(*pod_.socket, "::/0"), v6);
+  ASSERT_OK(attach(*record, pod_));
+  EXPECT_THAT(routes_to(*pod_.socket, "0.0.0.0/0"), v4);
+  EXPECT_THAT(routes_to(*pod_.socket, "::/0"), v6);
+}
+
+TEST_F(AttachNetwork, DefaultRoutesOfTwoClaims_GoOneBehindTheOther) {
+  auto first = macvlan("u1", "data0", kDefaults);
+  auto second = macvlan("u2", "data1", R"("addresses":["198.51.100.10/24"],
+      "routes":[{"dst":"0.0.0.0/0","gw":"198.51.100.1"}])");
+  ASSERT_OK(first);
+  ASSERT_OK(second);
+  for (int again = 0; again < 2; ++again) {
+    ASSERT_OK(attach(*first, pod_));
+    ASSERT_OK(attach(*second, pod_));
+    EXPECT_THAT(routes_to(*pod_.socket, "0.0.0.0/0"),
+                ElementsAre("via 10.244.0.1 dev eth0 metric 0", "via 192.0.2.1 dev data0 metric 1024",
+                            "via 198.51.100.1 dev data1 metric 1025"));
+  }
+}
+
+TEST_F(AttachNetwork, DefaultRouteWithTheClustersMetric_TakesItsPlace) {
+  auto record = macvlan("u1", "data0", R"("addresses":["192.0.2.10/24","2001:db8::10/64"],
+      "routes":[{"dst":"0.0.0.0/0","gw":"192.0.2.1","metric":0},{"dst":"::/0","gw":"2001:db8::1","metric":1024}])");
+  ASSERT_OK(record);
+  for (int again = 0; again < 2; ++again) {
+    ASSERT_OK(attach(*record, pod_));
+    EXPECT_THAT(routes_to(*pod_.socket, "0.0.0.0/0"),
+                ElementsAre("via 192.0.2.1 dev data0 metric 0", "via 10.244.0.1 dev eth0 metric 1024"));
+    EXPECT_THAT(routes_to(*pod_.socket, "::/0"),
+                ElementsAre("via 2001:db8::1 dev data0 metric 1024", "via fd00:244::1 dev eth0 metric 2048"));
+  }
+}
+
+TEST_F(AttachNetwork, DefaultRouteWithAnotherMetric_LeavesTheClustersAlone) {
+  auto record = macvlan("u1", "data0", R"("addresses":["192.0.2.10/24"],
+      "routes":[{"dst":"0.0.0.0/0","gw":"192.0.2.1","metric":7}])");
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  EXPECT_THAT(routes_to(*pod_.socket, "0.0.0.0/0"),
+              ElementsAre("via 10.244.0.1 dev eth0 metric 0", "via 192.0.2.1 dev data0 metric 7"));
+}
+
+TEST_F(AttachNetwork, ClustersRouteThatMadeRoom_IsBackAfterAFailedAttach) {
+  ASSERT_OK(pod_.socket->add_route({.destination = prefix("10.0.0.0/8"),
+                                    .gateway = ip("10.244.0.1"),
+                                    .link = link(*pod_.socket, "eth0").index}));
+  auto record = macvlan("u1", "data0", R"("addresses":["192.0.2.10/24"],
+      "routes":[{"dst":"0.0.0.0/0","gw":"192.0.2.1","metric":0},{"dst":"10.0.0.0/8","gw":"192.0.2.1"}])");
+  ASSERT_OK(record);
+  const auto attached = attach(*record, pod_);
+  ASSERT_FALSE(attached);
+  EXPECT_EQ(attached.error().code(), Code::kExists);
+  EXPECT_EQ(attached.error().what(),
+            "interface data0 (request nic): the route to 10.0.0.0/8 with the metric 0 is in the pod already "
+            "through eth0; give the one of the claim another metric");
+  EXPECT_THAT(routes_to(*pod_.socket, "0.0.0.0/0"), ElementsAre("via 10.244.0.1 dev eth0 metric 0"));
+  EXPECT_THAT(names(*pod_.socket), ElementsAre("eth0", "lo"));
+}
+
+TEST_F(AttachNetwork, RouteThatLeadsToAGateway_GoesFirst_WhereverItIsWritten) {
+  auto record = macvlan("u1", "data0", R"("addresses":["192.0.2.10/32"],
+      "routes":[{"dst":"10.0.0.0/8","gw":"198.51.100.1"},{"dst":"198.51.100.1/32"},
+                {"dst":"172.16.0.0/12","gw":"203.0.113.1","onlink":true}])");
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  EXPECT_THAT(routes_to(*pod_.socket, "10.0.0.0/8"), ElementsAre("via 198.51.100.1 dev data0 metric 0"));
+  EXPECT_THAT(routes_to(*pod_.socket, "172.16.0.0/12"), ElementsAre("via 203.0.113.1 dev data0 metric 0"));
+}
+
+TEST_F(AttachNetwork, RouteWithTableScopeAndSource) {
+  auto record = macvlan("u1", "data0", R"("addresses":["192.0.2.10/24","192.0.2.11/24"],
+      "routes":[{"dst":"0.0.0.0/0","gw":"192.0.2.1","table":100,"src":"192.0.2.11"},
+                {"dst":"10.0.0.0/8","scope":"global","metric":5}])");
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  EXPECT_THAT(routes_to(*pod_.socket, "0.0.0.0/0"), ElementsAre("via 10.244.0.1 dev eth0 metric 0"));
+  const auto routes = pod_.socket->routes(100).value();
+  ASSERT_EQ(routes.size(), 1U);
+  EXPECT_EQ(routes[0].metric, 0U);
+  EXPECT_EQ(routes[0].source, ip("192.0.2.11"));
+  const auto main = pod_.socket->routes(netlink::kMainTable).value();
+  const auto ten = std::ranges::find(main, prefix("10.0.0.0/8"), &netlink::Route::destination);
+  ASSERT_NE(ten, main.end());
+  EXPECT_EQ(ten->scope, 0);
+  EXPECT_EQ(ten->metric, 5U);
+}
+
+/// Only the kernel knows: the other interface is none of ours.
+TEST_F(AttachNetwork, MacThatIsTakenOnTheMaster_IsOneSentenceForTheAuthor) {
+  ASSERT_OK(node_->create_link({.name = "other0",
+                                .kind = netlink::Macvlan{.parent = link(*node_, "eth0").index},
+                                .mac = *netlink::MacAddress::parse("02:00:00:00:00:0a"),
+                                .up = true}));
+  auto record = macvlan("u1", "data0", R"("mac":"02:00:00:00:00:0a")");
+  ASSERT_OK(record);
+  const auto attached = attach(*record, pod_);
+  ASSERT_FALSE(attached);
+  EXPECT_TRUE(dra::is_for_the_author(attached.error().code()));
+  EXPECT_EQ(attached.error().what(),
+            "interface data0 (request nic): the MAC address 02:00:00:00:00:0a is taken on eth0, by that link "
+            "itself or by another interface on it; take another, or leave mac out to get one");
+  EXPECT_THAT(names(*pod_.socket), ElementsAre("eth0", "lo"));
+}
+
+TEST_F(AttachNetwork, MasterWhoseTrafficAnotherLinkTook_IsOneSentenceForTheAuthor) {
+  auto record = macvlan("u1", "data0", R"("mtu":1400)");
+  ASSERT_OK(record);
+  ASSERT_OK(node_->create_link({.name = "br0", .kind = netlink::Bridge{}}));
+  ASSERT_OK(node_->change_link(link(*node_, "eth0").index, {.master = link(*node_, "br0").index}));
+  const auto attached = attach(*record, pod_);
+  ASSERT_FALSE(attached);
+  EXPECT_TRUE(dra::is_for_the_author(attached.error().code()));
+  EXPECT_THAT(attached.error().what(), HasSubstr("the master \"eth0\" has no room for a macvlan"));
+}
+
+}  // namespace
+}  // namespace fairlead::agent

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// What is wrong with parameters that are well-formed each by itself: told while the claim is planned, because
+// the kernel would say it in the pod's sandbox only, and in words that name no field.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "fairlead/core/result.h"
+#include "fairlead/devices/handler.h"
+#include "fairlead/devices/netdev/config.h"
+#include "fairlead/devices/netdev/plan.h"
+
+namespace fairlead::devices::netdev {
+
+/// The broadcast address of an IPv4 network with more than two addresses.
+bool is_broadcast(const netlink::IpPrefix& prefix);
+
+/// Gateways that can be reached, sources that are ours, no route twice.
+Result<> check_routes(const Config& config);
+/// An MTU that is asked for, against the address families.
+Result<> check_mtu(const Config& config);
+/// The same for an interface that gets its MTU from a link of the node.
+Result<> check_inherited_mtu(const Config& config, std::string_view parent, std::uint32_t mtu);
+/// No other claim has the MAC address or one of the addresses on the same link of the node.
+Result<> check_taken(const PlanInput& input, const Config& config, const NetdevPlan& plan);
+
+}  // namespace fairlead::devices::netdev
