@@ -3,20 +3,27 @@
 // kernel.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "fairlead/agent/attach.h"
 #include "fairlead/agent/kernel_fixture.h"
 #include "fairlead/dra/pod_events.h"
+#include "fairlead/sys/sysctl.h"
 
 namespace fairlead::agent {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
 
 netlink::IpAddress ip(const std::string& text) { return netlink::IpAddress::parse(text).value(); }
 netlink::IpPrefix prefix(const std::string& text) { return netlink::IpPrefix::parse(text).value(); }
@@ -199,6 +206,89 @@ TEST_F(AttachNetwork, MasterWhoseTrafficAnotherLinkTook_IsOneSentenceForTheAutho
   ASSERT_FALSE(attached);
   EXPECT_TRUE(dra::is_for_the_author(attached.error().code()));
   EXPECT_THAT(attached.error().what(), HasSubstr("the master \"eth0\" has no room for a macvlan"));
+}
+
+TEST_F(AttachNetwork, Ipv6IsSwitchedOnForTheInterface_WhereThePodHasItOff) {
+  ASSERT_OK(sys::write_net_sysctl(pod_.netns.get(), "ipv6/conf/default/disable_ipv6", "1"));
+  auto record =
+      macvlan("u1", "data0", R"("addresses":["2001:db8::10/64"],"routes":[{"dst":"2001:db8:1::/48"}])");
+  auto other = macvlan("u2", "data1", R"("addresses":["192.0.2.10/24"])");
+  ASSERT_OK(record);
+  ASSERT_OK(other);
+  ASSERT_OK(attach(*record, pod_));
+  ASSERT_OK(attach(*other, pod_));
+  const auto addresses = pod_.socket->addresses(link(*pod_.socket, "data0").index).value();
+  EXPECT_EQ(std::ranges::count(addresses, prefix("2001:db8::10/64"), &netlink::Address::prefix), 1);
+  EXPECT_THAT(routes_to(*pod_.socket, "2001:db8:1::/48"), Not(IsEmpty()));
+  // Nobody else gets it.
+  for (const char* interface : {"default", "data1"}) {
+    EXPECT_EQ(sys::read_net_sysctl(pod_.netns.get(), "ipv6/conf/" + std::string(interface) + "/disable_ipv6")
+                  .value(),
+              "1")
+        << interface;
+  }
+}
+
+/// A pod with an interface on eth0 whose kernel knows the new pod's address under the MAC of an earlier one.
+class Announced : public AttachNetwork {
+ protected:
+  void SetUp() override {
+    AttachNetwork::SetUp();
+    if (IsSkipped() || HasFatalFailure()) {
+      return;
+    }
+    if (ip_command("-V") != 0) {
+      GTEST_SKIP() << "ip(8) is not installed, which can write neighbour entries";
+    }
+    neighbour_ = make_pod();
+    auto record = macvlan("u0", "data0", R"("addresses":["192.0.2.11/24","2001:db8::11/64"])");
+    ASSERT_OK(record);
+    ASSERT_OK(attach(*record, neighbour_));
+  }
+
+  static int ip_command(const std::string& arguments) {
+    const int status = std::system(("ip " + arguments + " >/dev/null 2>&1").c_str());  // NOLINT: a test
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+
+  /// In the neighbour's namespace.
+  int at_neighbour(const std::string& arguments) {
+    return sys::with_netns(neighbour_.netns.get(), [&]() -> Result<int> { return ip_command(arguments); })
+        .value_or(-1);
+  }
+
+  /// Until the neighbour's kernel knows the address under the MAC; false after a generous while.
+  bool wait_for_neighbour(const std::string& address, const std::string& mac) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (std::chrono::steady_clock::now() < end) {
+      const int found =
+          sys::with_netns(neighbour_.netns.get(), [&]() -> Result<int> {
+            return std::system(
+                ("ip neighbour show " + address + " dev data0 | grep -q " + mac).c_str());  // NOLINT: a test
+          }).value_or(-1);
+      if (found == 0) {
+        return true;
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    }
+    return false;
+  }
+
+  Pod neighbour_;
+};
+
+TEST_F(Announced, NeighboursLearnTheNewMac) {
+  for (const char* address : {"192.0.2.10", "2001:db8::10"}) {
+    ASSERT_EQ(at_neighbour(std::string("neighbour replace ") + address +
+                           " lladdr 02:00:00:00:00:99 dev data0 nud stale"),
+              0);
+  }
+  auto record =
+      macvlan("u1", "data0", R"("mac":"02:00:00:00:00:10","addresses":["192.0.2.10/24","2001:db8::10/64"])");
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  EXPECT_TRUE(wait_for_neighbour("192.0.2.10", "02:00:00:00:00:10"));
+  EXPECT_TRUE(wait_for_neighbour("2001:db8::10", "02:00:00:00:00:10"));
 }
 
 }  // namespace

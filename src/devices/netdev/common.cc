@@ -6,8 +6,10 @@
 #include <functional>
 
 #include "fairlead/core/fd.h"
+#include "fairlead/core/log.h"
 #include "fairlead/devices/netdev/check.h"
 #include "fairlead/devices/netdev/routes.h"
+#include "fairlead/sys/sysctl.h"
 
 namespace fairlead::devices::netdev {
 
@@ -153,6 +155,42 @@ Error route_refused(Error error, netlink::Socket& pod, const netlink::NewRoute& 
   }
 }
 
+bool needs_ipv6(const NetdevPlan& plan) {
+  return std::ranges::any_of(plan.addresses, &netlink::IpPrefix::is_v6) ||
+         std::ranges::any_of(plan.routes, [](const RouteConfig& route) { return route.destination.is_v6(); });
+}
+
+/// A cluster network without IPv6 leaves it switched off in a pod's namespace for every interface to come.
+Result<> switch_ipv6_on(const Place& pod, const std::string& interface) {
+  const std::string setting = "ipv6/conf/" + interface + "/disable_ipv6";
+  const auto disabled = sys::read_net_sysctl(pod.netns, setting);
+  if (!disabled && disabled.error().code() == Code::kNotFound) {
+    return Error(Code::kUnsupported,
+                 "the claim asks for IPv6, and there is none for this interface: the node's kernel "
+                 "runs without it, or the MTU is below 1280");
+  }
+  if (!disabled || *disabled == "0") {
+    return {};  // what cannot be read need not be wrong: the kernel says it with the first address
+  }
+  if (const auto written = sys::write_net_sysctl(pod.netns, setting, "0"); !written) {
+    return Error(Code::kUnsupported,
+                 "IPv6 is switched off in the pod's network namespace (net.ipv6.conf." + interface +
+                     ".disable_ipv6), and the agent cannot switch it on for the claim's interface: " +
+                     written.error().what());
+  }
+  return {};
+}
+
+/// So that the kernel tells neighbours of the addresses when the interface is set up: one may know the
+/// address under the MAC of an earlier pod. ndisc_notify has no netlink request of its own.
+void announce_ipv6(const Place& pod, const std::string& interface) {
+  const auto written = sys::write_net_sysctl(pod.netns, "ipv6/conf/" + interface + "/ndisc_notify", "1");
+  if (!written) {
+    log::warn("neighbours are not told of a pod's IPv6 addresses",
+              {{"interface", interface}, {"error", written.error().what()}});
+  }
+}
+
 /// One exchange for an interface; after it, who is to blame for what failed.
 class Setup {
  public:
@@ -162,6 +200,10 @@ class Setup {
   Result<> run(const std::vector<netlink::NewRoute>& routes) {
     if (!interface_.alias.empty()) {
       batch_.change_link(interface_.index, {.alias = interface_.alias});
+      refused_.emplace_back();
+    }
+    if (!std::ranges::all_of(plan_.addresses, &netlink::IpPrefix::is_v6)) {
+      batch_.change_link(interface_.index, {.arp_notify = true});
       refused_.emplace_back();
     }
     for (const netlink::IpPrefix& prefix : plan_.addresses) {
@@ -195,6 +237,10 @@ class Setup {
 }  // namespace
 
 Result<> configure(const Place& pod, const Interface& interface, const NetdevPlan& plan) {
+  if (needs_ipv6(plan)) {
+    FL_TRY(switch_ipv6_on(pod, interface.name), "");
+    announce_ipv6(pod, interface.name);
+  }
   MovedRoutes moved;
   std::vector<netlink::NewRoute> routes;
   ScopeExit undo([&] { moved.undo(*pod.socket, routes); });

@@ -36,9 +36,9 @@ struct Interface {
   std::string name;
   std::string alias;  // to be given; empty: it stays
 };
-/// Alias, addresses, up, routes. What is there already stays. What the kernel refuses is told in the words of
-/// whoever wrote the claim; what was done to routes of the cluster's network is undone then, the rest goes
-/// with the interface.
+/// IPv6 if anything needs it, alias, addresses (which neighbours are told of), up, routes. What is there
+/// already stays. What the kernel refuses is told in the words of whoever wrote the claim; what was done to
+/// routes of the cluster's network is undone then, the rest goes with the interface.
 Result<> configure(const Place& pod, const Interface& interface, const NetdevPlan& plan);
 
 }  // namespace fairlead::devices::netdev
