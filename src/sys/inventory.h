@@ -27,6 +27,10 @@ struct InventoryLink {
   /// The node itself lives on this link: it carries a default route of the main table (IPv4 or IPv6), or lies
   /// below one that does (lower link of a VLAN or macvlan, port of a bond, bridge or team).
   bool is_uplink = false;
+  /// Of the device that the link is of (`parent_dev`), on whatever bus; empty: none, or unknown.
+  std::string driver;
+  /// Which link of its device this is (sysfs dev_port): cards with one function for several ports count them.
+  int dev_port = 0;
 };
 
 class Inventory {

@@ -136,4 +136,20 @@ std::optional<std::string> pci_function_of(const std::string& sysfs_root, const 
   return lowest == upwards.end() ? std::nullopt : std::optional(*lowest);
 }
 
+std::string driver_of(const std::string& sysfs_root, const std::string& bus, const std::string& device) {
+  if (!is_component(bus) || !is_component(device)) {
+    return {};
+  }
+  return link_target(fs::path(sysfs_root) / "bus" / bus / "devices" / device / "driver");
+}
+
+int dev_port_of(const std::string& sysfs_root, const std::string& bus, const std::string& device,
+                const std::string& link_name) {
+  if (!is_component(bus) || !is_component(device) || !is_component(link_name)) {
+    return 0;
+  }
+  const fs::path link = fs::path(sysfs_root) / "bus" / bus / "devices" / device / "net" / link_name;
+  return std::max(read_number<int>(link / "dev_port").value_or(0), 0);
+}
+
 }  // namespace fairlead::sys

@@ -40,4 +40,12 @@ Result<std::optional<PciDevice>> read_pci_device(const std::string& sysfs_root, 
 std::optional<std::string> pci_function_of(const std::string& sysfs_root, const std::string& bus,
                                            const std::string& device);
 
+/// The driver of a device of any bus; empty when it has none or is gone.
+std::string driver_of(const std::string& sysfs_root, const std::string& bus, const std::string& device);
+
+/// dev_port of a link of that device (Documentation/ABI/testing/sysfs-class-net): which of its links it is,
+/// from 0. 0 as well when it cannot be read, or when the sysfs is another network namespace's.
+int dev_port_of(const std::string& sysfs_root, const std::string& bus, const std::string& device,
+                const std::string& link_name);
+
 }  // namespace fairlead::sys

@@ -121,5 +121,31 @@ TEST(Pci, FindsTheFunctionBelowOtherBuses) {
   EXPECT_FALSE(pci_function_of(tree.root(), "", ""));
 }
 
+TEST(Pci, TellsTheDriverOfADeviceOnAnyBus) {
+  SysfsTree tree;
+  tree.add_device("usb", "pci0000:00/0000:00:14.0/usb1/1-1/1-1:1.0", {});
+  tree.add_link("pci0000:00/0000:00:14.0/usb1/1-1/1-1:1.0", "driver",
+                "../../../../../../bus/usb/drivers/r8152");
+  tree.add_device("usb", "pci0000:00/0000:00:14.0/usb1/1-2/1-2:1.0", {});
+  EXPECT_EQ(driver_of(tree.root(), "usb", "1-1:1.0"), "r8152");
+  EXPECT_EQ(driver_of(tree.root(), "usb", "1-2:1.0"), "");
+  EXPECT_EQ(driver_of(tree.root(), "usb", "1-3:1.0"), "");
+  EXPECT_EQ(driver_of(tree.root(), "usb", "../1-1:1.0"), "");
+  EXPECT_EQ(driver_of(tree.root(), "", ""), "");
+}
+
+TEST(Pci, TellsWhichLinkOfItsDeviceOneIs) {
+  SysfsTree tree;
+  tree.add_device("pci", "pci0000:00/0000:00:14.0", {});
+  tree.add_device("unused", "pci0000:00/0000:00:14.0/net/a", {{"dev_port", "0"}});
+  tree.add_device("unused", "pci0000:00/0000:00:14.0/net/b", {{"dev_port", "1"}});
+  tree.add_device("unused", "pci0000:00/0000:00:14.0/net/c", {{"dev_port", "-7"}});
+  EXPECT_EQ(dev_port_of(tree.root(), "pci", "0000:00:14.0", "a"), 0);
+  EXPECT_EQ(dev_port_of(tree.root(), "pci", "0000:00:14.0", "b"), 1);
+  EXPECT_EQ(dev_port_of(tree.root(), "pci", "0000:00:14.0", "c"), 0);
+  EXPECT_EQ(dev_port_of(tree.root(), "pci", "0000:00:14.0", "of-another-namespace"), 0);
+  EXPECT_EQ(dev_port_of(tree.root(), "pci", "0000:00:14.0", "../net/b"), 0);
+}
+
 }  // namespace
 }  // namespace fairlead::sys

@@ -367,6 +367,9 @@ void read_link_attribute(Link& link, std::uint16_t type, View value) {
     case IFLA_PARENT_DEV_BUS_NAME:
       link.parent_bus = read_text(value);
       break;
+    case IFLA_PHYS_PORT_NAME:
+      link.phys_port_name = read_text(value);
+      break;
     default:
       break;
   }

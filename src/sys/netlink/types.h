@@ -146,8 +146,10 @@ struct Link {
   std::optional<std::int32_t> parent_netnsid;  // set: `parent` counts in that namespace, not in this one
   IfIndex master;                              // bridge, bond, ... this is a port of
   std::string alias;
-  std::string parent_dev;    // "0000:03:00.0" when parent_bus is "pci" (kernel >= 5.14)
-  std::string parent_bus;    // "pci", "virtio", ...
+  std::string parent_dev;  // "0000:03:00.0" when parent_bus is "pci" (kernel >= 5.14)
+  std::string parent_bus;  // "pci", "virtio", ...
+  /// The driver's word for which port of its card this is: "p0", "pf0vf1" (a VF's representor).
+  std::string phys_port_name;
   std::uint16_t arphrd = 0;  // ARPHRD_ETHER 1, ARPHRD_INFINIBAND 32, ARPHRD_LOOPBACK 772
   std::optional<MacvlanMode> macvlan_mode;
 

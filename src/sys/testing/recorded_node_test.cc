@@ -260,6 +260,7 @@ TEST(RecordedSwitchdev, RepresentorsNameTheirVfAndShareTheirCardsSwitch) {
   const InventoryLink* representor = inventory.find("sim1pf0vf0");
   ASSERT_NE(representor, nullptr);
   EXPECT_EQ(representor->link.parent_bus, "netdevsim");
+  EXPECT_EQ(representor->link.phys_port_name.substr(0, 5), "pf0vf");
   EXPECT_FALSE(representor->pci);
   std::size_t ports = 0;
   for (View rest = node->dump("devlink_ports"); const auto message = netlink::codec::next_message(rest);) {
