@@ -66,11 +66,18 @@ const DeviceStatus* find_device(const std::vector<DeviceStatus>& entries, const 
   return found == entries.end() ? nullptr : &*found;
 }
 
-/// Of equal content, in any order.
-bool same_entries(const std::vector<DeviceStatus>& a, const std::vector<DeviceStatus>& b) {
-  return a.size() == b.size() && std::ranges::all_of(a, [&](const DeviceStatus& entry) {
-           const DeviceStatus* other = find_device(b, entry);
-           return other != nullptr && *other == entry;
+/// Of equal content, in any order. `data` that is none of ours may stand.
+bool same_entries(const std::vector<DeviceStatus>& wanted, const std::vector<DeviceStatus>& standing) {
+  return wanted.size() == standing.size() && std::ranges::all_of(wanted, [&](const DeviceStatus& entry) {
+           const DeviceStatus* found = find_device(standing, entry);
+           if (found == nullptr) {
+             return false;
+           }
+           DeviceStatus other = *found;
+           if (entry.data.empty()) {
+             other.data.clear();
+           }
+           return other == entry;
          });
 }
 
@@ -82,7 +89,6 @@ std::vector<DeviceStatus> own_part(const kube::ClaimStatus& status, const std::s
       own.push_back(entry);
       std::erase_if(own.back().conditions,
                     [](const kube::Condition& condition) { return condition.type != kReady; });
-      own.back().data.clear();
     }
   }
   return own;
@@ -115,7 +121,7 @@ std::vector<DeviceStatus> status_entries(const std::string& driver_name, const C
                        .device = device.device,
                        .share_id = device.share_id,
                        .conditions = {},
-                       .data = {},
+                       .data = report.data,
                        .interface_name = cut_utf8(report.interface_name, kMaxInterfaceName),
                        .ips = {},
                        .hardware_address = cut_utf8(report.hardware_address, kMaxHardwareAddress)};
@@ -258,6 +264,14 @@ class ClaimReporter::Impl {
         return Error(Code::kConflict, "the claim was deleted and made again");
       }
       job.standing = own_part(status, options_.driver_name);
+    }
+    if (options_.identities) {
+      const auto identities = options_.identities(*record);
+      for (std::size_t i = 0; i < std::min(identities.size(), job.reports.size()); ++i) {
+        if (job.reports[i].data.empty()) {
+          job.reports[i].data = identities[i].data;
+        }
+      }
     }
     auto entries =
         status_entries(options_.driver_name, record->claim, job.reports, *job.standing, options_.now());

@@ -73,6 +73,8 @@ class ClaimReporter {
     std::chrono::milliseconds retry_max{60'000};  //
     /// The moment as RFC 3339 text; null: the machine's clock.
     std::function<std::string()> now;
+    /// Driver::identities; may be null. Goes with every write of a claim's status.
+    std::function<std::vector<DeviceIdentity>(const ClaimRecord&)> identities;
   };
   /// The claim's record as it is on disk now.
   using Find = std::function<std::optional<ClaimRecord>(const std::string& claim_uid)>;

@@ -162,6 +162,7 @@ struct ReporterTest : ::testing::Test {
   Mutex mutex;
   std::map<std::string, ClaimRecord> records FL_GUARDED_BY(mutex);
   int second FL_GUARDED_BY(mutex) = 10;
+  std::string identity;  // of every device; not to be changed while a reporter runs
   std::unique_ptr<ClaimReporter> reporter;
 
   ReporterTest() { restart(); }
@@ -169,6 +170,11 @@ struct ReporterTest : ::testing::Test {
   void restart(std::chrono::milliseconds retry = std::chrono::milliseconds(1)) {
     ClaimReporter::Options options;
     options.driver_name = kDriver;
+    options.identities = [this](const ClaimRecord& record) {
+      return identity.empty()
+                 ? std::vector<DeviceIdentity>()
+                 : std::vector<DeviceIdentity>(record.claim.devices.size(), {.key = "k", .data = identity});
+    };
     options.retry_min = options.retry_max = retry;
     options.now = [this] {  // never the same twice
       const Lock lock(mutex);
@@ -242,6 +248,37 @@ TEST_F(ReporterTest, Report_WritesAllDevicesOfTheClaimAtOnce) {
   EXPECT_EQ(condition("a"), "Ready=True Attached 2026-01-01T00:00:10Z");
   EXPECT_EQ(condition("a", 1), "Ready=False LinkDown 2026-01-01T00:00:10Z");
   EXPECT_THAT(calls(), ElementsAre("apply a"));  // a fresh claim is not read first
+}
+
+TEST_F(ReporterTest, IdentityOfTheDevices_StandsInEveryReport) {
+  identity = R"({"identity":{"name":"x"}})";
+  restart();
+  put("a", {"eth1", "eth2"});
+  reporter->preparing("a-uid");
+  reporter->report("a-uid", {broken("net1"), broken("net2")});
+  api.await_applied(1);
+  reporter->report("a-uid", {ready("net1"), ready("net2")});
+  api.await_applied(2);
+  for (const DeviceStatus& entry : api.standing("a")) {
+    EXPECT_EQ(entry.data, identity);
+  }
+}
+
+TEST_F(ReporterTest, IdentityThatAnOlderVersionDidNotWrite_IsWrittenOnce) {
+  put("a", {"eth1"});
+  reporter->preparing("a-uid");
+  reporter->report("a-uid", {ready("net1")});
+  api.await_applied(1);
+  reporter.reset();
+  identity = R"({"identity":{"name":"x"}})";
+  restart();
+  reporter->report("a-uid", {ready("net1")});
+  api.await_applied(2);
+  EXPECT_EQ(api.standing("a").at(0).data, identity);
+  restart();
+  reporter->report("a-uid", {ready("net1")});
+  settle();
+  EXPECT_THAT(calls(), ElementsAre("apply a", "read a", "apply a", "read a"));
 }
 
 TEST_F(ReporterTest, TheSameAgain_IsNotWritten) {

@@ -62,18 +62,24 @@ bool same_pods(const std::vector<Pod>& a, const std::vector<Pod>& b) {
 }
 
 /// Two claims may have the same device only as monitors (adminAccess) or with different shares of it.
-bool conflict(const AllocatedDevice& a, const AllocatedDevice& b) {
-  return a.pool == b.pool && a.device == b.device && !a.admin_access && !b.admin_access &&
+bool may_conflict(const AllocatedDevice& a, const AllocatedDevice& b) {
+  return !a.admin_access && !b.admin_access &&
          (a.share_id.empty() || b.share_id.empty() || a.share_id == b.share_id);
 }
 
-Error conflict_error(const AllocatedDevice& device, const ClaimRecord& holder) {
+bool same_name(const AllocatedDevice& a, const AllocatedDevice& b) {
+  return a.pool == b.pool && a.device == b.device;
+}
+
+Error conflict_error(const AllocatedDevice& device, const ClaimRecord& holder, const AllocatedDevice& held) {
   const bool leaving = holder.state == ClaimState::kUnpreparing;
+  const std::string other_name =
+      same_name(device, held) ? std::string() : ", which was allocated it as " + held.device;
   return Error(Code::kBusy, "device " + device.device + " of pool " + device.pool +
                                 (leaving ? " is still being released by claim " : " is in use by claim ") +
                                 holder.claim.namespace_ + "/" + holder.claim.name + " (uid " +
-                                holder.claim.uid +
-                                "); it is free when that claim's last pod on this node is gone");
+                                holder.claim.uid + ")" + other_name +
+                                "; it is free when that claim's last pod on this node is gone");
 }
 
 std::vector<ServedDevice> served(std::string_view driver_name, const ClaimRecord& record) {
@@ -465,6 +471,41 @@ PrepareAnswer ClaimService::Impl::prepare_anew(const PrepareJob& job) {
   return error;
 }
 
+namespace {
+
+/// One for each device.
+Result<std::vector<DeviceIdentity>> identities_of(const Driver& driver, const ClaimRecord& record) {
+  FL_ASSIGN(auto identities,
+            guarded([&]() -> Result<std::vector<DeviceIdentity>> { return driver.identities(record); }), "");
+  identities.resize(record.claim.devices.size());
+  return identities;
+}
+
+bool has_key(const std::vector<DeviceIdentity>& identities) {
+  return std::ranges::any_of(identities, [](const DeviceIdentity& each) { return !each.key.empty(); });
+}
+
+Result<> check_apart(const Driver& driver, const ClaimRecord& record,
+                     const std::vector<DeviceIdentity>& identities, const ClaimRecord& other) {
+  std::vector<DeviceIdentity> theirs(other.claim.devices.size());
+  if (has_key(identities) && std::ranges::any_of(other.claim.devices, is_exclusive)) {
+    FL_ASSIGN(theirs, identities_of(driver, other), "");
+  }
+  for (std::size_t i = 0; i < record.claim.devices.size(); ++i) {
+    for (std::size_t j = 0; j < other.claim.devices.size(); ++j) {
+      const AllocatedDevice& device = record.claim.devices[i];
+      const bool same = same_name(device, other.claim.devices[j]) ||
+                        (!identities[i].key.empty() && identities[i].key == theirs[j].key);
+      if (same && may_conflict(device, other.claim.devices[j])) {
+        return conflict_error(device, other, other.claim.devices[j]);
+      }
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
 /// Nobody else may have the devices; from here on they are this claim's. The check and the intent are one
 /// step for all threads and instances.
 Result<> ClaimService::Impl::admit(const ClaimRecord& record, const CallContext& context) {
@@ -473,16 +514,10 @@ Result<> ClaimService::Impl::admit(const ClaimRecord& record, const CallContext&
   // Of a record that cannot be read now, what it said last counts; of one that never could, that the
   // scheduler allocates a device once.
   FL_ASSIGN(const auto others, store_->read_all(), "");
+  FL_ASSIGN(const auto identities, identities_of(driver_, record), "");
   for (const RecordPtr& other : others.records) {
-    if (other->claim.uid == record.claim.uid) {
-      continue;
-    }
-    for (const AllocatedDevice& theirs : other->claim.devices) {
-      for (const AllocatedDevice& ours : record.claim.devices) {
-        if (conflict(ours, theirs)) {
-          return conflict_error(ours, *other);
-        }
-      }
+    if (other->claim.uid != record.claim.uid) {
+      FL_TRY(check_apart(driver_, record, identities, *other), "");
     }
   }
   return store_->write(record);

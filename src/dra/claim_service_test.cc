@@ -328,6 +328,55 @@ TEST(Exclusivity, DeviceOfAnotherClaim_IsRefusedWithTheHoldersName) {
   EXPECT_EQ(outcome(prepare(*service, {ref_of("b")})), "ok");
 }
 
+/// Devices whose names end alike are one.
+std::vector<DeviceIdentity> identities_by_last_letter(const ClaimRecord& record) {
+  std::vector<DeviceIdentity> identities;
+  for (const AllocatedDevice& device : record.claim.devices) {
+    identities.push_back({.key = device.device.substr(device.device.size() - 1), .data = {}});
+  }
+  return identities;
+}
+
+TEST(Exclusivity, OneDeviceUnderTwoNames_IsRefused) {
+  Node node;
+  node.driver.on_identities = identities_by_last_letter;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  node.claims.put(claim_of("b", {result_of("eth0"), result_of("pci-1")}));
+  node.claims.put(claim_of("c", {result_of("eth2")}));
+  const auto service = node.open();
+  ASSERT_EQ(outcome(prepare(*service, {ref_of("a")})), "ok");
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("b")})),
+            "device pci-1 of pool node-1 is in use by claim default/a (uid a-uid), which was allocated it as "
+            "eth1; it is free when that claim's last pod on this node is gone");
+  EXPECT_EQ(node.traces("b"), "");
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("c")})), "ok");
+  ASSERT_EQ(outcome(unprepare(*service, {ref_of("a")})), "ok");
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("b")})), "ok");
+}
+
+TEST(Exclusivity, MonitorsAndShares_OfOneDeviceUnderTwoNames_AreFree) {
+  Node node;
+  node.driver.on_identities = identities_by_last_letter;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  auto monitor = claim_of("b", {result_of("pci-1")});
+  monitor.allocation->results[0].admin_access = true;
+  node.claims.put(monitor);
+  const auto service = node.open();
+  ASSERT_EQ(outcome(prepare(*service, {ref_of("a")})), "ok");
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("b")})), "ok");
+}
+
+TEST(Exclusivity, DriverThatThrowsWhenAsked_IsAnErrorAndTouchesNothing) {
+  Node node;
+  node.driver.on_identities = [](const ClaimRecord&) -> std::vector<DeviceIdentity> {
+    throw std::runtime_error("no idea");
+  };
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  const auto service = node.open();
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("a")})), "the driver threw an exception: no idea");
+  EXPECT_EQ(node.traces("a"), "");
+}
+
 TEST(Exclusivity, OneDeviceForTwoClaimsOfABatch_GoesToOneOfThem) {
   Node node;
   node.claims.put(claim_of("a", {result_of("eth1")}));

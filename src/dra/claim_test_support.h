@@ -79,6 +79,10 @@ class FakeDriver final : public Driver {
     return sys::remove_file(world_ + "/" + record.claim.uid);
   }
 
+  [[nodiscard]] std::vector<DeviceIdentity> identities(const ClaimRecord& record) const override {
+    return on_identities ? on_identities(record) : std::vector<DeviceIdentity>();
+  }
+
   void restored(const std::vector<ClaimRecord>& records) override {
     note("restored " + std::to_string(records.size()));
   }
@@ -106,6 +110,7 @@ class FakeDriver final : public Driver {
   std::function<Result<>(const Claim&, const CallContext&)> on_prepare;  // after the effect
   std::function<Result<Prepared>(Prepared)> on_prepared;
   std::function<Result<>(const ClaimRecord&, const CallContext&)> on_unprepare;  // before the effect
+  std::function<std::vector<DeviceIdentity>(const ClaimRecord&)> on_identities;
 
  private:
   void note(std::string call) {

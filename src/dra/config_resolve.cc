@@ -76,6 +76,14 @@ Result<std::vector<OwnConfig>> own_config(const kube::ResourceClaim& claim, std:
   return own;
 }
 
+std::string reported_data(const kube::ResourceClaim& claim, const kube::AllocationResult& result) {
+  const auto found = std::ranges::find_if(claim.reported, [&](const auto& entry) {
+    return entry.driver == result.driver && entry.pool == result.pool && entry.device == result.device &&
+           entry.share_id == result.share_id;
+  });
+  return found == claim.reported.end() ? std::string() : found->data;
+}
+
 AllocatedDevice allocated_device(const kube::AllocationResult& result, const std::vector<OwnConfig>& own) {
   AllocatedDevice device{.request = result.request,
                          .pool = result.pool,
@@ -109,6 +117,7 @@ Result<Claim> resolve_config(const kube::ResourceClaim& claim, std::string_view 
   for (const kube::AllocationResult& result : claim.allocation->results) {
     if (result.driver == driver_name) {
       out.devices.push_back(allocated_device(result, own));
+      out.devices.back().reported = reported_data(claim, result);
     }
   }
   if (out.devices.empty()) {

@@ -52,6 +52,25 @@ std::vector<std::string> parameters_of(const AllocatedDevice& device) {
   return out;
 }
 
+TEST(ResolveConfig, WhatTheDriverReportedOfADevice_ComesBackToThatDevice) {
+  auto in = claim({"nic"}, {result("nic", "eth1"), result("nic", "eth2"), result("nic", "eth3")});
+  in.allocation->results[1].share_id = "share";
+  const auto reported = [&](const std::string& driver, const std::string& device, const std::string& share,
+                            const std::string& data) {
+    in.reported.push_back(
+        {.driver = driver, .pool = "node-1", .device = device, .share_id = share, .data = data});
+  };
+  reported("other.example.com", "eth1", "", "theirs");
+  reported(std::string(kDriver), "eth2", "another share", "not this");
+  reported(std::string(kDriver), "eth2", "share", "second");
+  reported(std::string(kDriver), "eth1", "", "first");
+  const auto out = resolve_config(in, kDriver);
+  ASSERT_TRUE(out) << out.error().what();
+  EXPECT_EQ(out->devices[0].reported, "first");
+  EXPECT_EQ(out->devices[1].reported, "second");
+  EXPECT_EQ(out->devices[2].reported, "");
+}
+
 TEST(ResolveConfig, CopiesWhatTheDriverNeeds) {
   auto in = claim({"nic"}, {result("nic", "eth1")});
   in.allocation->results[0].share_id = "share";

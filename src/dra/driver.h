@@ -75,6 +75,9 @@ struct AllocatedDevice {
   bool admin_access = false;  // monitoring only: never configure or take the device
   std::map<std::string, std::string> consumed_capacity;
   std::vector<DeviceConfig> config;  // weakest first: class, then claim; a later one wins
+  /// What stood in the claim's status when it was read, as DeviceIdentity::data: from an earlier Prepare of
+  /// the same allocation, before a reboot or for a pod that is gone. Empty: nothing. Not in records.
+  std::string reported;
 
   /// "main" of "main/sub": what a container's resources.claims[].request names.
   [[nodiscard]] std::string main_request() const { return request.substr(0, request.find('/')); }
@@ -124,10 +127,19 @@ struct DeviceReport {
   std::string interface_name;
   std::vector<std::string> ips;  // "10.0.0.5/24", "2001:db8::1/64": canonical text, host bits kept
   std::string hardware_address;  // "02:00:00:00:00:01"
+  std::string data;              // JSON object; empty: DeviceIdentity::data
   /// Written this much later: for what will often be overtaken, such as a pod's end shortly before the
   /// claim's. Of several devices the longest counts.
   std::chrono::milliseconds delay{0};
   bool operator==(const DeviceReport&) const = default;
+};
+
+/// What a device of a claim is, beyond the name by which it was allocated.
+struct DeviceIdentity {
+  /// Equal for two devices that are one under two names. Empty: the name says all.
+  std::string key;
+  /// JSON object of at most 10 KiB for the claim's status; comes back as AllocatedDevice::reported.
+  std::string data;
 };
 
 /// Deadline and cancellation of one call. Blocking work should look at both; both may be ignored by quick
@@ -170,6 +182,13 @@ class Driver {
 
   /// Undoes whatever prepare() did or half did. No API server here. What is gone already counts as undone.
   virtual Result<> unprepare(const ClaimRecord& record, const CallContext& context) = 0;
+
+  /// One for each device of the claim, or none at all. Two claims that want devices for themselves do not get
+  /// those of one key. Must be quick; any thread.
+  [[nodiscard]] virtual std::vector<DeviceIdentity> identities(const ClaimRecord& record) const {
+    (void)record;
+    return {};
+  }
 
   /// All records found on disk, once, before the kubelet can call: the moment to compare with the real world.
   /// What was in flight has been unprepared by then; a record that is still kUnpreparing could not be and

@@ -119,6 +119,16 @@ Result<std::vector<Pool>> discover(Driver& driver, const std::string& node_name)
   }
 }
 
+std::vector<DeviceIdentity> identities(const Driver& driver, const ClaimRecord& record) {
+  try {
+    return driver.identities(record);
+  } catch (const std::exception& e) {
+    log::error("the driver threw an exception when it was asked what a claim's devices are",
+               {{"uid", record.claim.uid}, {"error", e.what()}});
+    return {};
+  }
+}
+
 }  // namespace
 
 class Plugin::Impl {
@@ -217,6 +227,7 @@ void Plugin::Impl::make_tellers() {
   status_api_ = make_claim_status_api(*client_, options_.driver_name);
   ClaimReporter::Options reporter_options;
   reporter_options.driver_name = options_.driver_name;
+  reporter_options.identities = [this](const ClaimRecord& record) { return identities(driver_, record); };
   reporter_ = std::make_unique<ClaimReporter>(
       std::move(reporter_options), *status_api_,
       [this](const std::string& uid) { return claims_->find(uid); }, metrics_);

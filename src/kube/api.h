@@ -128,6 +128,11 @@ struct ResourceClaim {
   std::optional<Allocation> allocation;
   std::vector<ClaimConsumer> reserved_for;
   std::vector<std::string> reporting_drivers;  // status.devices[].driver
+  struct ReportedDevice {
+    std::string driver, pool, device, share_id;
+    std::string data;  // JSON text of any layout
+  };
+  std::vector<ReportedDevice> reported;  // status.devices[] that have data
 };
 
 }  // namespace fairlead::kube

@@ -351,6 +351,13 @@ ResourceClaim read_claim(const Reader& in, std::string_view text) {
   }
   for (const Reader& device : status.objects("devices")) {
     claim.reporting_drivers.push_back(device.string("driver"));
+    if (std::string data = device.text("data"); !data.empty()) {
+      claim.reported.push_back({.driver = device.string("driver"),
+                                .pool = device.string("pool"),
+                                .device = device.string("device"),
+                                .share_id = device.string("shareID"),
+                                .data = std::move(data)});
+    }
   }
   return claim;
 }

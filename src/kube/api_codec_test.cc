@@ -98,8 +98,14 @@ TEST(ParseClaimList, EachClaimKeepsItsOwnParameters) {
 TEST(ParseClaim, TellsWhichDriversHaveReported) {
   const auto claim = parse_claim(
       R"({"metadata":{"uid":"u"},"status":{"devices":[{"driver":"a.example.com","pool":"p","device":"d"},
-          {"driver":"b.example.com","pool":"p","device":"e"}]}})");
+          {"driver":"b.example.com","pool":"p","device":"e", "shareID":"s",
+           "data":{"x": [1]}}]}})");
   ASSERT_TRUE(claim) << claim.error().what();
+  ASSERT_EQ(claim->reported.size(), 1U);
+  EXPECT_EQ(claim->reported[0].driver, "b.example.com");
+  EXPECT_EQ(claim->reported[0].device, "e");
+  EXPECT_EQ(claim->reported[0].share_id, "s");
+  EXPECT_EQ(claim->reported[0].data, R"({"x":[1]})");
   EXPECT_EQ(claim->reporting_drivers, (std::vector<std::string>{"a.example.com", "b.example.com"}));
 }
 
