@@ -77,7 +77,7 @@ Result<std::vector<dra::Pool>> NetDriver::discover() {
   });
   FL_ASSIGN(auto used, in_use(), "");
   FL_ASSIGN(const auto node, devices::NodeView::read(options_.node, std::move(used.shared)), "");
-  return std::vector<dra::Pool>{{.devices = devices::published_devices(node, used.taken)}};
+  return std::vector<dra::Pool>{{.devices = devices::published_devices(node, used.held)}};
 }
 
 Result<std::string> NetDriver::plan(const dra::Claim& claim) {
@@ -269,6 +269,11 @@ Result<std::string> NetDriver::begin(const dra::ClaimRecord& record, const Attac
   return attacher_.begin(record, target);
 }
 
+std::optional<sys::InventoryLink> NetDriver::taken_by(const DevicePlan& plan) const {
+  const devices::Handler* handler = registry_->find(plan.type, plan.kind);
+  return handler == nullptr ? std::nullopt : handler->takes(plan);
+}
+
 Result<NetDriver::InUse> NetDriver::in_use() {
   InUse used;
   if (!options_.records) {
@@ -281,14 +286,16 @@ Result<NetDriver::InUse> NetDriver::in_use() {
   });
   for (const dra::ClaimRecord& record : records) {
     const auto plan = parse_claim_plan(record.plan);
-    if (!plan) {
+    if (!plan || plan->devices.size() != record.claim.devices.size()) {
       continue;  // nothing was taken yet
     }
-    for (const DevicePlan& device : plan->devices) {
-      const devices::Handler* handler = registry_->find(device.type, device.kind);
-      if (auto nic = handler == nullptr ? std::nullopt : handler->takes(device)) {
-        used.taken.push_back(*std::move(nic));
+    for (std::size_t i = 0; i < plan->devices.size(); ++i) {
+      const DevicePlan& device = plan->devices[i];
+      const std::string& name = record.claim.devices[i].device;
+      if (!device.kind.empty() && name != devices::kVirtualDevice) {
+        used.held.push_back({.name = name, .nic = device.nic, .was = taken_by(device)});
       }
+      const devices::Handler* handler = registry_->find(device.type, device.kind);
       if (auto link = handler == nullptr ? std::nullopt : handler->shares(device);
           link && !undone_.contains(record.claim.uid)) {
         used.shared.push_back(*std::move(link));
@@ -296,6 +303,51 @@ Result<NetDriver::InUse> NetDriver::in_use() {
     }
   }
   return used;
+}
+
+namespace {
+
+/// What a record of version 0.1 says of a NIC: enough to know it again, and its PCI address. Whether its
+/// permanent MAC is (a VF's is not) it does not say.
+dra::DeviceIdentity identity_of_old_record(const sys::InventoryLink& was) {
+  const devices::NicIdentity known = devices::identity_of(was, {});
+  dra::DeviceIdentity identity{.key = known.name};
+  if (!known.pci_bus_id.empty()) {
+    identity.data = devices::to_json({.name = known.name, .pci_bus_id = known.pci_bus_id});
+  }
+  return identity;
+}
+
+/// Not even that: the claim has a link on the NIC of this name.
+dra::DeviceIdentity identity_of_old_name(const devices::NodeOptions& options, const std::string& device) {
+  const auto node = devices::NodeView::read(options);
+  const sys::InventoryLink* nic = node ? node->find_device(device) : nullptr;
+  return nic == nullptr ? dra::DeviceIdentity() : dra::DeviceIdentity{.key = node->device_name(*nic)};
+}
+
+}  // namespace
+
+std::vector<dra::DeviceIdentity> NetDriver::identities(const dra::ClaimRecord& record) const {
+  std::vector<dra::DeviceIdentity> identities(record.claim.devices.size());
+  const auto plan = parse_claim_plan(record.plan);
+  if (!plan || plan->devices.size() != identities.size()) {
+    return identities;
+  }
+  for (std::size_t i = 0; i < identities.size(); ++i) {
+    const DevicePlan& device = plan->devices[i];
+    const std::string& name = record.claim.devices[i].device;
+    if (device.kind.empty() || name == devices::kVirtualDevice) {
+      continue;
+    }
+    if (!device.nic.empty()) {
+      identities[i] = {.key = device.nic, .data = device.identity};
+    } else if (const auto was = taken_by(device)) {
+      identities[i] = identity_of_old_record(*was);
+    } else {
+      identities[i] = identity_of_old_name(options_.node, name);
+    }
+  }
+  return identities;
 }
 
 }  // namespace fairlead::agent

@@ -60,6 +60,7 @@ class NetDriver final : public dra::Driver {
   Result<dra::Prepared> prepare(const dra::Claim& claim, const std::string& plan,
                                 const dra::CallContext& context) override;
   Result<> unprepare(const dra::ClaimRecord& record, const dra::CallContext& context) override;
+  [[nodiscard]] std::vector<dra::DeviceIdentity> identities(const dra::ClaimRecord& record) const override;
   void restored(const std::vector<dra::ClaimRecord>& records) override;
   void stopping() override;
 
@@ -79,11 +80,12 @@ class NetDriver final : public dra::Driver {
  private:
   /// Of the known claims.
   struct InUse {
-    std::vector<sys::InventoryLink> taken;   // NICs, as they were before
+    std::vector<devices::HeldDevice> held;   // NICs that were allocated as a whole
     std::vector<sys::InventoryLink> shared;  // what interfaces that we make sit on
   };
   Result<InUse> in_use();
   [[nodiscard]] bool shares_any(const ClaimPlan& plan) const;
+  [[nodiscard]] std::optional<sys::InventoryLink> taken_by(const devices::DevicePlan& plan) const;
   /// The plans of all claims but this one: those on disk, and those whose records are not there yet.
   Result<std::vector<devices::PlannedClaim>> planned_but(const std::string& claim_uid)
       FL_REQUIRES(plans_mutex_);

@@ -65,6 +65,10 @@ std::string to_json(const ClaimPlan& plan) {
       item["kind"] = device.kind;
       item["interfaceName"] = device.interface_name;
       item["body"] = device.body;
+      if (!device.nic.empty()) {
+        item["nic"] = device.nic;
+        item["identity"] = device.identity;
+      }
     }
     devices.push_back(std::move(item));
   }
@@ -84,6 +88,8 @@ Result<ClaimPlan> parse_claim_plan(std::string_view text) {
       device.kind = item.value("kind", "");
       device.interface_name = item.value("interfaceName", "");
       device.body = item.value("body", "");
+      device.nic = item.value("nic", "");
+      device.identity = item.value("identity", "");
       plan.devices.push_back(std::move(device));
     }
     return plan;

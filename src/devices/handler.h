@@ -34,6 +34,9 @@ struct DevicePlan {
   std::string interface_name;       // in the pod; empty until the claim gives it a default
   std::string interface_name_path;  // where the name was asked for; empty: a default
   std::string body;                 // JSON object of the handler's own
+  /// Of the NIC that was allocated: its device name by what it is, and its identity as JSON (identity.h).
+  /// Empty: netdev-virtual, or the record is of version 0.1.
+  std::string nic, identity;
 };
 
 /// A claim of this node and what its devices were planned to be.

@@ -14,16 +14,7 @@
 namespace fairlead::devices {
 namespace {
 
-constexpr std::size_t kDnsLabelMax = 63;
 constexpr std::size_t kAttributeStringMax = 64;  // resource/v1 DeviceAttributeMaxValueLength
-
-bool is_label_char(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
-
-bool is_dns_label(std::string_view name) {
-  return !name.empty() && name.size() <= kDnsLabelMax && is_label_char(name.front()) &&
-         is_label_char(name.back()) &&
-         std::ranges::all_of(name, [](char c) { return is_label_char(c) || c == '-'; });
-}
 
 std::string hex(std::uint32_t value, int digits) {
   std::array<char, 16> text = {};
@@ -77,6 +68,14 @@ NodeView::NodeView(sys::Inventory inventory, const NodeOptions& options,
       own_.insert(link->link.index);
       link = link->link.local_parent().valid() ? inventory_.find(link->link.local_parent()) : nullptr;
     }
+  }
+  std::vector<const sys::InventoryLink*> links;
+  for (const sys::InventoryLink& link : inventory_.links()) {
+    links.push_back(&link);
+  }
+  const auto names = fairlead::devices::device_names(links);
+  for (std::size_t i = 0; i < links.size(); ++i) {
+    names_[links[i]->link.index] = names[i];
   }
 }
 
@@ -135,26 +134,32 @@ const sys::InventoryLink* NodeView::link_on(const sys::InventoryLink& link) cons
   return it == links.end() ? nullptr : &*it;
 }
 
-const sys::InventoryLink* NodeView::find_device(std::string_view name) const {
-  const auto& links = inventory_.links();
-  const auto it = std::ranges::find_if(links, [&](const sys::InventoryLink& link) {
-    return is_candidate(link) && device_name(link.link.name) == name;
-  });
-  return it == links.end() ? nullptr : &*it;
+std::string NodeView::device_name(const sys::InventoryLink& link) const {
+  const auto known = names_.find(link.link.index);
+  return known == names_.end() ? permanent_name(link) : known->second;
 }
 
-std::string device_name(std::string_view link_name) {
-  if (is_dns_label(link_name) && link_name != kVirtualDevice) {
-    return std::string(link_name);
+NicIdentity NodeView::identity(const sys::InventoryLink& link) const {
+  NicIdentity identity = identity_of(link, inventory_);
+  identity.name = device_name(link);
+  return identity;
+}
+
+const sys::InventoryLink* NodeView::find_device(std::string_view name) const {
+  const auto& links = inventory_.links();
+  const auto find_by = [&](const auto& name_of) {
+    const auto it = std::ranges::find_if(
+        links, [&](const sys::InventoryLink& link) { return is_candidate(link) && name_of(link) == name; });
+    return it == links.end() ? nullptr : &*it;
+  };
+  if (const auto* link = find_by([&](const sys::InventoryLink& each) { return device_name(each); })) {
+    return link;
   }
-  std::string label = "net-";
-  std::uint32_t hash = 0x811c9dc5U;  // FNV-1a: two names that become one label stay two devices
-  for (const char c : link_name) {
-    const char lower = c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-    label += is_label_char(lower) ? lower : '-';
-    hash = (hash ^ static_cast<unsigned char>(c)) * 0x01000193U;
+  // What else sits on its function may be in a pod now, so that the plain name is enough for it.
+  if (const auto* link = find_by(name_with_mac)) {
+    return link;
   }
-  return label + "-" + hex(hash, 8);
+  return find_by([](const sys::InventoryLink& each) { return name_by_link(each.link.name); });
 }
 
 dra::Device virtual_device(const NodeOptions& options) {
@@ -168,8 +173,8 @@ dra::Device virtual_device(const NodeOptions& options) {
   return device;
 }
 
-dra::Device nic_device(const sys::InventoryLink& link) {
-  dra::Device device{.name = device_name(link.link.name)};
+dra::Device nic_device(const sys::InventoryLink& link, const std::string& name) {
+  dra::Device device{.name = name};
   device.attributes["type"] = std::string("netdev");
   device.attributes["kind"] = std::string("host-device");
   device.attributes["virtual"] = link.link.parent_bus.empty() && !link.pci;
@@ -185,21 +190,45 @@ dra::Device nic_device(const sys::InventoryLink& link) {
   return device;
 }
 
-std::vector<dra::Device> published_devices(const NodeView& node,
-                                           const std::vector<sys::InventoryLink>& taken) {
+namespace {
+
+/// The claim's name for a NIC that it has without taking it away (a macvlan sits on it), if one has it.
+const HeldDevice* holder_of(const std::vector<HeldDevice>& held, const sys::InventoryLink& link,
+                            const std::string& nic) {
+  const auto it = std::ranges::find_if(held, [&](const HeldDevice& device) {
+    return !device.was &&
+           (device.nic.empty() ? device.name == name_by_link(link.link.name) : device.nic == nic);
+  });
+  return it == held.end() ? nullptr : &*it;
+}
+
+}  // namespace
+
+std::vector<dra::Device> published_devices(const NodeView& node, const std::vector<HeldDevice>& held) {
   std::vector<dra::Device> nics;
-  for (const sys::InventoryLink& nic : taken) {
-    nics.push_back(nic_device(nic));
-  }
-  for (const sys::InventoryLink& link : node.inventory().links()) {
-    const bool is_taken =
-        std::ranges::any_of(taken, [&](const sys::InventoryLink& was) { return same_nic(was, link.link); });
-    if (!is_taken && node.is_offered(link)) {
-      nics.push_back(nic_device(link));
+  std::vector<const sys::InventoryLink*> links;  // and what is away: their names must not depend on that
+  for (const HeldDevice& device : held) {
+    if (device.was) {
+      nics.push_back(nic_device(*device.was, device.name));
+      links.push_back(&*device.was);
     }
   }
-  std::ranges::sort(nics, {}, &dra::Device::name);
-  // A NIC that came home under another's name while its claim still stands: one name, one device.
+  const std::size_t away = links.size();
+  for (const sys::InventoryLink& link : node.inventory().links()) {
+    if (std::none_of(links.begin(), links.begin() + static_cast<std::ptrdiff_t>(away),
+                     [&](const sys::InventoryLink* was) { return same_nic(*was, link.link); })) {
+      links.push_back(&link);
+    }
+  }
+  const auto names = device_names(links);
+  for (std::size_t i = away; i < links.size(); ++i) {
+    if (node.is_offered(*links[i])) {
+      const HeldDevice* holder = holder_of(held, *links[i], names[i]);
+      nics.push_back(nic_device(*links[i], holder == nullptr ? names[i] : holder->name));
+    }
+  }
+  std::ranges::stable_sort(nics, {}, &dra::Device::name);
+  // A link that has only its name, and the name of one that is away: one name, one device.
   const auto [first, last] = std::ranges::unique(nics, {}, &dra::Device::name);
   nics.erase(first, last);
   std::vector<dra::Device> devices = {virtual_device(node.options())};

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "fairlead/core/result.h"
+#include "fairlead/devices/identity.h"
 #include "fairlead/dra/driver.h"
 #include "fairlead/sys/inventory.h"
 
@@ -65,7 +67,11 @@ class NodeView {
   /// Another link that sits on this one (a VLAN, a macvlan of this namespace, ...); nullptr when there is
   /// none.
   [[nodiscard]] const sys::InventoryLink* link_on(const sys::InventoryLink& link) const;
-  /// The NIC of that device name, offered or withheld; nullptr when there is none.
+  /// A link's device name: by what it is, not by what it is called (identity.h).
+  [[nodiscard]] std::string device_name(const sys::InventoryLink& link) const;
+  [[nodiscard]] NicIdentity identity(const sys::InventoryLink& link) const;
+  /// The NIC of that device name, offered or withheld; nullptr when there is none. Allocations of version 0.1
+  /// have the name of the link: this finds it if no device is called so, until the version after this.
   [[nodiscard]] const sys::InventoryLink* find_device(std::string_view device_name) const;
 
  private:
@@ -73,19 +79,24 @@ class NodeView {
   const NodeOptions* options_;
   std::set<netlink::IfIndex> own_;  // --uplink links and what lies below them
   std::vector<sys::InventoryLink> shared_;
+  std::map<netlink::IfIndex, std::string> names_;
 };
 
-/// The link's name if it is a DNS label, else one made from it that stays the same over restarts.
-std::string device_name(std::string_view link_name);
+/// A device that a claim has for itself.
+struct HeldDevice {
+  std::string name;                       // by which it was allocated
+  std::string nic;                        // its name by identity; empty in records of version 0.1
+  std::optional<sys::InventoryLink> was;  // it is away, or may be: as it was before
+};
 
 /// netdev-virtual.
 dra::Device virtual_device(const NodeOptions& options);
 /// One NIC with its attributes.
-dra::Device nic_device(const sys::InventoryLink& link);
-/// Everything of the node: netdev-virtual, then the offered NICs by name. `taken` are NICs of prepared claims
-/// as they were before: each replaces whatever of it is visible now.
-std::vector<dra::Device> published_devices(const NodeView& node,
-                                           const std::vector<sys::InventoryLink>& taken);
+dra::Device nic_device(const sys::InventoryLink& link, const std::string& name);
+/// Everything of the node: netdev-virtual, then the offered NICs by name. What claims hold stays under the
+/// name by which it was allocated; if it is away, as it was before, in place of whatever of it is visible
+/// now.
+std::vector<dra::Device> published_devices(const NodeView& node, const std::vector<HeldDevice>& held);
 
 /// True when both are one NIC, whatever it is called now: same PCI function and permanent MAC, or (no PCI)
 /// same permanent MAC, or same index and kind.

@@ -44,21 +44,22 @@ TEST(Marker, Names_FitTheKernelAndDiffer) {
 TEST(Published, VirtualDeviceFirst_ThenFreeNicsOnly) {
   const NodeOptions options = testing::node_options();
   const NodeView node(testing::inventory(), options);
-  EXPECT_THAT(names(published_devices(node, {})), ElementsAre("netdev-virtual", "nic1", "nic2"));
+  EXPECT_THAT(names(published_devices(node, {})), ElementsAre("netdev-virtual", "nic2", "pci-0000-03-00-1"));
 }
 
 TEST(Published, GlobOffersVirtualLinks_ButNeverTheUplinkOrPorts) {
   NodeOptions options = testing::node_options();
   options.host_devices = {"nested*", "eth0", "port0", "lo"};
   const NodeView node(testing::inventory(), options);
-  EXPECT_THAT(names(published_devices(node, {})), ElementsAre("netdev-virtual", "nested0", "nic1", "nic2"));
+  EXPECT_THAT(names(published_devices(node, {})),
+              ElementsAre("netdev-virtual", "nested0", "nic2", "pci-0000-03-00-1"));
 }
 
 TEST(Published, UplinkByFlag_TakesWhatItStandsOnAlong) {
   NodeOptions options = testing::node_options();
   options.uplinks = {"nic2"};
   const NodeView node(testing::inventory(), options);
-  EXPECT_THAT(names(published_devices(node, {})), ElementsAre("netdev-virtual", "nic1"));
+  EXPECT_THAT(names(published_devices(node, {})), ElementsAre("netdev-virtual", "pci-0000-03-00-1"));
   NodeOptions vlan = testing::node_options();
   vlan.uplinks = {"eth0.7"};
   const NodeView other(testing::inventory(), vlan);
@@ -80,7 +81,7 @@ TEST(Published, VirtualDevice_IsWhatClaimsExpect) {
 
 TEST(Published, Nic_HasItsTopology) {
   const sys::Inventory inventory = testing::inventory();
-  const dra::Device device = nic_device(*inventory.find("nic1"));
+  const dra::Device device = nic_device(*inventory.find("nic1"), "a-name");
   const auto& attributes = device.attributes;
   EXPECT_EQ(attributes.at("resource.kubernetes.io/pciBusID"), dra::AttributeValue("0000:03:00.1"));
   EXPECT_EQ(attributes.at("resource.kubernetes.io/pcieRoot"), dra::AttributeValue("pci0000:00"));
@@ -100,21 +101,98 @@ TEST(Published, TakenNic_StaysAsItWas) {
   std::erase_if(links, [](const sys::InventoryLink& link) { return link.link.name == "nic1"; });
   const NodeOptions options = testing::node_options();
   const NodeView away(sys::Inventory(links), options);
-  EXPECT_THAT(names(published_devices(away, {nic1})), ElementsAre("netdev-virtual", "nic1", "nic2"));
+  const HeldDevice held{.name = "pci-0000-03-00-1", .nic = "pci-0000-03-00-1", .was = nic1};
+  EXPECT_THAT(names(published_devices(away, {held})),
+              ElementsAre("netdev-virtual", "nic2", "pci-0000-03-00-1"));
 
   sys::InventoryLink back = nic1;  // home, but not yet itself again
   back.link.name = "dev3";
   links.push_back(back);
   const NodeView home(sys::Inventory(links), options);
-  EXPECT_THAT(names(published_devices(home, {nic1})), ElementsAre("netdev-virtual", "nic1", "nic2"));
+  EXPECT_THAT(names(published_devices(home, {held})),
+              ElementsAre("netdev-virtual", "nic2", "pci-0000-03-00-1"));
 }
 
-TEST(Published, LinkNames_BecomeDnsLabels) {
-  EXPECT_EQ(device_name("ens1f0"), "ens1f0");
-  const std::string made = device_name("Eth_0.5");
-  EXPECT_THAT(made, ::testing::StartsWith("net-eth-0-5-"));
-  EXPECT_NE(made, device_name("eth_0.5"));
-  EXPECT_NE(device_name("netdev-virtual"), "netdev-virtual");
+TEST(Published, WhatAClaimHolds_StaysUnderTheNameOfItsAllocation) {
+  const sys::Inventory before = testing::inventory();
+  std::vector<sys::InventoryLink> links = before.links();
+  const sys::InventoryLink nic1 = *before.find("nic1");
+  std::erase_if(links, [](const sys::InventoryLink& link) { return link.link.name == "nic1"; });
+  const NodeOptions options = testing::node_options();
+  // Version 0.1 called it as its link was called.
+  EXPECT_THAT(
+      names(published_devices(NodeView(sys::Inventory(links), options), {{.name = "nic1", .was = nic1}})),
+      ElementsAre("netdev-virtual", "nic1", "nic2"));
+  // A macvlan sits on it: it is still here.
+  const NodeView node(before, options);
+  EXPECT_THAT(names(published_devices(node, {{.name = "nic1"}})),
+              ElementsAre("netdev-virtual", "nic1", "nic2"));
+  EXPECT_THAT(names(published_devices(node, {{.name = "old", .nic = "pci-0000-03-00-1"}})),
+              ElementsAre("netdev-virtual", "nic2", "old"));
+  // And when no record holds it any more:
+  EXPECT_THAT(names(published_devices(node, {})), ElementsAre("netdev-virtual", "nic2", "pci-0000-03-00-1"));
+}
+
+/// The published device of a PCI address.
+std::string device_at(const NodeView& node, const std::string& bdf) {
+  for (const dra::Device& device : published_devices(node, {})) {
+    const auto found = device.attributes.find("resource.kubernetes.io/pciBusID");
+    if (found != device.attributes.end() && found->second == dra::AttributeValue(bdf)) {
+      return device.name;
+    }
+  }
+  return {};
+}
+
+sys::Inventory two_nics(const std::string& first_name, const std::string& second_name) {
+  std::vector<sys::InventoryLink> links;
+  for (int i = 0; i < 2; ++i) {
+    netlink::Link link = testing::ethernet(2 + i, i == 0 ? first_name : second_name);
+    link.parent_bus = "pci";
+    link.parent_dev = "0000:03:00." + std::to_string(i);
+    link.permanent_mac = link.mac;
+    links.push_back({.link = link, .pci = sys::PciDevice{.bdf = link.parent_dev}});
+  }
+  return sys::Inventory(std::move(links));
+}
+
+TEST(FindDevice, AfterARebootThatSwappedTheNames_IsStillTheNicThatWasPublished) {
+  const NodeOptions options = testing::node_options();
+  const NodeView before(two_nics("eth1", "eth2"), options);
+  const std::string first = device_at(before, "0000:03:00.0");
+  const std::string second = device_at(before, "0000:03:00.1");
+  const NodeView after(two_nics("eth2", "eth1"), options);
+  ASSERT_NE(after.find_device(first), nullptr);
+  ASSERT_NE(after.find_device(second), nullptr);
+  EXPECT_EQ(after.find_device(first)->link.parent_dev, "0000:03:00.0");
+  EXPECT_EQ(after.find_device(second)->link.parent_dev, "0000:03:00.1");
+}
+
+TEST(FindDevice, ByTheNameThatVersion01Gave_IsTheLinkOfThatName) {
+  const NodeOptions options = testing::node_options();
+  const NodeView node(testing::inventory(), options);
+  ASSERT_NE(node.find_device("nic1"), nullptr);
+  EXPECT_EQ(node.find_device("nic1")->link.name, "nic1");
+  EXPECT_EQ(node.find_device("eth0"), nullptr) << "the uplink is nobody's";
+}
+
+TEST(FindDevice, WhoseSiblingIsInAPod) {
+  netlink::Link here = testing::ethernet(2, "a");
+  here.parent_bus = "pci";
+  here.parent_dev = "0000:03:00.0";
+  here.permanent_mac = here.mac;
+  netlink::Link away = testing::ethernet(3, "b");
+  away.parent_bus = "pci";
+  away.parent_dev = "0000:03:00.0";
+  away.permanent_mac = away.mac;
+  const NodeOptions options = testing::node_options();
+  const NodeView both(sys::Inventory({{.link = here}, {.link = away}}), options);
+  const auto before = names(published_devices(both, {}));
+  const NodeView one(sys::Inventory({{.link = here}}), options);
+  const std::string other = both.device_name(*both.find("b"));
+  EXPECT_EQ(names(published_devices(one, {{.name = other, .nic = other, .was = {{.link = away}}}})), before);
+  ASSERT_NE(one.find_device(both.device_name(*both.find("a"))), nullptr);
+  EXPECT_EQ(one.find_device(other), nullptr);
 }
 
 }  // namespace

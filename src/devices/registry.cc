@@ -79,11 +79,29 @@ Result<> check_slots(const dra::AllocatedDevice& device) {
                    "ask for more devices (count, or more requests) if you want more interfaces");
 }
 
+/// What the NIC that was allocated is: the one that it was when this allocation was prepared before. Nothing:
+/// no NIC was allocated, or it is not there.
+Result<std::optional<NicIdentity>> identify(const PlanInput& input) {
+  const dra::AllocatedDevice& device = *input.device;
+  const sys::InventoryLink* nic =
+      device.device == kVirtualDevice ? nullptr : input.node->find_device(device.device);
+  if (nic == nullptr) {
+    return std::optional<NicIdentity>();
+  }
+  NicIdentity identity = input.node->identity(*nic);
+  FL_TRY(check_is_same(device.reported, identity,
+                       "the device " + device.device + " of the request \"" + device.request + "\" (" +
+                           nic->link.name + ")"),
+         "");
+  return std::optional(std::move(identity));
+}
+
 }  // namespace
 
 Result<DevicePlan> Registry::plan(const PlanInput& input) const {
   const dra::AllocatedDevice& device = *input.device;
   FL_TRY(check_slots(device), "");
+  FL_ASSIGN(const auto nic, identify(input), "");
   const Handler* handler = nullptr;
   std::vector<Section> sections;
   for (const dra::DeviceConfig& config : device.config) {
@@ -107,6 +125,10 @@ Result<DevicePlan> Registry::plan(const PlanInput& input) const {
   plan.type = handler->type();
   plan.kind = handler->kind();
   plan.request = device.request;
+  if (nic) {
+    plan.nic = nic->name;
+    plan.identity = to_json(*nic);
+  }
   return plan;
 }
 

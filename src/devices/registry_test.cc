@@ -16,6 +16,7 @@ using ::testing::Not;
 using ::testing::StartsWith;
 
 constexpr const char* kPath = "config[0].opaque.parameters";
+constexpr const char* kNic1 = "pci-0000-03-00-1";  // the device that the link nic1 is
 
 class PlanTest : public ::testing::Test {
  protected:
@@ -30,7 +31,8 @@ class PlanTest : public ::testing::Test {
                                          .pool = "node-a",
                                          .device = device,
                                          .consumed_capacity = {{"slots", slots}},
-                                         .config = std::move(config)};
+                                         .config = std::move(config),
+                                         .reported = reported_};
     return registry_.plan(
         {.device = &allocated,
          .node = &node,
@@ -64,6 +66,19 @@ class PlanTest : public ::testing::Test {
 
   dra::Claim claim_ = {.namespace_ = "tenant", .name = "mine", .uid = "uid-mine"};
   std::vector<PlannedClaim> others_;
+
+  /// Changes the link of that name.
+  void change(const std::string& name, const std::function<void(sys::InventoryLink&)>& how) {
+    std::vector<sys::InventoryLink> links = inventory_.links();
+    for (sys::InventoryLink& link : links) {
+      if (link.link.name == name) {
+        how(link);
+      }
+    }
+    inventory_ = sys::Inventory(std::move(links));
+  }
+
+  std::string reported_;  // what stands in the claim's status
   NodeOptions options_ = testing::node_options();
   sys::Inventory inventory_ = testing::inventory();
   Registry registry_ = testing::all_kinds();
@@ -113,7 +128,7 @@ TEST_F(PlanTest, Macvlan_PassthruOnALinkThatOthersUse_IsDenied) {
 
 TEST_F(PlanTest, Macvlan_PassthruOnTheAllocatedNic_UnlessAnotherLinkSitsOnIt) {
   const std::string passthru = R"({"type":"netdev","netdev":{"kind":"macvlan","mode":"passthru"}})";
-  const auto alone = plan(passthru, "nic1");
+  const auto alone = plan(passthru, kNic1);
   ASSERT_TRUE(alone) << alone.error().what();
   EXPECT_EQ(body(*alone).mode, netlink::MacvlanMode::kPassthru);
 
@@ -123,7 +138,7 @@ TEST_F(PlanTest, Macvlan_PassthruOnTheAllocatedNic_UnlessAnotherLinkSitsOnIt) {
   vlan.parent = inventory_.find("nic1")->link.index;
   links.push_back({.link = vlan});
   inventory_ = sys::Inventory(std::move(links));
-  EXPECT_THAT(refusal(passthru, "nic1"), HasSubstr("cannot be taken now: nic1.7 of this node sits on it"));
+  EXPECT_THAT(refusal(passthru, kNic1), HasSubstr("cannot be taken now: nic1.7 of this node sits on it"));
 }
 
 TEST_F(PlanTest, Macvlan_OnAPortOfABridge_IsDenied) {
@@ -183,7 +198,7 @@ TEST_F(PlanTest, HostDevice_RemembersHowItWas) {
   for (const char* named :
        {R"("device":"nic1")", R"("device":"enp3s0f1")", R"("pciBusID":"0000:03:00.1")", R"("mtu":9000)"}) {
     const auto result =
-        plan(R"({"type":"netdev","netdev":{"kind":"host-device",)" + std::string(named) + "}}", "nic1");
+        plan(R"({"type":"netdev","netdev":{"kind":"host-device",)" + std::string(named) + "}}", kNic1);
     ASSERT_TRUE(result) << result.error().what();
     const auto original = body(*result).original;
     ASSERT_TRUE(original);
@@ -519,7 +534,7 @@ TEST_F(PlanTest, BridgeMissingOrNoBridge) {
 }
 
 TEST_F(PlanTest, HostDeviceNamingTheUplink) {
-  for (const char* device : {"netdev-virtual", "nic1"}) {
+  for (const char* device : {"netdev-virtual", kNic1}) {
     EXPECT_EQ(
         refusal(R"({"type":"netdev","netdev":{"kind":"host-device","device":"eth0"}})", device),
         "config[0].opaque.parameters.netdev.device: \"eth0\" is the node's uplink and can never be taken");
@@ -539,22 +554,23 @@ TEST_F(PlanTest, HostDeviceOnTheVirtualDevice_SaysHowToAsk) {
 
 TEST_F(PlanTest, HostDeviceNamingAnotherNic) {
   EXPECT_THAT(
-      refusal(R"({"type":"netdev","netdev":{"kind":"host-device","device":"nic2"}})", "nic1"),
+      refusal(R"({"type":"netdev","netdev":{"kind":"host-device","device":"nic2"}})", kNic1),
       StartsWith(
           "config[0].opaque.parameters.netdev.device: \"nic2\" is not the NIC that the request \"nic\" was "
           "allocated, which is nic1; ask for a NIC with a selector such as "));
   EXPECT_THAT(
-      refusal(R"({"type":"netdev","netdev":{"kind":"host-device","pciBusID":"0000:03:00.0"}})", "nic1"),
+      refusal(R"({"type":"netdev","netdev":{"kind":"host-device","pciBusID":"0000:03:00.0"}})", kNic1),
       HasSubstr("netdev.pciBusID: \"0000:03:00.0\" is not the NIC"));
-  EXPECT_THAT(refusal(R"({"type":"netdev","netdev":{"kind":"host-device","pciBusID":"../../x"}})", "nic1"),
+  EXPECT_THAT(refusal(R"({"type":"netdev","netdev":{"kind":"host-device","pciBusID":"../../x"}})", kNic1),
               HasSubstr("netdev.pciBusID: \"../../x\" is not a PCI address"));
 }
 
 TEST_F(PlanTest, VirtualKindOnANic) {
-  EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"veth"}})", "nic1"),
-            "config[0].opaque.parameters.netdev.kind: a veth is made from nothing, but the request \"nic\" "
-            "was allocated "
-            "the NIC nic1; ask for the device netdev-virtual (its attribute kind is \"virtual\")");
+  EXPECT_EQ(
+      refusal(R"({"type":"netdev","netdev":{"kind":"veth"}})", kNic1),
+      "config[0].opaque.parameters.netdev.kind: a veth is made from nothing, but the request \"nic\" "
+      "was allocated "
+      "the NIC pci-0000-03-00-1; ask for the device netdev-virtual (its attribute kind is \"virtual\")");
 }
 
 TEST_F(PlanTest, KindThatTheKernelLacks) {
@@ -592,8 +608,47 @@ TEST_F(PlanTest, NicThatIsStillBeingGivenBack) {
     }
   }
   inventory_ = sys::Inventory(links);
-  EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"host-device"}})", "nic1"),
+  EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"host-device"}})", kNic1),
             "the NIC nic1 is still being given back by the claim old");
+}
+
+TEST_F(PlanTest, NicThatIsAnotherThanWhenTheClaimWasPrepared_IsRefused) {
+  const std::string nic = R"({"type":"netdev","netdev":{"kind":"host-device"}})";
+  const auto first = plan(nic, kNic1);
+  ASSERT_TRUE(first) << first.error().what();
+  EXPECT_EQ(first->nic, kNic1);
+  reported_ = first->identity;
+  EXPECT_TRUE(plan(nic, kNic1));
+
+  change("nic1", [](sys::InventoryLink& link) {  // another card in the slot
+    link.link.permanent_mac = *netlink::MacAddress::parse("02:99:99:99:99:99");
+  });
+  EXPECT_THAT(refusal(nic, kNic1),
+              StartsWith("the device pci-0000-03-00-1 of the request \"nic\" (nic1) is another NIC than when "
+                         "the claim was prepared before: it was the one with PCI address 0000:03:00.1, "
+                         "permanent MAC 02:00:00:00:00:03, and now it is the one with PCI address "
+                         "0000:03:00.1, permanent MAC 02:99:99:99:99:99"));
+  EXPECT_THAT(refusal(R"({"type":"netdev","netdev":{"kind":"macvlan"}})", kNic1),
+              HasSubstr("is another NIC"));
+}
+
+TEST_F(PlanTest, AllocationOfVersion01_WhoseNameAnotherNicHasNow_IsRefused) {
+  const std::string nic = R"({"type":"netdev","netdev":{"kind":"host-device"}})";
+  const auto first = plan(nic, "nic1");
+  ASSERT_TRUE(first) << first.error().what();
+  EXPECT_EQ(first->nic, kNic1);
+  reported_ = first->identity;
+  change("nic1", [](sys::InventoryLink& link) { link.link.name = "nic3"; });
+  change("nic2", [](sys::InventoryLink& link) { link.link.name = "nic1"; });
+  EXPECT_THAT(refusal(nic, "nic1"), HasSubstr("is another NIC than when the claim was prepared before"));
+}
+
+TEST_F(PlanTest, HostDevice_NamedByItsDevice) {
+  for (const char* name : {kNic1, "nic1"}) {
+    EXPECT_TRUE(plan(
+        R"({"type":"netdev","netdev":{"kind":"host-device","device":")" + std::string(name) + "\"}}", kNic1))
+        << name;
+  }
 }
 
 }  // namespace

@@ -70,7 +70,10 @@ json json_of(const sys::InventoryLink& of) {
               {"alias", link.alias},
               {"parentDev", link.parent_dev},
               {"parentBus", link.parent_bus},
-              {"arphrd", link.arphrd}};
+              {"arphrd", link.arphrd},
+              {"physPortName", link.phys_port_name},
+              {"devPort", of.dev_port},
+              {"parentDriver", of.driver}};
   if (of.pci) {
     out["pci"] = json_of(*of.pci);
   }
@@ -99,6 +102,9 @@ sys::InventoryLink link_from(const json& in) {
   link.parent_dev = in.at("parentDev");
   link.parent_bus = in.at("parentBus");
   link.arphrd = in.at("arphrd");
+  link.phys_port_name = in.value("physPortName", "");  // version 0.1 did not write these three
+  out.dev_port = in.value("devPort", 0);
+  out.driver = in.value("parentDriver", "");
   if (const auto pci = in.find("pci"); pci != in.end()) {
     out.pci = pci_from(*pci);
   }

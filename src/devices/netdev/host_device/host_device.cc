@@ -47,8 +47,9 @@ Named named_by_claim(const NodeView& node, const Config& config) {
 }
 
 bool names(const NodeView& node, const Config& config, const sys::InventoryLink& nic) {
+  // Version 0.1 called a device by its link.
   if (config.device && !nic.link.has_name(config.device->value) &&
-      device_name(nic.link.name) != config.device->value) {
+      node.device_name(nic) != config.device->value && name_by_link(nic.link.name) != config.device->value) {
     return false;
   }
   if (!config.pci_bus_id) {
