@@ -83,5 +83,19 @@ INSTANTIATE_TEST_SUITE_P(Moments, NicAgentFrozen,
                            return name;
                          });
 
+/// What a reboot is compared with: it must stand in the API server while the pod runs, whoever attached it.
+TEST(NicStatus, SaysWhichNicTheClaimHas) {
+  if (const std::string why = why_no_drydock(); !why.empty()) {
+    GTEST_SKIP() << why;
+  }
+  const RunOutcome run =
+      run_drydock({"--driver", fairlead_command("--host-devices 'nic*'"), "-f",
+                   write_manifest(pod_manifest({kNic}, "ip -brief link show dev fast0; sleep 1")), "--nic",
+                   "nic0", "--json"});
+  EXPECT_EQ(run.exit_status, 0) << run.output;
+  EXPECT_THAT(run.output, ::testing::ContainsRegex(
+                              R"("data": *\{[[:space:]]*"identity": *\{[[:space:]]*"name": *"nic0")"));
+}
+
 }  // namespace
 }  // namespace fairlead::testing
