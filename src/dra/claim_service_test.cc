@@ -438,6 +438,25 @@ TEST(Prepare, ClaimsOfABatch_AreReadAtTheSameTime) {
 
 // ---- failures ----
 
+TEST(Prepare, WhatTheClaimsStatusSaysOfADevice_ReachesThePlan) {
+  Node node;
+  auto claim = claim_of("a", {result_of("eth1"), result_of("eth2")});
+  claim.reported = {
+      {.driver = kDriver, .pool = kNode, .device = "eth2", .share_id = "", .data = R"({"x":1})"}};
+  node.claims.put(claim);
+  std::vector<std::string> seen;
+  node.driver.on_plan = [&](const Claim& planned) -> Result<std::string> {
+    for (const AllocatedDevice& device : planned.devices) {
+      seen.push_back(device.reported);
+    }
+    return Error(Code::kInvalid, "it is another device");
+  };
+  const auto service = node.open();
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("a")})), "it is another device");
+  EXPECT_THAT(seen, ElementsAre("", R"({"x":1})"));
+  EXPECT_EQ(node.traces("a"), "");
+}
+
 TEST(Prepare, RefusedPlan_TouchesNothing) {
   Node node;
   node.claims.put(claim_of("a", {result_of("eth1")}));
