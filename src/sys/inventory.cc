@@ -84,7 +84,9 @@ Inventory make_inventory(std::vector<Link> links, const std::vector<Route>& rout
   for (Link& link : links) {
     auto pci = find_pci(link, options.sysfs_root);
     const bool is_uplink = uplinks.contains(link.index);
-    auto driver = driver_of(options.sysfs_root, link.parent_bus, link.parent_dev);
+    auto driver = pci && link.parent_bus == "pci"
+                      ? pci->driver
+                      : driver_of(options.sysfs_root, link.parent_bus, link.parent_dev);
     const int dev_port = dev_port_of(options.sysfs_root, link.parent_bus, link.parent_dev, link.name);
     joined.push_back({.link = std::move(link),
                       .pci = std::move(pci),

@@ -86,6 +86,9 @@ TEST(Inventory, JoinsLinksWithTheirPciFunction) {
   tree.add_device("pci", "pci0000:00/0000:00:02.0/0000:3b:00.0", {{"vendor", "0x8086"}, {"numa_node", "1"}});
   tree.add_device("pci", "pci0000:00/0000:00:03.0", {{"vendor", "0x1af4"}});
   tree.add_device("virtio", "pci0000:00/0000:00:03.0/virtio2", {});
+  tree.add_link("pci0000:00/0000:00:02.0/0000:3b:00.0", "driver", "../../../../bus/pci/drivers/ice");
+  tree.add_link("pci0000:00/0000:00:03.0", "driver", "../../../bus/pci/drivers/virtio-pci");
+  tree.add_link("pci0000:00/0000:00:03.0/virtio2", "driver", "../../../../bus/virtio/drivers/virtio_net");
   Link nic = link(3, "enp59s0");
   nic.parent_bus = "pci";
   nic.parent_dev = "0000:3b:00.0";
@@ -101,6 +104,9 @@ TEST(Inventory, JoinsLinksWithTheirPciFunction) {
   ASSERT_EQ(inventory.links().size(), 3U);
   EXPECT_EQ(inventory.links()[0].link.name, "ens3") << "sorted by index";
   EXPECT_EQ(inventory.find("ens3")->pci->bdf, "0000:00:03.0");
+  EXPECT_EQ(inventory.find("ens3")->driver, "virtio_net") << "that of the virtio device, not of its function";
+  EXPECT_EQ(inventory.find("enp59s0")->driver, "ice");
+  EXPECT_EQ(inventory.find("gone0")->driver, "");
   EXPECT_EQ(inventory.find("data-port")->pci->numa_node, 1);
   EXPECT_EQ(inventory.find(IfIndex(3))->pci->pcie_root, "pci0000:00");
   EXPECT_FALSE(inventory.find("gone0")->pci);
