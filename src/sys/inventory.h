@@ -2,6 +2,7 @@
 // What network links this node has, joined with the PCI functions below them: an immutable snapshot.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,6 +21,20 @@ struct InventoryOptions {
   std::string sysfs_root = "/sys";
 };
 
+/// What the node itself does over a link.
+struct NodeUse {
+  enum class Kind : std::uint8_t {
+    kBestRoute,    // the default route of the main table that is used; several of one metric are
+    kOtherRoute,   // any other default route
+    kTunnel,       // packets of a tunnel leave here
+    kMaybeTunnel,  // a tunnel that does not say where its packets go has a default route
+  };
+  Kind kind = Kind::kBestRoute;
+  bool v6 = false;
+  std::string text;  // a predicate: "carries the node's default route (IPv4)"
+  friend bool operator==(const NodeUse&, const NodeUse&) = default;
+};
+
 struct InventoryLink {
   netlink::Link link;
   /// The function the link sits on, if any. link.parent_bus is "pci" when it is the function's own link.
@@ -28,9 +43,11 @@ struct InventoryLink {
   /// below one that does (lower link of a VLAN or macvlan, port of a bond, bridge or team).
   bool is_uplink = false;
   /// Of the device that the link is of (`parent_dev`), on whatever bus; empty: none, or unknown.
-  std::string driver;
+  std::string driver = {};
   /// Which link of its device this is (sysfs dev_port): cards with one function for several ports count them.
   int dev_port = 0;
+  std::vector<NodeUse> uses = {};  // of this link itself
+  std::vector<netlink::IpAddress> addresses = {};
 };
 
 class Inventory {
@@ -49,16 +66,27 @@ class Inventory {
   [[nodiscard]] std::vector<const InventoryLink*> find_bdf(std::string_view bdf) const&;
   void find_bdf(std::string_view bdf) const&& = delete;
 
+  /// Links that stand or fall together with one: itself, what it stands on (parent, ports, the other end of a
+  /// pair), and what stands on any of these.
+  enum class Where : std::uint8_t { kItself, kBelow, kAbove };
+  struct StackEntry {
+    const InventoryLink* link;
+    Where where;
+  };
+  [[nodiscard]] std::vector<StackEntry> stack_of(netlink::IfIndex index) const&;
+  void stack_of(netlink::IfIndex index) const&& = delete;
+
  private:
   std::vector<InventoryLink> links_;  // sorted by index
 };
 
-/// Reads links and routes in the socket's namespace (the node's own) and PCI facts from sysfs. What vanishes
-/// while being read is left out.
+/// Reads links, addresses and routes of all tables in the socket's namespace (the node's own) and PCI facts
+/// from sysfs. What vanishes while being read is left out.
 Result<Inventory> read_inventory(netlink::Socket& socket, const InventoryOptions& options = {});
 
 /// The same from values: for tests, and for callers that have the dumps already.
 Inventory make_inventory(std::vector<netlink::Link> links, const std::vector<netlink::Route>& routes,
-                         const InventoryOptions& options = {});
+                         const InventoryOptions& options = {},
+                         const std::vector<netlink::Address>& addresses = {});
 
 }  // namespace fairlead::sys

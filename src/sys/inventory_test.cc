@@ -81,6 +81,96 @@ TEST(Uplink, PairsThatPointAtEachOtherEnd) {
   EXPECT_THAT(uplinks({link(2, "v0", 3), link(3, "v1", 2)}, {default_via(2)}), ElementsAre("v0", "v1"));
 }
 
+// ---- what the node does over each link
+
+/// "eth0 has ...", for every use of every link.
+std::vector<std::string> uses(const std::vector<Link>& links, const std::vector<Route>& routes,
+                              const std::vector<netlink::Address>& addresses = {}) {
+  const SysfsTree tree;
+  const auto inventory = make_inventory(links, routes, {.sysfs_root = tree.root()}, addresses);
+  std::vector<std::string> out;
+  for (const auto& one : inventory.links()) {
+    for (const auto& use : one.uses) {
+      out.push_back(one.link.name + " " + use.text);
+    }
+  }
+  return out;
+}
+
+Route with(Route route, std::uint32_t metric, std::uint32_t table = netlink::kMainTable,
+           std::uint8_t protocol = RTPROT_BOOT) {
+  route.metric = metric;
+  route.table = table;
+  route.protocol = protocol;
+  return route;
+}
+
+TEST(NodeUse, TheLowestMetricIsTheNodesRoute_TheOthersHaveOneOfTheirOwn) {
+  const std::vector<Link> links = {link(2, "eth0"), link(3, "eth1"), link(4, "eth2"), link(5, "eth3")};
+  EXPECT_THAT(
+      uses(links, {with(default_via(2), 100), with(default_via(3), 5000), with(default_via(4), 0, 1000),
+                   with(default_via(5, "::/0"), 1024, netlink::kMainTable, RTPROT_RA)}),
+      ElementsAre("eth0 carries the node's default route (IPv4)",
+                  "eth1 has a default route of its own (IPv4, metric 5000)",
+                  "eth2 has a default route of table 1000 (IPv4, metric 0)",
+                  "eth3 carries the node's default route (IPv6)"));
+  EXPECT_THAT(
+      uses(links, {with(default_via(2), 100), with(default_via(3), 200, netlink::kMainTable, RTPROT_DHCP),
+                   with(default_via(4, "::/0"), 10),
+                   with(default_via(5, "::/0"), 1024, netlink::kMainTable, RTPROT_RA)}),
+      ElementsAre("eth0 carries the node's default route (IPv4)",
+                  "eth1 has a default route of DHCP (IPv4, metric 200)",
+                  "eth2 carries the node's default route (IPv6)",
+                  "eth3 has a default route of a router advertisement (IPv6, metric 1024)"));
+}
+
+TEST(NodeUse, RoutesOfOneMetricAreAllUsed) {
+  EXPECT_THAT(uses({link(2, "eth0"), link(3, "eth1")}, {with(default_via(2), 10), with(default_via(3), 10)}),
+              ElementsAre("eth0 carries the node's default route (IPv4)",
+                          "eth1 carries the node's default route (IPv4)"));
+}
+
+TEST(NodeUse, TunnelIsCarriedByItsLinkItsLocalAddressAndTheWayToItsRemote) {
+  std::vector<Link> links = {link(2, "eth0"), link(3, "eth1"), link(4, "eth2"), link(5, "tun0")};
+  const std::vector<Route> routes = {default_via(2), default_via(4, "192.0.2.0/24")};
+  const std::vector<netlink::Address> addresses = {
+      {.link = IfIndex(3), .prefix = *IpPrefix::parse("198.51.100.7/24")}};
+  links[3].tunnel = netlink::TunnelEnds{.link = IfIndex(3)};
+  EXPECT_THAT(uses(links, routes, addresses), testing::Contains("eth1 carries the tunnel tun0"));
+  links[3].tunnel = netlink::TunnelEnds{.local = *IpAddress::parse("198.51.100.7")};
+  EXPECT_THAT(uses(links, routes, addresses), testing::Contains("eth1 carries the tunnel tun0"));
+  links[3].tunnel = netlink::TunnelEnds{.remote = *IpAddress::parse("192.0.2.9")};
+  EXPECT_THAT(uses(links, routes, addresses), testing::Contains("eth2 carries the tunnel tun0"));
+  links[3].tunnel = netlink::TunnelEnds{};
+  EXPECT_THAT(uses(links, routes, addresses), ElementsAre("eth0 carries the node's default route (IPv4)"));
+}
+
+TEST(NodeUse, TunnelWithoutAWordOfItsUnderlay_IsCarriedByAnyLinkWithAGateway) {
+  std::vector<Link> links = {link(2, "eth0"), link(3, "eth1"), link(4, "wg0")};
+  links[2].kind = "wireguard";
+  links[2].arphrd = 0xFFFE;  // ARPHRD_NONE
+  Route to_peer = default_via(3, "203.0.113.9/32");
+  to_peer.hops[0].gateway = *IpAddress::parse("198.51.100.1");
+  EXPECT_THAT(uses(links, {default_via(4), to_peer, default_via(2, "10.0.0.0/8")}),
+              ElementsAre("eth1 may carry the tunnel wg0, which has a default route",
+                          "wg0 carries the node's default route (IPv4)"));
+}
+
+TEST(Stack, IsWhatALinkStandsOnAndWhatStandsOnThat) {
+  // vlan100 on bond0 of eth0 and eth1; a macvlan on eth0; eth2 by itself.
+  const SysfsTree tree;
+  const auto inventory = make_inventory({link(2, "eth0", 0, 5), link(3, "eth1", 0, 5), link(4, "eth2"),
+                                         link(5, "bond0"), link(6, "vlan100", 5), link(7, "mac0", 2)},
+                                        {}, {.sysfs_root = tree.root()});
+  std::vector<std::string> stack;
+  for (const auto& [one, where] : inventory.stack_of(IfIndex(5))) {
+    stack.push_back(one->link.name + (where == Inventory::Where::kItself  ? " itself"
+                                      : where == Inventory::Where::kBelow ? " below"
+                                                                          : " above"));
+  }
+  EXPECT_THAT(stack, ElementsAre("bond0 itself", "eth0 below", "eth1 below", "vlan100 above", "mac0 above"));
+}
+
 TEST(Inventory, JoinsLinksWithTheirPciFunction) {
   SysfsTree tree;
   tree.add_device("pci", "pci0000:00/0000:00:02.0/0000:3b:00.0", {{"vendor", "0x8086"}, {"numa_node", "1"}});

@@ -5,7 +5,9 @@
 #include <linux/if.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
+#include <linux/if_tunnel.h>
 #include <linux/ip.h>
+#include <linux/nexthop.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <sys/socket.h>
@@ -295,6 +297,58 @@ void read_kind_data(Link& link, View data) {
   });
 }
 
+/// Which attributes of a tunnel's kind say where its packets go (include/uapi/linux/if_link.h, if_tunnel.h).
+/// 0 where there is none; the IPv6 kinds use the numbers of their IPv4 brothers but for vxlan and geneve.
+struct TunnelAttributes {
+  std::string_view kind;
+  std::uint16_t link, local, remote, local6, remote6;
+};
+constexpr std::uint16_t kNoAttribute = 0;
+constexpr std::array kTunnels = {
+    TunnelAttributes{"vxlan", IFLA_VXLAN_LINK, IFLA_VXLAN_LOCAL, IFLA_VXLAN_GROUP, IFLA_VXLAN_LOCAL6,
+                     IFLA_VXLAN_GROUP6},
+    TunnelAttributes{"geneve", kNoAttribute, kNoAttribute, IFLA_GENEVE_REMOTE, kNoAttribute,
+                     IFLA_GENEVE_REMOTE6},
+    TunnelAttributes{"gre", IFLA_GRE_LINK, IFLA_GRE_LOCAL, IFLA_GRE_REMOTE, kNoAttribute, kNoAttribute},
+    TunnelAttributes{"gretap", IFLA_GRE_LINK, IFLA_GRE_LOCAL, IFLA_GRE_REMOTE, kNoAttribute, kNoAttribute},
+    TunnelAttributes{"erspan", IFLA_GRE_LINK, IFLA_GRE_LOCAL, IFLA_GRE_REMOTE, kNoAttribute, kNoAttribute},
+    TunnelAttributes{"ip6gre", IFLA_GRE_LINK, IFLA_GRE_LOCAL, IFLA_GRE_REMOTE, kNoAttribute, kNoAttribute},
+    TunnelAttributes{"ip6gretap", IFLA_GRE_LINK, IFLA_GRE_LOCAL, IFLA_GRE_REMOTE, kNoAttribute, kNoAttribute},
+    TunnelAttributes{"ip6erspan", IFLA_GRE_LINK, IFLA_GRE_LOCAL, IFLA_GRE_REMOTE, kNoAttribute, kNoAttribute},
+    TunnelAttributes{"ipip", IFLA_IPTUN_LINK, IFLA_IPTUN_LOCAL, IFLA_IPTUN_REMOTE, kNoAttribute,
+                     kNoAttribute},
+    TunnelAttributes{"sit", IFLA_IPTUN_LINK, IFLA_IPTUN_LOCAL, IFLA_IPTUN_REMOTE, kNoAttribute, kNoAttribute},
+    TunnelAttributes{"ip6tnl", IFLA_IPTUN_LINK, IFLA_IPTUN_LOCAL, IFLA_IPTUN_REMOTE, kNoAttribute,
+                     kNoAttribute},
+    TunnelAttributes{"vti", IFLA_VTI_LINK, IFLA_VTI_LOCAL, IFLA_VTI_REMOTE, kNoAttribute, kNoAttribute},
+    TunnelAttributes{"vti6", IFLA_VTI_LINK, IFLA_VTI_LOCAL, IFLA_VTI_REMOTE, kNoAttribute, kNoAttribute},
+};
+
+std::optional<IpAddress> read_tunnel_end(View value) {
+  auto address = IpAddress::from_octets(value);
+  return address && !address->is_unspecified() ? address : std::nullopt;
+}
+
+void read_tunnel(Link& link, View data) {
+  const auto* known = std::ranges::find(kTunnels, link.kind, &TunnelAttributes::kind);
+  if (known == kTunnels.end()) {
+    return;
+  }
+  link.tunnel.emplace();
+  for_each_attribute(data, [&](std::uint16_t type, View value) {
+    if (type == kNoAttribute) {
+      return;
+    }
+    if (type == known->link) {
+      read_index(link.tunnel->link, value);
+    } else if (type == known->local || type == known->local6) {
+      link.tunnel->local = read_tunnel_end(value);
+    } else if (type == known->remote || type == known->remote6) {
+      link.tunnel->remote = read_tunnel_end(value);
+    }
+  });
+}
+
 void read_link_info(Link& link, View info) {
   View data;
   for_each_attribute(info, [&](std::uint16_t type, View value) {
@@ -309,6 +363,7 @@ void read_link_info(Link& link, View info) {
   if (link.kind == "macvlan" || link.kind == "macvtap") {
     read_kind_data(link, data);
   }
+  read_tunnel(link, data);
 }
 
 void read_alt_names(Link& link, View list) {
@@ -654,6 +709,12 @@ Result<Bytes> dump_routes(std::uint8_t family, std::optional<std::uint32_t> tabl
   return writer.finish();
 }
 
+Result<Bytes> dump_nexthops() {
+  Writer writer(RTM_GETNEXTHOP, kDump);
+  writer.fixed<nhmsg>();
+  return writer.finish();
+}
+
 // ---------------------------------------------------------------------------------------------- answers
 
 std::optional<Message> next_message(View& rest) {
@@ -755,6 +816,8 @@ std::optional<Route> read_route(const Message& message) {
       read_into(route.table, value);
     } else if (type == RTA_PREFSRC) {
       route.source = IpAddress::from_octets(value);
+    } else if (type == RTA_NH_ID) {
+      read_into(route.nexthop_id, value);
     } else if (type == RTA_MULTIPATH) {
       route.hops = read_multipath(value);
     } else {
@@ -769,6 +832,27 @@ std::optional<Route> read_route(const Message& message) {
     route.hops.push_back(hop);
   }
   return route;
+}
+
+std::optional<NextHopObject> read_nexthop(const Message& message) {
+  if (message.type != RTM_NEWNEXTHOP || !read_fixed<nhmsg>(message.payload)) {
+    return std::nullopt;
+  }
+  NextHopObject object;
+  for_each_attribute(behind(message.payload, sizeof(nhmsg)), [&](std::uint16_t type, View value) {
+    if (type == NHA_ID) {
+      read_into(object.id, value);
+    } else if (type == NHA_OIF) {
+      read_index(object.hop.link, value);
+    } else if (type == NHA_GATEWAY) {
+      object.hop.gateway = IpAddress::from_octets(value);
+    } else if (type == NHA_GROUP) {
+      for (; value.size() >= sizeof(nexthop_grp); value = value.subspan(sizeof(nexthop_grp))) {
+        object.group.push_back(read_fixed<nexthop_grp>(value)->id);
+      }
+    }
+  });
+  return object.id == 0 ? std::nullopt : std::optional(std::move(object));
 }
 
 }  // namespace fairlead::netlink::codec

@@ -49,6 +49,7 @@ Result<Bytes> copy_route(const Message& route, std::uint32_t metric);
 /// routes that differ in their metric only, the kernel takes 0 for "any" and deletes the lowest.
 Result<Bytes> delete_route(const Message& route);
 Result<Bytes> dump_routes(std::uint8_t family, std::optional<std::uint32_t> table);
+Result<Bytes> dump_nexthops();
 
 // ---- answers and events
 /// One message of a datagram. Views point into the datagram.
@@ -76,5 +77,7 @@ std::optional<Link> read_link(const Message& message);
 std::optional<Address> read_address(const Message& message);
 /// Of RTM_NEWROUTE or RTM_DELROUTE. Nothing for other families than IP and for cached routes (RTM_F_CLONED).
 std::optional<Route> read_route(const Message& message);
+/// Of RTM_NEWNEXTHOP.
+std::optional<NextHopObject> read_nexthop(const Message& message);
 
 }  // namespace fairlead::netlink::codec

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <map>
 
 #include "fairlead/sys/netlink/endpoint.h"
 #include "fairlead/sys/netns.h"
@@ -626,6 +627,7 @@ Result<std::vector<Route>> Socket::routes(std::optional<std::uint32_t> table) {
     }
     all.insert(all.end(), std::make_move_iterator(some.begin()), std::make_move_iterator(some.end()));
   }
+  FL_TRY(look_up_hops(all), "");
   return all;
 }
 
@@ -684,6 +686,37 @@ Result<> Socket::delete_route(const NewRoute& route) {
              }),
          what);
   return batch.empty() ? Result<>() : run(std::move(batch));
+}
+
+/// Of routes that name a nexthop object and say no more.
+Result<> Socket::look_up_hops(std::vector<Route>& routes) {
+  const auto is_open = [](const Route& route) { return route.nexthop_id != 0 && route.hops.empty(); };
+  if (std::ranges::none_of(routes, is_open)) {
+    return {};
+  }
+  std::map<std::uint32_t, NextHopObject> objects;
+  FL_TRY(dump(
+             Batch::make("list nexthops", codec::dump_nexthops()), [&] { objects.clear(); },
+             [&](const codec::Message& message) {
+               if (auto object = codec::read_nexthop(message)) {
+                 objects[object->id] = std::move(*object);
+               }
+             }),
+         "");
+  for (Route& route : routes) {
+    if (!is_open(route)) {
+      continue;
+    }
+    const NextHopObject& object = objects[route.nexthop_id];
+    const std::vector<std::uint32_t> ids =
+        object.group.empty() ? std::vector{route.nexthop_id} : object.group;  // groups do not nest
+    for (const std::uint32_t id : ids) {
+      if (const NextHop& hop = objects[id].hop; hop.link.valid()) {
+        route.hops.push_back(hop);
+      }
+    }
+  }
+  return {};
 }
 
 Result<> Socket::add_route(const NewRoute& route) {

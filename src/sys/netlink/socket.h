@@ -112,7 +112,7 @@ class Socket {
 
   // ---- routes
   /// Both families, of one table or of all; without those of the kernel's own table `local` unless it is
-  /// asked for. Default routes have destination.is_default().
+  /// asked for. Default routes have destination.is_default(). Hops of nexthop objects are looked up.
   Result<std::vector<Route>> routes(std::optional<std::uint32_t> table = std::nullopt);
   /// What is there already counts as added; kExists when another route to that destination with that metric
   /// is in the way.
@@ -158,6 +158,7 @@ class Socket {
   /// Calls `visit` for each route of one family and table.
   Result<> visit_routes(std::uint8_t family, std::uint32_t table, const std::function<void()>& restart,
                         const std::function<void(const codec::Message&, const Route&)>& visit);
+  Result<> look_up_hops(std::vector<Route>& routes);
   Result<std::optional<Link>> get_link(Batch::Request request);
   Result<bool> is_there(const Batch::Request& request);
   Result<bool> is_fine(const Batch::Request& request, int error);

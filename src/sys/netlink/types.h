@@ -130,6 +130,13 @@ enum class OperState : std::uint8_t {
 };
 std::string_view to_string(OperState state);
 
+/// How a tunnel's packets leave: unset what the tunnel leaves open.
+struct TunnelEnds {
+  IfIndex link;  // the one they are bound to
+  std::optional<IpAddress> local, remote;
+  friend bool operator==(const TunnelEnds&, const TunnelEnds&) = default;
+};
+
 /// A link as the kernel describes it. Empty strings and invalid indices mean "the kernel said none".
 struct Link {
   IfIndex index;
@@ -152,6 +159,7 @@ struct Link {
   std::string phys_port_name;
   std::uint16_t arphrd = 0;  // ARPHRD_ETHER 1, ARPHRD_INFINIBAND 32, ARPHRD_LOOPBACK 772
   std::optional<MacvlanMode> macvlan_mode;
+  std::optional<TunnelEnds> tunnel;  // vxlan, geneve, gre, ipip, sit, vti and their like
 
   [[nodiscard]] bool is_up() const;                          // administratively (IFF_UP)
   [[nodiscard]] bool is_running() const;                     // has carrier (IFF_RUNNING)
@@ -240,6 +248,14 @@ struct NextHop {
   std::optional<IpAddress> gateway;
   friend bool operator==(const NextHop&, const NextHop&) = default;
 };
+/// A nexthop object (ip-nexthop(8), Linux 5.3): routes name it instead of a link. A group has no hop of its
+/// own.
+struct NextHopObject {
+  std::uint32_t id = 0;
+  NextHop hop;
+  std::vector<std::uint32_t> group;  // ids of others
+  friend bool operator==(const NextHopObject&, const NextHopObject&) = default;
+};
 inline constexpr std::uint32_t kMainTable = 254;  // RT_TABLE_MAIN
 /// A route of any table.
 struct Route {
@@ -251,6 +267,9 @@ struct Route {
   std::uint8_t scope = 0;                          // RT_SCOPE_UNIVERSE
   std::uint8_t protocol = 0;                       // RTPROT_*
   std::optional<IpAddress> source = std::nullopt;  // what packets along it come from, if they do not say
+  /// Of the nexthop object it names; 0: none. With sysctl net.ipv4.nexthop_compat_mode=0 the kernel says
+  /// nothing else of its hops; Socket::routes() looks them up.
+  std::uint32_t nexthop_id = 0;
   friend bool operator==(const Route&, const Route&) = default;
 };
 struct NewRoute {
