@@ -13,6 +13,7 @@
 #include "fairlead/agent/guard_install.h"
 #include "fairlead/agent/link_watch.h"
 #include "fairlead/agent/net_driver.h"
+#include "fairlead/agent/node_reader.h"
 #include "fairlead/agent/probe.h"
 #include "fairlead/core/log.h"
 #include "fairlead/devices/netdev/dummy/dummy.h"
@@ -44,6 +45,7 @@ struct OwnFlags {
   std::string nri_index = "50";
   int slots = 128;
   std::vector<std::string> uplinks;
+  std::vector<std::string> not_uplinks;
   std::vector<std::string> host_devices;
 
   void add_to(CLI::App& app) {
@@ -75,9 +77,14 @@ struct OwnFlags {
         ->envname("SLOTS")
         ->check(CLI::Range(1, kMaxSlots));
     app.add_option("--uplink", uplinks,
-                   "a link that belongs to the node itself, besides those with "
-                   "a default route; repeatable")
+                   "a link that belongs to the node itself, besides those with its default route, its "
+                   "address or a tunnel; while one is not there, no NIC is offered; repeatable")
         ->envname("UPLINK")
+        ->delimiter(',');
+    app.add_option("--not-uplink", not_uplinks,
+                   "glob of names, or PCI address, of NICs to offer although they have a default route of "
+                   "their own or were the uplink once; never the uplink in use; repeatable")
+        ->envname("NOT_UPLINK")
         ->delimiter(',');
     app.add_option("--host-devices", host_devices,
                    "glob of links to offer as NICs although they look virtual "
@@ -140,6 +147,8 @@ Result<agent::NetDriverOptions> driver_options(const OwnFlags& flags, const dra:
       flags.attach == "netdevices" ? devices::AttachMode::kNetdevices : devices::AttachMode::kGuard;
   options.node.slots = flags.slots;
   options.node.uplinks = flags.uplinks;
+  options.node.not_uplinks = flags.not_uplinks;
+  options.node.memory = std::make_shared<devices::NodeMemory>(plugin.state_dir);
   options.node.host_devices = flags.host_devices;
   FL_ASSIGN(options.node.kinds_of_kernel, agent::probe_link_kinds(), "");
   auto guard = guard_path(flags, plugin);
@@ -163,6 +172,29 @@ agent::DoorsOptions doors_options(const OwnFlags& flags, const agent::NetDriverO
         .name = driver.node.driver_name, .index = flags.nri_index, .socket = flags.nri_socket, .events = {}};
   }
   return options;
+}
+
+/// Reads the Node object, again and again. The first answer is waited for, so that a node's NICs do not
+/// vanish from its slices for a moment at each start.
+std::unique_ptr<agent::NodeReader> start_node_reader(const dra::PluginOptions& plugin,
+                                                     std::shared_ptr<devices::NodeMemory> memory,
+                                                     std::function<void()> changed) {
+  constexpr std::chrono::seconds kFirstAnswer{2};
+  auto client = std::make_shared<std::unique_ptr<fairlead::kube::Client>>();
+  const auto read = [client, kubeconfig = plugin.kubeconfig,
+                     node = plugin.node_name](std::stop_token stop) -> Result<std::vector<std::string>> {
+    if (!*client) {
+      FL_ASSIGN(auto config,
+                fairlead::kube::load_config({.kubeconfig = kubeconfig, .context = {}, .environment = {}}),
+                "");
+      FL_ASSIGN(*client, fairlead::kube::Client::open(std::move(config)), "");
+    }
+    return (*client)->get_node_addresses(node, {.stop = std::move(stop)});
+  };
+  auto reader = std::make_unique<agent::NodeReader>(
+      agent::NodeReaderOptions{.read = read, .memory = std::move(memory), .changed = std::move(changed)});
+  reader->wait_first(kFirstAnswer);
+  return reader;
 }
 
 /// The framework as the doors see it.
@@ -230,6 +262,7 @@ Result<int> run(const OwnFlags& flags, dra::PluginOptions plugin_options) {
   // create() and the end of run().
   std::unique_ptr<agent::Doors> doors;
   std::unique_ptr<agent::LinkWatch> watch;
+  std::unique_ptr<agent::NodeReader> node_reader;
   dra::Plugin* plugin_now = nullptr;
   options.on_restored = [&doors](const std::vector<dra::ClaimRecord>& records) { doors->open(records); };
   options.on_stopping = [&doors] { doors->close(); };
@@ -237,13 +270,15 @@ Result<int> run(const OwnFlags& flags, dra::PluginOptions plugin_options) {
   options.on_prepared = [&doors](const std::string& claim_uid) {
     doors->service().report_waiting(claim_uid);
   };
-  options.before_first_discover = [&] {
+  options.before_first_discover = [&, memory = options.node.memory] {
     auto started = agent::LinkWatch::start([&] { plugin_now->republish(); });
     if (started) {
       watch = *std::move(started);
     } else {
       log::error("changes of links are seen at the next resync only", {{"error", started.error().what()}});
     }
+    node_reader =
+        start_node_reader(plugin_now->options(), memory, [&plugin_now] { plugin_now->republish(); });
   };
   options.records = [&plugin_now] { return plugin_now->records(); };
   options.on_offers_changed = [&plugin_now] { plugin_now->republish(); };
@@ -253,6 +288,7 @@ Result<int> run(const OwnFlags& flags, dra::PluginOptions plugin_options) {
   FL_ASSIGN(doors, agent::Doors::create(door_options, driver, claims_of(*plugin)), "");
   const int status = plugin->run();
   doors->close();
+  node_reader.reset();
   watch.reset();
   leave_the_host(flags, *plugin);
   return status;

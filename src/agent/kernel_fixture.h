@@ -126,6 +126,9 @@ class KernelTest : public ::testing::Test {
                     .has_guard = has_guard_,
                     .host_devices = {"nic*"},
                     .kinds_of_kernel = kinds_};
+    options.node.uplinks = uplinks_;
+    options.node.not_uplinks = not_uplinks_;
+    options.node.memory = memory_;
     options.records = [this] { return records_; };
     driver_ = std::make_unique<NetDriver>(std::move(options), registry_);
   }
@@ -186,6 +189,8 @@ class KernelTest : public ::testing::Test {
   std::set<std::string> kinds_;
   devices::AttachMode mode_ = devices::AttachMode::kGuard;
   bool has_guard_ = true;
+  std::vector<std::string> uplinks_, not_uplinks_;  // flags, read by make_driver()
+  std::shared_ptr<devices::NodeMemory> memory_;
   devices::Registry registry_ = devices::testing::all_kinds();
   std::unique_ptr<NetDriver> driver_;
   std::vector<dra::ClaimRecord> records_;  // what the framework would know

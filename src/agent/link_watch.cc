@@ -25,7 +25,9 @@ bool matters(const netlink::Event& event) {
 }  // namespace
 
 Result<std::unique_ptr<LinkWatch>> LinkWatch::start(std::function<void()> changed) {
-  FL_ASSIGN(netlink::Monitor monitor, netlink::Monitor::open({.links = true, .routes = true}),
+  // Routes and addresses too: they say which links are the node's own.
+  FL_ASSIGN(netlink::Monitor monitor,
+            netlink::Monitor::open({.links = true, .addresses = true, .routes = true}),
             "watch this node's links");
   UniqueFd stop(::eventfd(0, EFD_CLOEXEC));
   if (!stop.valid()) {

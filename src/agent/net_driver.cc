@@ -76,15 +76,88 @@ Result<std::vector<dra::Pool>> NetDriver::discover() {
     }
   });
   FL_ASSIGN(auto used, in_use(), "");
-  FL_ASSIGN(const auto node, devices::NodeView::read(options_.node, std::move(used.shared)), "");
+  FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
+  FL_ASSIGN(const auto node, look_at_node(socket, std::move(used.shared)), "");
+  note_withheld(node, used.held);
   return std::vector<dra::Pool>{{.devices = devices::published_devices(node, used.held)}};
+}
+
+Result<devices::NodeView> NetDriver::look_at_node(netlink::Socket& socket,
+                                                  std::vector<sys::InventoryLink> shared) {
+  FL_ASSIGN(sys::Inventory inventory, sys::read_inventory(socket, {.sysfs_root = options_.node.sysfs_root}),
+            "read this node's links");
+  if (options_.node.memory) {
+    options_.node.memory->remember_uplinks(inventory);
+  }
+  return devices::NodeView(std::move(inventory), options_.node, std::move(shared));
+}
+
+void NetDriver::note_withheld(const devices::NodeView& node, const std::vector<devices::HeldDevice>& held) {
+  std::map<std::string, devices::Withheld> now;
+  for (const sys::InventoryLink& link : node.inventory().links()) {
+    const bool is_taken = std::ranges::any_of(held, [&](const devices::HeldDevice& device) {
+      return device.was && devices::same_nic(*device.was, link.link);
+    });
+    if (is_taken || !node.is_candidate(link)) {
+      continue;
+    }
+    if (auto reason = node.withheld(link)) {
+      now.emplace(link.link.name, *std::move(reason));
+    }
+  }
+  auto problem = node.problem();
+  const Lock lock(withheld_mutex_);
+  const auto text_of = [](const std::optional<devices::Withheld>& one) { return one ? one->text : ""; };
+  if (problem && text_of(problem) != text_of(problem_)) {
+    log::warn("no NIC of this node is offered", {{"reason", problem->text}});
+  }
+  for (const auto& [name, reason] : now) {
+    const auto before = withheld_.find(name);
+    const bool is_told = reason.why == devices::Withheld::Why::kNodeUnknown ||
+                         reason.why == devices::Withheld::Why::kUplinkMissing;
+    if (!is_told && (before == withheld_.end() || before->second.text != reason.text)) {
+      log::info("a NIC is not offered", {{"nic", name}, {"reason", reason.text}});
+    }
+  }
+  for (const auto& [name, reason] : withheld_) {
+    const sys::InventoryLink* link = now.contains(name) ? nullptr : node.find(name);
+    if (link != nullptr && node.is_offered(*link)) {
+      log::info("a NIC is offered again", {{"nic", name}});
+    }
+  }
+  withheld_ = std::move(now);
+  problem_ = std::move(problem);
+}
+
+Result<> NetDriver::ready() const {
+  const Lock lock(withheld_mutex_);
+  if (problem_) {
+    return Error(Code::kUnavailable, "no NIC of this node is offered: " + problem_->text);
+  }
+  return {};
+}
+
+std::string NetDriver::metrics_text() const {
+  std::map<std::string_view, int> counts;
+  {
+    const Lock lock(withheld_mutex_);
+    for (const auto& [name, reason] : withheld_) {
+      ++counts[to_string(reason.why)];
+    }
+  }
+  std::string text =
+      "# HELP fairlead_nics_withheld NICs of the node that are not offered, by reason.\n"
+      "# TYPE fairlead_nics_withheld gauge\n";
+  for (const auto& [reason, count] : counts) {
+    text += "fairlead_nics_withheld{driver=\"" + driver_name() + "\",reason=\"" + std::string(reason) +
+            "\"} " + std::to_string(count) + "\n";
+  }
+  return counts.empty() ? "" : text;
 }
 
 Result<std::string> NetDriver::plan(const dra::Claim& claim) {
   FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
-  FL_ASSIGN(sys::Inventory inventory, sys::read_inventory(socket, {.sysfs_root = options_.node.sysfs_root}),
-            "read this node's links");
-  const devices::NodeView node(std::move(inventory), options_.node);
+  FL_ASSIGN(const devices::NodeView node, look_at_node(socket, {}), "");
   const Lock lock(plans_mutex_);
   FL_ASSIGN(auto planned_claims, planned_but(claim.uid), "");
   // Two devices of one claim cannot have one thing either: each sees those before it.
@@ -320,9 +393,16 @@ dra::DeviceIdentity identity_of_old_record(const sys::InventoryLink& was) {
 
 /// Not even that: the claim has a link on the NIC of this name.
 dra::DeviceIdentity identity_of_old_name(const devices::NodeOptions& options, const std::string& device) {
-  const auto node = devices::NodeView::read(options);
-  const sys::InventoryLink* nic = node ? node->find_device(device) : nullptr;
-  return nic == nullptr ? dra::DeviceIdentity() : dra::DeviceIdentity{.key = node->device_name(*nic)};
+  auto socket = netlink::Socket::open();
+  auto inventory = socket ? sys::read_inventory(*socket, {.sysfs_root = options.sysfs_root}) : socket.error();
+  if (!inventory) {
+    log::warn("which NIC a claim of an older version has cannot be told now",
+              {{"device", device}, {"error", inventory.error().what()}});
+    return {};
+  }
+  const devices::NodeView node(*std::move(inventory), options);
+  const sys::InventoryLink* nic = node.find_device(device);
+  return nic == nullptr ? dra::DeviceIdentity() : dra::DeviceIdentity{.key = node.device_name(*nic)};
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -63,6 +64,10 @@ class NetDriver final : public dra::Driver {
   [[nodiscard]] std::vector<dra::DeviceIdentity> identities(const dra::ClaimRecord& record) const override;
   void restored(const std::vector<dra::ClaimRecord>& records) override;
   void stopping() override;
+  /// An error: it cannot be told which links are the node's own, so that no NIC is offered.
+  [[nodiscard]] Result<> ready() const override;
+  /// How many NICs are withheld, by reason.
+  [[nodiscard]] std::string metrics_text() const override;
 
   /// The doors' way in, all for Plugin::update: see Attacher. The claim must be prepared.
   Result<std::string> attach(const dra::ClaimRecord& record, const AttachTarget& target);
@@ -86,6 +91,9 @@ class NetDriver final : public dra::Driver {
   Result<InUse> in_use();
   [[nodiscard]] bool shares_any(const ClaimPlan& plan) const;
   [[nodiscard]] std::optional<sys::InventoryLink> taken_by(const devices::DevicePlan& plan) const;
+  Result<devices::NodeView> look_at_node(netlink::Socket& socket, std::vector<sys::InventoryLink> shared);
+  /// Tells the log what changed.
+  void note_withheld(const devices::NodeView& node, const std::vector<devices::HeldDevice>& held);
   /// The plans of all claims but this one: those on disk, and those whose records are not there yet.
   Result<std::vector<devices::PlannedClaim>> planned_but(const std::string& claim_uid)
       FL_REQUIRES(plans_mutex_);
@@ -106,6 +114,10 @@ class NetDriver final : public dra::Driver {
   std::map<std::string, JustPlanned> just_planned_ FL_GUARDED_BY(plans_mutex_);
   /// Claims that are undone and whose record is about to go: nothing of theirs sits anywhere any more.
   std::set<std::string> undone_ FL_GUARDED_BY(plans_mutex_);
+  mutable Mutex withheld_mutex_;
+  /// At the last discover(). By the NIC's name.
+  std::map<std::string, devices::Withheld> withheld_ FL_GUARDED_BY(withheld_mutex_);
+  std::optional<devices::Withheld> problem_ FL_GUARDED_BY(withheld_mutex_);
 };
 
 /// Gives a name to every interface that has none ("net1", "net2", ... in the devices' order, skipping names

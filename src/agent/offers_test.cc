@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "fairlead/agent/kernel_fixture.h"
+#include "fairlead/sys/testing/temporary_folder.h"
 
 namespace fairlead::agent {
 namespace {
@@ -164,6 +165,92 @@ TEST_F(Offers, NodesOwnNic_MayHaveItsPeerInAnotherNamespace) {
                               .link = uplink}));
   EXPECT_EQ(refusal(macvlan_claim("u1", "nic7")), "accepted");
   EXPECT_EQ(refusal(macvlan_claim("u1", "up0")), "accepted");
+}
+
+// ---- what is the node's own
+
+class NodesOwn : public Offers {
+ protected:
+  void add_default_route(netlink::IfIndex link, const std::string& subnet, std::uint32_t metric) {
+    ASSERT_OK(node_->add_address({.link = link, .prefix = *netlink::IpPrefix::parse(subnet + "2/24")}));
+    ASSERT_OK(node_->add_route({.destination = netlink::IpPrefix(),
+                                .gateway = *netlink::IpAddress::parse(subnet + "1"),
+                                .link = link,
+                                .metric = metric}));
+  }
+  void remember_in(const std::string& folder) {
+    memory_ = std::make_shared<devices::NodeMemory>(folder);
+    make_driver();
+  }
+
+  const sys::testing_support::TemporaryFolder folder_;
+};
+
+TEST_F(NodesOwn, DataNicWithADefaultRouteOfItsOwn_IsReleasedByFlagAtOnce) {
+  add_default_route(link(*node_, "eth0").index, "192.0.2.", 100);
+  add_default_route(nic1_, "198.51.100.", 5000);
+  EXPECT_THAT(published(), Not(Contains("nic1")));
+  EXPECT_THAT(refusal(nic_claim("u1")),
+              HasSubstr("it has a default route of its own (IPv4, metric 5000) (--not-uplink releases"));
+  EXPECT_THAT(driver_->metrics_text(),
+              HasSubstr("fairlead_nics_withheld{driver=\"net.example.com\",reason=\"other-route\"} 1"));
+  not_uplinks_ = {"nic*"};
+  make_driver();
+  EXPECT_THAT(published(), Contains("nic1"));
+  auto record = prepare(nic_claim("u1"));
+  ASSERT_OK(record);
+  EXPECT_TRUE(attach(*record, pod_));
+}
+
+TEST_F(NodesOwn, UplinkThatLostItsRoute_IsNeitherPublishedNorLent_AlsoAfterARestart) {
+  const std::string state = folder_.path().string();
+  remember_in(state);
+  memory_->set_addresses({});
+  add_default_route(nic1_, "198.51.100.", 0);
+  EXPECT_THAT(published(), Not(Contains("nic1")));
+  ASSERT_OK(
+      node_->delete_address(nic1_, *netlink::IpPrefix::parse("198.51.100.2/24")));  // its route goes too
+  EXPECT_THAT(published(), Not(Contains("nic1")));
+  remember_in(state);
+  EXPECT_THAT(published(), Not(Contains("nic1")));
+  EXPECT_THAT(refusal(nic_claim("u1")), HasSubstr("it was the node's uplink since the node came up"));
+}
+
+TEST_F(NodesOwn, NicWithTheNodesAddress_IsNeverTaken) {
+  remember_in(folder_.path().string());
+  memory_->set_addresses({});
+  auto record = prepare(nic_claim("u1"));
+  ASSERT_OK(record);
+  ASSERT_OK(node_->add_address({.link = nic1_, .prefix = *netlink::IpPrefix::parse("192.0.2.5/24")}));
+  memory_->set_addresses({*netlink::IpAddress::parse("192.0.2.5")});
+  const auto attached = attach(*record, pod_);
+  ASSERT_FALSE(attached);
+  EXPECT_THAT(attached.error().what(), HasSubstr("\"nic1\" has become the node's uplink"));
+  EXPECT_THAT(published(), Not(Contains("nic1")));
+  EXPECT_THAT(refusal(nic_claim("u2")), HasSubstr("it has the Node's address 192.0.2.5"));
+}
+
+TEST_F(NodesOwn, NothingIsKnownOfTheNode_NoNicIsOffered_AndReadinessSaysWhy) {
+  remember_in(folder_.path().string());
+  EXPECT_THAT(published(), ::testing::ElementsAre("netdev-virtual"));
+  ASSERT_FALSE(driver_->ready());
+  EXPECT_THAT(driver_->ready().error().what(), HasSubstr("the Node object has not been read yet"));
+  EXPECT_THAT(refusal(nic_claim("u1")), HasSubstr("the Node object has not been read yet"));
+  EXPECT_EQ(refusal(macvlan_claim("u2", "nic1")), "accepted");
+  memory_->set_addresses({});
+  EXPECT_THAT(published(), Contains("nic1"));
+  EXPECT_TRUE(driver_->ready());
+}
+
+TEST_F(NodesOwn, UplinkFlagThatNamesNothing_NoNicIsOffered_AndReadinessSaysWhy) {
+  uplinks_ = {"bond7"};
+  make_driver();
+  EXPECT_THAT(published(), ::testing::ElementsAre("netdev-virtual"));
+  ASSERT_FALSE(driver_->ready());
+  EXPECT_THAT(driver_->ready().error().what(), HasSubstr("--uplink names bond7"));
+  ASSERT_OK(node_->create_link({.name = "bond7", .kind = netlink::Bridge{}}));
+  EXPECT_THAT(published(), Contains("nic1"));
+  EXPECT_TRUE(driver_->ready());
 }
 
 // ---- what was planned is what is used

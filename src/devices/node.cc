@@ -58,15 +58,101 @@ void put_pci(dra::Device& device, const sys::PciDevice& pci) {
 
 }  // namespace
 
+std::string_view to_string(Withheld::Why why) {
+  using Why = Withheld::Why;
+  switch (why) {
+    case Why::kUplink:
+      return "uplink";
+    case Why::kNodeAddress:
+      return "node-address";
+    case Why::kTunnel:
+      return "tunnel";
+    case Why::kUplinkFlag:
+      return "uplink-flag";
+    case Why::kNodeUnknown:
+      return "node-unknown";
+    case Why::kUplinkMissing:
+      return "uplink-missing";
+    case Why::kOtherRoute:
+      return "other-route";
+    case Why::kWasUplink:
+      return "was-uplink";
+    case Why::kMaybeTunnel:
+      return "maybe-tunnel";
+    case Why::kPort:
+      return "port";
+    case Why::kLinkOnIt:
+      return "link-on-it";
+    case Why::kClaims:
+      return "claims";
+    case Why::kVfs:
+      return "vfs";
+  }
+  return "unknown";
+}
+
 NodeView::NodeView(sys::Inventory inventory, const NodeOptions& options,
                    std::vector<sys::InventoryLink> shared)
     : inventory_(std::move(inventory)), options_(&options), shared_(std::move(shared)) {
-  for (const std::string& name : options.uplinks) {
-    const sys::InventoryLink* link = inventory_.find(name);
-    // What an uplink stands on (a VLAN's NIC) is as much the node's as the uplink; 16 bounds a loop.
-    for (int depth = 0; link != nullptr && depth < 16; ++depth) {
-      own_.insert(link->link.index);
-      link = link->link.local_parent().valid() ? inventory_.find(link->link.local_parent()) : nullptr;
+  NodeMemory::Known known{.addresses = std::vector<netlink::IpAddress>(), .problem = {}, .uplinks = {}};
+  if (options.memory) {
+    known = options.memory->known();
+  }
+  if (!known.addresses) {
+    node_unknown_ = known.problem;
+  }
+  find_own(known);
+  find_releasable(known);
+}
+
+void NodeView::add_stack(Reasons& reasons, const sys::InventoryLink& link, Withheld::Why why,
+                         const std::string& predicate) {
+  using Where = sys::Inventory::Where;
+  for (const auto& [one, where] : inventory_.stack_of(link.link.index)) {
+    std::string text = "it " + predicate;
+    if (where == Where::kBelow) {
+      text = link.link.name + ", which stands on it, " + predicate;
+    } else if (where == Where::kAbove) {
+      text = "it stands or falls with " + link.link.name + ", which " + predicate;
+    }
+    reasons.emplace(one->link.index, Withheld{.why = why, .text = std::move(text)});
+  }
+}
+
+void NodeView::find_own(const NodeMemory::Known& known) {
+  for (const std::string& name : options_->uplinks) {
+    if (const sys::InventoryLink* link = inventory_.find(name)) {
+      add_stack(own_, *link, Withheld::Why::kUplinkFlag, "is the node's own (--uplink)");
+    }
+  }
+  const auto addresses = known.addresses.value_or(std::vector<netlink::IpAddress>());
+  for (const sys::InventoryLink& link : inventory_.links()) {
+    for (const netlink::IpAddress& address : link.addresses) {
+      if (std::ranges::find(addresses, address) != addresses.end()) {
+        add_stack(own_, link, Withheld::Why::kNodeAddress, "has the Node's address " + address.to_string());
+      }
+    }
+  }
+  // Of a family in which the node has no address, a default route may be a data NIC's (a router advertisement
+  // on a cluster of IPv4): it counts as the node's, but --not-uplink may say otherwise.
+  const auto is_of_the_node = [&](const sys::NodeUse& use) {
+    if (addresses.empty()) {
+      return !use.v6 || std::ranges::none_of(inventory_.links(), [](const sys::InventoryLink& link) {
+        return std::ranges::any_of(link.uses, [](const sys::NodeUse& other) {
+          return other.kind == sys::NodeUse::Kind::kBestRoute && !other.v6;
+        });
+      });
+    }
+    return std::ranges::any_of(addresses,
+                               [&](const netlink::IpAddress& address) { return address.is_v6() == use.v6; });
+  };
+  for (const sys::InventoryLink& link : inventory_.links()) {
+    for (const sys::NodeUse& use : link.uses) {
+      if (use.kind == sys::NodeUse::Kind::kTunnel) {
+        add_stack(own_, link, Withheld::Why::kTunnel, use.text);
+      } else if (use.kind == sys::NodeUse::Kind::kBestRoute) {
+        add_stack(is_of_the_node(use) ? own_ : releasable_, link, Withheld::Why::kUplink, use.text);
+      }
     }
   }
   std::vector<const sys::InventoryLink*> links;
@@ -79,16 +165,37 @@ NodeView::NodeView(sys::Inventory inventory, const NodeOptions& options,
   }
 }
 
-Result<NodeView> NodeView::read(const NodeOptions& options, std::vector<sys::InventoryLink> shared) {
-  FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
-  FL_ASSIGN(sys::Inventory inventory, sys::read_inventory(socket, {.sysfs_root = options.sysfs_root}),
-            "read this node's links");
-  return NodeView(std::move(inventory), options, std::move(shared));
+void NodeView::find_releasable(const NodeMemory::Known& known) {
+  for (const sys::InventoryLink& link : inventory_.links()) {
+    for (const sys::NodeUse& use : link.uses) {
+      if (use.kind == sys::NodeUse::Kind::kOtherRoute) {
+        add_stack(releasable_, link, Withheld::Why::kOtherRoute, use.text);
+      } else if (use.kind == sys::NodeUse::Kind::kMaybeTunnel) {
+        add_stack(releasable_, link, Withheld::Why::kMaybeTunnel, use.text);
+      }
+    }
+  }
+  for (const sys::InventoryLink& link : inventory_.links()) {
+    if (std::ranges::any_of(known.uplinks, [&](const auto& was) { return is_same_link(was, link.link); })) {
+      releasable_.emplace(link.link.index,
+                          Withheld{.why = Withheld::Why::kWasUplink,
+                                   .text = "it was the node's uplink since the node came up"});
+    }
+  }
 }
 
-bool NodeView::is_uplink(const sys::InventoryLink& link) const {
-  return link.is_uplink || own_.contains(link.link.index);
+bool NodeView::is_released(const sys::InventoryLink& link) const {
+  return std::ranges::any_of(options_->not_uplinks, [&](const std::string& pattern) {
+    const auto matches = [&](const std::string& name) {
+      return ::fnmatch(pattern.c_str(), name.c_str(), 0) == 0;
+    };
+    const bool same_function = (link.pci && link.pci->bdf == pattern) ||
+                               (link.link.parent_bus == "pci" && link.link.parent_dev == pattern);
+    return same_function || matches(link.link.name) || std::ranges::any_of(link.link.altnames, matches);
+  });
 }
+
+bool NodeView::is_uplink(const sys::InventoryLink& link) const { return own_.contains(link.link.index); }
 
 bool NodeView::is_candidate(const sys::InventoryLink& link) const {
   if (link.link.is_loopback() || link.link.name == kVirtualDevice) {
@@ -99,13 +206,48 @@ bool NodeView::is_candidate(const sys::InventoryLink& link) const {
   return looks_physical(link.link) || (matches_any(options_->host_devices, link.link) && !made_by_us);
 }
 
-std::optional<Withheld> NodeView::withheld(const sys::InventoryLink& link) const {
-  if (is_uplink(link)) {
-    return Withheld{"it is the node's uplink and can never be taken"};
+std::optional<Withheld> NodeView::problem() const {
+  if (node_unknown_) {
+    return Withheld{.why = Withheld::Why::kNodeUnknown,
+                    .text = "which link has the Node's address is not known: " + *node_unknown_};
   }
+  for (const std::string& name : options_->uplinks) {
+    if (inventory_.find(name) == nullptr) {
+      return Withheld{.why = Withheld::Why::kUplinkMissing,
+                      .text = "--uplink names " + name +
+                              ", and this node has no such link; correct the flag, or bring the link back"};
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<Withheld> NodeView::withheld(const sys::InventoryLink& link) const {
+  if (const auto own = own_.find(link.link.index); own != own_.end()) {
+    return own->second;
+  }
+  if (const auto unknown = problem()) {
+    return unknown;
+  }
+  if (const auto reason = releasable_.find(link.link.index);
+      reason != releasable_.end() && !is_released(link)) {
+    return Withheld{.why = reason->second.why,
+                    .text = reason->second.text + " (--not-uplink releases a NIC that is not the node's)"};
+  }
+  return use_of(link);
+}
+
+/// Who has it for something else.
+std::optional<Withheld> NodeView::use_of(const sys::InventoryLink& link) const {
+  using Why = Withheld::Why;
   if (link.link.master.valid()) {
     const sys::InventoryLink* owner = inventory_.find(link.link.master);
-    return Withheld{"it is a port of " + (owner == nullptr ? "another link" : owner->link.name)};
+    return Withheld{.why = Why::kPort,
+                    .text = "it is a port of " + (owner == nullptr ? "another link" : owner->link.name)};
+  }
+  if (link.pci && link.pci->sriov_num_vfs > 0) {
+    return Withheld{.why = Why::kVfs,
+                    .text = "it is a physical function with " + std::to_string(link.pci->sriov_num_vfs) +
+                            " virtual functions, whose settings and link are in its owner's hand"};
   }
   const auto& links = inventory_.links();
   const auto on_it = std::ranges::find_if(links, [&](const sys::InventoryLink& other) {
@@ -115,10 +257,10 @@ std::optional<Withheld> NodeView::withheld(const sys::InventoryLink& link) const
     return sits_on(other.link, link.link) && !ours;
   });
   if (on_it != links.end()) {
-    return Withheld{on_it->link.name + " of this node sits on it"};
+    return Withheld{.why = Why::kLinkOnIt, .text = on_it->link.name + " of this node sits on it"};
   }
   if (std::ranges::any_of(shared_, [&](const auto& one) { return is_same_link(one, link.link); })) {
-    return Withheld{"interfaces of claims sit on it"};
+    return Withheld{.why = Why::kClaims, .text = "interfaces of claims sit on it"};
   }
   return std::nullopt;
 }

@@ -3,8 +3,10 @@
 // called in ResourceSlices.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -13,6 +15,7 @@
 
 #include "fairlead/core/result.h"
 #include "fairlead/devices/identity.h"
+#include "fairlead/devices/node_memory.h"
 #include "fairlead/dra/driver.h"
 #include "fairlead/sys/inventory.h"
 
@@ -35,28 +38,51 @@ struct NodeOptions {
   bool has_guard = true;
   int slots = 128;                        // of netdev-virtual
   std::vector<std::string> uplinks;       // more links that belong to the node itself
+  std::vector<std::string> not_uplinks;   // globs of names, PCI addresses: NICs in spite of a default route
   std::vector<std::string> host_devices;  // globs: links that are offered although they look virtual
   std::set<std::string> kinds_of_kernel;  // "macvlan", "veth", "dummy": what this kernel can make
   std::string sysfs_root = "/sys";
+  std::shared_ptr<NodeMemory> memory;  // nullptr: a node without addresses and without a past
 };
 
 /// Why a NIC is not handed out now.
 struct Withheld {
+  enum class Why : std::uint8_t {
+    // The node's own, whatever flag says otherwise:
+    kUplink,       // it carries the default route, or stands below or on what does
+    kNodeAddress,  // the same with the Node's address
+    kTunnel,       // the same with what carries a tunnel's packets
+    kUplinkFlag,   // --uplink names it
+    // Until it is known what the node's own is:
+    kNodeUnknown,
+    kUplinkMissing,
+    // --not-uplink releases these:
+    kOtherRoute,
+    kWasUplink,
+    kMaybeTunnel,
+    // In use:
+    kPort,
+    kLinkOnIt,
+    kClaims,
+    kVfs,
+  };
+  Why why;
   std::string text;  // "it is a port of br0"
 };
+/// A word for metrics: "uplink", "other-route", ...
+std::string_view to_string(Withheld::Why why);
 
 /// A snapshot; immutable.
 class NodeView {
  public:
   /// `shared`: links that interfaces of claims sit on, wherever those are.
   NodeView(sys::Inventory inventory, const NodeOptions& options, std::vector<sys::InventoryLink> shared = {});
-  static Result<NodeView> read(const NodeOptions& options, std::vector<sys::InventoryLink> shared = {});
 
   [[nodiscard]] const NodeOptions& options() const { return *options_; }
   [[nodiscard]] const sys::Inventory& inventory() const { return inventory_; }
   /// By name or altname.
   [[nodiscard]] const sys::InventoryLink* find(std::string_view name) const { return inventory_.find(name); }
-  /// The node lives on this link (or on one above it): never published, never taken.
+  /// The node lives on this link, or on one that stands or falls with it: never published, never taken.
   [[nodiscard]] bool is_uplink(const sys::InventoryLink& link) const;
   /// A NIC of the kind that claims may have as a whole, whoever has it now.
   [[nodiscard]] bool is_candidate(const sys::InventoryLink& link) const;
@@ -67,6 +93,8 @@ class NodeView {
   /// Another link that sits on this one (a VLAN, a macvlan of this namespace, ...); nullptr when there is
   /// none.
   [[nodiscard]] const sys::InventoryLink* link_on(const sys::InventoryLink& link) const;
+  /// Why no NIC at all is offered: what the node's own is cannot be told. One sentence; nothing when it can.
+  [[nodiscard]] std::optional<Withheld> problem() const;
   /// A link's device name: by what it is, not by what it is called (identity.h).
   [[nodiscard]] std::string device_name(const sys::InventoryLink& link) const;
   [[nodiscard]] NicIdentity identity(const sys::InventoryLink& link) const;
@@ -77,7 +105,17 @@ class NodeView {
  private:
   sys::Inventory inventory_;
   const NodeOptions* options_;
-  std::set<netlink::IfIndex> own_;  // --uplink links and what lies below them
+  using Reasons = std::map<netlink::IfIndex, Withheld>;
+  void find_own(const NodeMemory::Known& known);
+  void find_releasable(const NodeMemory::Known& known);
+  void add_stack(Reasons& reasons, const sys::InventoryLink& link, Withheld::Why why,
+                 const std::string& predicate);
+  [[nodiscard]] bool is_released(const sys::InventoryLink& link) const;
+  [[nodiscard]] std::optional<Withheld> use_of(const sys::InventoryLink& link) const;
+
+  Reasons own_;         // never handed out
+  Reasons releasable_;  // unless --not-uplink names them
+  std::optional<std::string> node_unknown_;
   std::vector<sys::InventoryLink> shared_;
   std::map<netlink::IfIndex, std::string> names_;
 };

@@ -196,6 +196,13 @@ class Driver {
   /// kPreparing.
   virtual void restored(const std::vector<ClaimRecord>& records) { (void)records; }
 
+  /// What keeps devices from being offered that should be, in one sentence: /readyz says so and fails. Any
+  /// thread.
+  [[nodiscard]] virtual Result<> ready() const { return {}; }
+
+  /// More for /metrics, in Prometheus' text format. Any thread.
+  [[nodiscard]] virtual std::string metrics_text() const { return {}; }
+
   /// The plugin begins to stop; calls are still taken while this runs. Once.
   virtual void stopping() {}
 };

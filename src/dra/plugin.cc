@@ -384,7 +384,8 @@ Result<> Plugin::Impl::ready() const {
     return Error(Code::kUnavailable,
                  "the kubelet has not registered the driver yet; it looks for " + paths_.registration);
   }
-  return publisher_->ready();
+  FL_TRY(publisher_->ready(), "");
+  return driver_.ready();
 }
 
 std::string Plugin::Impl::metrics_text() {
@@ -396,7 +397,7 @@ std::string Plugin::Impl::metrics_text() {
     }
     metrics_.set_claims_prepared(prepared);
   }
-  return metrics_.text();
+  return metrics_.text() + driver_.metrics_text();
 }
 
 // ---- the public face ----

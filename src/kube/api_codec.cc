@@ -543,6 +543,18 @@ Result<ObjectMeta> parse_meta(std::string_view json) {
   return decode(json, "object", [](const Reader& in) { return read_meta(in.object("metadata")); });
 }
 
+Result<std::vector<std::string>> parse_internal_addresses(std::string_view json) {
+  return decode(json, "Node", [](const Reader& in) {
+    std::vector<std::string> addresses;
+    for (const Reader& entry : in.object("status").objects("addresses")) {
+      if (entry.string("type") == "InternalIP") {
+        addresses.push_back(entry.string("address"));
+      }
+    }
+    return addresses;
+  });
+}
+
 Result<ClaimStatus> parse_claim_status(std::string_view json) {
   return decode(json, "ResourceClaim", [](const Reader& in) {
     ClaimStatus status{.uid = in.object("metadata").string("uid"), .devices = {}};

@@ -32,6 +32,8 @@ Result<ListOf<ResourceClaim>> parse_claim_list(std::string_view json);
 Result<ListOf<ResourceSlice>> parse_slice_list(std::string_view json);
 /// The metadata of an object of any kind: a Node's uid, a Pod's annotations.
 Result<ObjectMeta> parse_meta(std::string_view json);
+/// A Node's status.addresses of type InternalIP.
+Result<std::vector<std::string>> parse_internal_addresses(std::string_view json);
 
 /// With apiVersion and kind, as POST and PUT want it. Empty optional fields are left out; `devices` is always
 /// there.

@@ -283,6 +283,14 @@ Result<std::string> Client::get_node_uid(const std::string& name, const CallOpti
   return std::move(meta.uid);
 }
 
+Result<std::vector<std::string>> Client::get_node_addresses(const std::string& name,
+                                                            const CallOptions& call) {
+  FL_TRY(require(name, "get nodes: the name"), "");
+  FL_ASSIGN(const auto response, impl_->call("GET", "/api/v1/nodes/" + percent_encode(name), {}, call), "");
+  FL_ASSIGN(auto addresses, parse_internal_addresses(response.body), "get nodes");
+  return addresses;
+}
+
 Result<ResourceSlice> Client::create_slice(const ResourceSlice& slice, const CallOptions& call) {
   const std::string body = slice_to_json(slice);
   const bool server_names = slice.meta.name.empty() && !slice.meta.generate_name.empty();

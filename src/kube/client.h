@@ -106,6 +106,8 @@ class Client {
                                   const CallOptions& call = {});
   /// The uid of the Node object, for owner references.
   Result<std::string> get_node_uid(const std::string& name, const CallOptions& call = {});
+  /// The Node's internal addresses, as texts; none is possible.
+  Result<std::vector<std::string>> get_node_addresses(const std::string& name, const CallOptions& call = {});
 
   /// POST, with meta.name or meta.generate_name (another random suffix is tried when the server's draw was
   /// taken). Gives what the server stored: compare it with what was sent to see dropped fields.

@@ -92,6 +92,18 @@ TEST_F(ClientTest, GetNodeUid_ReadsTheUid) {
   EXPECT_EQ(server_->requests().at(0).path, "/api/v1/nodes/n1");
 }
 
+TEST_F(ClientTest, GetNodeAddresses_ReadsTheInternalOnes) {
+  serve([](const TestRequest&) {
+    return TestResponse{.body = R"({"metadata":{"name":"n1"},"status":{"addresses":[
+      {"type":"ExternalIP","address":"203.0.113.7"},{"type":"InternalIP","address":"192.0.2.5"},
+      {"type":"Hostname","address":"n1"},{"type":"InternalIP","address":"2001:db8::5"}]}})"};
+  });
+  const auto addresses = client().get_node_addresses("n1");
+  ASSERT_TRUE(addresses) << addresses.error().what();
+  EXPECT_EQ(*addresses, (std::vector<std::string>{"192.0.2.5", "2001:db8::5"}));
+  EXPECT_EQ(server_->requests().at(0).path, "/api/v1/nodes/n1");
+}
+
 struct StatusCase {
   int status;
   const char* reason;

@@ -43,7 +43,10 @@ inline sys::Inventory inventory() {
   netlink::Link lo{.index = netlink::IfIndex(1), .name = "lo", .mtu = 65536, .flags = IFF_LOOPBACK};
   lo.arphrd = ARPHRD_LOOPBACK;
   links.push_back({.link = lo});
-  links.push_back({.link = ethernet(2, "eth0"), .is_uplink = true});
+  links.push_back({.link = ethernet(2, "eth0"),
+                   .is_uplink = true,
+                   .uses = {{.kind = sys::NodeUse::Kind::kBestRoute,
+                             .text = "carries the node's default route (IPv4)"}}});
   netlink::Link nic1 = ethernet(3, "nic1");
   nic1.parent_bus = "pci";
   nic1.parent_dev = "0000:03:00.1";

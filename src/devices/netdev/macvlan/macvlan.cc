@@ -49,7 +49,8 @@ Result<> check_passthru(const PlanInput& input, const Config& config, const sys:
 /// (a nested node).
 bool is_host_end_of_a_pod(const NodeView& node, const sys::InventoryLink& link) {
   const bool is_pair = link.link.kind == "veth" || link.link.kind == "netkit";
-  return is_pair && link.link.parent_netnsid && !node.is_uplink(link) && !node.is_candidate(link);
+  return is_pair && link.link.parent_netnsid && !link.is_uplink && !node.is_uplink(link) &&
+         !node.is_candidate(link);
 }
 
 /// A link that receives for one upper device only (net/core/dev.c netdev_rx_handler_register) or whose
