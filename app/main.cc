@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -282,6 +283,10 @@ Result<int> run(const OwnFlags& flags, dra::PluginOptions plugin_options) {
   };
   options.records = [&plugin_now] { return plugin_now->records(); };
   options.on_offers_changed = [&plugin_now] { plugin_now->republish(); };
+  options.if_unknown = [&plugin_now](const std::string& claim_uid, const std::function<void()>& action) {
+    constexpr std::chrono::seconds kPatience{2};  // whoever holds the claim is alive and at work on it
+    return plugin_now->if_unknown(claim_uid, std::chrono::steady_clock::now() + kPatience, action);
+  };
   agent::NetDriver driver(std::move(options), registry);
   FL_ASSIGN(const auto plugin, dra::Plugin::create(std::move(plugin_options), driver), "");
   plugin_now = plugin.get();

@@ -423,7 +423,29 @@ void Attacher::adopt(const std::vector<dra::ClaimRecord>& records) {
   }
 }
 
-Result<> Attacher::sweep(const std::vector<dra::ClaimRecord>& records) const {
+/// The claim has no record and gets none now. Looks again: since the link was found it may have gone, and
+/// another have its number.
+void Attacher::sweep_link(netlink::Socket& socket, netlink::IfIndex index,
+                          const std::string& claim_uid) const {
+  const auto link = socket.link(index);
+  const auto found = link && *link ? Marker::parse((*link)->alias) : std::nullopt;
+  if (!found || found->driver != options_->driver_name || found->claim_uid != claim_uid) {
+    return;
+  }
+  // Only what we made ourselves is deleted. A NIC with a marker and no record has lost its story: whoever
+  // looks at it must decide, so it keeps its settings and only becomes free.
+  const std::string& name = (*link)->name;
+  const bool made_by_us = name == found->transit_name() || name == found->host_name();
+  log::warn(
+      made_by_us ? "a link of a claim without record is deleted" : "a NIC of a claim without record is freed",
+      {{"link", name}, {"claim", claim_uid}});
+  const auto done = made_by_us ? socket.delete_link(index) : socket.change_link(index, {.alias = ""});
+  if (!done) {
+    log::warn("that failed", {{"link", name}, {"error", done.error().what()}});
+  }
+}
+
+Result<> Attacher::sweep(const std::vector<dra::ClaimRecord>& records, const IfUnknown& if_unknown) const {
   std::set<std::string> known;
   for (const dra::ClaimRecord& record : records) {
     known.insert(record.claim.uid);
@@ -435,16 +457,12 @@ Result<> Attacher::sweep(const std::vector<dra::ClaimRecord>& records) const {
     if (!found || found->driver != options_->driver_name || known.contains(found->claim_uid)) {
       continue;
     }
-    // Only what we made ourselves is deleted. A NIC with a marker and no record has lost its story: whoever
-    // looks at it must decide, so it keeps its settings and only becomes free.
-    const bool made_by_us = link.name == found->transit_name() || link.name == found->host_name();
-    log::warn(made_by_us ? "a link of a claim without record is deleted"
-                         : "a NIC of a claim without record is freed",
-              {{"link", link.name}, {"claim", found->claim_uid}});
-    const auto done =
-        made_by_us ? socket.delete_link(link.index) : socket.change_link(link.index, {.alias = ""});
-    if (!done) {
-      log::warn("that failed", {{"link", link.name}, {"error", done.error().what()}});
+    // The records were read before the links: another instance may have begun this claim in between.
+    const auto swept =
+        if_unknown(found->claim_uid, [&] { sweep_link(socket, link.index, found->claim_uid); });
+    if (!swept) {
+      log::warn("a link of a claim that is not known here stays",
+                {{"link", link.name}, {"claim", found->claim_uid}, {"error", swept.error().what()}});
     }
   }
   return {};

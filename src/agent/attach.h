@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -66,8 +67,11 @@ class Attacher {
   /// After a restart: opens the pods' namespaces again that must be held (see hold()).
   void adopt(const std::vector<dra::ClaimRecord>& records);
 
-  /// Deletes links in the node's namespace that carry this driver's marker and belong to no record.
-  Result<> sweep(const std::vector<dra::ClaimRecord>& records) const;
+  /// Runs an action if the claim has no record, while nobody begins, changes or ends it (Plugin::if_unknown).
+  using IfUnknown = std::function<Result<bool>(const std::string& claim_uid, const std::function<void()>&)>;
+  /// Deletes links in the node's namespace that carry this driver's marker and belong to no record: neither
+  /// to one of `records`, nor, seen from later, to one that another instance has made since.
+  Result<> sweep(const std::vector<dra::ClaimRecord>& records, const IfUnknown& if_unknown) const;
 
  private:
   struct Session;
@@ -89,6 +93,7 @@ class Attacher {
   Result<> detach_where_it_is(const Session& session, const ClaimState& state,
                               std::chrono::steady_clock::time_point deadline);
   [[nodiscard]] bool takes_nic(const devices::DevicePlan& device) const;
+  void sweep_link(netlink::Socket& socket, netlink::IfIndex index, const std::string& claim_uid) const;
 
   const devices::Registry* registry_;
   const devices::NodeOptions* options_;

@@ -17,6 +17,7 @@ using ::testing::HasSubstr;
 using ::testing::IsSupersetOf;
 using ::testing::Not;
 using ::testing::StartsWith;
+using ::testing::UnorderedElementsAre;
 
 using Attach = KernelTest;
 
@@ -272,6 +273,45 @@ TEST_F(HostDevice, MovesAndComesHomeAsItWas) {
   EXPECT_THAT(published(), ElementsAre("netdev-virtual", "nic1"));
   ASSERT_OK(driver_->unprepare(*record, {}));
   expect_home();
+}
+
+/// The Unprepare comes between any two looks of discover(): the NIC is somewhere all the time.
+TEST_F(HostDevice, ComesHomeWhileTheNodeIsLookedAt_StaysPublished) {
+  for (int when = 1; when <= 3; ++when) {
+    auto record = prepare_nic(R"(,"interfaceName":"fast0")");
+    ASSERT_OK(record);
+    records_ = {*record};
+    ASSERT_OK(attach(*record, pod_));
+    int call = 0;
+    on_records_ = [&] {
+      if (++call == when) {
+        records_.clear();
+        EXPECT_TRUE(driver_->unprepare(*record, {}));
+      }
+    };
+    EXPECT_THAT(published(), ElementsAre("netdev-virtual", "nic1")) << "before look " << when;
+    on_records_ = nullptr;
+    records_.clear();
+    ASSERT_OK(driver_->unprepare(*record, {}));
+  }
+}
+
+TEST_F(HostDevice, GoesIntoAPodWhileTheNodeIsLookedAt_StaysPublished) {
+  for (int when = 1; when <= 2; ++when) {
+    auto record = prepare_nic(R"(,"interfaceName":"fast0")");
+    ASSERT_OK(record);
+    int call = 0;
+    on_records_ = [&] {
+      if (++call == when) {
+        records_ = {*record};
+        EXPECT_TRUE(attach(*record, pod_));
+      }
+    };
+    EXPECT_THAT(published(), ElementsAre("netdev-virtual", "nic1")) << "before look " << when;
+    on_records_ = nullptr;
+    records_.clear();
+    ASSERT_OK(driver_->unprepare(*record, {}));
+  }
 }
 
 TEST_F(HostDevice, PodIsGone_NicIsKeptAndComesHome) {
@@ -629,6 +669,46 @@ TEST_F(Attach, Sweep_RemovesOnlyOwnLinksOfUnknownClaims) {
   driver_->restored({*kept});
   EXPECT_THAT(node_names(), IsSupersetOf({host_end("kept"), std::string("foreign")}));
   EXPECT_THAT(node_names(), Not(Contains(host_end("lost"))));
+}
+
+TEST_F(Attach, Sweep_LeavesWhatAnotherInstanceIsJustMaking) {
+  auto begun = prepare(claim("begun", {{R"("veth")"}}));
+  auto lost = prepare(claim("lost", {{R"("veth")"}}));
+  ASSERT_OK(begun);
+  ASSERT_OK(lost);
+  ASSERT_OK(attach(*begun, pod_));
+  const Pod other = make_pod();
+  ASSERT_OK(attach(*lost, other));
+  std::vector<std::string> asked;
+  if_unknown_ = [&](const std::string& uid, const std::function<void()>& action) -> Result<bool> {
+    asked.push_back(uid);
+    if (uid == "begun") {
+      return false;  // its record came after the records had been read
+    }
+    action();
+    return true;
+  };
+  make_driver();
+  driver_->restored({});
+  const auto host_end = [](const std::string& uid) {
+    return devices::Marker{.driver = "net.example.com", .claim_uid = uid}.host_name();
+  };
+  EXPECT_THAT(asked, UnorderedElementsAre("begun", "lost"));
+  EXPECT_THAT(node_names(), Contains(host_end("begun")));
+  EXPECT_THAT(node_names(), Not(Contains(host_end("lost"))));
+}
+
+TEST_F(Attach, Sweep_OfAClaimThatSomebodyIsAtWorkOn_WaitsForTheNextStart) {
+  auto begun = prepare(claim("begun", {{R"("veth")"}}));
+  ASSERT_OK(begun);
+  ASSERT_OK(attach(*begun, pod_));
+  const auto before = node_names();
+  if_unknown_ = [](const std::string&, const std::function<void()>&) -> Result<bool> {
+    return Error(Code::kTimeout, "another instance of the driver is at work on this claim or its devices");
+  };
+  make_driver();
+  driver_->restored({});
+  EXPECT_EQ(node_names(), before);
 }
 
 // ---- what prepare() tells the runtime

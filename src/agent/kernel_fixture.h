@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -129,7 +130,13 @@ class KernelTest : public ::testing::Test {
     options.node.uplinks = uplinks_;
     options.node.not_uplinks = not_uplinks_;
     options.node.memory = memory_;
-    options.records = [this] { return records_; };
+    options.records = [this] {
+      if (on_records_) {
+        on_records_();
+      }
+      return records_;
+    };
+    options.if_unknown = if_unknown_;
     driver_ = std::make_unique<NetDriver>(std::move(options), registry_);
   }
 
@@ -194,6 +201,8 @@ class KernelTest : public ::testing::Test {
   devices::Registry registry_ = devices::testing::all_kinds();
   std::unique_ptr<NetDriver> driver_;
   std::vector<dra::ClaimRecord> records_;  // what the framework would know
+  std::function<void()> on_records_;       // runs just before somebody gets them
+  Attacher::IfUnknown if_unknown_;         // as make_driver() finds it
   Pod pod_;
 };
 

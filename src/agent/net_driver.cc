@@ -17,6 +17,9 @@ namespace {
 /// longer than this.
 constexpr std::chrono::seconds kPlanBecomesRecord{30};
 
+/// Claims come and go while the node is looked at.
+constexpr int kDiscoverTries = 4;
+
 }  // namespace
 
 Result<> assign_interface_names(std::vector<DevicePlan>& devices) {
@@ -75,11 +78,24 @@ Result<std::vector<dra::Pool>> NetDriver::discover() {
       options_.before_first_discover();
     }
   });
-  FL_ASSIGN(auto used, in_use(), "");
   FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
-  FL_ASSIGN(const auto node, look_at_node(socket, std::move(used.shared)), "");
-  note_withheld(node, used.held);
-  return std::vector<dra::Pool>{{.devices = devices::published_devices(node, used.held)}};
+  // A NIC that moves between the two looks must not seem to be nowhere: the records are the same before and
+  // after the links were read, or both count.
+  FL_ASSIGN(auto used, in_use(), "");
+  for (int tries = 1;; ++tries) {
+    FL_ASSIGN(const auto node, look_at_node(socket, used.shared), "");
+    FL_ASSIGN(auto after, in_use(), "");
+    const bool same = std::ranges::equal(used.held, after.held, {}, &devices::HeldDevice::name,
+                                         &devices::HeldDevice::name);
+    if (same || tries == kDiscoverTries) {
+      if (!same) {
+        used.held.insert(used.held.end(), after.held.begin(), after.held.end());
+      }
+      note_withheld(node, used.held);
+      return std::vector<dra::Pool>{{.devices = devices::published_devices(node, used.held)}};
+    }
+    used = std::move(after);
+  }
 }
 
 Result<devices::NodeView> NetDriver::look_at_node(netlink::Socket& socket,
@@ -307,7 +323,13 @@ bool NetDriver::shares_any(const ClaimPlan& plan) const {
 
 void NetDriver::restored(const std::vector<dra::ClaimRecord>& records) {
   attacher_.adopt(records);
-  if (const auto swept = attacher_.sweep(records); !swept) {
+  const Attacher::IfUnknown alone = [](const std::string& /*claim_uid*/,
+                                       const std::function<void()>& action) {
+    action();
+    return true;
+  };
+  if (const auto swept = attacher_.sweep(records, options_.if_unknown ? options_.if_unknown : alone);
+      !swept) {
     log::warn("links that were left behind could not be looked for", {{"error", swept.error().what()}});
   }
   if (options_.on_restored) {

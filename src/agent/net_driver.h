@@ -46,6 +46,9 @@ struct NetDriverOptions {
   std::function<Result<std::vector<dra::ClaimRecord>>()> records = {};
   /// A NIC is free again or not any more, which no event of the kernel tells: discover() says so.
   std::function<void()> on_offers_changed = {};
+  /// Plugin::if_unknown: what is found of other claims than the recorded ones may be what another instance is
+  /// making at this moment. Empty: there is no other.
+  Attacher::IfUnknown if_unknown = {};
 };
 
 class NetDriver final : public dra::Driver {

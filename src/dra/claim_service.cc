@@ -246,6 +246,8 @@ class ClaimService::Impl {
   ClaimStore& store() { return *store_; }
   Result<> update(const std::string& uid, steady_clock::time_point deadline,
                   const std::function<Result<std::string>(const ClaimRecord&)>& change);
+  Result<bool> if_unknown(const std::string& uid, steady_clock::time_point deadline,
+                          const std::function<void()>& action);
 
  private:
   Result<> read_claim(PrepareJob& job);
@@ -752,6 +754,22 @@ Result<> ClaimService::Impl::update(const std::string& uid, steady_clock::time_p
   return store_->write(record);
 }
 
+Result<bool> ClaimService::Impl::if_unknown(const std::string& uid, steady_clock::time_point deadline,
+                                            const std::function<void()>& action) {
+  if (is_uid(uid)) {
+    FL_ASSIGN(const auto hold, executor_.acquire({claim_key(uid)}, deadline), "wait for claim " + uid);
+    FL_ASSIGN(const auto keys, store_->lock({claim_key(uid)}, deadline), "");
+    FL_ASSIGN(const auto record, store_->read(uid), "");
+    if (record) {
+      return false;
+    }
+    action();
+    return true;
+  }
+  action();  // no claim can have it
+  return true;
+}
+
 // ---- the public face ----
 
 Result<> validate(const ClaimRef& claim) {
@@ -857,6 +875,12 @@ Result<std::vector<ClaimRecord>> ClaimService::records_of_pod(const std::string&
 Result<> ClaimService::update(const std::string& claim_uid, std::chrono::steady_clock::time_point deadline,
                               const std::function<Result<std::string>(const ClaimRecord&)>& change) {
   return impl_->update(claim_uid, deadline, change);
+}
+
+Result<bool> ClaimService::if_unknown(const std::string& claim_uid,
+                                      std::chrono::steady_clock::time_point deadline,
+                                      const std::function<void()>& action) {
+  return impl_->if_unknown(claim_uid, deadline, action);
 }
 
 }  // namespace fairlead::dra

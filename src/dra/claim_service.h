@@ -128,6 +128,10 @@ class ClaimService {
   Result<> update(const std::string& claim_uid, std::chrono::steady_clock::time_point deadline,
                   const std::function<Result<std::string>(const ClaimRecord&)>& change);
 
+  /// See Plugin::if_unknown.
+  Result<bool> if_unknown(const std::string& claim_uid, std::chrono::steady_clock::time_point deadline,
+                          const std::function<void()>& action);
+
   class Impl;
 
  private:

@@ -862,6 +862,30 @@ TEST(Update, ChangesTheStateOnDisk) {
   EXPECT_EQ(node.open()->find("a-uid")->prepared.state, "state of a-uid!");
 }
 
+TEST(IfUnknown, RunsOnlyWithoutARecord_AndWhileNobodyIsAtWorkOnTheClaim) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  const auto service = node.open();
+  (void)prepare(*service, {ref_of("a")});
+  const auto soon = [] { return std::chrono::steady_clock::now() + std::chrono::milliseconds(10); };
+  int runs = 0;
+  EXPECT_FALSE(*service->if_unknown("a-uid", soon(), [&] { ++runs; }));
+  EXPECT_EQ(runs, 0);
+  EXPECT_TRUE(*service->if_unknown("b-uid", soon(), [&] { ++runs; }));
+  EXPECT_TRUE(*service->if_unknown("../b", soon(), [&] { ++runs; }));
+  EXPECT_EQ(runs, 2);
+  const auto other = ClaimStore::open({.state_dir = node.dir / "state", .boot_id = ""});
+  ASSERT_TRUE(other);
+  const auto at_work = (*other)->lock({"claim/c-uid"}, soon());
+  ASSERT_TRUE(at_work);
+  const auto waits = service->if_unknown("c-uid", soon(), [&] { ++runs; });
+  ASSERT_FALSE(waits);
+  EXPECT_EQ(waits.error().code(), Code::kTimeout);
+  make_unreadable(node, "a");
+  EXPECT_FALSE(service->if_unknown("a-uid", soon(), [&] { ++runs; })) << "not known is not none";
+  EXPECT_EQ(runs, 2);
+}
+
 TEST(Update, UnknownClaim_IsNotFound) {
   Node node;
   const auto service = node.open();

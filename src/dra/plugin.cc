@@ -478,6 +478,14 @@ Result<> Plugin::update(const std::string& claim_uid, std::chrono::steady_clock:
   return impl_->claims()->update(claim_uid, deadline, change);
 }
 
+Result<bool> Plugin::if_unknown(const std::string& claim_uid, std::chrono::steady_clock::time_point deadline,
+                                const std::function<void()>& action) {
+  if (impl_->claims() == nullptr) {
+    return not_open().error();
+  }
+  return impl_->claims()->if_unknown(claim_uid, deadline, action);
+}
+
 std::string Plugin::metrics_text() const { return impl_->metrics_text(); }
 
 }  // namespace fairlead::dra

@@ -118,6 +118,12 @@ class Plugin {
   /// this returns. kNotFound when the claim is not known.
   Result<> update(const std::string& claim_uid, std::chrono::steady_clock::time_point deadline,
                   const std::function<Result<std::string>(const ClaimRecord&)>& change);
+  /// Runs `action` if no claim of this uid has a record, while no instance of the driver on this node begins,
+  /// changes or ends it; whether it ran. kTimeout: somebody is at work on it until `deadline`. For what a
+  /// driver finds of a claim that it does not know: another instance may just be making it. Any thread, also
+  /// from Driver::restored(), not from other Driver calls.
+  Result<bool> if_unknown(const std::string& claim_uid, std::chrono::steady_clock::time_point deadline,
+                          const std::function<void()>& action);
   /// /metrics as text. Any thread.
   [[nodiscard]] std::string metrics_text() const;
 
