@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "fairlead/agent/doors.h"
 #include "fairlead/agent/guard_install.h"
@@ -114,15 +115,19 @@ Result<std::string> guard_beside_us() {
   return (own.parent_path() / "fairlead-guard").string();
 }
 
-/// What the CDI files name: where the container runtime finds the guard.
-Result<std::string> guard_path(const OwnFlags& flags, const dra::PluginOptions& plugin) {
-  std::string installed;
-  if (flags.install_guard) {
-    FL_ASSIGN(const std::string program, guard_beside_us(), "");
-    FL_ASSIGN(installed, agent::install_guard(program, plugin.plugin_dir), "");
+/// The guard on the host, held from now on; nothing when we are not to install it.
+Result<agent::InstalledGuard> installed_guard(const OwnFlags& flags, const dra::PluginOptions& plugin) {
+  if (!flags.install_guard || flags.attach == "netdevices") {
+    return agent::InstalledGuard{};
   }
-  if (flags.guard_path.empty() && !installed.empty()) {
-    return installed;
+  FL_ASSIGN(const std::string program, guard_beside_us(), "");
+  return agent::install_guard(program, plugin.plugin_dir);
+}
+
+/// What the CDI files name: where the container runtime finds the guard.
+Result<std::string> guard_path(const OwnFlags& flags, const agent::InstalledGuard& installed) {
+  if (flags.guard_path.empty() && !installed.path.empty()) {
+    return installed.path;
   }
   if (flags.guard_path.empty()) {
     FL_ASSIGN(std::string path, guard_beside_us(), "");
@@ -141,7 +146,8 @@ Result<std::string> guard_path(const OwnFlags& flags, const dra::PluginOptions& 
   return flags.guard_path;
 }
 
-Result<agent::NetDriverOptions> driver_options(const OwnFlags& flags, const dra::PluginOptions& plugin) {
+Result<agent::NetDriverOptions> driver_options(const OwnFlags& flags, const dra::PluginOptions& plugin,
+                                               const agent::InstalledGuard& installed) {
   agent::NetDriverOptions options;
   options.node.driver_name = plugin.driver_name;
   options.node.mode =
@@ -152,7 +158,7 @@ Result<agent::NetDriverOptions> driver_options(const OwnFlags& flags, const dra:
   options.node.memory = std::make_shared<devices::NodeMemory>(plugin.state_dir);
   options.node.host_devices = flags.host_devices;
   FL_ASSIGN(options.node.kinds_of_kernel, agent::probe_link_kinds(), "");
-  auto guard = guard_path(flags, plugin);
+  auto guard = guard_path(flags, installed);
   if (guard) {
     options.guard_path = *std::move(guard);
   } else if (options.node.mode == devices::AttachMode::kGuard || guard.error().code() != Code::kNotFound) {
@@ -221,8 +227,9 @@ agent::Claims claims_of(dra::Plugin& plugin) {
   return claims;
 }
 
-/// At the very end: the guard goes when fairlead was uninstalled, and only then.
-void leave_the_host(const OwnFlags& flags, const dra::Plugin& plugin) {
+/// At the very end: the guard goes when fairlead was uninstalled, and only then. A successor that has taken
+/// hold of it keeps it.
+void leave_the_host(const OwnFlags& flags, const dra::Plugin& plugin, agent::InstalledGuard guard) {
   if (!flags.install_guard || flags.daemonset.empty()) {
     return;
   }
@@ -236,6 +243,7 @@ void leave_the_host(const OwnFlags& flags, const dra::Plugin& plugin) {
     FL_ASSIGN(const bool uninstalled, agent::is_uninstalled(*client, flags.daemonset), "");
     if (uninstalled) {
       FL_ASSIGN(const auto claims, plugin.records(), "");  // not known is not none
+      guard.hold.reset();
       FL_TRY(agent::remove_guard({.path = options.plugin_dir + "/fairlead-guard",
                                   .plugin_dir = options.plugin_dir,
                                   .claims = claims.size(),
@@ -257,7 +265,8 @@ Result<int> run(const OwnFlags& flags, dra::PluginOptions plugin_options) {
   }
   dra::fill_defaults(plugin_options);  // the guard and its socket live in these folders too
   const devices::Registry registry = all_kinds();
-  FL_ASSIGN(agent::NetDriverOptions options, driver_options(flags, plugin_options), "");
+  FL_ASSIGN(agent::InstalledGuard guard, installed_guard(flags, plugin_options), "");
+  FL_ASSIGN(agent::NetDriverOptions options, driver_options(flags, plugin_options, guard), "");
   const agent::DoorsOptions door_options = doors_options(flags, options);
   // These refer to each other through callbacks, which run only between
   // create() and the end of run().
@@ -295,7 +304,7 @@ Result<int> run(const OwnFlags& flags, dra::PluginOptions plugin_options) {
   doors->close();
   node_reader.reset();
   watch.reset();
-  leave_the_host(flags, *plugin);
+  leave_the_host(flags, *plugin, std::move(guard));
   return status;
 }
 

@@ -1,17 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/agent/guard_install.h"
 
-#include <sys/socket.h>
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <chrono>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
 #include "fairlead/core/fd.h"
+#include "fairlead/rpc/unix_listener.h"
 #include "fairlead/sys/files.h"
 
 namespace fairlead::agent {
@@ -30,17 +37,44 @@ bool is_the_same(const std::string& path, const std::string& content) {
   return there && *there == content;
 }
 
-/// Does anybody serve the kubelet there?
-bool answers(const std::string& socket_path) {
-  sockaddr_un address = {};
-  address.sun_family = AF_UNIX;
-  if (socket_path.size() >= sizeof address.sun_path) {
-    return false;
+/// Removes a socket of an instance that was killed. kBusy: somebody serves the kubelet there.
+Result<> remove_socket_of_the_dead(const std::string& path, const std::string& guard) {
+  FL_ASSIGN(const bool removed, rpc::remove_dead_socket(path), "");
+  struct stat info = {};
+  if (removed || ::lstat(path.c_str(), &info) != 0) {
+    return {};
   }
-  socket_path.copy(static_cast<char*>(address.sun_path), sizeof address.sun_path - 1);
-  const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  const auto* generic = static_cast<const sockaddr*>(static_cast<const void*>(&address));
-  return fd.valid() && (::connect(fd.get(), generic, sizeof address) == 0 || errno == EAGAIN);
+  if (!S_ISSOCK(info.st_mode)) {
+    return sys::remove_file(path);
+  }
+  return Error(Code::kBusy, guard + " stays: another instance of the driver is running (" + path + ")");
+}
+
+std::size_t records_in(const std::string& state_dir) {
+  const auto names = sys::list_dir(state_dir + "/claims").value_or(std::vector<std::string>{});
+  return static_cast<std::size_t>(std::ranges::count_if(
+      names, [](const std::string& name) { return !name.starts_with('.') && name.ends_with(".json"); }));
+}
+
+/// The file that is at `path` now, with this lock on it (flock(2)). Nothing: it is not there, or was replaced
+/// or removed while we waited. kBusy: another has a lock that does not go with it.
+Result<std::optional<UniqueFd>> lock_guard_file(const std::string& path, int operation) {
+  auto file = sys::open_file(path, O_RDONLY | O_NOFOLLOW);
+  if (!file && file.error().sys_errno() == ENOENT) {
+    return std::optional<UniqueFd>();
+  }
+  if (!file) {
+    return std::move(file).error();
+  }
+  if (::flock(file->get(), operation) != 0) {
+    const int e = errno;
+    return e == EWOULDBLOCK ? Error(Code::kBusy, path + " is held") : Error::from_errno(e, "lock " + path);
+  }
+  struct stat ours = {};
+  struct stat there = {};
+  const bool in_place = ::fstat(file->get(), &ours) == 0 && ::lstat(path.c_str(), &there) == 0 &&
+                        ours.st_ino == there.st_ino && ours.st_dev == there.st_dev;
+  return in_place ? std::optional(*std::move(file)) : std::optional<UniqueFd>();
 }
 
 bool has_deletion_timestamp(const std::string& body) {
@@ -72,16 +106,27 @@ void remove_empty_folders(const GuardRemoval& removal) {
 
 }  // namespace
 
-Result<std::string> install_guard(const std::string& program, const std::string& dir) {
+Result<InstalledGuard> install_guard(const std::string& program, const std::string& dir) {
+  constexpr int kTries = 200;  // each means that another instance has just replaced it or removes it
+  constexpr std::chrono::milliseconds kPause{10};
   const std::string path = dir + "/" + kName;
   sys::remove_old_temporaries(dir, std::string(kName) + ".");
   FL_ASSIGN(const std::string content, sys::read_file(program), "install the guard");
-  if (is_the_same(path, content)) {
-    return path;
+  for (int i = 0; i < kTries; ++i) {
+    if (!is_the_same(path, content)) {
+      FL_TRY(sys::make_dirs(dir, 0750), "install the guard");
+      FL_TRY(sys::replace_file(dir, kName, content, kMode), "install the guard");
+    }
+    auto hold = lock_guard_file(path, LOCK_SH | LOCK_NB);
+    if (!hold && hold.error().code() != Code::kBusy) {
+      return std::move(hold).error().with("install the guard");
+    }
+    if (hold && *hold && is_the_same(path, content)) {
+      return InstalledGuard{.path = path, .hold = **std::move(hold)};
+    }
+    std::this_thread::sleep_for(kPause);
   }
-  FL_TRY(sys::make_dirs(dir, 0750), "install the guard");
-  FL_TRY(sys::replace_file(dir, kName, content, kMode), "install the guard");
-  return path;
+  return Error(Code::kBusy, "install the guard: other instances keep replacing or removing " + path);
 }
 
 Result<> validate_daemonset(const std::string& daemonset) {
@@ -104,40 +149,38 @@ Result<bool> is_uninstalled(kube::Client& client, const std::string& daemonset) 
   const auto slash = daemonset.find('/');
   const std::string path =
       "/apis/apps/v1/namespaces/" + daemonset.substr(0, slash) + "/daemonsets/" + daemonset.substr(slash + 1);
-  const auto answer = client.request({.path = path}, {.timeout = kAskTime});
-  if (answer) {
-    return has_deletion_timestamp(answer->body);
-  }
-  const Code code = answer.error().code();
-  if (code == Code::kNotFound || code == Code::kDenied) {
+  // Of any status: that the server refuses us means something else than that we refuse its certificate.
+  FL_ASSIGN(const auto answer, client.request({.path = path}, {.timeout = kAskTime, .any_status = true}), "");
+  constexpr std::array kGone = {401, 403, 404};
+  if (std::ranges::find(kGone, answer.status) != kGone.end()) {
     return true;
   }
-  return answer.error();
+  if (answer.status / 100 == 2) {
+    return has_deletion_timestamp(answer.body);
+  }
+  return Error(Code::kUnavailable, "the API server answered " + std::to_string(answer.status) +
+                                       " to the question whether DaemonSet " + daemonset + " is there");
 }
 
 Result<> remove_guard(const GuardRemoval& removal) {
-  if (removal.claims > 0) {
-    return Error(Code::kBusy, removal.path + " stays: " + std::to_string(removal.claims) +
+  auto held = lock_guard_file(removal.path, LOCK_EX | LOCK_NB);
+  if (!held) {
+    return held.error().code() == Code::kBusy
+               ? Error(Code::kBusy, removal.path + " stays: another instance of the driver has it")
+               : std::move(held).error();
+  }
+  const std::size_t claims =
+      std::max(removal.claims, removal.state_dir.empty() ? 0 : records_in(removal.state_dir));
+  if (claims > 0) {
+    return Error(Code::kBusy, removal.path + " stays: " + std::to_string(claims) +
                                   " claims are still prepared on this node, and their containers need it to "
                                   "start; remove it when their pods are gone");
   }
-  const auto names = sys::list_dir(removal.plugin_dir);
-  if (!names && names.error().code() != Code::kNotFound) {
-    return names.error();
-  }
-  std::vector<std::string> sockets;
-  for (const std::string& name : names.value_or(std::vector<std::string>{})) {
+  FL_ASSIGN(const auto names, sys::list_dir(removal.plugin_dir), "");
+  for (const std::string& name : names) {
     if (name.starts_with("dra") && name.ends_with(".sock")) {
-      sockets.push_back(removal.plugin_dir + "/" + name);
+      FL_TRY(remove_socket_of_the_dead(removal.plugin_dir + "/" + name, removal.path), "");
     }
-  }
-  const auto served = std::ranges::find_if(sockets, answers);
-  if (served != sockets.end()) {
-    return Error(Code::kBusy,
-                 removal.path + " stays: another instance of the driver is running (" + *served + ")");
-  }
-  for (const std::string& socket : sockets) {
-    FL_TRY(sys::remove_file(socket), "");  // of an instance that was killed
   }
   FL_TRY(sys::remove_file(removal.path), "");
   remove_empty_folders(removal);

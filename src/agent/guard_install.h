@@ -7,28 +7,35 @@
 #include <memory>
 #include <string>
 
+#include "fairlead/core/fd.h"
 #include "fairlead/core/result.h"
 #include "fairlead/kube/client.h"
 
 namespace fairlead::agent {
 
-/// Copies the program to `dir`/fairlead-guard in one step, unless the same is there; answers its path. A
-/// guard that runs keeps its old file.
-Result<std::string> install_guard(const std::string& program, const std::string& dir);
+struct InstalledGuard {
+  std::string path;
+  /// As long as this is open, no instance removes the file (a shared lock on it).
+  UniqueFd hold;
+};
+/// Copies the program to `dir`/fairlead-guard in one step, unless the same is there. A guard that runs keeps
+/// its old file.
+Result<InstalledGuard> install_guard(const std::string& program, const std::string& dir);
 
 /// "NAMESPACE/NAME" of a DaemonSet; kInvalid when it is not that.
 Result<> validate_daemonset(const std::string& daemonset);
 /// Whether the DaemonSet is gone or going: not found, being deleted, or our rights are gone already (401,
-/// 403). An API server that cannot be asked is an error.
+/// 403). An API server that cannot be asked, or that is not the one whose certificate we know, is an error.
 Result<bool> is_uninstalled(kube::Client& client, const std::string& daemonset);
 
 struct GuardRemoval {
   std::string path;        // as install_guard() answered
   std::string plugin_dir;  // where instances have their sockets (dra*.sock)
-  std::size_t claims = 0;  // that are still recorded
+  std::size_t claims = 0;  // that are still recorded, as far as known; the records are counted too
   std::string state_dir;   // whose lock, sockets and empty folders go too; empty: stays
 };
-/// Removes the guard and the folders that are empty then, unless somebody needs it: kBusy says who.
+/// Removes the guard and the folders that are empty then, unless somebody needs it: kBusy says who. Our own
+/// hold must have been given up; another instance that holds it, or takes hold at this moment, keeps it.
 Result<> remove_guard(const GuardRemoval& removal);
 
 }  // namespace fairlead::agent

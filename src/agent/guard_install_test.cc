@@ -10,7 +10,9 @@
 #include <unistd.h>
 
 #include <array>
+#include <barrier>
 #include <string>
+#include <thread>
 
 #include "fairlead/kube/https_test_server.h"
 #include "fairlead/rpc/unix_listener.h"
@@ -46,16 +48,16 @@ class GuardInstall : public ::testing::Test {
 TEST_F(GuardInstall, CopiesOnce_AndReplacesAnOtherVersionInOneStep) {
   const auto path = install_guard(program(), plugin_dir());
   ASSERT_TRUE(path) << path.error().what();
-  EXPECT_EQ(*path, plugin_dir() + "/fairlead-guard");
-  EXPECT_EQ(sys::read_file(*path).value(), "version 1");
-  EXPECT_EQ(info_of(*path).st_mode & 07777U, 0755U);
-  const auto inode = info_of(*path).st_ino;
+  EXPECT_EQ(path->path, plugin_dir() + "/fairlead-guard");
+  EXPECT_EQ(sys::read_file(path->path).value(), "version 1");
+  EXPECT_EQ(info_of(path->path).st_mode & 07777U, 0755U);
+  const auto inode = info_of(path->path).st_ino;
   ASSERT_TRUE(install_guard(program(), plugin_dir()));
-  EXPECT_EQ(info_of(*path).st_ino, inode) << "the same is left alone";
+  EXPECT_EQ(info_of(path->path).st_ino, inode) << "the same is left alone";
   ASSERT_TRUE(sys::replace_file(dir_, "program", "version 2", 0755));
   ASSERT_TRUE(install_guard(program(), plugin_dir()));
-  EXPECT_EQ(sys::read_file(*path).value(), "version 2");
-  EXPECT_NE(info_of(*path).st_ino, inode) << "a guard that runs keeps its file";
+  EXPECT_EQ(sys::read_file(path->path).value(), "version 2");
+  EXPECT_NE(info_of(path->path).st_ino, inode) << "a guard that runs keeps its file";
   EXPECT_THAT(sys::list_dir(plugin_dir()).value(), ElementsAre("fairlead-guard"));
 }
 
@@ -66,9 +68,10 @@ TEST_F(GuardInstall, NoProgramBesideTheAgent_IsOneSentence) {
 }
 
 TEST_F(GuardInstall, Removal_WaitsForClaimsAndOtherInstances) {
-  const auto path = install_guard(program(), plugin_dir());
+  auto path = install_guard(program(), plugin_dir());
   ASSERT_TRUE(path);
-  const GuardRemoval removal{.path = *path, .plugin_dir = plugin_dir()};
+  path->hold.reset();  // as an agent at its end
+  const GuardRemoval removal{.path = path->path, .plugin_dir = plugin_dir()};
   GuardRemoval with_claims = removal;
   with_claims.claims = 2;
   EXPECT_THAT(remove_guard(with_claims).error().what(), HasSubstr("2 claims are still prepared"));
@@ -76,11 +79,60 @@ TEST_F(GuardInstall, Removal_WaitsForClaimsAndOtherInstances) {
     const auto other = rpc::UnixListener::open(plugin_dir() + "/dra-other.sock");
     ASSERT_TRUE(other) << other.error().what();
     EXPECT_THAT(remove_guard(removal).error().what(), HasSubstr("another instance of the driver is running"));
-    EXPECT_EQ(::access(path->c_str(), F_OK), 0);
+    EXPECT_EQ(::access(path->path.c_str(), F_OK), 0);
   }
   EXPECT_TRUE(remove_guard(removal));
-  EXPECT_NE(::access(path->c_str(), F_OK), 0);
+  EXPECT_NE(::access(path->path.c_str(), F_OK), 0);
   EXPECT_TRUE(remove_guard(removal)) << "what is gone is removed";
+}
+
+TEST_F(GuardInstall, SuccessorThatFoundTheSameGuard_KeepsIt_ThoughItHasNoSocketYet) {
+  auto old = install_guard(program(), plugin_dir());
+  ASSERT_TRUE(old);
+  auto successor = install_guard(program(), plugin_dir());
+  ASSERT_TRUE(successor);
+  old->hold.reset();
+  const GuardRemoval removal{.path = old->path, .plugin_dir = plugin_dir()};
+  const auto refused = remove_guard(removal);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Code::kBusy);
+  EXPECT_THAT(refused.error().what(), HasSubstr("another instance of the driver has it"));
+  EXPECT_EQ(sys::read_file(successor->path).value(), "version 1");
+  successor->hold.reset();
+  EXPECT_TRUE(remove_guard(removal));
+}
+
+TEST_F(GuardInstall, SuccessorsThatStartWhileItIsRemoved_HaveOneAllTheSame) {
+  for (int round = 0; round < 100; ++round) {
+    auto old = install_guard(program(), plugin_dir());
+    ASSERT_TRUE(old);
+    old->hold.reset();
+    Result<InstalledGuard> successor = Error(Code::kInternal, "not yet");
+    {
+      std::barrier begin(2);
+      const std::jthread starts([&] {
+        begin.arrive_and_wait();
+        successor = install_guard(program(), plugin_dir());
+      });
+      begin.arrive_and_wait();
+      (void)remove_guard({.path = old->path, .plugin_dir = plugin_dir()});
+    }
+    ASSERT_TRUE(successor) << successor.error().what();
+    ASSERT_EQ(::access(successor->path.c_str(), F_OK), 0) << "round " << round;
+  }
+}
+
+TEST_F(GuardInstall, Removal_CountsTheRecordsThatAnotherInstanceWrote) {
+  auto installed = install_guard(program(), plugin_dir());
+  ASSERT_TRUE(installed);
+  installed->hold.reset();
+  const std::string state = dir_ + "/state";
+  ASSERT_TRUE(sys::make_dirs(state + "/claims", 0750));
+  ASSERT_TRUE(sys::replace_file(state + "/claims", "u1.json", "{}"));
+  const auto refused =
+      remove_guard({.path = installed->path, .plugin_dir = plugin_dir(), .claims = 0, .state_dir = state});
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().what(), HasSubstr("1 claims are still prepared"));
 }
 
 TEST_F(GuardInstall, AfterAKillWhileItWasWritten_CleansUpAndInstalls) {
@@ -95,8 +147,9 @@ TEST_F(GuardInstall, AfterAKillWhileItWasWritten_CleansUpAndInstalls) {
 }
 
 TEST_F(GuardInstall, Removal_LeavesNoFoldersNorLocksNorLeftovers) {
-  const auto path = install_guard(program(), plugin_dir());
+  auto path = install_guard(program(), plugin_dir());
   ASSERT_TRUE(path);
+  path->hold.reset();  // as an agent at its end
   const std::string state = dir_ + "/state";
   ASSERT_TRUE(sys::make_dirs(state + "/claims", 0750));
   for (const std::string& file :
@@ -104,18 +157,19 @@ TEST_F(GuardInstall, Removal_LeavesNoFoldersNorLocksNorLeftovers) {
         plugin_dir() + "/dra-killed.sock", plugin_dir() + "/.fairlead-guard.f00d.tmp"}) {
     ASSERT_TRUE(sys::rewrite_file(file, "x"));  // of an agent that was killed
   }
-  ASSERT_TRUE(remove_guard({.path = *path, .plugin_dir = plugin_dir(), .state_dir = state}));
+  ASSERT_TRUE(remove_guard({.path = path->path, .plugin_dir = plugin_dir(), .state_dir = state}));
   EXPECT_NE(::access(plugin_dir().c_str(), F_OK), 0);
   EXPECT_NE(::access(state.c_str(), F_OK), 0);
 }
 
 TEST_F(GuardInstall, Removal_KeepsFoldersThatAreNotEmpty) {
-  const auto path = install_guard(program(), plugin_dir());
+  auto path = install_guard(program(), plugin_dir());
   ASSERT_TRUE(path);
+  path->hold.reset();  // as an agent at its end
   const std::string state = dir_ + "/state";
   ASSERT_TRUE(sys::make_dirs(state + "/quarantine", 0750));
   ASSERT_TRUE(sys::replace_file(state + "/quarantine", "record.json", "?", 0600));
-  ASSERT_TRUE(remove_guard({.path = *path, .plugin_dir = plugin_dir(), .state_dir = state}));
+  ASSERT_TRUE(remove_guard({.path = path->path, .plugin_dir = plugin_dir(), .state_dir = state}));
   EXPECT_EQ(::access((state + "/quarantine/record.json").c_str(), F_OK), 0);
 }
 
@@ -154,6 +208,18 @@ TEST(IsUninstalled, OnlyWhenTheDaemonSetOrOurRightsAreGone) {
       EXPECT_EQ(*uninstalled, *answer.uninstalled) << answer.status << answer.body;
     }
   }
+}
+
+TEST(IsUninstalled, ServerWhoseCertificateIsNotKnown_TellsNothing) {
+  const kube::testing::TestCa ca("fairlead test CA");
+  const kube::testing::TestCa other("another CA");
+  const kube::testing::HttpsTestServer server(ca, [&](const kube::testing::TestRequest&) {
+    return kube::testing::TestResponse{.status = 404, .body = "{}", .headers = {}, .stream = {}};
+  });
+  const auto client = kube::Client::open(server.config(other));
+  ASSERT_TRUE(client) << client.error().what();
+  const auto uninstalled = is_uninstalled(**client, "net/fairlead");
+  ASSERT_FALSE(uninstalled) << "the guard would be removed";
 }
 
 }  // namespace

@@ -220,6 +220,9 @@ Result<HttpResponse> Client::Impl::send(HttpRequest request, const CallOptions& 
     const auto retry_after = outcome ? retry_after_of(*outcome) : std::nullopt;
     const bool retry =
         (tries < call.max_tries || (retry_after && tries < kMaxTries)) && may_retry(request, outcome);
+    if (outcome && call.any_status && !retry) {
+      return outcome;
+    }
     Clock::Duration delay = backoff.next();
     if (retry_after) {
       delay += *retry_after;  // the jitter keeps many clients from coming back in step

@@ -37,6 +37,9 @@ struct CallOptions {
   int max_tries = 10;
   /// For callers that have nothing better to do than to wait for the server until the timeout.
   static constexpr int kAnyTries = 1'000'000;
+  /// For Client::request: an answer of any status is a success, once it would not be tried again. So that a
+  /// refusal by the server is not taken for one of its certificate, which has the same code.
+  bool any_status = false;
 };
 
 /// One HTTP exchange, for metrics.
