@@ -27,7 +27,6 @@ HIDDEN = {
     "grpcpp/": ("src/rpc/", "src/dra/", "drydock/"),
     "libmnl/": ("src/sys/netlink/", "tests/bench/"),
     "prometheus/": ("src/dra/", "src/agent/"),
-    "event2/": ("src/dra/",),
     "httplib.h": ("drydock/",),
     "spdlog/": ("src/core/",),
     "CLI/": ("src/dra/", "app/", "drydock/"),
