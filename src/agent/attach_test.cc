@@ -6,6 +6,8 @@
 #include <gtest/gtest.h>
 #include <linux/rtnetlink.h>
 
+#include <functional>
+
 #include "fairlead/agent/kernel_fixture.h"
 
 namespace fairlead::agent {
@@ -102,6 +104,59 @@ TEST_F(Attach, NameTakenInTheContainer_IsOneSentenceAndNothingIsLeft) {
             "choose another interfaceName");
   EXPECT_EQ(names(*pod_.socket), pod_before);
   EXPECT_EQ(node_names(), node_before);
+}
+
+/// A veth whose link was just born: it has no alias yet, and is not up.
+class SlowVeth : public devices::netdev::VethKind {
+ public:
+  explicit SlowVeth(std::function<void()>& just_born) : just_born_(&just_born) {}
+
+ protected:
+  Result<> finish_host_side(const devices::netdev::NetdevPlan& plan, const devices::Marker& marker,
+                            const devices::Place& node) const override {
+    if (const auto meanwhile = std::exchange(*just_born_, {})) {
+      meanwhile();
+    }
+    return VethKind::finish_host_side(plan, marker, node);
+  }
+
+ private:
+  std::function<void()>* just_born_;
+};
+
+TEST_F(Attach, TwoClaimsOfAPodAtOnce_NeverShareALink) {
+  std::function<void()> just_born;
+  devices::Registry registry;
+  registry.add(std::make_unique<SlowVeth>(just_born));
+  registry_ = std::move(registry);
+  make_driver();
+  auto first = prepare(claim("u1", {{R"("veth","interfaceName":"net1")"}}));
+  auto second = prepare(claim("u2", {{R"("veth","interfaceName":"net1")"}}));
+  ASSERT_OK(first);
+  ASSERT_OK(second);
+  Result<> late;
+  just_born = [&] { late = attach(*second, pod_); };
+  ASSERT_OK(attach(*first, pod_));
+  ASSERT_FALSE(late);
+  EXPECT_THAT(late.error().what(), HasSubstr("the name \"net1\" is already taken"));
+  const netlink::Link net1 = link(*pod_.socket, "net1");
+  EXPECT_EQ(net1.alias, "fairlead:net.example.com:u1/0");
+  EXPECT_EQ(net1.group, 0);
+  EXPECT_TRUE(net1.is_up());
+}
+
+TEST_F(Attach, LinkOfAProcessThatWasKilledAtItsBirth_IsMadeAnew) {
+  auto record = prepare(claim("u1", {{R"("veth","interfaceName":"net1")"}}));
+  ASSERT_OK(record);
+  const devices::Marker marker{.driver = "net.example.com", .claim_uid = "u1"};
+  ASSERT_OK(node_->create_link({.name = "net1",
+                                .kind = netlink::Veth{.peer = {.name = marker.host_name()}},
+                                .netns = pod_.netns.get(),
+                                .group = marker.birth_group()}));
+  const netlink::IfIndex old = link(*pod_.socket, "net1").index;
+  ASSERT_OK(attach(*record, pod_));
+  EXPECT_NE(link(*pod_.socket, "net1").index, old);
+  EXPECT_EQ(link(*pod_.socket, "net1").alias, marker.alias());
 }
 
 TEST_F(Attach, MasterGoneSincePlan_IsOneSentence) {

@@ -44,6 +44,11 @@ std::string Marker::transit_name() const { return "fl" + twelve_hex(alias()); }
 
 std::string Marker::host_name() const { return "flh" + twelve_hex(alias()); }
 
+std::uint32_t Marker::birth_group() const {
+  const auto group = static_cast<std::uint32_t>(fnv1a(alias()));
+  return group == 0 ? 1 : group;
+}
+
 std::optional<Marker> Marker::parse(std::string_view alias) {
   if (!alias.starts_with(kPrefix)) {
     return std::nullopt;

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -25,6 +26,10 @@ struct Marker {
   [[nodiscard]] std::string transit_name() const;
   /// The name of a veth pair's host end: "flh" and twelve hex digits.
   [[nodiscard]] std::string host_name() const;
+
+  /// What tells whose a link is from its birth on, as its group (IFLA_GROUP): the kernel takes no alias then.
+  /// Not 0. It goes when the alias comes.
+  [[nodiscard]] std::uint32_t birth_group() const;
 
   /// From alias() or host_alias(); nothing for any other text.
   static std::optional<Marker> parse(std::string_view alias);

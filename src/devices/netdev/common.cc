@@ -199,7 +199,7 @@ class Setup {
 
   Result<> run(const std::vector<netlink::NewRoute>& routes) {
     if (!interface_.alias.empty()) {
-      batch_.change_link(interface_.index, {.alias = interface_.alias});
+      batch_.change_link(interface_.index, {.alias = interface_.alias, .group = 0});
       refused_.emplace_back();
     }
     if (!std::ranges::all_of(plan_.addresses, &netlink::IpPrefix::is_v6)) {

@@ -48,15 +48,15 @@ Error creation_refused(Error error, const NetdevPlan& plan) {
 
 }  // namespace
 
-/// Makes the link where it is to be born; nothing is left when that fails. It has no marker yet: the kernel
-/// takes none at birth, so it comes first in the configuration that follows, before the link is set up.
+/// Makes the link where it is to be born; nothing is left when that fails. Its alias comes first in the
+/// configuration that follows, before the link is set up; until then its group tells whose it is.
 Result<netlink::IfIndex> VirtualLink::create(const NetdevPlan& plan, const Marker& marker, const Place& node,
                                              const Birth& birth) const {
   FL_TRY(remove_host_side(marker, node), "");
   if (birth.taken != nullptr) {
-    // One of our kind, without marker and never up: ours from a process that was killed right after the
-    // birth.
-    const bool half_born = birth.taken->kind == kind() && birth.taken->alias.empty() && !birth.taken->is_up();
+    // Ours, from a process that was killed right after the birth. Another claim's is just being made.
+    const bool half_born = birth.taken->kind == kind() && birth.taken->alias.empty() &&
+                           !birth.taken->is_up() && birth.taken->group == marker.birth_group();
     if (!half_born) {
       return name_taken(birth.name);
     }
@@ -67,6 +67,7 @@ Result<netlink::IfIndex> VirtualLink::create(const NetdevPlan& plan, const Marke
   link.mac = plan.mac;
   link.mtu = plan.mtu;
   link.netns = birth.where.netns;
+  link.group = marker.birth_group();
   if (auto created = node.socket->create_link(link); !created) {
     // Another claim of the pod may have been a moment faster.
     const auto other = birth.where.socket->link(birth.name);
@@ -132,7 +133,7 @@ Result<std::string> VirtualLink::stage(const StageInput& input) const {
   // It stays down and without addresses: here they would be the node's own. attach() adds them in the pod. A
   // runtime may set it up here, too (hostNetwork); settings do not go with it when it is moved.
   FL_TRY(keep_out_of_ipv6(input.node, name), "");
-  FL_TRY(input.node.socket->change_link(link, {.alias = input.marker.alias()}), "");
+  FL_TRY(input.node.socket->change_link(link, {.alias = input.marker.alias(), .group = 0}), "");
   undo.release();
   return name;
 }

@@ -166,6 +166,9 @@ void put_change(Writer& writer, ifinfomsg& info, const LinkChange& change) {
   if (change.master) {
     writer.index(IFLA_MASTER, *change.master);
   }
+  if (change.group) {
+    writer.u32(IFLA_GROUP, *change.group);
+  }
   if (change.arp_notify) {
     writer.nest(IFLA_AF_SPEC, [&] {
       writer.nest(AF_INET, [&] {
@@ -404,6 +407,9 @@ void read_link_attribute(Link& link, std::uint16_t type, View value) {
     case IFLA_MASTER:
       read_index(link.master, value);
       break;
+    case IFLA_GROUP:
+      read_into(link.group, value);
+      break;
     case IFLA_IFALIAS:
       link.alias = read_text(value);
       break;
@@ -500,6 +506,9 @@ Result<Bytes> create_link(const NewLink& link) {
   }
   if (link.master.valid()) {
     writer.index(IFLA_MASTER, link.master);
+  }
+  if (link.group != 0) {
+    writer.u32(IFLA_GROUP, link.group);
   }
   writer.nest(IFLA_LINKINFO, [&] {
     writer.text(IFLA_INFO_KIND, kind_name(link));

@@ -240,6 +240,7 @@ TEST(CodecRequests, CreateMacvlan_ReadsBackAsTheLinkItAsksFor) {
   wanted.mtu = 1400;
   wanted.index = IfIndex(77);
   wanted.master = IfIndex(5);
+  wanted.group = 0xfedcba98;
   auto bytes = create_link(wanted);
   ASSERT_TRUE(bytes);
   set_sequence(*bytes, 12345);
@@ -259,6 +260,7 @@ TEST(CodecRequests, CreateMacvlan_ReadsBackAsTheLinkItAsksFor) {
   EXPECT_EQ(link->mtu, 1400U);
   EXPECT_EQ(link->index, IfIndex(77));
   EXPECT_EQ(link->master, IfIndex(5));
+  EXPECT_EQ(link->group, 0xfedcba98);
   EXPECT_EQ(link->parent, IfIndex(4));
   EXPECT_TRUE(link->is_up());
 }

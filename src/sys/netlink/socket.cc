@@ -51,6 +51,9 @@ std::string text_of(IfIndex link, const LinkChange& change) {
   if (change.master) {
     add(change.master->valid() ? "master " + std::to_string(change.master->value()) : "nomaster");
   }
+  if (change.group) {
+    add("group " + std::to_string(*change.group));
+  }
   if (change.arp_notify) {
     add(*change.arp_notify ? "arp_notify" : "no arp_notify");
   }

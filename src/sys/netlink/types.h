@@ -152,6 +152,7 @@ struct Link {
   IfIndex parent;                              // IFLA_LINK: lower link (macvlan, vlan) or veth peer
   std::optional<std::int32_t> parent_netnsid;  // set: `parent` counts in that namespace, not in this one
   IfIndex master;                              // bridge, bond, ... this is a port of
+  std::uint32_t group = 0;                     // a number that whoever made it chose; 0 is the default
   std::string alias;
   std::string parent_dev;  // "0000:03:00.0" when parent_bus is "pci" (kernel >= 5.14)
   std::string parent_bus;  // "pci", "virtio", ...
@@ -201,6 +202,7 @@ struct NewLink {
   std::optional<int> netns;
   IfIndex index;   // chosen; invalid lets the kernel choose
   IfIndex master;  // in the namespace the link is born in
+  std::uint32_t group = 0;
   std::string alias;
   bool up = false;
 };
@@ -215,6 +217,7 @@ struct LinkChange {
   std::optional<MacAddress> mac;
   std::optional<std::string> alias;  // "" removes it
   std::optional<IfIndex> master;     // IfIndex() releases the link from its master
+  std::optional<std::uint32_t> group = std::nullopt;
   /// Tell neighbours of its IPv4 addresses when it is set up or gets another MAC (sysctl arp_notify). Takes
   /// effect after `up` in the same request: ask for it in one before.
   std::optional<bool> arp_notify = std::nullopt;

@@ -7,7 +7,7 @@
 
 namespace fairlead::devices::netdev {
 
-class VethKind final : public VirtualLink {
+class VethKind : public VirtualLink {
  public:
   [[nodiscard]] std::string_view kind() const override { return "veth"; }
 
