@@ -76,6 +76,14 @@ bool is_other_sandbox(const ClaimState& state, const AttachTarget& target) {
   return !state.sandbox.empty() && !target.sandbox.empty() && state.sandbox != target.sandbox;
 }
 
+Given given_by(const devices::Attached& attached) {
+  Given given{.mac = attached.mac.to_string(), .addresses = {}};
+  for (const netlink::IpPrefix& prefix : attached.addresses) {
+    given.addresses.push_back(prefix.to_string());
+  }
+  return given;
+}
+
 bool is_watched_only(const DevicePlan& device) { return device.kind.empty(); }
 
 }  // namespace
@@ -167,14 +175,17 @@ Result<bool> Attacher::is_still_there(const Session& session, const AttachTarget
   return has_links_of(session, target.netns);
 }
 
-Result<std::vector<std::int32_t>> Attacher::attach_all(Session& session, const Place& pod) {
+Result<> Attacher::attach_all(Session& session, const Place& pod, ClaimState& state) {
   FL_ASSIGN(const auto pod_links, pod.socket->links(), "");
+  const bool was_attached = state.phase == AttachPhase::kAttached;
   std::vector<std::int32_t> ifindexes;
+  std::vector<Given> given;
   std::vector<std::size_t> changed;
   for (std::size_t i = 0; i < session.plan.devices.size(); ++i) {
     const DevicePlan& device = session.plan.devices[i];
     if (is_watched_only(device)) {
       ifindexes.push_back(0);
+      given.emplace_back();
       continue;
     }
     if (session.plan.mode == AttachMode::kNetdevices &&
@@ -192,6 +203,7 @@ Result<std::vector<std::int32_t>> Attacher::attach_all(Session& session, const P
                               .node = session.node,
                               .pod = pod,
                               .pod_links = &pod_links,
+                              .was_attached = was_attached,
                               .options = options_});
     }();
     if (!attached) {
@@ -213,11 +225,16 @@ Result<std::vector<std::int32_t>> Attacher::attach_all(Session& session, const P
       return std::move(attached).error().with(describe(device));
     }
     ifindexes.push_back(attached->index.value());
+    // A pod may have changed what was there before.
+    const bool is_known = was_attached && !attached->changed && i < state.given.size();
+    given.push_back(is_known ? state.given[i] : given_by(*attached));
     if (attached->changed) {
       changed.push_back(i);
     }
   }
-  return ifindexes;
+  state.ifindexes = std::move(ifindexes);
+  state.given = std::move(given);
+  return {};
 }
 
 /// `state` of a claim whose devices go to `id`.
@@ -228,6 +245,7 @@ ClaimState Attacher::arrived(const AttachTarget& target, const sys::NetnsId& id,
   state.container = target.container;
   state.pod_uid = target.pod_uid;
   state.ifindexes.clear();
+  state.given.clear();
   state.visible = find_netns(id).has_value();
   return state;
 }
@@ -239,11 +257,7 @@ Result<ClaimState> Attacher::arrive(Session& session, const AttachTarget& target
   FL_ASSIGN(const sys::NetnsId own, sys::netns_id(session.node.netns), "");
   if (id == own) {
     if (session.plan.mode == AttachMode::kNetdevices) {
-      // The runtime "moved" the links to where they were: renamed, and up. They wait as before.
-      if (const auto waiting = stage_all(session); !waiting) {
-        log::warn("a link stays on the node as the container runtime left it, until the claim is unprepared",
-                  {{"claim", session.claim_uid}, {"error", waiting.error().what()}});
-      }
+      wait_again(session, std::nullopt);  // the runtime "moved" the links to where they were: renamed, and up
     }
     return Error(Code::kDenied, kHostNetworkRefusal);
   }
@@ -302,7 +316,13 @@ Result<std::string> Attacher::attach(const dra::ClaimRecord& record, const Attac
   FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(plan)), "");
   FL_ASSIGN(state, arrive(*session, target, std::move(state)), "");
   FL_ASSIGN(netlink::Socket pod_socket, netlink::Socket::open_in(target.netns), "");
-  FL_ASSIGN(state.ifindexes, attach_all(*session, {.netns = target.netns, .socket = &pod_socket}), "");
+  const Place pod{.netns = target.netns, .socket = &pod_socket};
+  if (auto attached = attach_all(*session, pod, state); !attached) {
+    if (session->plan.mode == AttachMode::kNetdevices) {
+      wait_again(*session, pod);  // the runtime looks for them on the node when the container is tried again
+    }
+    return std::move(attached).error();
+  }
   if (must_hold(session->plan)) {
     hold(record.claim.uid, target.netns);
   }
@@ -323,6 +343,7 @@ Result<std::string> Attacher::release(const dra::ClaimRecord& record, const std:
   state.phase = AttachPhase::kReleased;
   state.sandbox = state.sandbox.empty() ? sandbox : state.sandbox;
   state.ifindexes.clear();
+  state.given.clear();
   return to_json(state);
 }
 
@@ -334,6 +355,21 @@ Result<std::vector<std::string>> Attacher::stage(const ClaimPlan& plan, const st
     (void)detach_from(*session, std::nullopt, /*was_attached=*/false, steady_clock::time_point::max());
   }
   return names;
+}
+
+/// Netdevices mode: what a runtime moved waits on the node again, as after stage().
+void Attacher::wait_again(const Session& session, const std::optional<Place>& pod) const {
+  const auto waiting = [&]() -> Result<> {
+    if (pod) {
+      FL_TRY(detach_from(session, pod, /*was_attached=*/true, steady_clock::now() + kUndoTime), "");
+    }
+    FL_TRY(stage_all(session), "");
+    return {};
+  }();
+  if (!waiting) {
+    log::warn("a link stays where the container runtime took it until the claim is unprepared",
+              {{"claim", session.claim_uid}, {"error", waiting.error().what()}});
+  }
 }
 
 Result<std::vector<std::string>> Attacher::stage_all(const Session& session) const {

@@ -79,11 +79,13 @@ class Attacher {
   Result<ClaimState> arrive(Session& session, const AttachTarget& target, ClaimState state);
   static ClaimState arrived(const AttachTarget& target, const sys::NetnsId& id, ClaimState state);
   [[nodiscard]] Result<std::vector<std::string>> stage_all(const Session& session) const;
+  void wait_again(const Session& session, const std::optional<devices::Place>& pod) const;
   Result<> leave_old_namespace(Session& session, const AttachTarget& target, const ClaimState& state);
   [[nodiscard]] Result<bool> has_links_of(const Session& session, int netns) const;
   [[nodiscard]] Result<bool> is_still_there(const Session& session, const AttachTarget& target,
                                             const ClaimState& state) const;
-  Result<std::vector<std::int32_t>> attach_all(Session& session, const devices::Place& pod);
+  /// With what was given in `state`.
+  Result<> attach_all(Session& session, const devices::Place& pod, ClaimState& state);
   /// The pod's namespace, held or found.
   UniqueFd pod_namespace(const std::string& claim_uid, const ClaimState& state);
   [[nodiscard]] bool must_hold(const ClaimPlan& plan) const;

@@ -330,7 +330,7 @@ void AttachService::check(const dra::ClaimRecord& record, int netns, bool silent
   if (!plan || !state || !id || state->phase != AttachPhase::kAttached || state->netns != *id) {
     return;  // it went on in the meantime; whoever did that reports
   }
-  auto facts = read_facts(*plan, record.claim.uid, driver_->driver_name(), netns);
+  auto facts = read_facts(*plan, *state, record.claim.uid, driver_->driver_name(), netns);
   if (!facts) {
     log::warn("what a claim has in its pod cannot be read",
               {{"claim", record.claim.uid}, {"error", facts.error().what()}});

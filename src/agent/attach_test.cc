@@ -65,7 +65,7 @@ TEST_F(Attach, Macvlan_IsBornInThePodAsAsked) {
   EXPECT_EQ(node_names(), before);
 }
 
-TEST_F(Attach, Twice_ChangesNothing_ButCompletesWhatIsMissing) {
+TEST_F(Attach, Twice_ChangesNothing_ButMakesALinkThatIsMissing) {
   auto record = prepare(
       claim("u1", {{R"("macvlan","master":"eth0","interfaceName":"data0","addresses":["192.0.2.10/24"])"},
                    {.netdev = R"("veth")", .request = "other"}}));
@@ -79,12 +79,59 @@ TEST_F(Attach, Twice_ChangesNothing_ButCompletesWhatIsMissing) {
   EXPECT_EQ(names(*pod_.socket), pod_before);
   EXPECT_EQ(node_names(), node_before);
 
-  ASSERT_OK(pod_.socket->delete_address(first.index, *netlink::IpPrefix::parse("192.0.2.10/24")));
   ASSERT_OK(pod_.socket->delete_link(link(*pod_.socket, "net1").index));
   ASSERT_OK(attach(*record, pod_));
   EXPECT_EQ(names(*pod_.socket), pod_before);
   EXPECT_EQ(node_names(), node_before);
   EXPECT_THAT(global_addresses(*pod_.socket, first.index), ElementsAre("192.0.2.10/24"));
+}
+
+TEST_F(Attach, ProcessKilledBeforeTheRecord_IsCompleted) {
+  auto record = prepare(
+      claim("u1", {{R"("macvlan","master":"eth0","interfaceName":"data0","addresses":["192.0.2.10/24"])"}}));
+  ASSERT_OK(record);
+  const std::string never_attached = record->prepared.state;
+  ASSERT_OK(attach(*record, pod_));
+  const netlink::IfIndex data0 = link(*pod_.socket, "data0").index;
+  ASSERT_OK(pod_.socket->delete_address(data0, *netlink::IpPrefix::parse("192.0.2.10/24")));
+  record->prepared.state = never_attached;
+  ASSERT_OK(attach(*record, pod_));
+  EXPECT_EQ(link(*pod_.socket, "data0").index, data0);
+  EXPECT_THAT(global_addresses(*pod_.socket, data0), ElementsAre("192.0.2.10/24"));
+}
+
+TEST_F(Attach, RestartedContainer_FindsWhatTheApplicationMadeOfItsInterfaces) {
+  ASSERT_OK(
+      node_->create_link({.name = "nic1", .kind = netlink::Veth{.peer = {.name = "cable", .up = true}}}));
+  auto record = prepare(claim("u1", {{.netdev = R"("macvlan","master":"eth0","interfaceName":"data0",
+      "addresses":["192.0.2.10/24"],"routes":[{"dst":"10.0.0.0/8","gw":"192.0.2.1"}])",
+                                      .request = "a"},
+                                     {.netdev = R"("host-device","interfaceName":"fast0","mtu":1300,
+      "addresses":["198.51.100.10/24"],"routes":[{"dst":"10.1.0.0/16","gw":"198.51.100.1"}])",
+                                      .device = "nic1",
+                                      .request = "b"}}));
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  const auto replace_route = [&](const char* interface, const char* destination, const char* gateway) {
+    const std::string command =
+        std::string("ip route replace ") + destination + " via " + gateway + " dev " + interface;
+    return sys::on_netns_thread(pod_.netns.get(),
+                                [&]() -> Result<int> { return std::system(command.c_str()); });
+  };
+  EXPECT_EQ(replace_route("data0", "10.0.0.0/8", "192.0.2.2").value_or(-1), 0);
+  EXPECT_EQ(replace_route("fast0", "10.1.0.0/16", "198.51.100.2").value_or(-1), 0);
+  const netlink::IfIndex data0 = link(*pod_.socket, "data0").index;
+  const netlink::IfIndex fast0 = link(*pod_.socket, "fast0").index;
+  ASSERT_OK(pod_.socket->add_address({.link = data0, .prefix = *netlink::IpPrefix::parse("192.0.2.99/32")}));
+  ASSERT_OK(pod_.socket->delete_address(fast0, *netlink::IpPrefix::parse("198.51.100.10/24")));
+  ASSERT_OK(pod_.socket->change_link(fast0, {.mtu = 1200}));
+  const auto routes = pod_.socket->routes().value();
+
+  ASSERT_OK(attach(*record, pod_));
+  EXPECT_EQ(pod_.socket->routes().value(), routes);
+  EXPECT_THAT(global_addresses(*pod_.socket, data0), ElementsAre("192.0.2.10/24", "192.0.2.99/32"));
+  EXPECT_THAT(global_addresses(*pod_.socket, fast0), ElementsAre());
+  EXPECT_EQ(link(*pod_.socket, "fast0").mtu, 1200);
 }
 
 TEST_F(Attach, NameTakenInTheContainer_IsOneSentenceAndNothingIsLeft) {
@@ -643,6 +690,30 @@ TEST_F(Netdevices, Nic_GetsItsAddressFromTheGuard_AndComesHome) {
   ASSERT_OK(attach(*record, pod_));
   EXPECT_THAT(global_addresses(*pod_.socket, link(*pod_.socket, "fast0").index),
               ElementsAre("192.0.2.10/24"));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+}
+
+TEST_F(Netdevices, GuardThatFails_LetsTheLinksWaitOnTheNodeAgain) {
+  auto record = prepare(claim(
+      "u1", {{.netdev = R"("host-device","interfaceName":"fast0")", .device = "nic1", .request = "a"},
+             {.netdev = R"("veth","interfaceName":"data0","routes":[{"dst":"10.0.0.0/8","gw":"192.0.2.1"}])",
+              .request = "b"}}));
+  ASSERT_OK(record);
+  const auto staged = node_names();
+  for (int i = 0; i < 2; ++i) {  // the kubelet tries again, and so does the runtime
+    for (const cdi::ContainerEdits& edits : record->prepared.device_edits) {
+      const auto& moved = edits.net_devices[0];
+      ASSERT_OK(node_->move_link({.link = link(*node_, moved.host_interface_name).index,
+                                  .netns = pod_.netns.get(),
+                                  .new_name = moved.name}));
+    }
+    const auto failed = attach(*record, pod_);
+    ASSERT_FALSE(failed);
+    EXPECT_THAT(failed.error().what(), HasSubstr("10.0.0.0/8"));
+    EXPECT_EQ(node_names(), staged);
+    EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
+  }
   ASSERT_OK(driver_->unprepare(*record, {}));
   expect_home();
 }

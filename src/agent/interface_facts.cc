@@ -29,7 +29,8 @@ Result<> fill(netlink::Socket& socket, const netlink::Link& link, dra::DeviceRep
 
 }  // namespace
 
-Result<std::vector<dra::DeviceReport>> read_facts(const ClaimPlan& plan, const std::string& claim_uid,
+Result<std::vector<dra::DeviceReport>> read_facts(const ClaimPlan& plan, const ClaimState& state,
+                                                  const std::string& claim_uid,
                                                   const std::string& driver_name, int netns) {
   FL_ASSIGN(netlink::Socket socket, netlink::Socket::open_in(netns), "");
   FL_ASSIGN(const auto links, socket.links(), "");
@@ -46,8 +47,13 @@ Result<std::vector<dra::DeviceReport>> read_facts(const ClaimPlan& plan, const s
         .reason = "InterfaceGone",
         .message = "the interface " + device.interface_name + " was attached and is not in the pod any more"};
     if (link != links.end()) {
-      report = {.ready = true, .reason = "Attached", .interface_name = link->name};
-      FL_TRY(fill(socket, *link, report), "");
+      report = {.ready = true, .reason = "Attached", .interface_name = device.interface_name};
+      if (i < state.given.size()) {
+        report.hardware_address = state.given[i].mac;
+        report.ips = state.given[i].addresses;
+      } else {
+        FL_TRY(fill(socket, *link, report), "");  // attached by version 0.1
+      }
     }
     reports.push_back(std::move(report));
   }

@@ -10,10 +10,12 @@
 
 namespace fairlead::agent {
 
-/// One report per device: "Attached" with name, MAC and addresses as they are in the pod now, or
-/// "InterfaceGone". A link is the claim's by its marker, not by its index: that means something only in the
-/// namespace where it was given. Link-local addresses are left out: they come and go by themselves.
-Result<std::vector<dra::DeviceReport>> read_facts(const ClaimPlan& plan, const std::string& claim_uid,
+/// One report per device: "Attached" with the name, MAC and addresses that it was given, or "InterfaceGone".
+/// A link is the claim's by its marker, not by its index: that means something only in the namespace where it
+/// was given. What a pod made of its interface is not told: who reads the status trusts the driver, not the
+/// pod.
+Result<std::vector<dra::DeviceReport>> read_facts(const ClaimPlan& plan, const ClaimState& state,
+                                                  const std::string& claim_uid,
                                                   const std::string& driver_name, int netns);
 
 /// Netdevices mode: what waits in the calling thread's namespace. Whether the runtime moved it nobody tells,

@@ -125,6 +125,24 @@ TEST_F(NriDoors, Sandbox_HasItsInterfaceAndTheStatusSaysSo) {
   EXPECT_TRUE(framework_.wait_for_operation("attach nri ok"));
 }
 
+TEST_F(NriDoors, StatusSaysWhatThePodWasGiven_NotWhatItMadeOfIt) {
+  prepared("u1", {{kMacvlan}});
+  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  const auto given = framework_.wait_for_report("u1", "Attached");
+  ASSERT_EQ(given.size(), 1);
+  const netlink::IfIndex data0 = link(*pod_.socket, "data0").index;
+  ASSERT_OK(pod_.socket->set_down(data0));
+  ASSERT_OK(pod_.socket->change_link(
+      data0, {.name = "eth9", .mac = *netlink::MacAddress::parse("02:00:00:00:66:66")}));
+  ASSERT_OK(
+      pod_.socket->add_address({.link = data0, .prefix = *netlink::IpPrefix::parse("203.0.113.66/24")}));
+  ASSERT_OK(pod_.socket->delete_address(data0, *netlink::IpPrefix::parse("192.0.2.10/24")));
+
+  ASSERT_OK(through_guard("u1", pod_));  // its container was started again
+  service_->check(*framework_.find("u1"), pod_.netns.get());
+  EXPECT_EQ(framework_.report("u1"), given);
+}
+
 TEST_F(NriDoors, RecordsThatCannotBeRead_FailNoSandbox_AndTheGuardAttaches) {
   prepared("u1", {{kMacvlan}});
   framework_.lose_records();

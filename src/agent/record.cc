@@ -101,6 +101,9 @@ std::string to_json(const ClaimState& state) {
               {"phase", word_of(state.phase)},
               {"staged", state.staged},
               {"ifindexes", state.ifindexes}};
+  for (const Given& given : state.given) {
+    out["given"].push_back({{"mac", given.mac}, {"addresses", given.addresses}});
+  }
   if (state.netns) {
     out["netns"] = {{"device", state.netns->device}, {"inode", state.netns->inode}};
     out["sandbox"] = state.sandbox;
@@ -120,6 +123,10 @@ Result<ClaimState> parse_claim_state(std::string_view text) {
     state.phase = phase_of(in);
     state.staged = in.at("staged");
     state.ifindexes = in.at("ifindexes").get<std::vector<std::int32_t>>();
+    for (const json& item : in.value("given", json::array())) {
+      state.given.push_back(
+          {.mac = item.at("mac"), .addresses = item.at("addresses").get<std::vector<std::string>>()});
+    }
     if (const auto netns = in.find("netns"); netns != in.end()) {
       state.netns =
           sys::NetnsId{.device = netns->at("device").get<dev_t>(), .inode = netns->at("inode").get<ino_t>()};

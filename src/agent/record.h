@@ -34,6 +34,13 @@ enum class AttachPhase : std::uint8_t {
   kReleased,   // the pod's sandbox stopped: NICs are home, what was made is dying with `netns`
 };
 
+/// What a device was given when it was attached: this is told in the claim's status, not what a pod with
+/// NET_ADMIN made of it.
+struct Given {
+  std::string mac;
+  std::vector<std::string> addresses;  // with their prefixes
+};
+
 /// What attach() did.
 struct ClaimState {
   AttachPhase phase = AttachPhase::kNone;
@@ -42,6 +49,7 @@ struct ClaimState {
   std::string container;              // the OCI id that asked first, for people
   std::string pod_uid;                // empty when nobody told it
   std::vector<std::int32_t> ifindexes;
+  std::vector<Given> given;  // one per device; none in records of version 0.1
   /// Whether `netns` could be found by its id when it was attached. If not, that it cannot be found later
   /// says nothing about the pod.
   bool visible = true;

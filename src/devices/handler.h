@@ -69,12 +69,18 @@ struct AttachInput {
   Place pod;
   /// The pod's links as they were when the claim's attach began: asked once for all its devices.
   const std::vector<netlink::Link>* pod_links = nullptr;
+  /// All of the claim was attached here before, and a container ran with it: what is there stays as the pod
+  /// made it, only what is missing is attached anew.
+  bool was_attached = false;
   const NodeOptions* options = nullptr;
 };
 
 struct Attached {
   netlink::IfIndex index;  // in the pod
   bool changed = false;    // made or moved by this call: undone when the call as a whole fails
+  /// What it has been given. MAC: as it is when that was left to the kernel.
+  netlink::MacAddress mac;
+  std::vector<netlink::IpPrefix> addresses;
 };
 
 struct StageInput {

@@ -50,8 +50,8 @@ Error creation_refused(Error error, const NetdevPlan& plan) {
 
 /// Makes the link where it is to be born; nothing is left when that fails. Its alias comes first in the
 /// configuration that follows, before the link is set up; until then its group tells whose it is.
-Result<netlink::IfIndex> VirtualLink::create(const NetdevPlan& plan, const Marker& marker, const Place& node,
-                                             const Birth& birth) const {
+Result<netlink::Link> VirtualLink::create(const NetdevPlan& plan, const Marker& marker, const Place& node,
+                                          const Birth& birth) const {
   FL_TRY(remove_host_side(marker, node), "");
   if (birth.taken != nullptr) {
     // Ours, from a process that was killed right after the birth. Another claim's is just being made.
@@ -74,32 +74,35 @@ Result<netlink::IfIndex> VirtualLink::create(const NetdevPlan& plan, const Marke
     const bool is_taken = created.error().code() == Code::kExists && other && *other;
     return is_taken ? name_taken(birth.name) : creation_refused(std::move(created).error(), plan);
   }
-  FL_ASSIGN(const auto made, birth.where.socket->link(birth.name), "");
+  FL_ASSIGN(auto made, birth.where.socket->link(birth.name), "");
   if (!made) {
     return Error(Code::kInternal, "link " + birth.name + " was made but is not there");
   }
-  return made->index;
+  return *std::move(made);
 }
 
 Result<Attached> VirtualLink::attach(const AttachInput& input) const {
   FL_ASSIGN(const NetdevPlan plan, parse_plan(input.plan->body), "");
   const std::string alias = input.marker.alias();
   const auto there = std::ranges::find(*input.pod_links, alias, &netlink::Link::alias);
-  Attached attached;
+  Attached attached{.addresses = plan.addresses};
   Interface interface{.name = input.plan->interface_name};
   if (there != input.pod_links->end()) {
     attached.index = there->index;
+    attached.mac = there->mac;
     interface.name = there->name;
   } else {
     const auto taken = std::ranges::find_if(*input.pod_links, [&](const netlink::Link& link) {
       return link.has_name(input.plan->interface_name);
     });
-    FL_ASSIGN(attached.index,
+    FL_ASSIGN(const netlink::Link made,
               create(plan, input.marker, input.node,
                      {.name = input.plan->interface_name,
                       .where = input.pod,
                       .taken = taken == input.pod_links->end() ? nullptr : &*taken}),
               "");
+    attached.index = made.index;
+    attached.mac = made.mac;
     attached.changed = true;
     interface.alias = alias;
   }
@@ -113,7 +116,9 @@ Result<Attached> VirtualLink::attach(const AttachInput& input) const {
     }
   });
   FL_TRY(finish_host_side(plan, input.marker, input.node), "");
-  FL_TRY(configure(input.pod, interface, plan), "");
+  if (attached.changed || !input.was_attached) {
+    FL_TRY(configure(input.pod, interface, plan), "");
+  }
   undo.release();
   return attached;
 }
@@ -124,7 +129,7 @@ Result<std::string> VirtualLink::stage(const StageInput& input) const {
   FL_TRY(detach(leftovers), "");  // start over: no container has it yet
   const std::string name = input.marker.transit_name();
   FL_ASSIGN(const auto taken, input.node.socket->link(name), "");
-  FL_ASSIGN(const netlink::IfIndex link,
+  FL_ASSIGN(const netlink::Link link,
             create(plan, input.marker, input.node,
                    {.name = name, .where = input.node, .taken = taken ? &*taken : nullptr}),
             "");
@@ -133,7 +138,7 @@ Result<std::string> VirtualLink::stage(const StageInput& input) const {
   // It stays down and without addresses: here they would be the node's own. attach() adds them in the pod. A
   // runtime may set it up here, too (hostNetwork); settings do not go with it when it is moved.
   FL_TRY(keep_out_of_ipv6(input.node, name), "");
-  FL_TRY(input.node.socket->change_link(link, {.alias = input.marker.alias(), .group = 0}), "");
+  FL_TRY(input.node.socket->change_link(link.index, {.alias = input.marker.alias(), .group = 0}), "");
   undo.release();
   return name;
 }

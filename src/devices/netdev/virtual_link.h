@@ -36,8 +36,8 @@ class VirtualLink : public Handler {
     /// What is called so there already; nothing when nobody is.
     const netlink::Link* taken = nullptr;
   };
-  Result<netlink::IfIndex> create(const NetdevPlan& plan, const Marker& marker, const Place& node,
-                                  const Birth& birth) const;
+  Result<netlink::Link> create(const NetdevPlan& plan, const Marker& marker, const Place& node,
+                               const Birth& birth) const;
 };
 
 /// Keeps a link of ours that is in the node's namespace, and not up yet, out of the node's IPv6: no address,

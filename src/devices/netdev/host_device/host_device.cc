@@ -340,12 +340,16 @@ Result<DevicePlan> HostDeviceKind::plan(const PlanInput& input, std::vector<Sect
 Result<Attached> HostDeviceKind::attach(const AttachInput& input) const {
   FL_ASSIGN(const NetdevPlan plan, read_plan(*input.plan), "");
   FL_ASSIGN(auto nic, find_nic(*input.pod.socket, Where::kPod, *plan.original, input.marker), "");
-  Attached attached;
+  Attached attached{.addresses = plan.addresses};
   if (!nic) {
     FL_ASSIGN(nic, take(input, *plan.original), "");
     attached.changed = true;
   }
   attached.index = nic->index;
+  attached.mac = plan.mac.value_or(nic->mac);
+  if (!attached.changed && input.was_attached) {
+    return attached;
+  }
   ScopeExit undo([&] {
     if (attached.changed) {
       const auto home = bring_home(input.pod, input.node, *nic, *plan.original, input.marker);
