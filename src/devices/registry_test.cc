@@ -632,6 +632,31 @@ TEST_F(PlanTest, NicThatIsAnotherThanWhenTheClaimWasPrepared_IsRefused) {
               HasSubstr("is another NIC"));
 }
 
+TEST_F(PlanTest, AfterARebootThatSwappedTheNames_EachClaimGetsItsOwnNic) {
+  const std::string nic = R"({"type":"netdev","netdev":{"kind":"host-device"}})";
+  change("nic2", [](sys::InventoryLink& link) {
+    link.link.parent_bus = "pci";
+    link.link.parent_dev = "0000:03:00.0";
+    link.link.permanent_mac = link.link.mac;
+  });
+  const NodeView before(inventory_, options_);
+  const std::string other_device = before.device_name(*inventory_.find("nic2"));
+  const auto first = plan(nic, kNic1);
+  const auto second = plan(nic, other_device);
+  ASSERT_TRUE(first && second);
+
+  change("nic1", [](sys::InventoryLink& link) { link.link.name = "was-nic1"; });
+  change("nic2", [](sys::InventoryLink& link) { link.link.name = "nic1"; });
+  change("was-nic1", [](sys::InventoryLink& link) { link.link.name = "nic2"; });
+  const auto get = [&](const DevicePlan& planned, const std::string& device) {
+    reported_ = planned.identity;
+    const auto again = plan(nic, device);
+    return again ? body(*again).original->link.link.parent_dev : again.error().what();
+  };
+  EXPECT_EQ(get(*first, kNic1), "0000:03:00.1");
+  EXPECT_EQ(get(*second, other_device), "0000:03:00.0");
+}
+
 TEST_F(PlanTest, AllocationOfVersion01_WhoseNameAnotherNicHasNow_IsRefused) {
   const std::string nic = R"({"type":"netdev","netdev":{"kind":"host-device"}})";
   const auto first = plan(nic, "nic1");
