@@ -3,6 +3,7 @@
 
 drydock compares each lent link in the node's namespace with what it was, when the pods are gone and before it takes it home: a run that
 succeeds is the proof that fairlead gave it back with its name, MAC, MTU, state, alias, altnames and addresses."""
+import json
 import re
 
 import pytest
@@ -77,6 +78,24 @@ def test_a_nic_is_offered_with_what_it_is(guest, vfs, pf, which):
     run(guest, whole(template("fast", parameters=netdev("host-device", "fast0"), device_class="network-devices", selector=expression),
                      watching_pod(shared, ["fast"])), lend=[address])
     assert shared.links()["fast0"]["parentdev"] == address
+
+
+@pytest.mark.parametrize("which", ["vf", "pf"])
+def test_a_device_is_called_by_its_address_and_the_claim_says_which_nic_it_has(guest, vfs, pf, which):
+    address = vfs[1] if which == "vf" else pf
+    name = guest.netdev(address)
+    permanent = guest.links()[name].get("permaddr", guest.links()[name]["address"])
+    guest.run("ip", "link", "set", name, "down", "name", "odd0")
+    try:
+        text = run(guest, whole(nic("fast", address, netdev("host-device", "fast0")), watching_pod(Shared(guest, "it"), ["fast"])),
+                   lend=[address], flags=["--json"])
+    finally:
+        guest.run("ip", "link", "set", "odd0", "name", name)
+    (device,) = json.loads(text[text.index("{"):])["claims"][0]["devices"]
+    assert device["device"] == "pci-" + re.sub("[:.]", "-", address)
+    wanted = {"name": device["device"], "pciBusID": address}
+    # A VF's own address is its PF's to draw; the PF is not lent here.
+    assert device["data"]["identity"] == (wanted if which == "vf" else wanted | {"permanentMAC": permanent})
 
 
 @pytest.mark.parametrize("which", ["vf", "pf"])
