@@ -117,7 +117,7 @@ Result<std::string> guard_beside_us() {
 
 /// The guard on the host, held from now on; nothing when we are not to install it.
 Result<agent::InstalledGuard> installed_guard(const OwnFlags& flags, const dra::PluginOptions& plugin) {
-  if (!flags.install_guard || flags.attach == "netdevices") {
+  if (!flags.install_guard) {
     return agent::InstalledGuard{};
   }
   FL_ASSIGN(const std::string program, guard_beside_us(), "");

@@ -23,7 +23,7 @@ namespace fairlead::devices {
 struct Section {
   strict_json::Document document;
   strict_json::Object fields;
-  std::string path;  // of the section: "config[1].opaque.parameters.netdev"
+  std::string path;  // of the section: "config[1] of the claim: opaque.parameters.netdev"
   bool from_class = false;
 };
 

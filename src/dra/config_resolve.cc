@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -45,26 +46,83 @@ Result<> check_requests(const kube::ResourceClaim& claim, const kube::Allocation
   return {};
 }
 
+/// The class that a class's entry is from, by the requests it is for.
+std::string class_of(const kube::ResourceClaim& claim, const kube::AllocationConfig& entry) {
+  std::set<std::string> names;
+  for (const auto& [request, device_class] : claim.request_classes) {
+    if (applies(entry, request)) {
+      names.insert(device_class);
+    }
+  }
+  return names.size() == 1 ? *names.begin() : std::string();
+}
+
+bool is_same(const kube::AllocationConfig& a, const kube::AllocationConfig& b) {
+  return a.requests == b.requests && a.driver == b.driver && a.parameters == b.parameters;
+}
+
+/// Tells for one entry of the allocation after the other where its author finds it.
+class Origins {
+ public:
+  explicit Origins(const kube::ResourceClaim& claim) : claim_(&claim) {}
+
+  std::string next(const kube::AllocationConfig& entry) {
+    return entry.from_class ? next_of_class(entry) : next_of_claim(entry);
+  }
+
+ private:
+  /// All entries of a class stand together, for all its requests at once or for one after the other.
+  std::string next_of_class(const kube::AllocationConfig& entry) {
+    const std::string name = class_of(*claim_, entry);
+    const std::size_t index = class_entries_[{name, entry.requests}]++;
+    return "config[" + std::to_string(index) + "] of " +
+           (name.empty() ? "the DeviceClass" : "DeviceClass " + name);
+  }
+
+  /// The allocator leaves out entries for sub-requests that were not taken, and repeats one that names
+  /// several requests for each of them.
+  std::string next_of_claim(const kube::AllocationConfig& entry) {
+    const auto& wrote = claim_->config;
+    const auto from = wrote.begin() + static_cast<std::ptrdiff_t>(std::min(claim_entries_, wrote.size()));
+    const auto found =
+        std::find_if(from, wrote.end(), [&](const auto& config) { return is_same(config, entry); });
+    const bool is_repeated =
+        claim_entries_ > 0 && claim_entries_ <= wrote.size() && is_same(wrote[claim_entries_ - 1], entry);
+    if (found != wrote.end()) {
+      claim_entries_ = static_cast<std::size_t>(found - wrote.begin()) + 1;
+    } else if (!is_repeated) {
+      ++claim_entries_;  // a claim that was changed since cannot be; count
+    }
+    return "config[" + std::to_string(claim_entries_ - 1) + "] of the claim";
+  }
+
+  const kube::ResourceClaim* claim_;
+  std::map<std::pair<std::string, std::vector<std::string>>, std::size_t> class_entries_;
+  std::size_t claim_entries_ = 0;
+};
+
 struct OwnConfig {
   const kube::AllocationConfig* entry;
-  std::size_t index;
   SharedText parameters;
+  std::string origin;
 };
 
 /// Our entries, class before claim whatever order the server had; a stable sort keeps the order of each.
 Result<std::vector<OwnConfig>> own_config(const kube::ResourceClaim& claim, std::string_view driver) {
   std::vector<OwnConfig> own;
+  Origins origins(claim);
   std::map<std::string_view, SharedText> texts;
   std::size_t bytes = 0;
   const auto& all = claim.allocation->config;
   for (std::size_t i = 0; i < all.size(); ++i) {
+    std::string origin = origins.next(all[i]);
     if (all[i].driver != driver) {
       continue;
     }
     FL_TRY(check_requests(claim, all[i], i), "");
     const auto [text, is_new] = texts.try_emplace(all[i].parameters, all[i].parameters);
     bytes += is_new ? all[i].parameters.size() : 0;
-    own.push_back({.entry = &all[i], .index = i, .parameters = text->second});
+    own.push_back({.entry = &all[i], .parameters = text->second, .origin = std::move(origin)});
   }
   if (bytes > kMaxParameters) {
     return Error(Code::kInvalid, "status.allocation.devices.config: " + std::to_string(bytes) +
@@ -96,7 +154,7 @@ AllocatedDevice allocated_device(const kube::AllocationResult& result, const std
     if (applies(*config.entry, result.request)) {
       device.config.push_back({.from_class = config.entry->from_class,
                                .parameters = config.parameters,
-                               .path = "config[" + std::to_string(config.index) + "].opaque.parameters"});
+                               .path = config.origin + ": opaque.parameters"});
     }
   }
   return device;

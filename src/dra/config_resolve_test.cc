@@ -102,7 +102,7 @@ TEST(ResolveConfig, OtherDrivers_AreLeftOut) {
   ASSERT_EQ(out->devices.size(), 1U);
   EXPECT_EQ(out->devices[0].device, "eth1");
   EXPECT_THAT(parameters_of(out->devices[0]), ElementsAre("{\"nic\":1}"));
-  EXPECT_EQ(out->devices[0].config[0].path, "config[1].opaque.parameters");
+  EXPECT_EQ(out->devices[0].config[0].path, "config[1] of the claim: opaque.parameters");
 }
 
 TEST(ResolveConfig, ClassComesFirst_OrderIsKept) {
@@ -113,8 +113,57 @@ TEST(ResolveConfig, ClassComesFirst_OrderIsKept) {
   ASSERT_TRUE(out) << out.error().what();
   EXPECT_THAT(parameters_of(out->devices[0]), ElementsAre("c1", "c2", "m1", "m2"));
   EXPECT_TRUE(out->devices[0].config[1].from_class);
-  EXPECT_EQ(out->devices[0].config[1].path, "config[2].opaque.parameters");
+  EXPECT_EQ(out->devices[0].config[1].path, "config[1] of the DeviceClass: opaque.parameters");
   EXPECT_FALSE(out->devices[0].config[2].from_class);
+}
+
+std::vector<std::string> paths_of(const AllocatedDevice& device) {
+  std::vector<std::string> out;
+  for (const DeviceConfig& entry : device.config) {
+    out.push_back(entry.path.substr(0, entry.path.find(':')));
+  }
+  return out;
+}
+
+TEST(ResolveConfig, ClassWithOneEntry_TheClaimsFirstIsStillItsFirst) {
+  auto in = claim({"nic"}, {result("nic", "eth1")}, {config(true, {"nic"}, "c0"), config(false, {}, "m0")});
+  in.request_classes = {{"nic", "network-devices"}};
+  in.config = {config(false, {}, "m0")};
+  const auto out = resolve_config(in, kDriver);
+  ASSERT_TRUE(out) << out.error().what();
+  EXPECT_THAT(paths_of(out->devices[0]),
+              ElementsAre("config[0] of DeviceClass network-devices", "config[0] of the claim"));
+}
+
+TEST(ResolveConfig, IndexesCountWhatOthersWrote) {
+  // Two classes, one of them asked for twice; entries of another driver in both; one for a sub-request that
+  // was not taken, which the allocation does not have; one for two requests, which it has twice.
+  auto in = claim(
+      {"a", "b", "main", "main/x", "main/y"}, {result("a", "d1"), result("b", "d2"), result("main/y", "d3")},
+      {config(true, {"a", "b"}, "gpu", "gpu.example.com"), config(true, {"a", "b"}, "c1"),
+       config(true, {"main/y"}, "y0"), config(false, {"a", "b"}, "m1"), config(false, {"a", "b"}, "m1"),
+       config(false, {"main/y"}, "m3"), config(false, {"main"}, "m4")});
+  in.request_classes = {{"a", "first"}, {"b", "first"}, {"main/x", "first"}, {"main/y", "second"}};
+  in.config = {config(false, {"main/x"}, "m0"), config(false, {"a", "b"}, "m1"),
+               config(false, {"a"}, "gpu", "gpu.example.com"), config(false, {"main/y"}, "m3"),
+               config(false, {"main"}, "m4")};
+  const auto out = resolve_config(in, kDriver);
+  ASSERT_TRUE(out) << out.error().what();
+  EXPECT_THAT(paths_of(out->devices[1]), ElementsAre("config[1] of DeviceClass first",
+                                                     "config[1] of the claim", "config[1] of the claim"));
+  EXPECT_THAT(paths_of(out->devices[2]), ElementsAre("config[0] of DeviceClass second",
+                                                     "config[3] of the claim", "config[4] of the claim"));
+}
+
+TEST(ResolveConfig, ClassWhoseEntriesStandOnceForEachRequest) {
+  auto in = claim({"a", "b"}, {result("a", "d1"), result("b", "d2")},
+                  {config(true, {"a"}, "c0"), config(true, {"a"}, "c1"), config(true, {"b"}, "c0"),
+                   config(true, {"b"}, "c1")});
+  in.request_classes = {{"a", "net"}, {"b", "net"}};
+  const auto out = resolve_config(in, kDriver);
+  ASSERT_TRUE(out) << out.error().what();
+  EXPECT_THAT(paths_of(out->devices[1]),
+              ElementsAre("config[0] of DeviceClass net", "config[1] of DeviceClass net"));
 }
 
 TEST(ResolveConfig, Requests_SelectTheDevice) {

@@ -64,7 +64,9 @@ class SharedText {
 struct DeviceConfig {
   bool from_class = false;  // written by an admin in a DeviceClass; else by whoever wrote the claim
   SharedText parameters;    // JSON text as the API server sent it: decode it with formats/strict_json.h
-  std::string path;         // where it stood: "config[1].opaque.parameters", for error messages
+  /// Where its author finds it, for error messages: "config[1] of the claim: opaque.parameters", "config[0]
+  /// of DeviceClass net: opaque.parameters". The index is that in the object which the author wrote.
+  std::string path;
 };
 
 /// One device of one claim that is allocated from our driver.

@@ -87,7 +87,7 @@ struct AllocationResult {
   std::map<std::string, std::string> consumed_capacity;
 };
 
-/// status.allocation.devices.config[]; class entries stand before claim entries.
+/// status.allocation.devices.config[]; class entries stand before claim entries. Also spec.devices.config[].
 struct AllocationConfig {
   bool from_class = false;
   std::vector<std::string> requests;  // empty: all; may name "main" or "main/sub"
@@ -125,6 +125,8 @@ struct Event {
 struct ResourceClaim {
   ObjectMeta meta;
   std::vector<std::string> request_names;  // spec.devices.requests[].name, sub-requests as "main/sub"
+  std::map<std::string, std::string> request_classes;  // by these names, of those that name a DeviceClass
+  std::vector<AllocationConfig> config;                // spec.devices.config[]
   std::optional<Allocation> allocation;
   std::vector<ClaimConsumer> reserved_for;
   std::vector<std::string> reporting_drivers;  // status.devices[].driver

@@ -286,10 +286,9 @@ std::string node_of(const Reader& selector) {
   return values.size() == 1 ? std::move(values[0]) : std::string{};
 }
 
-/// `text` is the claim's own JSON text, from which the parameters are cut out unchanged.
-std::vector<AllocationConfig> read_config(const Reader& devices, std::string_view text) {
-  const auto raw = json_text::elements(
-      json_text::member_path(text, {"status", "allocation", "devices", "config"}).value_or(""));
+/// `raw_list` is the list's JSON text, from which the parameters are cut out unchanged.
+std::vector<AllocationConfig> read_config(const Reader& devices, std::string_view raw_list) {
+  const auto raw = json_text::elements(raw_list);
   std::vector<AllocationConfig> config;
   const auto entries = devices.objects("config");
   for (std::size_t i = 0; i < entries.size(); ++i) {
@@ -318,7 +317,8 @@ Allocation read_allocation(const Reader& in, std::string_view text) {
                                   .admin_access = result.boolean("adminAccess"),
                                   .consumed_capacity = result.quantity_map("consumedCapacity")});
   }
-  allocation.config = read_config(devices, text);
+  allocation.config = read_config(
+      devices, json_text::member_path(text, {"status", "allocation", "devices", "config"}).value_or(""));
   allocation.node_name = node_of(in.object("nodeSelector"));
   return allocation;
 }
@@ -335,10 +335,31 @@ std::vector<std::string> read_request_names(const Reader& spec) {
   return names;
 }
 
+std::map<std::string, std::string> read_request_classes(const Reader& spec) {
+  std::map<std::string, std::string> classes;
+  const auto add = [&](std::string name, std::string device_class) {
+    if (!device_class.empty()) {
+      classes.emplace(std::move(name), std::move(device_class));
+    }
+  };
+  for (const Reader& request : spec.object("devices").objects("requests")) {
+    const std::string name = request.string("name");
+    add(name, request.object("exactly").string("deviceClassName"));
+    for (const Reader& sub : request.objects("firstAvailable")) {
+      add(name + "/" + sub.string("name"), sub.string("deviceClassName"));
+    }
+  }
+  return classes;
+}
+
 ResourceClaim read_claim(const Reader& in, std::string_view text) {
   ResourceClaim claim;
   claim.meta = read_meta(in.object("metadata"));
-  claim.request_names = read_request_names(in.object("spec"));
+  const Reader spec = in.object("spec");
+  claim.request_names = read_request_names(spec);
+  claim.request_classes = read_request_classes(spec);
+  claim.config = read_config(spec.object("devices"),
+                             json_text::member_path(text, {"spec", "devices", "config"}).value_or(""));
   const Reader status = in.object("status");
   if (const Reader allocation = status.object("allocation"); allocation.present()) {
     claim.allocation = read_allocation(allocation, text);

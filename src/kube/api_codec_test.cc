@@ -15,6 +15,7 @@ using nlohmann::json;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Pair;
 using ::testing::SizeIs;
 
 constexpr const char* kClaim = R"({
@@ -23,7 +24,9 @@ constexpr const char* kClaim = R"({
                "annotations": {"k": "v"}, "managedFields": [{"x": 1}]},
   "spec": {"devices": {"requests": [
      {"name": "main", "exactly": {"deviceClassName": "x"}},
-     {"name": "alt", "firstAvailable": [{"name": "fast"}, {"name": "slow"}]}]}},
+     {"name": "alt", "firstAvailable": [{"name": "fast", "deviceClassName": "y"}, {"name": "slow"}]}],
+     "config": [{"opaque": {"driver": "other.example.com", "parameters": {"x" :1}}},
+                {"requests": ["main", "alt/slow"], "opaque": {"parameters": {}, "driver": "d.example.com"}}]}},
   "status": {
     "allocation": {
       "devices": {
@@ -50,6 +53,12 @@ TEST(ParseClaim, ReadsWhatADriverNeeds) {
   EXPECT_EQ(claim->meta.resource_version, "12");
   EXPECT_EQ(claim->meta.annotations.at("k"), "v");
   EXPECT_THAT(claim->request_names, ElementsAre("main", "alt", "alt/fast", "alt/slow"));
+  EXPECT_THAT(claim->request_classes, ElementsAre(Pair("alt/fast", "y"), Pair("main", "x")));
+  ASSERT_THAT(claim->config, SizeIs(2));
+  EXPECT_EQ(claim->config[0].parameters, R"({"x" :1})");
+  EXPECT_FALSE(claim->config[1].from_class);
+  EXPECT_EQ(claim->config[1].driver, "d.example.com");
+  EXPECT_THAT(claim->config[1].requests, ElementsAre("main", "alt/slow"));
   ASSERT_TRUE(claim->allocation);
   ASSERT_THAT(claim->allocation->results, SizeIs(2));
   const AllocationResult& result = claim->allocation->results[0];
