@@ -594,7 +594,7 @@ TEST_F(Netdevices, VirtualLinks_WaitWithoutAddressesForTheRuntime) {
   ASSERT_EQ(edits[0].net_devices.size(), 1);
   EXPECT_EQ(edits[0].net_devices[0].name, "data0");
   EXPECT_EQ(edits[1].net_devices[0].name, "net1");
-  EXPECT_THAT(edits[0].env, ElementsAre("FAIRLEAD_DATA=data0"));
+  EXPECT_THAT(edits[0].env, ElementsAre("FAIRLEAD_CLAIM_U1_DATA=data0"));
   const netlink::Link staged = link(*node_, edits[0].net_devices[0].host_interface_name);
   EXPECT_EQ(staged.mtu, 1400);
   EXPECT_FALSE(staged.is_up());
@@ -849,9 +849,9 @@ TEST_F(Attach, GuardMode_TouchesNothingAndAsksForTheHook) {
   EXPECT_EQ(node_names(), before);
   const auto& prepared = record->prepared;
   ASSERT_EQ(prepared.device_edits.size(), 3);
-  EXPECT_THAT(prepared.device_edits[0].env, ElementsAre("FAIRLEAD_DATA_NIC_1=net1"));
-  EXPECT_THAT(prepared.device_edits[1].env, ElementsAre("FAIRLEAD_DATA_NIC_2=net2"));
-  EXPECT_THAT(prepared.device_edits[2].env, ElementsAre("FAIRLEAD_CTRL=net3"));
+  EXPECT_THAT(prepared.device_edits[0].env, ElementsAre("FAIRLEAD_CLAIM_U1_DATA_NIC_1=net1"));
+  EXPECT_THAT(prepared.device_edits[1].env, ElementsAre("FAIRLEAD_CLAIM_U1_DATA_NIC_2=net2"));
+  EXPECT_THAT(prepared.device_edits[2].env, ElementsAre("FAIRLEAD_CLAIM_U1_CTRL=net3"));
   ASSERT_EQ(prepared.claim_edits.hooks.size(), 1);
   const cdi::Hook& hook = prepared.claim_edits.hooks[0];
   EXPECT_EQ(hook.hook_name, "createRuntime");

@@ -22,7 +22,54 @@ constexpr int kDiscoverTries = 4;
 
 }  // namespace
 
-Result<> assign_interface_names(std::vector<DevicePlan>& devices) {
+namespace {
+
+/// A name that several devices of the claim ask for: of several requests, or of one for several devices.
+Error name_asked_for_twice(const std::vector<DevicePlan>& devices, const DevicePlan& first,
+                           const DevicePlan& second) {
+  const std::string begin = second.interface_name_path + ": \"" + second.interface_name + "\" ";
+  if (first.request != second.request) {
+    return {Code::kInvalid, begin + "is the interface name of two devices (requests " + first.request +
+                                " and " + second.request +
+                                "); each interface of a pod needs a name of its own"};
+  }
+  const std::string count = std::to_string(std::ranges::count(devices, second.request, &DevicePlan::request));
+  return {Code::kInvalid, begin + "would be the interface name of " +
+                              (count == "2" ? "both" : "all " + count) + " devices of request " +
+                              second.request + " (count " + count + "); leave interfaceName out or make " +
+                              (count == "2" ? "two" : count) + " requests"};
+}
+
+/// Interface names of the other claims that the claim's pods have.
+TakenNames names_in_pods_of(const dra::Claim& claim, const std::vector<devices::PlannedClaim>& others) {
+  TakenNames names;
+  for (const devices::PlannedClaim& other : others) {
+    const bool shares_a_pod = std::ranges::any_of(other.reserved_for, [&](const dra::Pod& pod) {
+      return std::ranges::find(claim.reserved_for, pod.uid, &dra::Pod::uid) != claim.reserved_for.end();
+    });
+    for (const DevicePlan& device : other.devices) {
+      if (shares_a_pod && !device.interface_name.empty()) {
+        names.emplace(device.interface_name, other.name);
+      }
+    }
+  }
+  return names;
+}
+
+/// As environment variables are written: letters and digits in upper case, all else a "_".
+std::string in_capitals(std::string_view name) {
+  std::string out;
+  for (const char c : name) {
+    const bool lower = c >= 'a' && c <= 'z';
+    const bool kept = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z');
+    out += lower ? static_cast<char>(c - 'a' + 'A') : (kept ? c : '_');
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<> assign_interface_names(std::vector<DevicePlan>& devices, const TakenNames& taken) {
   std::map<std::string, const DevicePlan*> names;
   for (const DevicePlan& device : devices) {
     if (device.interface_name.empty()) {
@@ -30,10 +77,12 @@ Result<> assign_interface_names(std::vector<DevicePlan>& devices) {
     }
     const auto [other, is_new] = names.emplace(device.interface_name, &device);
     if (!is_new) {
-      return Error(Code::kInvalid, device.interface_name_path + ": \"" + device.interface_name +
-                                       "\" is the interface name of two devices (requests " +
-                                       other->second->request + " and " + device.request +
-                                       "); each interface of a pod needs a name of its own");
+      return name_asked_for_twice(devices, *other->second, device);
+    }
+    if (const auto claim = taken.find(device.interface_name); claim != taken.end()) {
+      return Error(Code::kExists, device.interface_name_path + ": \"" + device.interface_name +
+                                      "\" is the name of an interface of claim " + claim->second +
+                                      " of the same pod; each interface of a pod needs a name of its own");
     }
   }
   int number = 1;
@@ -41,29 +90,26 @@ Result<> assign_interface_names(std::vector<DevicePlan>& devices) {
     if (device.kind.empty() || !device.interface_name.empty()) {
       continue;
     }
-    while (names.contains("net" + std::to_string(number))) {
-      ++number;
-    }
-    device.interface_name = "net" + std::to_string(number++);
+    std::string name;
+    do {
+      name = "net" + std::to_string(number++);
+    } while (names.contains(name) || taken.contains(name));
+    device.interface_name = std::move(name);
   }
   return {};
 }
 
-std::vector<std::string> environment_names(const std::vector<dra::AllocatedDevice>& devices) {
+std::vector<std::string> environment_names(const dra::Claim& claim) {
+  const std::string& called = claim.pod_claim_name.empty() ? claim.name : claim.pod_claim_name;
   std::map<std::string, int> total;
-  for (const dra::AllocatedDevice& device : devices) {
+  for (const dra::AllocatedDevice& device : claim.devices) {
     ++total[device.main_request()];
   }
   std::map<std::string, int> count;
   std::vector<std::string> names;
-  for (const dra::AllocatedDevice& device : devices) {
+  for (const dra::AllocatedDevice& device : claim.devices) {
     const std::string request = device.main_request();
-    std::string name = "FAIRLEAD_";
-    for (const char c : request) {  // a DNS label
-      const bool lower = c >= 'a' && c <= 'z';
-      const bool digit = c >= '0' && c <= '9';
-      name += lower ? static_cast<char>(c - 'a' + 'A') : (digit ? c : '_');
-    }
+    std::string name = "FAIRLEAD_" + in_capitals(called) + "_" + in_capitals(request);
     if (total[request] > 1) {
       name += "_" + std::to_string(++count[request]);
     }
@@ -176,6 +222,7 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
   FL_ASSIGN(const devices::NodeView node, look_at_node(socket, {}), "");
   const Lock lock(plans_mutex_);
   FL_ASSIGN(auto planned_claims, planned_but(claim.uid), "");
+  const TakenNames names = names_in_pods_of(claim, planned_claims);
   // Two devices of one claim cannot have one thing either: each sees those before it.
   planned_claims.push_back(
       {.namespace_ = claim.namespace_, .name = claim.name, .uid = claim.uid, .devices = {}});
@@ -201,12 +248,13 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
     planned_claims.back().devices.push_back(planned);
     plan.devices.push_back(std::move(planned));
   }
-  FL_TRY(assign_interface_names(plan.devices), "");
+  FL_TRY(assign_interface_names(plan.devices, names), "");
   undone_.erase(claim.uid);
   just_planned_[claim.uid] = {.claim = {.namespace_ = claim.namespace_,
                                         .name = claim.name,
                                         .uid = claim.uid,
-                                        .devices = plan.devices},
+                                        .devices = plan.devices,
+                                        .reserved_for = claim.reserved_for},
                               .when = std::chrono::steady_clock::now()};
   return to_json(plan);
 }
@@ -226,7 +274,8 @@ Result<std::vector<devices::PlannedClaim>> NetDriver::planned_but(const std::str
         plans[record.claim.uid] = {.namespace_ = record.claim.namespace_,
                                    .name = record.claim.name,
                                    .uid = record.claim.uid,
-                                   .devices = std::move(plan->devices)};
+                                   .devices = std::move(plan->devices),
+                                   .reserved_for = record.claim.reserved_for};
       }
     }
   }
@@ -257,7 +306,7 @@ Result<dra::Prepared> NetDriver::prepare(const dra::Claim& claim, const std::str
   forget_planned(claim.uid);  // its record is on disk
   dra::Prepared prepared;
   prepared.device_edits.resize(claim.devices.size());
-  const auto variables = environment_names(claim.devices);
+  const auto variables = environment_names(claim);
   for (std::size_t i = 0; i < plan.devices.size(); ++i) {
     if (!plan.devices[i].kind.empty()) {
       prepared.device_edits[i].env = {variables[i] + "=" + plan.devices[i].interface_name};

@@ -123,12 +123,15 @@ class NetDriver final : public dra::Driver {
   std::optional<devices::Withheld> problem_ FL_GUARDED_BY(withheld_mutex_);
 };
 
-/// Gives a name to every interface that has none ("net1", "net2", ... in the devices' order, skipping names
-/// that are asked for) and refuses a name that two devices of the claim ask for.
-Result<> assign_interface_names(std::vector<devices::DevicePlan>& devices);
+/// Interface names in a pod that are other claims', and whose.
+using TakenNames = std::map<std::string, std::string>;
 
-/// "FAIRLEAD_DATA_NIC" for the only device of request "data-nic"; with several "FAIRLEAD_DATA_NIC_1" and so
-/// on.
-std::vector<std::string> environment_names(const std::vector<dra::AllocatedDevice>& devices);
+/// Gives a name to every interface that has none ("net1", "net2", ... in the devices' order, skipping names
+/// that are taken or asked for) and refuses a name that is taken, or that two devices of the claim ask for.
+Result<> assign_interface_names(std::vector<devices::DevicePlan>& devices, const TakenNames& taken = {});
+
+/// "FAIRLEAD_FAST_DATA_NIC" for the only device of request "data-nic" of the claim that the pod calls "fast";
+/// with several "FAIRLEAD_FAST_DATA_NIC_1" and so on.
+std::vector<std::string> environment_names(const dra::Claim& claim);
 
 }  // namespace fairlead::agent

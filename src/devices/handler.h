@@ -43,6 +43,7 @@ struct DevicePlan {
 struct PlannedClaim {
   std::string namespace_, name, uid;
   std::vector<DevicePlan> devices;
+  std::vector<dra::Pod> reserved_for = {};
 };
 
 struct PlanInput {
@@ -50,7 +51,8 @@ struct PlanInput {
   const NodeView* node = nullptr;
   const dra::Claim* claim = nullptr;  // the one that the device is for
   /// All other claims of this node that are prepared, or being prepared: what one of them has may be
-  /// something that cannot be had twice. nullptr: none.
+  /// something that cannot be had twice. The claim itself, too, with the devices that were planned before
+  /// this one. nullptr: none.
   const std::vector<PlannedClaim>* others = nullptr;
   /// Of a link in the node's namespace.
   std::function<Result<std::vector<netlink::Address>>(netlink::IfIndex)> addresses_of;

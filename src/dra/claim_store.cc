@@ -192,6 +192,7 @@ json record_to_json(const ClaimRecord& record, std::string_view boot_id) {
            {{"namespace", record.claim.namespace_},
             {"name", record.claim.name},
             {"uid", record.claim.uid},
+            {"podClaimName", record.claim.pod_claim_name},
             {"reservedFor", std::move(reserved)},
             {"devices", std::move(devices)}}},
           {"plan", record.plan},
@@ -224,6 +225,7 @@ Result<DecodedRecord> record_from_json(const json& in) {
   record.claim.namespace_ = claim.at("namespace");
   record.claim.name = claim.at("name");
   record.claim.uid = claim.at("uid");
+  record.claim.pod_claim_name = claim.value("podClaimName", record.claim.name);  // 0.1 wrote none
   for (const json& pod : claim.at("reservedFor")) {
     record.claim.reserved_for.push_back({.name = pod.at("name"), .uid = pod.at("uid")});
   }

@@ -171,7 +171,13 @@ Result<Claim> resolve_config(const kube::ResourceClaim& claim, std::string_view 
             .name = claim.meta.name,
             .uid = claim.meta.uid,
             .reserved_for = pods_of(claim),
-            .devices = {}};
+            .devices = {},
+            .pod_claim_name = claim.meta.name};
+  // Kubernetes' own, on claims that it makes from a template (resource/v1 PodResourceClaimAnnotation).
+  const auto pods_name = claim.meta.annotations.find("resource.kubernetes.io/pod-claim-name");
+  if (pods_name != claim.meta.annotations.end() && !pods_name->second.empty()) {
+    out.pod_claim_name = pods_name->second;
+  }
   for (const kube::AllocationResult& result : claim.allocation->results) {
     if (result.driver == driver_name) {
       out.devices.push_back(allocated_device(result, own));

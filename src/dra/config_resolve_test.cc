@@ -93,6 +93,13 @@ TEST(ResolveConfig, CopiesWhatTheDriverNeeds) {
   EXPECT_EQ(out->devices[0].consumed_capacity.at("slots"), "1");
 }
 
+TEST(ResolveConfig, NameInThePod_IsThatOfTheAnnotation_ElseTheClaims) {
+  auto in = claim({"nic"}, {result("nic", "eth1")});
+  EXPECT_EQ(resolve_config(in, kDriver)->pod_claim_name, "data-net");
+  in.meta.annotations = {{"resource.kubernetes.io/pod-claim-name", "fast"}};
+  EXPECT_EQ(resolve_config(in, kDriver)->pod_claim_name, "fast");
+}
+
 TEST(ResolveConfig, OtherDrivers_AreLeftOut) {
   const auto out = resolve_config(
       claim({"nic", "gpu"}, {result("gpu", "gpu0", "gpu.example.com"), result("nic", "eth1")},

@@ -94,6 +94,8 @@ struct Claim {
   std::string namespace_, name, uid;
   std::vector<Pod> reserved_for;
   std::vector<AllocatedDevice> devices;  // at least one
+  /// What its pod calls it: resourceClaims[].name of a claim that was made from a template, else `name`.
+  std::string pod_claim_name = {};
 };
 
 /// What prepare() gives back. Containers that use a device get its edits and the claim's.
