@@ -48,6 +48,7 @@ struct OwnFlags {
   int slots = 128;
   std::vector<std::string> uplinks;
   std::vector<std::string> not_uplinks;
+  bool allow_connected = false;
   std::vector<std::string> host_devices;
 
   void add_to(CLI::App& app) {
@@ -88,6 +89,9 @@ struct OwnFlags {
                    "their own or were the uplink once; never the uplink in use; repeatable")
         ->envname("NOT_UPLINK")
         ->delimiter(',');
+    app.add_flag("--allow-connected", allow_connected,
+                 "take a NIC although the node itself has connections over its addresses, which end by that")
+        ->envname("ALLOW_CONNECTED");
     app.add_option("--host-devices", host_devices,
                    "glob of links to offer as NICs although they look virtual "
                    "(nested nodes); repeatable")
@@ -155,6 +159,7 @@ Result<agent::NetDriverOptions> driver_options(const OwnFlags& flags, const dra:
   options.node.slots = flags.slots;
   options.node.uplinks = flags.uplinks;
   options.node.not_uplinks = flags.not_uplinks;
+  options.node.allow_connected = flags.allow_connected;
   options.node.memory = std::make_shared<devices::NodeMemory>(plugin.state_dir);
   options.node.host_devices = flags.host_devices;
   FL_ASSIGN(options.node.kinds_of_kernel, agent::probe_link_kinds(), "");

@@ -129,6 +129,7 @@ class KernelTest : public ::testing::Test {
                     .kinds_of_kernel = kinds_};
     options.node.uplinks = uplinks_;
     options.node.not_uplinks = not_uplinks_;
+    options.node.allow_connected = allow_connected_;
     options.node.memory = memory_;
     options.records = [this] {
       if (on_records_) {
@@ -197,6 +198,7 @@ class KernelTest : public ::testing::Test {
   devices::AttachMode mode_ = devices::AttachMode::kGuard;
   bool has_guard_ = true;
   std::vector<std::string> uplinks_, not_uplinks_;  // flags, read by make_driver()
+  bool allow_connected_ = false;
   std::shared_ptr<devices::NodeMemory> memory_;
   devices::Registry registry_ = devices::testing::all_kinds();
   std::unique_ptr<NetDriver> driver_;

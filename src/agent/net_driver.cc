@@ -237,14 +237,16 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
       plan.devices.push_back({.request = device.request});
       continue;
     }
-    FL_ASSIGN(
-        DevicePlan planned,
-        registry_->plan({.device = &device,
-                         .node = &node,
-                         .claim = &claim,
-                         .others = &planned_claims,
-                         .addresses_of = [&](netlink::IfIndex link) { return socket.addresses(link); }}),
-        "");
+    FL_ASSIGN(DevicePlan planned,
+              registry_->plan(
+                  {.device = &device,
+                   .node = &node,
+                   .claim = &claim,
+                   .others = &planned_claims,
+                   .addresses_of = [&](netlink::IfIndex link) { return socket.addresses(link); },
+                   .connections =
+                       [](const netlink::SocketQuery& query) { return netlink::connected_sockets(query); }}),
+              "");
     planned_claims.back().devices.push_back(planned);
     plan.devices.push_back(std::move(planned));
   }

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // What is offered, and what may sit on what, on the running kernel: two claims never have one NIC, and what
 // is the node's own is never given away.
+#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include "fairlead/agent/kernel_fixture.h"
 #include "fairlead/sys/testing/temporary_folder.h"
@@ -251,6 +253,65 @@ TEST_F(NodesOwn, UplinkFlagThatNamesNothing_NoNicIsOffered_AndReadinessSaysWhy) 
   ASSERT_OK(node_->create_link({.name = "bond7", .kind = netlink::Bridge{}}));
   EXPECT_THAT(published(), Contains("nic1"));
   EXPECT_TRUE(driver_->ready());
+}
+
+// ---- connections of the node
+
+class Connected : public Offers {
+ protected:
+  void SetUp() override {
+    Offers::SetUp();
+    if (IsSkipped() || HasFatalFailure()) {
+      return;
+    }
+    ASSERT_OK(node_->add_address({.link = nic1_, .prefix = *netlink::IpPrefix::parse("198.51.100.7/24")}));
+    const auto able = netlink::connected_sockets({.local = {}, .device = nic1_});
+    if (!able && able.error().code() == Code::kUnsupported) {
+      GTEST_SKIP() << able.error().what();
+    }
+    ASSERT_OK(able);
+  }
+
+  /// A UDP socket of the node that talks to somebody beyond nic1.
+  static UniqueFd connect() {
+    UniqueFd fd(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(53), .sin_addr = {}, .sin_zero = {}};
+    EXPECT_EQ(::inet_pton(AF_INET, "198.51.100.1", &to.sin_addr), 1);
+    EXPECT_EQ(::connect(fd.get(), reinterpret_cast<sockaddr*>(&to), sizeof to), 0);
+    return fd;
+  }
+};
+
+TEST_F(Connected, NicThatTheNodeTalksOver_IsRefusedAtPrepare) {
+  {
+    const UniqueFd talk = connect();
+    EXPECT_THAT(refusal(nic_claim("u1")),
+                AllOf(HasSubstr("the NIC nic1 cannot be taken now: the node itself has 1 connection over it, "
+                                "such as UDP 198.51.100.7:"),
+                      HasSubstr(" to 198.51.100.1:53; "), HasSubstr("--allow-connected")));
+    EXPECT_EQ(refusal(macvlan_claim("u2", "nic1")), "accepted") << "that shares it";
+    ASSERT_OK(driver_->unprepare({.claim = macvlan_claim("u2", "nic1")}, {}));
+  }
+  EXPECT_EQ(refusal(nic_claim("u1")), "accepted") << "it has ended";
+}
+
+TEST_F(Connected, ConnectionThatCameSincePlan_KeepsTheNicHome) {
+  auto record = prepare(nic_claim("u1"));
+  ASSERT_OK(record);
+  const UniqueFd talk = connect();
+  const auto attached = attach(*record, pod_);
+  ASSERT_FALSE(attached);
+  EXPECT_THAT(attached.error().what(), HasSubstr("the node itself has 1 connection over it"));
+  EXPECT_EQ(link(*node_, "nic1").index, nic1_);
+}
+
+TEST_F(Connected, FlagAllowsIt) {
+  allow_connected_ = true;
+  make_driver();
+  const UniqueFd talk = connect();
+  auto record = prepare(nic_claim("u1"));
+  ASSERT_OK(record);
+  EXPECT_TRUE(attach(*record, pod_));
 }
 
 // ---- what was planned is what is used

@@ -15,6 +15,7 @@
 #include "fairlead/devices/node.h"
 #include "fairlead/dra/driver.h"
 #include "fairlead/formats/strict_json.h"
+#include "fairlead/sys/netlink/sock_diag.h"
 #include "fairlead/sys/netlink/socket.h"
 
 namespace fairlead::devices {
@@ -46,6 +47,8 @@ struct PlannedClaim {
   std::vector<dra::Pod> reserved_for = {};
 };
 
+using AskConnections = std::function<Result<netlink::ConnectedSockets>(const netlink::SocketQuery&)>;
+
 struct PlanInput {
   const dra::AllocatedDevice* device = nullptr;
   const NodeView* node = nullptr;
@@ -56,6 +59,8 @@ struct PlanInput {
   const std::vector<PlannedClaim>* others = nullptr;
   /// Of a link in the node's namespace.
   std::function<Result<std::vector<netlink::Address>>(netlink::IfIndex)> addresses_of;
+  /// Connections of the node's namespace; nullptr: nobody asks.
+  AskConnections connections;
 };
 
 /// A network namespace and a socket in it. Borrowed.

@@ -97,6 +97,30 @@ Result<> check_alone(const PlanInput& input, const sys::InventoryLink& nic) {
   return {};
 }
 
+Result<> check_not_connected(const NodeOptions& options, const sys::InventoryLink& nic,
+                             const AskConnections& ask) {
+  if (options.allow_connected || !ask) {
+    return {};
+  }
+  const auto found = ask({.local = nic.addresses, .device = nic.link.index});
+  if (!found && found.error().code() == Code::kUnsupported) {
+    log::warn("whether the node has connections over a NIC that a claim takes is not known; ignoring that",
+              {{"nic", nic.link.name}, {"error", found.error().what()}});
+    return {};
+  }
+  if (!found) {
+    return found.error();
+  }
+  if (found->count == 0) {
+    return {};
+  }
+  return Error(Code::kBusy, "the NIC " + nic.link.name + " cannot be taken now: the node itself has " +
+                                std::to_string(found->count) +
+                                (found->count == 1 ? " connection" : " connections") + " over it, such as " +
+                                to_string(found->examples.front()) +
+                                "; end them, or let the node's admin start the agent with --allow-connected");
+}
+
 Result<netlink::Link> find_parent(netlink::Socket& node, const std::optional<sys::InventoryLink>& planned,
                                   const std::string& name, std::string_view what) {
   const Error gone(Code::kNotFound,

@@ -21,6 +21,11 @@ Result<> check_nobody_has(const PlanInput& input, const Field<std::string>& fiel
 /// device has it; one sentence that begins with the allocated device.
 Result<> check_alone(const PlanInput& input, const sys::InventoryLink& nic);
 
+/// kBusy: the node itself has connections over the NIC's addresses, or from sockets bound to it. Where the
+/// kernel cannot tell, the log says so. NodeOptions::allow_connected: no question is asked.
+Result<> check_not_connected(const NodeOptions& options, const sys::InventoryLink& nic,
+                             const AskConnections& ask);
+
 /// The link that was planned as a virtual link's place: by its index, NICs also by their identity, virtual
 /// links that were made anew by name, kind and type. `name` alone counts in records of version 0.1, which
 /// have nothing else. kNotFound: "the master \"nic1\" is gone from this node".

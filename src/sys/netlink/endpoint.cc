@@ -10,8 +10,8 @@
 namespace fairlead::netlink {
 namespace {
 
-Result<UniqueFd> open_socket() {
-  const int fd = ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+Result<UniqueFd> open_socket(int protocol) {
+  const int fd = ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol);
   if (fd < 0) {
     return Error::from_errno(errno, "open a netlink socket");
   }
@@ -71,8 +71,9 @@ Result<std::optional<std::size_t>> next_size(int fd) {
 
 }  // namespace
 
-Result<Endpoint> open_endpoint(std::optional<int> netns, int receive_buffer) {
-  FL_ASSIGN(UniqueFd fd, netns ? sys::with_netns(*netns, open_socket) : open_socket(), "");
+Result<Endpoint> open_endpoint(std::optional<int> netns, int receive_buffer, int protocol) {
+  const auto open = [protocol] { return open_socket(protocol); };
+  FL_ASSIGN(UniqueFd fd, netns ? sys::with_netns(*netns, open) : open(), "");
   FL_TRY(switch_on(fd.get(), NETLINK_EXT_ACK), "");
   FL_TRY(switch_on(fd.get(), NETLINK_CAP_ACK), "");
   FL_TRY(switch_on(fd.get(), NETLINK_GET_STRICT_CHK), "");

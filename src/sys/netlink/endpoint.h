@@ -2,6 +2,8 @@
 // Internal to netlink/: the kernel end of a socket, for requests and events alike.
 #pragma once
 
+#include <linux/netlink.h>
+
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -17,10 +19,10 @@ struct Endpoint {
   std::uint32_t port = 0;
 };
 
-/// A bound NETLINK_ROUTE socket of namespace `netns`, or of the calling thread's, with extended acks, capped
+/// A bound netlink socket of namespace `netns`, or of the calling thread's, with extended acks, capped
 /// acks and strict checking where the kernel has them, and a receive buffer of `receive_buffer` bytes if we
 /// may.
-Result<Endpoint> open_endpoint(std::optional<int> netns, int receive_buffer);
+Result<Endpoint> open_endpoint(std::optional<int> netns, int receive_buffer, int protocol = NETLINK_ROUTE);
 
 /// One datagram from the kernel into `buffer` (grown as needed), without waiting; nothing when none is there.
 /// Datagrams from other processes are dropped. kOverflow (ENOBUFS): the kernel had to drop some.

@@ -256,7 +256,9 @@ Result<> check_free(const Place& place, const NodeOptions& options, const netlin
     return Error(Code::kBusy,
                  "the NIC " + nic.name + " cannot be taken any more: " + other->link.name + " sits on it");
   }
-  return {};
+  return check_not_connected(options, *link, [&](const netlink::SocketQuery& query) {
+    return netlink::connected_sockets(query, place.netns);
+  });
 }
 
 /// Moves the NIC into the pod; it is home again when that fails.
@@ -331,6 +333,7 @@ Result<std::optional<netlink::Link>> wait_for_nic(const DetachInput& input, cons
 Result<DevicePlan> HostDeviceKind::plan(const PlanInput& input, std::vector<Section> sections) const {
   FL_ASSIGN(const Config config, decode(kind(), std::move(sections)), "");
   FL_ASSIGN(const sys::InventoryLink* nic, allocated_nic(input, config), "");
+  FL_TRY(check_not_connected(input.node->options(), *nic, input.connections), "");
   FL_ASSIGN(NetdevPlan plan, common_plan(input, config), "");
   FL_TRY(check_inherited_mtu(config, nic->link.name, nic->link.mtu), "");
   FL_ASSIGN(plan.original, remember(input, *nic), "");
