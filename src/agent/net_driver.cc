@@ -131,8 +131,8 @@ Result<std::vector<dra::Pool>> NetDriver::discover() {
   for (int tries = 1;; ++tries) {
     FL_ASSIGN(const auto node, look_at_node(socket, used.shared), "");
     FL_ASSIGN(auto after, in_use(), "");
-    const bool same = std::ranges::equal(used.held, after.held, {}, &devices::HeldDevice::name,
-                                         &devices::HeldDevice::name);
+    const bool same =
+        std::ranges::equal(used.held, after.held, {}, &devices::HeldDevice::name, &devices::HeldDevice::name);
     if (same || tries == kDiscoverTries) {
       if (!same) {
         used.held.insert(used.held.end(), after.held.begin(), after.held.end());
