@@ -364,8 +364,9 @@ std::vector<dra::Device> published_devices(const NodeView& node, const std::vect
   }
   const auto names = device_names(links);
   for (std::size_t i = away; i < links.size(); ++i) {
-    if (node.is_offered(*links[i])) {
-      const HeldDevice* holder = holder_of(held, *links[i], names[i]);
+    const HeldDevice* holder = holder_of(held, *links[i], names[i]);
+    // Whatever withholds it from others: a device that is allocated must not vanish.
+    if (holder != nullptr || node.is_offered(*links[i])) {
       nics.push_back(nic_device(*links[i], holder == nullptr ? names[i] : holder->name));
     }
   }

@@ -129,6 +129,11 @@ TEST(Published, WhatAClaimHolds_StaysUnderTheNameOfItsAllocation) {
               ElementsAre("netdev-virtual", "nic1", "nic2"));
   EXPECT_THAT(names(published_devices(node, {{.name = "old", .nic = "pci-0000-03-00-1"}})),
               ElementsAre("netdev-virtual", "nic2", "old"));
+  // Its own interface withholds it from others, and not from the slice.
+  const NodeView in_use(before, options, {nic1});
+  EXPECT_THAT(names(published_devices(in_use, {{.name = "old", .nic = "pci-0000-03-00-1"}})),
+              ElementsAre("netdev-virtual", "nic2", "old"));
+  EXPECT_THAT(names(published_devices(in_use, {})), ElementsAre("netdev-virtual", "nic2"));
   // And when no record holds it any more:
   EXPECT_THAT(names(published_devices(node, {})), ElementsAre("netdev-virtual", "nic2", "pci-0000-03-00-1"));
 }
