@@ -7,6 +7,7 @@
 #include <linux/if_link.h>
 #include <linux/if_tunnel.h>
 #include <linux/ip.h>
+#include <linux/net_namespace.h>
 #include <linux/nexthop.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
@@ -384,6 +385,16 @@ void read_operstate(Link& link, View value) {
   }
 }
 
+std::string read_hex(View value) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string text;
+  for (const std::uint8_t byte : value) {
+    text += kDigits[byte >> 4U];
+    text += kDigits[byte & 0xfU];
+  }
+  return text;
+}
+
 void read_link_attribute(Link& link, std::uint16_t type, View value) {
   switch (type) {
     case IFLA_IFNAME:
@@ -430,6 +441,12 @@ void read_link_attribute(Link& link, std::uint16_t type, View value) {
       break;
     case IFLA_PHYS_PORT_NAME:
       link.phys_port_name = read_text(value);
+      break;
+    case IFLA_PHYS_PORT_ID:
+      link.phys_port_id = read_hex(value);
+      break;
+    case IFLA_PHYS_SWITCH_ID:
+      link.phys_switch_id = read_hex(value);
       break;
     default:
       break;
@@ -574,6 +591,13 @@ Result<Bytes> move_link(const MoveLink& move) {
     FL_TRY(check_link_name(move.new_name), "");
     writer.text(IFLA_IFNAME, move.new_name);
   }
+  return writer.finish();
+}
+
+Result<Bytes> get_netnsid(int netns) {
+  Writer writer(RTM_GETNSID, NLM_F_REQUEST);
+  writer.fixed<rtgenmsg>().rtgen_family = AF_UNSPEC;
+  writer.descriptor(NETNSA_FD, netns);
   return writer.finish();
 }
 
@@ -765,6 +789,20 @@ std::optional<Answer> read_answer(const Message& message) {
   }
   answer.text = read_extended_ack(attributes);
   return answer;
+}
+
+std::optional<std::int32_t> read_netnsid(const Message& message) {
+  if (message.type != RTM_NEWNSID || message.payload.size() < MNL_ALIGN(sizeof(rtgenmsg))) {
+    return std::nullopt;
+  }
+  std::optional<std::int32_t> number;
+  for_each_attribute(behind(message.payload, MNL_ALIGN(sizeof(rtgenmsg))),
+                     [&](std::uint16_t type, View value) {
+                       if (type == NETNSA_NSID) {
+                         number = read_fixed<std::int32_t>(value);
+                       }
+                     });
+  return number;
 }
 
 std::optional<Link> read_link(const Message& message) {

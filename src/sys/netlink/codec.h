@@ -37,6 +37,8 @@ Result<Bytes> get_link(IfIndex link);
 /// By name or altname.
 Result<Bytes> get_link(std::string_view name);
 Result<Bytes> dump_links();
+/// The number that the socket's namespace has for another one.
+Result<Bytes> get_netnsid(int netns);
 Result<Bytes> add_address(const NewAddress& address);
 Result<Bytes> delete_address(const NewAddress& address);
 /// AF_INET and AF_INET6 alike; of one link when the index is valid.
@@ -73,6 +75,8 @@ std::optional<Answer> read_answer(const Message& message);
 /// Of RTM_NEWLINK or RTM_DELLINK. Nothing for damaged ones and for those of a bridge's own family
 /// (AF_BRIDGE): they describe a port, and their DELLINK does not mean that the link is gone.
 std::optional<Link> read_link(const Message& message);
+/// Negative: it has no number there.
+std::optional<std::int32_t> read_netnsid(const Message& message);
 /// Of RTM_NEWADDR or RTM_DELADDR.
 std::optional<Address> read_address(const Message& message);
 /// Of RTM_NEWROUTE or RTM_DELROUTE. Nothing for other families than IP and for cached routes (RTM_F_CLONED).

@@ -368,14 +368,15 @@ Result<bool> Socket::dump_once(Batch::Request& request, const Visitor& visit) {
   return !interrupted;
 }
 
-Result<std::optional<Link>> Socket::get_link(Batch::Request request) {
+/// One request, one answer: what `take` takes, or an error.
+Result<codec::Answer> Socket::ask(Batch::Request& request,
+                                  const std::function<bool(const codec::Message&)>& take) {
   if (request.refused) {
     return std::move(*request.refused).with(request.what);
   }
   const std::uint32_t sequence = next_sequence();
   codec::set_sequence(request.bytes, sequence);
   FL_TRY(send(std::span(&request, 1)), request.what);
-  std::optional<Link> link;
   codec::Answer answer;
   FL_TRY(receive_until([&](const codec::Message& message) {
            if (message.sequence != sequence) {
@@ -385,10 +386,37 @@ Result<std::optional<Link>> Socket::get_link(Batch::Request request) {
              answer = std::move(*end);
              return true;
            }
-           link = codec::read_link(message);
-           return link.has_value();
+           return take(message);
          }),
          request.what);
+  return answer;
+}
+
+Result<std::optional<std::int32_t>> Socket::netnsid_of(int netns) {
+  auto request = Batch::make("ask for the number of a network namespace", codec::get_netnsid(netns));
+  std::optional<std::int32_t> number;
+  FL_ASSIGN(const codec::Answer answer,
+            ask(request,
+                [&](const codec::Message& message) {
+                  number = codec::read_netnsid(message);
+                  return number.has_value();
+                }),
+            "");
+  if (answer.error != 0) {
+    return refusal(request.what, answer);
+  }
+  return number && *number >= 0 ? number : std::nullopt;
+}
+
+Result<std::optional<Link>> Socket::get_link(Batch::Request request) {
+  std::optional<Link> link;
+  FL_ASSIGN(const codec::Answer answer,
+            ask(request,
+                [&](const codec::Message& message) {
+                  link = codec::read_link(message);
+                  return link.has_value();
+                }),
+            "");
   if (answer.error != 0 && answer.error != ENODEV) {
     return refusal(request.what, answer);
   }

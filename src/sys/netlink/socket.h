@@ -80,6 +80,10 @@ class Socket {
   /// By name or altname; nothing when there is none.
   Result<std::optional<Link>> link(std::string_view name);
 
+  /// The number by which links of the socket's namespace name that other one (Link::parent_netnsid); nothing
+  /// when it has none there, so that no link's other end is in it.
+  Result<std::optional<std::int32_t>> netnsid_of(int netns);
+
   /// kExists when the name (or the chosen index) is taken where the link is to be born. Two things the kernel
   /// cannot do at birth and are done right after: an alias, and a veth's peer that is up (so let the end that
   /// must be ready first be the link, the other one the peer). Should they fail the link is deleted again.
@@ -159,6 +163,7 @@ class Socket {
   Result<> visit_routes(std::uint8_t family, std::uint32_t table, const std::function<void()>& restart,
                         const std::function<void(const codec::Message&, const Route&)>& visit);
   Result<> look_up_hops(std::vector<Route>& routes);
+  Result<codec::Answer> ask(Batch::Request& request, const std::function<bool(const codec::Message&)>& take);
   Result<std::optional<Link>> get_link(Batch::Request request);
   Result<bool> is_there(const Batch::Request& request);
   Result<bool> is_fine(const Batch::Request& request, int error);

@@ -158,7 +158,9 @@ struct Link {
   std::string parent_bus;  // "pci", "virtio", ...
   /// The driver's word for which port of its card this is: "p0", "pf0vf1" (a VF's representor).
   std::string phys_port_name;
-  std::uint16_t arphrd = 0;  // ARPHRD_ETHER 1, ARPHRD_INFINIBAND 32, ARPHRD_LOOPBACK 772
+  std::string phys_port_id;    // hex digits: the port, whatever function sees it
+  std::string phys_switch_id;  // hex digits: the switch that it is a port of
+  std::uint16_t arphrd = 0;    // ARPHRD_ETHER 1, ARPHRD_INFINIBAND 32, ARPHRD_LOOPBACK 772
   std::optional<MacvlanMode> macvlan_mode;
   std::optional<TunnelEnds> tunnel;  // vxlan, geneve, gre, ipip, sit, vti and their like
 
