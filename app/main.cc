@@ -301,6 +301,12 @@ Result<int> run(const OwnFlags& flags, dra::PluginOptions plugin_options) {
     constexpr std::chrono::seconds kPatience{2};  // whoever holds the claim is alive and at work on it
     return plugin_now->if_unknown(claim_uid, std::chrono::steady_clock::now() + kPatience, action);
   };
+  options.tell = [&plugin_now](const std::string& uid, const std::string& reason,
+                               const std::string& message) {
+    plugin_now->pod_event(uid, reason, message);
+    plugin_now->operation_finished("restore-name", "host-device", Code::kExists,
+                                   std::chrono::duration<double>(0));
+  };
   agent::NetDriver driver(std::move(options), registry);
   FL_ASSIGN(const auto plugin, dra::Plugin::create(std::move(plugin_options), driver), "");
   plugin_now = plugin.get();

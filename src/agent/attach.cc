@@ -28,6 +28,9 @@ struct Attacher::Session {
   std::string claim_uid;
   ClaimPlan plan;
   bool nics_only = false;  // release(): nothing but what was taken from the node
+  /// Of the devices in the pod's namespace; empty when it is not certain that it is still the one that the
+  /// record means.
+  std::vector<std::int32_t> indexes = {};
   UniqueFd node_netns;
   netlink::Socket node_socket;
   Place node;
@@ -86,6 +89,10 @@ Given given_by(const devices::Attached& attached) {
 
 bool is_watched_only(const DevicePlan& device) { return device.kind.empty(); }
 
+netlink::IfIndex index_of(const std::vector<std::int32_t>& indexes, std::size_t device) {
+  return device < indexes.size() ? netlink::IfIndex(indexes[device]) : netlink::IfIndex();
+}
+
 }  // namespace
 
 bool Attacher::takes_nic(const DevicePlan& device) const {
@@ -97,32 +104,48 @@ Marker Attacher::marker(const std::string& claim_uid, std::size_t index) const {
   return {.driver = options_->driver_name, .claim_uid = claim_uid, .index = index};
 }
 
-bool Attacher::must_hold(const ClaimPlan& plan) const {
-  return std::ranges::any_of(plan.devices, [&](const DevicePlan& device) {
-    const Handler* handler = registry_->find(device.type, device.kind);
-    const auto nic = handler == nullptr ? std::nullopt : handler->takes(device);
-    return nic && !nic->link.kind.empty();
-  });
+bool Attacher::takes_nic(const ClaimPlan& plan) const {
+  return std::ranges::any_of(plan.devices, [&](const DevicePlan& device) { return takes_nic(device); });
 }
 
-void Attacher::hold(const std::string& claim_uid, int netns) {
+void Attacher::hold(const std::string& claim_uid, int netns, Certainty certainty) {
   UniqueFd copy(::fcntl(netns, F_DUPFD_CLOEXEC, 0));
   const Lock lock(mutex_);
-  held_.insert_or_assign(claim_uid, std::move(copy));
+  held_.insert_or_assign(claim_uid, Held{.netns = std::move(copy), .certainty = certainty});
 }
 
-UniqueFd Attacher::pod_namespace(const std::string& claim_uid, const ClaimState& state) {
-  {
-    const Lock lock(mutex_);
-    const auto held = held_.find(claim_uid);
-    if (held != held_.end() && held->second.valid()) {
-      return UniqueFd(::fcntl(held->second.get(), F_DUPFD_CLOEXEC, 0));
-    }
-  }
-  if (!state.netns) {
+void Attacher::let_go(const std::string& claim_uid) {
+  const Lock lock(mutex_);
+  held_.erase(claim_uid);
+}
+
+Attacher::Held Attacher::held(const std::string& claim_uid) const {
+  const Lock lock(mutex_);
+  const auto found = held_.find(claim_uid);
+  if (found == held_.end() || !found->second.netns.valid()) {
     return {};
   }
-  return find_netns(*state.netns).value_or(UniqueFd());
+  return {.netns = UniqueFd(::fcntl(found->second.netns.get(), F_DUPFD_CLOEXEC, 0)),
+          .certainty = found->second.certainty};
+}
+
+UniqueFd Attacher::pod_namespace(Session& session, const ClaimState& state) const {
+  Held kept = held(session.claim_uid);
+  const auto id = kept.netns.valid() ? sys::netns_id(kept.netns.get())
+                                     : Result<sys::NetnsId>(Error(Code::kNotFound, "not held"));
+  UniqueFd netns = std::move(kept.netns);
+  bool certain = kept.certainty == Certainty::kCertain;
+  if (state.netns && (!id || *id != *state.netns)) {
+    if (auto found = find_netns(*state.netns)) {
+      netns = *std::move(found);
+      certain = false;
+    }
+  }
+  // While we hold a namespace the kernel gives its number to no other.
+  if (netns.valid() && (certain || has_links_of(session, netns.get()).value_or(false))) {
+    session.indexes = state.ifindexes;
+  }
+  return netns;
 }
 
 Result<bool> Attacher::has_links_of(const Session& session, int netns) const {
@@ -156,7 +179,7 @@ Result<> Attacher::leave_old_namespace(Session& session, const AttachTarget& tar
                      "unprepared; a claim with network interfaces cannot be shared by two pods");
   }
   const bool was_attached = state.phase == AttachPhase::kAttached;
-  const UniqueFd old = pod_namespace(session.claim_uid, state);
+  const UniqueFd old = pod_namespace(session, state);
   if (!old.valid()) {
     return detach_from(session, std::nullopt, was_attached, leave_deadline(target));
   }
@@ -171,6 +194,13 @@ Result<bool> Attacher::is_still_there(const Session& session, const AttachTarget
                                       const ClaimState& state) const {
   if (state.phase == AttachPhase::kAttaching && !is_other_sandbox(state, target)) {
     return true;  // begun a moment ago, or cut off then: nothing need be there yet
+  }
+  const Held kept = held(session.claim_uid);
+  if (kept.netns.valid() && kept.certainty == Certainty::kCertain) {
+    FL_ASSIGN(const sys::NetnsId id, sys::netns_id(kept.netns.get()), "");
+    if (id == *state.netns) {
+      return true;  // whatever the pod made of the aliases
+    }
   }
   return has_links_of(session, target.netns);
 }
@@ -204,6 +234,7 @@ Result<> Attacher::attach_all(Session& session, const Place& pod, ClaimState& st
                               .pod = pod,
                               .pod_links = &pod_links,
                               .was_attached = was_attached,
+                              .index_in_pod = index_of(state.ifindexes, i),
                               .options = options_});
     }();
     if (!attached) {
@@ -298,8 +329,7 @@ Result<bool> Attacher::must_begin(const dra::ClaimRecord& record, const AttachTa
 
 bool Attacher::takes_nic(const dra::ClaimRecord& record) const {
   const auto plan = parse_claim_plan(record.plan);
-  return plan &&
-         std::ranges::any_of(plan->devices, [&](const DevicePlan& device) { return takes_nic(device); });
+  return plan && takes_nic(*plan);
 }
 
 Result<std::string> Attacher::begin(const dra::ClaimRecord& record, const AttachTarget& target) {
@@ -316,15 +346,20 @@ Result<std::string> Attacher::attach(const dra::ClaimRecord& record, const Attac
   FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(plan)), "");
   FL_ASSIGN(state, arrive(*session, target, std::move(state)), "");
   FL_ASSIGN(netlink::Socket pod_socket, netlink::Socket::open_in(target.netns), "");
+  const bool has_nics = takes_nic(session->plan);
+  const bool was_held = held(record.claim.uid).netns.valid();
+  if (has_nics) {
+    hold(record.claim.uid, target.netns, Certainty::kCertain);  // before anything goes there
+  }
   const Place pod{.netns = target.netns, .socket = &pod_socket};
   if (auto attached = attach_all(*session, pod, state); !attached) {
     if (session->plan.mode == AttachMode::kNetdevices) {
       wait_again(*session, pod);  // the runtime looks for them on the node when the container is tried again
     }
+    if (!was_held) {
+      let_go(record.claim.uid);
+    }
     return std::move(attached).error();
-  }
-  if (must_hold(session->plan)) {
-    hold(record.claim.uid, target.netns);
   }
   state.phase = AttachPhase::kAttached;
   return to_json(state);
@@ -409,9 +444,15 @@ Result<> Attacher::detach_from(const Session& session, const std::optional<Place
                               .marker = marker(session.claim_uid, i),
                               .node = session.node,
                               .pod = pod,
+                              .index_in_pod = index_of(session.indexes, i),
                               .was_attached = was_attached,
                               .deadline = deadline,
-                              .options = options_});
+                              .options = options_,
+                              .tell = [&](const std::string& reason, const std::string& message) {
+                                if (tell_) {
+                                  tell_(session.claim_uid, reason, message);
+                                }
+                              }});
     }();
     if (!undone && first) {
       first = std::move(undone).error().with(describe(device));
@@ -421,9 +462,9 @@ Result<> Attacher::detach_from(const Session& session, const std::optional<Place
 }
 
 /// Out of the pod's namespace, if it is still there; then nothing keeps that alive any more.
-Result<> Attacher::detach_where_it_is(const Session& session, const ClaimState& state,
+Result<> Attacher::detach_where_it_is(Session& session, const ClaimState& state,
                                       steady_clock::time_point deadline) {
-  const UniqueFd netns = pod_namespace(session.claim_uid, state);
+  const UniqueFd netns = pod_namespace(session, state);
   const bool was_attached = state.phase == AttachPhase::kAttached || state.staged;
   if (!netns.valid()) {
     FL_TRY(detach_from(session, std::nullopt, was_attached, deadline), "");
@@ -431,8 +472,7 @@ Result<> Attacher::detach_where_it_is(const Session& session, const ClaimState& 
     FL_ASSIGN(netlink::Socket socket, netlink::Socket::open_in(netns.get()), "");
     FL_TRY(detach_from(session, Place{.netns = netns.get(), .socket = &socket}, was_attached, deadline), "");
   }
-  const Lock lock(mutex_);
-  held_.erase(session.claim_uid);
+  let_go(session.claim_uid);
   return {};
 }
 
@@ -443,18 +483,35 @@ Result<> Attacher::detach(const dra::ClaimRecord& record, steady_clock::time_poi
   FL_ASSIGN(ClaimPlan plan, parse_claim_plan(record.plan), "");
   FL_ASSIGN(const ClaimState state, parse_claim_state(record.prepared.state), "");
   FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(plan)), "");
-  return detach_where_it_is(*session, state, deadline);
+  {
+    // Waiting once is enough: the kubelet asks again and again, and each time a worker would be held.
+    const Lock lock(mutex_);
+    deadline = waited_for_.contains(record.claim.uid) ? std::min(deadline, steady_clock::now()) : deadline;
+  }
+  auto done = detach_where_it_is(*session, state, deadline);
+  const Lock lock(mutex_);
+  if (done || done.error().code() != Code::kUnavailable) {
+    waited_for_.erase(record.claim.uid);
+  } else {
+    waited_for_.insert(record.claim.uid);
+  }
+  return done;
 }
 
 void Attacher::adopt(const std::vector<dra::ClaimRecord>& records) {
   for (const dra::ClaimRecord& record : records) {
-    const auto plan = parse_claim_plan(record.plan);
+    auto plan = parse_claim_plan(record.plan);
     const auto state = parse_claim_state(record.prepared.state);
-    if (!plan || !state || !state->is_in_a_pod() || !must_hold(*plan)) {
+    if (!plan || !state || !state->is_in_a_pod() || !takes_nic(*plan)) {
       continue;
     }
-    if (const auto netns = find_netns(*state->netns)) {
-      hold(record.claim.uid, netns->get());
+    const auto netns = find_netns(*state->netns);
+    const auto session = netns ? Session::open(record.claim.uid, *std::move(plan))
+                               : Result<std::unique_ptr<Session>>(Error(Code::kNotFound, ""));
+    if (session) {
+      // While nobody held it, its number may have gone to another namespace.
+      const bool certain = has_links_of(**session, netns->get()).value_or(false);
+      hold(record.claim.uid, netns->get(), certain ? Certainty::kCertain : Certainty::kByNumber);
     }
   }
 }

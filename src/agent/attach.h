@@ -4,8 +4,10 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -34,9 +36,12 @@ extern const char* const kHostNetworkRefusal;
 /// Any thread; calls for one claim must not overlap (Plugin::update sees to that).
 class Attacher {
  public:
-  /// Both must outlive it.
-  Attacher(const devices::Registry& registry, const devices::NodeOptions& options)
-      : registry_(&registry), options_(&options) {}
+  /// What a claim's user should know although nothing failed: a reason in CamelCase and a sentence.
+  using Tell = std::function<void(const std::string& claim_uid, const std::string& reason,
+                                  const std::string& message)>;
+  /// Both must outlive it. `tell` may be empty.
+  Attacher(const devices::Registry& registry, const devices::NodeOptions& options, Tell tell = {})
+      : registry_(&registry), options_(&options), tell_(std::move(tell)) {}
 
   /// Whether begin() must be recorded before attach(): the claim takes a NIC that is not in this sandbox
   /// yet. A process that is killed during the move must find out where the NIC went; links that we make need
@@ -86,23 +91,36 @@ class Attacher {
                                             const ClaimState& state) const;
   /// With what was given in `state`.
   Result<> attach_all(Session& session, const devices::Place& pod, ClaimState& state);
-  /// The pod's namespace, held or found.
-  UniqueFd pod_namespace(const std::string& claim_uid, const ClaimState& state);
-  [[nodiscard]] bool must_hold(const ClaimPlan& plan) const;
-  void hold(const std::string& claim_uid, int netns);
+  /// Whether a held namespace is the claim's beyond doubt, or only has the number that the record has.
+  enum class Certainty : std::uint8_t { kCertain, kByNumber };
+  struct Held {
+    UniqueFd netns;
+    Certainty certainty = Certainty::kByNumber;
+  };
+  /// The pod's namespace, held or found; the session learns whether the record's indexes count there.
+  UniqueFd pod_namespace(Session& session, const ClaimState& state) const;
+  void hold(const std::string& claim_uid, int netns, Certainty certainty);
+  [[nodiscard]] Held held(const std::string& claim_uid) const;
+  void let_go(const std::string& claim_uid);
   Result<> detach_from(const Session& session, const std::optional<devices::Place>& pod, bool was_attached,
                        std::chrono::steady_clock::time_point deadline) const;
-  Result<> detach_where_it_is(const Session& session, const ClaimState& state,
+  Result<> detach_where_it_is(Session& session, const ClaimState& state,
                               std::chrono::steady_clock::time_point deadline);
   [[nodiscard]] bool takes_nic(const devices::DevicePlan& device) const;
   void sweep_link(netlink::Socket& socket, netlink::IfIndex index, const std::string& claim_uid) const;
+  [[nodiscard]] bool takes_nic(const ClaimPlan& plan) const;
 
   const devices::Registry* registry_;
   const devices::NodeOptions* options_;
-  Mutex mutex_;
-  /// Namespaces kept alive until their claim is unprepared: those with a NIC that the kernel would delete
-  /// with the namespace instead of giving it back (a veth that is a nested node's NIC).
-  std::map<std::string, UniqueFd> held_ FL_GUARDED_BY(mutex_);
+  const Tell tell_;
+  mutable Mutex mutex_;
+  /// The namespaces of pods that have a NIC of the node, from before it goes there until it is home. A pod
+  /// that gave its namespace's descriptor to somebody could keep the NIC otherwise: the kernel gives one back
+  /// (or deletes it: a veth that is a nested node's NIC) only when the last user of the namespace is gone,
+  /// and we could not find it. The price: as long as we hold it, nobody but us takes the NIC home; when we
+  /// die, the kernel does.
+  std::map<std::string, Held> held_ FL_GUARDED_BY(mutex_);
+  std::set<std::string> waited_for_ FL_GUARDED_BY(mutex_);  // claims whose NIC did not come home when asked
 };
 
 }  // namespace fairlead::agent

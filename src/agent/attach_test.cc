@@ -8,7 +8,16 @@
 
 #include <functional>
 
+#include <time.h>
+
+#include <map>
+#include <memory>
+#include <thread>
+
 #include "fairlead/agent/kernel_fixture.h"
+#include "fairlead/devices/netdev/host_device/host_device.h"
+#include "fairlead/devices/netdev/plan.h"
+#include "fairlead/sys/testing/sysfs_tree.h"
 
 namespace fairlead::agent {
 namespace {
@@ -497,18 +506,252 @@ TEST_F(HostDevice, FallenBackUnderEachOthersNames_BothAreRestored) {
   EXPECT_EQ(link(*node_, "nic2").mac.to_string(), "02:00:00:00:00:78");
 }
 
-TEST_F(HostDevice, FallenBackUnderTheNameOfAForeignLink_LeavesThatAlone) {
+TEST_F(HostDevice, FallenBackUnderTheNameOfAForeignLink_WaitsForItsName) {
   auto record = prepare_nic();
   ASSERT_OK(record);
   ASSERT_OK(attach(*record, pod_));
   ASSERT_OK(node_->create_link({.name = "nic1", .kind = netlink::Bridge{}}));
-  const auto refused = driver_->unprepare(*record, {});
-  ASSERT_FALSE(refused);
-  EXPECT_THAT(refused.error().what(), HasSubstr("another link has its name; rename that one"));
+  ASSERT_OK(driver_->unprepare(*record, {}));
   EXPECT_EQ(link(*node_, "nic1").kind, "bridge");
+  EXPECT_THAT(told_,
+              ElementsAre(StartsWith("u1 NicNameTaken: the NIC nic1 came home as it was, but another")));
+  const std::string meanwhile =
+      devices::Marker{.driver = "net.example.com", .claim_uid = "u1"}.transit_name();
+  const netlink::Link waiting = link(*node_, meanwhile);
+  EXPECT_EQ(waiting.mac, before_.mac);
+  EXPECT_EQ(waiting.mtu, before_.mtu);
+  EXPECT_EQ(waiting.altnames, before_.altnames);
+  EXPECT_TRUE(waiting.is_up());
+  EXPECT_THAT(global_addresses(*node_, waiting.index), ElementsAre("198.51.100.7/24"));
+  ASSERT_OK(driver_->unprepare(*record, {}));  // the kubelet may ask again
+
+  make_driver();  // a restart forgets nothing
+  driver_->restored({});
+  (void)published();
+  EXPECT_EQ(link(*node_, meanwhile).index, waiting.index);
   ASSERT_OK(node_->delete_link(link(*node_, "nic1").index));
+  (void)published();
+  expect_home();
+  EXPECT_THAT(node_names(), Not(Contains(meanwhile)));
+}
+
+TEST_F(HostDevice, NameThatThePodMadeAnAltname_IsTheNicsAllTheSame) {
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  const netlink::Link there = link(*pod_.socket, "net1");
+  ASSERT_OK(pod_.socket->add_altname(there.index, "nic1"));
+  ASSERT_OK(pod_.socket->move_link({.link = there.index, .netns = node_netns_.get(), .new_name = "dev7"}));
   ASSERT_OK(driver_->unprepare(*record, {}));
   expect_home();
+}
+
+// ---- identity: what a pod can change says nothing
+
+TEST_F(HostDevice, AliasMovedToALinkOfThePod_TheNicComesHomeAndTheOtherStays) {
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  const netlink::Link there = link(*pod_.socket, "net1");
+  ASSERT_OK(pod_.socket->create_link({.name = "mine0", .kind = netlink::Veth{.peer = {.name = "mine1"}}}));
+  ASSERT_OK(pod_.socket->change_link(there.index, {.alias = ""}));
+  ASSERT_OK(pod_.socket->change_link(link(*pod_.socket, "mine0").index, {.alias = there.alias}));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+  EXPECT_EQ(link(*node_, "nic1").parent, before_.parent) << "another link has the NIC's name";
+  EXPECT_THAT(names(*pod_.socket), IsSupersetOf({"mine0", "mine1"}));
+}
+
+TEST_F(HostDevice, AliasMovedToALinkOfThePod_AfterARestart_Too) {
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  const netlink::Link there = link(*pod_.socket, "net1");
+  ASSERT_OK(pod_.socket->change_link(there.index, {.alias = ""}));
+  make_driver();
+  driver_->restored({*record});
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+}
+
+TEST_F(HostDevice, AliasMovedFromADummyThatIsLent_TheDummyComesHomeAndTheOtherStays) {
+  if (!kinds_.contains("dummy")) {
+    GTEST_SKIP() << "this kernel has no dummy links";
+  }
+  ASSERT_OK(node_->create_link({.name = "nic9", .kind = netlink::Dummy{}}));
+  const netlink::MacAddress mac = link(*node_, "nic9").mac;
+  auto record = prepare(claim("u9", {{.netdev = R"("host-device")", .device = "nic9"}}));
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  const netlink::Link there = link(*pod_.socket, "net1");
+  ASSERT_OK(pod_.socket->create_link({.name = "mine0", .kind = netlink::Dummy{}}));
+  ASSERT_OK(pod_.socket->change_link(there.index, {.alias = ""}));
+  ASSERT_OK(pod_.socket->change_link(link(*pod_.socket, "mine0").index, {.alias = there.alias}));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  EXPECT_EQ(link(*node_, "nic9").mac, mac);
+  EXPECT_THAT(names(*pod_.socket), Contains("mine0"));
+}
+
+TEST_F(HostDevice, AliasesSwappedByThePod_EachClaimHasItsOwnNic) {
+  ASSERT_OK(node_->create_link({.name = "nic2",
+                                .kind = netlink::Veth{.peer = {.name = "cable2", .up = true}},
+                                .mac = *netlink::MacAddress::parse("02:00:00:00:00:78"),
+                                .up = true}));
+  const netlink::Link second_before = link(*node_, "nic2");
+  auto first = prepare_nic(R"(,"interfaceName":"fast1")");
+  auto second =
+      prepare(claim("u2", {{.netdev = R"("host-device","interfaceName":"fast2")", .device = "nic2"}}));
+  ASSERT_OK(first);
+  ASSERT_OK(second);
+  ASSERT_OK(attach(*first, pod_));
+  ASSERT_OK(attach(*second, pod_));
+  const netlink::Link fast1 = link(*pod_.socket, "fast1");
+  const netlink::Link fast2 = link(*pod_.socket, "fast2");
+  ASSERT_OK(pod_.socket->change_link(fast1.index, {.alias = fast2.alias}));
+  ASSERT_OK(pod_.socket->change_link(fast2.index, {.alias = fast1.alias}));
+  for (const netlink::Link& fallen : {fast1, fast2}) {
+    ASSERT_OK(pod_.socket->move_link({.link = fallen.index, .netns = node_netns_.get()}));
+  }
+  // The first is attached again, elsewhere: it must be its own NIC that goes there.
+  pod_ = make_pod();
+  ASSERT_OK(attach(*first, pod_));
+  EXPECT_EQ(link(*pod_.socket, "fast1").parent, before_.parent);
+  ASSERT_OK(driver_->unprepare(*second, {}));
+  EXPECT_EQ(link(*node_, "nic2").parent, second_before.parent);
+  EXPECT_EQ(link(*node_, "nic2").mac, second_before.mac);
+  ASSERT_OK(driver_->unprepare(*first, {}));
+  expect_home();
+  EXPECT_EQ(link(*node_, "nic1").parent, before_.parent);
+}
+
+// ---- routes
+
+TEST_F(HostDevice, StaticRoutes_ComeHome) {
+  ASSERT_OK(node_->add_address({.link = before_.index, .prefix = *netlink::IpPrefix::parse("fd00:5::7/64")}));
+  const auto route = [&](const char* destination, const char* gateway, std::uint32_t metric,
+                         std::uint32_t table) {
+    netlink::NewRoute wanted{.destination = *netlink::IpPrefix::parse(destination),
+                             .link = before_.index,
+                             .metric = metric,
+                             .table = table};
+    if (gateway != nullptr) {
+      wanted.gateway = *netlink::IpAddress::parse(gateway);
+    }
+    return wanted;
+  };
+  ASSERT_OK(node_->add_route(route("10.7.0.0/16", "198.51.100.1", 0, netlink::kMainTable)));
+  ASSERT_OK(node_->add_route(route("10.8.0.0/16", nullptr, 50, netlink::kMainTable)));
+  ASSERT_OK(node_->add_route(route("10.9.0.0/16", "10.8.0.1", 0, netlink::kMainTable)));
+  ASSERT_OK(node_->add_route(route("0.0.0.0/0", "198.51.100.1", 7, 1000)));
+  ASSERT_OK(node_->add_route(route("fd07::/16", "fd00:5::1", 0, netlink::kMainTable)));
+  const auto routes = [&] {
+    std::vector<netlink::Route> out;
+    const auto all = node_->routes().value();
+    for (const netlink::Route& one : all) {
+      if (one.protocol == 4 && one.hops.size() == 1 && one.hops.front().link == link(*node_, "nic1").index) {
+        out.push_back(one);
+      }
+    }
+    return out;
+  };
+  const auto routes_before = routes();
+  ASSERT_EQ(routes_before.size(), 5);
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  EXPECT_THAT(routes(), ::testing::UnorderedElementsAreArray(routes_before));
+}
+
+// ---- the pod's namespace
+
+/// A NIC as the kernel gives it back by itself, when the last user of its namespace is gone.
+class GivenBackNic final : public devices::Handler {
+ public:
+  [[nodiscard]] std::string_view type() const override { return nic_.type(); }
+  [[nodiscard]] std::string_view kind() const override { return nic_.kind(); }
+  Result<devices::DevicePlan> plan(const devices::PlanInput& input,
+                                   std::vector<devices::Section> sections) const override {
+    return nic_.plan(input, std::move(sections));
+  }
+  Result<devices::Attached> attach(const devices::AttachInput& input) const override {
+    return nic_.attach(input);
+  }
+  Result<std::string> stage(const devices::StageInput& input) const override { return nic_.stage(input); }
+  Result<> detach(const devices::DetachInput& input) const override { return nic_.detach(input); }
+  [[nodiscard]] std::optional<sys::InventoryLink> takes(const devices::DevicePlan& plan) const override {
+    auto nic = nic_.takes(plan);
+    if (nic) {
+      nic->link.kind.clear();
+    }
+    return nic;
+  }
+
+ private:
+  devices::netdev::HostDeviceKind nic_;
+};
+
+class GivenBack : public HostDevice {
+ protected:
+  GivenBack() {
+    registry_ = {};
+    registry_.add(std::make_unique<GivenBackNic>());
+  }
+};
+
+TEST_F(GivenBack, NamespaceThatOnlySomebodysDescriptorKeeps_TheNicComesHome) {
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  const UniqueFd somebodys(::fcntl(pod_.netns.get(), F_DUPFD_CLOEXEC, 0));
+  pod_ = Pod();  // nobody lives there, no path leads there
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+}
+
+TEST_F(GivenBack, NamespaceIsOpenedAgainAtAStart) {
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  make_driver();
+  driver_->restored({*record});
+  pod_ = Pod();
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+}
+
+TEST_F(GivenBack, NamespaceIsLetGoWhenTheNicIsHome) {
+  auto record = prepare_nic(R"(,"routes":[{"dst":"10.0.0.0/8","gw":"192.0.2.1"}])");
+  ASSERT_OK(record);
+  ASSERT_OK(pod_.socket->create_link(
+      {.name = "mine0", .kind = netlink::Veth{.peer = {.name = "witness", .netns = node_netns_.get()}}}));
+  ASSERT_FALSE(attach(*record, pod_));
+  expect_home();
+  pod_ = Pod();
+  // The kernel ends a namespace in its own time, and its links with it.
+  for (int i = 0; i < 1000 && node_->link("witness").value(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_THAT(node_names(), Not(Contains("witness"))) << "something keeps the pod's namespace alive";
+}
+
+// ---- a NIC that does not come
+
+TEST_F(HostDevice, InANamespaceThatNobodyCanSee_IsOneSentenceAndNoWait) {
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  pod_.pause.reset();
+  make_driver();
+  driver_->restored({*record});  // cannot find the namespace: only descriptors keep it
+  const auto refused = driver_->unprepare(*record, {});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Code::kUnavailable);
+  EXPECT_THAT(refused.error().what(),
+              HasSubstr("the NIC nic1 has not come home: it is in a network namespace that the agent cannot "
+                        "see and that a process, a mount or an open file keeps alive"));
+  ASSERT_OK(pod_.socket->delete_link(link(*pod_.socket, "net1").index));
+  ASSERT_OK(driver_->unprepare(*record, {}));
 }
 
 TEST_F(HostDevice, NameTakenInTheContainer_StaysHomeAsItWas) {
@@ -568,6 +811,74 @@ TEST_F(HostDevice, AfterARestart_RecordsAreEnough) {
   pod_ = Pod();
   ASSERT_OK(driver_->unprepare(*record, {}));
   expect_home();
+}
+
+// ---- a NIC that is nowhere to be seen: what its device says
+
+/// A NIC without a kind, as a record has it; it was in a pod's namespace that is gone, or not visible.
+class AbsentNic : public KernelTest {
+ protected:
+  Result<> detach(const std::string& bus, const std::string& device,
+                  std::chrono::milliseconds time = std::chrono::milliseconds(20)) {
+    netlink::Link nic = devices::testing::ethernet(9, "nic7");
+    nic.parent_bus = bus;
+    nic.parent_dev = device;
+    nic.permanent_mac = nic.mac;
+    const devices::netdev::NetdevPlan plan{.original = devices::netdev::Original{.link = {.link = nic}}};
+    const devices::DevicePlan device_plan{.kind = "host-device", .body = to_json(plan)};
+    devices::NodeOptions options = devices::testing::node_options();
+    options.sysfs_root = sysfs_.root();
+    return devices::netdev::HostDeviceKind().detach(
+        {.plan = &device_plan,
+         .marker = {.driver = "net.example.com", .claim_uid = "u1"},
+         .node = {.netns = node_netns_.get(), .socket = node_.get()},
+         .pod = std::nullopt,
+         .was_attached = true,
+         .deadline = std::chrono::steady_clock::now() + time,
+         .options = &options});
+  }
+
+  sys::testing_support::SysfsTree sysfs_;
+};
+
+TEST_F(AbsentNic, DeviceIsGone_UnprepareEnds) {
+  sysfs_.add_device("pci", "pci0000:00/0000:00:04.0", {});
+  sysfs_.add_device("usb", "pci0000:00/0000:00:14.0/usb1/1-1/1-1:1.0", {});
+  sysfs_.add_device("virtio", "pci0000:00/0000:00:03.0/virtio0", {});
+  // Not a moment is waited: the time would be an error.
+  for (const auto& [bus, device] : std::map<std::string, std::string>{
+           {"pci", "0000:03:00.1"}, {"usb", "2-1:1.0"}, {"virtio", "virtio7"}}) {
+    ASSERT_OK(detach(bus, device, std::chrono::hours(1)));
+  }
+}
+
+TEST_F(AbsentNic, DriverIsUnbound_UnprepareEnds) {
+  sysfs_.add_device("pci", "pci0000:00/0000:03:00.1", {{"vendor", "0x8086"}, {"device", "0x10c9"}});
+  ASSERT_OK(detach("pci", "0000:03:00.1"));
+}
+
+TEST_F(AbsentNic, InANamespaceThatSomethingKeeps_IsOneSentence) {
+  sysfs_.add_device("pci", "pci0000:00/0000:03:00.1", {});
+  sysfs_.add_device("net", "pci0000:00/0000:03:00.1/net", {});
+  const auto refused = detach("pci", "0000:03:00.1");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Code::kUnavailable);
+  EXPECT_THAT(refused.error().what(),
+              StartsWith("the NIC nic7 (pci device 0000:03:00.1) has not come home: it is in a network "
+                         "namespace that the agent cannot see"));
+}
+
+TEST_F(AbsentNic, Waiting_CostsNoProcessorTime) {
+  sysfs_.add_device("pci", "pci0000:00/0000:03:00.1", {});
+  sysfs_.add_device("net", "pci0000:00/0000:03:00.1/net", {});
+  const auto used = [] {
+    timespec time = {};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec);
+  };
+  const auto before = used();
+  EXPECT_FALSE(detach("pci", "0000:03:00.1", std::chrono::milliseconds(500)));
+  EXPECT_LT(used() - before, std::chrono::milliseconds(100));
 }
 
 // ---- netdevices mode

@@ -138,6 +138,9 @@ class KernelTest : public ::testing::Test {
       return records_;
     };
     options.if_unknown = if_unknown_;
+    options.tell = [this](const std::string& uid, const std::string& reason, const std::string& message) {
+      told_.push_back(uid + " " + reason + ": " + message);
+    };
     driver_ = std::make_unique<NetDriver>(std::move(options), registry_);
   }
 
@@ -205,6 +208,7 @@ class KernelTest : public ::testing::Test {
   std::vector<dra::ClaimRecord> records_;  // what the framework would know
   std::function<void()> on_records_;       // runs just before somebody gets them
   Attacher::IfUnknown if_unknown_;         // as make_driver() finds it
+  std::vector<std::string> told_;          // "<claim uid> <reason>: <message>"
   Pod pod_;
 };
 

@@ -125,6 +125,7 @@ Result<std::vector<dra::Pool>> NetDriver::discover() {
     }
   });
   FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
+  look_after_links(socket);
   // A NIC that moves between the two looks must not seem to be nowhere: the records are the same before and
   // after the links were read, or both count.
   FL_ASSIGN(auto used, in_use(), "");
@@ -217,6 +218,13 @@ std::string NetDriver::metrics_text() const {
   return counts.empty() ? "" : text;
 }
 
+void NetDriver::look_after_links(netlink::Socket& socket) {
+  if (const auto done = registry_->links_changed(socket, options_.node); !done) {
+    log::warn("what waited for a change of the node's links could not be done",
+              {{"error", done.error().what()}});
+  }
+}
+
 Result<std::string> NetDriver::plan(const dra::Claim& claim) {
   FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
   FL_ASSIGN(const devices::NodeView node, look_at_node(socket, {}), "");
@@ -244,6 +252,7 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
                    .claim = &claim,
                    .others = &planned_claims,
                    .addresses_of = [&](netlink::IfIndex link) { return socket.addresses(link); },
+                   .routes = [&] { return socket.routes(); },
                    .connections =
                        [](const netlink::SocketQuery& query) { return netlink::connected_sockets(query); }}),
               "");

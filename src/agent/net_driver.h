@@ -36,6 +36,9 @@ struct NetDriverOptions {
   std::function<void(const std::string& claim_uid)> on_staged = {};
   /// Guard mode: the claim is as good as prepared; it waits for a pod's sandbox or a container.
   std::function<void(const std::string& claim_uid)> on_prepared = {};
+  /// What a claim's user should know although nothing failed (dra::Plugin::pod_event).
+  std::function<void(const std::string& claim_uid, const std::string& reason, const std::string& message)>
+      tell = {};
   /// Called when the plugin ends, before calls are refused: the moment to close the doors.
   std::function<void()> on_stopping = {};
   /// Called once, before the node's links are first read: the moment to watch them, so that no change is
@@ -55,7 +58,9 @@ class NetDriver final : public dra::Driver {
  public:
   /// The registry must outlive it.
   NetDriver(NetDriverOptions options, const devices::Registry& registry)
-      : options_(std::move(options)), registry_(&registry), attacher_(registry, options_.node) {}
+      : options_(std::move(options)),
+        registry_(&registry),
+        attacher_(registry, options_.node, options_.tell) {}
 
   [[nodiscard]] const std::string& driver_name() const { return options_.node.driver_name; }
 
@@ -102,6 +107,7 @@ class NetDriver final : public dra::Driver {
       FL_REQUIRES(plans_mutex_);
   void forget_planned(const std::string& claim_uid);
   [[nodiscard]] cdi::Hook guard_hook(const std::string& claim_uid) const;
+  void look_after_links(netlink::Socket& socket);
 
   const NetDriverOptions options_;
   const devices::Registry* registry_;

@@ -59,6 +59,8 @@ struct PlanInput {
   const std::vector<PlannedClaim>* others = nullptr;
   /// Of a link in the node's namespace.
   std::function<Result<std::vector<netlink::Address>>(netlink::IfIndex)> addresses_of;
+  /// All of the node's namespace, of every table but local.
+  std::function<Result<std::vector<netlink::Route>>()> routes;
   /// Connections of the node's namespace; nullptr: nobody asks.
   AskConnections connections;
 };
@@ -79,6 +81,8 @@ struct AttachInput {
   /// All of the claim was attached here before, and a container ran with it: what is there stays as the pod
   /// made it, only what is missing is attached anew.
   bool was_attached = false;
+  /// What an earlier attach() answered, if it is certain that this is the same namespace.
+  netlink::IfIndex index_in_pod;
   const NodeOptions* options = nullptr;
 };
 
@@ -101,10 +105,14 @@ struct DetachInput {
   const DevicePlan* plan = nullptr;
   Marker marker;
   Place node;
-  std::optional<Place> pod;   // nothing: the pod's namespace is gone, or was never known
-  bool was_attached = false;  // attach() or stage() succeeded once
+  std::optional<Place> pod;       // nothing: the pod's namespace is gone, or was never known
+  netlink::IfIndex index_in_pod;  // what attach() answered; invalid: not certain that `pod` is that namespace
+  bool was_attached = false;      // attach() or stage() succeeded once
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
   const NodeOptions* options = nullptr;
+  /// Called with what the device's user should know although it is undone: a reason (CamelCase) and a
+  /// sentence. May be empty.
+  std::function<void(const std::string& reason, const std::string& message)> tell;
 };
 
 /// Stateless: any thread, several at once.
@@ -131,6 +139,13 @@ class Handler {
   virtual Result<std::string> stage(const StageInput& input) const = 0;
   /// Undoes attach() and stage(), however far they got. What is gone counts as undone.
   virtual Result<> detach(const DetachInput& input) const = 0;
+  /// Something about the node's links has changed, or the program has just started: what had to wait for it
+  /// can be done now. May be called at any time.
+  virtual Result<> links_changed(netlink::Socket& node, const NodeOptions& options) const {
+    (void)node;
+    (void)options;
+    return {};
+  }
   /// The NIC that this plan takes away from the node, as it was before.
   [[nodiscard]] virtual std::optional<sys::InventoryLink> takes(const DevicePlan& plan) const {
     (void)plan;

@@ -10,6 +10,8 @@ namespace {
 
 constexpr std::string_view kPrefix = "fairlead:";
 constexpr std::string_view kHostEnd = "/host";
+constexpr std::string_view kWantsName = "fairlead-wants-name:";
+constexpr std::size_t kAliasMax = 255;  // IFALIASZ - 1
 
 /// FNV-1a: names must come out the same in every process and version, which std::hash does not promise.
 std::uint64_t fnv1a(std::string_view text) {
@@ -47,6 +49,27 @@ std::string Marker::host_name() const { return "flh" + twelve_hex(alias()); }
 std::uint32_t Marker::birth_group() const {
   const auto group = static_cast<std::uint32_t>(fnv1a(alias()));
   return group == 0 ? 1 : group;
+}
+
+std::string NameWanted::text() const {
+  const std::string head = std::string(kWantsName) + driver + ":" + name + ":";
+  return head.size() + alias.size() <= kAliasMax ? head + alias : head;
+}
+
+std::optional<NameWanted> NameWanted::parse(std::string_view alias) {
+  if (!alias.starts_with(kWantsName)) {
+    return std::nullopt;
+  }
+  alias.remove_prefix(kWantsName.size());
+  const auto driver_end = alias.find(':');
+  // A link's name has no colon (net/core/dev.c dev_valid_name).
+  const auto name_end = driver_end == std::string_view::npos ? driver_end : alias.find(':', driver_end + 1);
+  if (name_end == std::string_view::npos || name_end == driver_end + 1) {
+    return std::nullopt;
+  }
+  return NameWanted{.driver = std::string(alias.substr(0, driver_end)),
+                    .name = std::string(alias.substr(driver_end + 1, name_end - driver_end - 1)),
+                    .alias = std::string(alias.substr(name_end + 1))};
 }
 
 std::optional<Marker> Marker::parse(std::string_view alias) {

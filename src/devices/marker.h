@@ -36,4 +36,18 @@ struct Marker {
   friend bool operator==(const Marker&, const Marker&) = default;
 };
 
+/// The alias of a NIC that is home and has everything back but its name, which another link has.
+struct NameWanted {
+  std::string driver;
+  std::string name;
+  std::string alias;  // the NIC's own
+
+  /// "fairlead-wants-name:<driver>:<name>:<alias>", without the alias when the kernel's 255 bytes do not hold
+  /// that too.
+  [[nodiscard]] std::string text() const;
+  /// From text(); nothing for any other text.
+  static std::optional<NameWanted> parse(std::string_view alias);
+  friend bool operator==(const NameWanted&, const NameWanted&) = default;
+};
+
 }  // namespace fairlead::devices

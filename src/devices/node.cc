@@ -379,18 +379,48 @@ std::vector<dra::Device> published_devices(const NodeView& node, const std::vect
   return devices;
 }
 
-bool same_nic(const sys::InventoryLink& was, const netlink::Link& now) {
-  if (was.link.kind != now.kind || was.link.arphrd != now.arphrd) {
+namespace {
+
+bool has_port(const netlink::Link& link) {
+  return !link.phys_port_name.empty() || !link.phys_port_id.empty();
+}
+
+bool same_port(const netlink::Link& was, const netlink::Link& now) {
+  return was.phys_port_name == now.phys_port_name && was.phys_port_id == now.phys_port_id &&
+         was.phys_switch_id == now.phys_switch_id;
+}
+
+}  // namespace
+
+bool has_identity(const netlink::Link& link) {
+  return !link.permanent_mac.empty() || (!link.parent_dev.empty() && has_port(link));
+}
+
+bool may_be_nic(const sys::InventoryLink& was, const netlink::Link& now) {
+  if (was.link.kind != now.kind || was.link.arphrd != now.arphrd || was.link.parent_bus != now.parent_bus ||
+      was.link.parent_dev != now.parent_dev) {
     return false;
   }
-  const bool same_parent = was.link.parent_bus == now.parent_bus && was.link.parent_dev == now.parent_dev;
-  if (!was.link.permanent_mac.empty()) {
-    return same_parent && was.link.permanent_mac == now.permanent_mac;
+  if (!was.link.permanent_mac.empty() && was.link.permanent_mac != now.permanent_mac) {
+    return false;
   }
+  // A driver that gives no permanent MAC tells ports of one device apart by these. With one they only count
+  // when both are known: a card that changes its mode gets them, or loses them.
+  const bool ports_known = has_port(was.link) && (was.link.permanent_mac.empty() || has_port(now));
+  return !ports_known || same_port(was.link, now);
+}
+
+bool same_nic(const sys::InventoryLink& was, const netlink::Link& now) {
+  if (!may_be_nic(was, now)) {
+    return false;
+  }
+  if (has_identity(was.link)) {
+    return true;
+  }
+  // One of several links of a device, perhaps (records of 0.1 have no ports).
   if (!was.link.parent_dev.empty()) {
-    return same_parent;
+    return was.link.index == now.index;
   }
-  // No identity of its own (a veth as the node's NIC): only our marker tells it; see HostDevice.
   return was.link.index == now.index && (was.link.mac == now.mac || was.link.name == now.name);
 }
 

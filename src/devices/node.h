@@ -137,8 +137,14 @@ dra::Device nic_device(const sys::InventoryLink& link, const std::string& name);
 /// now.
 std::vector<dra::Device> published_devices(const NodeView& node, const std::vector<HeldDevice>& held);
 
-/// True when both are one NIC, whatever it is called now: same PCI function and permanent MAC, or (no PCI)
-/// same permanent MAC, or same index and kind.
+/// Whether the link says itself which one it is, by what nobody can change: a permanent MAC, or a port of a
+/// device. Others (a veth as the node's NIC, a VF that nobody gave a MAC) are known by their index on the
+/// node.
+bool has_identity(const netlink::Link& link);
+/// Nothing that cannot be changed says that `now` is another NIC than `was`.
+bool may_be_nic(const sys::InventoryLink& was, const netlink::Link& now);
+/// True when both are one NIC, whatever it is called now: same device, permanent MAC and port, or, without
+/// identity, same device and index. `now` is in the node's namespace.
 bool same_nic(const sys::InventoryLink& was, const netlink::Link& now);
 /// True when both are one link of the node's namespace: same index, kind and type, or the same NIC. One of
 /// which nothing but a name is known (no index) is compared by that.

@@ -31,6 +31,21 @@ TEST(Marker, Alias_ComesBack) {
   }
 }
 
+TEST(NameWanted, Text_ComesBack) {
+  for (const char* alias : {"", "rack 4", "a:b:c"}) {
+    const NameWanted wanted{.driver = "net.example.com", .name = "nic1", .alias = alias};
+    EXPECT_EQ(NameWanted::parse(wanted.text()), wanted);
+    EXPECT_FALSE(Marker::parse(wanted.text()));
+  }
+  const NameWanted long_one{.driver = "net.example.com", .name = "nic1", .alias = std::string(255, 'x')};
+  EXPECT_LE(long_one.text().size(), 255) << "the kernel takes no more";
+  EXPECT_EQ(NameWanted::parse(long_one.text())->name, "nic1");
+  for (const char* other :
+       {"", "rack 4", "fairlead-wants-name:", "fairlead-wants-name:a:", "fairlead-wants-name:a::x"}) {
+    EXPECT_FALSE(NameWanted::parse(other)) << other;
+  }
+}
+
 TEST(Marker, Names_FitTheKernelAndDiffer) {
   const Marker first{.driver = "net.example.com", .claim_uid = "0b1c", .index = 0};
   const Marker second{.driver = "net.example.com", .claim_uid = "0b1c", .index = 1};

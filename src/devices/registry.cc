@@ -21,6 +21,17 @@ const Handler* Registry::find(std::string_view type, std::string_view kind) cons
   return handler == kinds->second.end() ? nullptr : handler->second.get();
 }
 
+Result<> Registry::links_changed(netlink::Socket& node, const NodeOptions& options) const {
+  Result<> first;
+  for (const auto& [type, kinds] : handlers_) {
+    for (const auto& [kind, handler] : kinds) {
+      auto done = handler->links_changed(node, options);
+      first = first ? std::move(done) : std::move(first);
+    }
+  }
+  return first;
+}
+
 std::vector<std::string_view> Registry::types() const {
   std::vector<std::string_view> words;
   for (const auto& [type, kinds] : handlers_) {

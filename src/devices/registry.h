@@ -24,6 +24,8 @@ class Registry {
   /// one plan. Configs of another kind before it are dropped: a claim may ask for something else than its
   /// class suggests. Without any config a NIC is handed out as it is ("netdev", "host-device").
   Result<DevicePlan> plan(const PlanInput& input) const;
+  /// Handler::links_changed() of all: goes on after errors and tells the first.
+  Result<> links_changed(netlink::Socket& node, const NodeOptions& options) const;
 
  private:
   struct Choice {

@@ -56,6 +56,44 @@ sys::PciDevice pci_from(const json& in) {
   return pci;
 }
 
+json json_of(const std::vector<netlink::NewRoute>& routes) {
+  json list = json::array();
+  for (const netlink::NewRoute& route : routes) {
+    json item = {{"dst", route.destination.to_string()}, {"metric", route.metric}, {"table", route.table}};
+    if (route.gateway) {
+      item["gw"] = route.gateway->to_string();
+    }
+    if (route.scope) {
+      item["scope"] = *route.scope;
+    }
+    if (route.source) {
+      item["src"] = route.source->to_string();
+    }
+    list.push_back(std::move(item));
+  }
+  return list;
+}
+
+std::vector<netlink::NewRoute> static_routes_from(const json& list) {
+  std::vector<netlink::NewRoute> routes;
+  for (const json& item : list) {
+    netlink::NewRoute route{.destination = value_of(IpPrefix::parse(item.at("dst").get<std::string>())),
+                            .metric = item.at("metric"),
+                            .table = item.at("table")};
+    if (const auto gw = item.find("gw"); gw != item.end()) {
+      route.gateway = value_of(IpAddress::parse(gw->get<std::string>()));
+    }
+    if (const auto scope = item.find("scope"); scope != item.end()) {
+      route.scope = scope->get<std::uint8_t>();
+    }
+    if (const auto source = item.find("src"); source != item.end()) {
+      route.source = value_of(IpAddress::parse(source->get<std::string>()));
+    }
+    routes.push_back(route);
+  }
+  return routes;
+}
+
 json json_of(const sys::InventoryLink& of) {
   const netlink::Link& link = of.link;
   json out = {{"ifindex", link.index.value()},
@@ -70,10 +108,16 @@ json json_of(const sys::InventoryLink& of) {
               {"alias", link.alias},
               {"parentDev", link.parent_dev},
               {"parentBus", link.parent_bus},
+              {"parent", link.parent.value()},
+              {"physPortId", link.phys_port_id},
+              {"physSwitchId", link.phys_switch_id},
               {"arphrd", link.arphrd},
               {"physPortName", link.phys_port_name},
               {"devPort", of.dev_port},
               {"parentDriver", of.driver}};
+  if (link.parent_netnsid) {
+    out["parentNetnsid"] = *link.parent_netnsid;
+  }
   if (of.pci) {
     out["pci"] = json_of(*of.pci);
   }
@@ -83,6 +127,7 @@ json json_of(const sys::InventoryLink& of) {
 json json_of(const Original& original) {
   json out = json_of(original.link);
   out["addresses"] = json_of(original.addresses);
+  out["routes"] = json_of(original.routes);
   return out;
 }
 
@@ -101,6 +146,13 @@ sys::InventoryLink link_from(const json& in) {
   link.alias = in.at("alias");
   link.parent_dev = in.at("parentDev");
   link.parent_bus = in.at("parentBus");
+  // Records of 0.1 have none of these.
+  link.parent = netlink::IfIndex(in.value("parent", 0));
+  if (const auto netnsid = in.find("parentNetnsid"); netnsid != in.end()) {
+    link.parent_netnsid = netnsid->get<std::int32_t>();
+  }
+  link.phys_port_id = in.value("physPortId", "");
+  link.phys_switch_id = in.value("physSwitchId", "");
   link.arphrd = in.at("arphrd");
   link.phys_port_name = in.value("physPortName", "");  // version 0.1 did not write these three
   out.dev_port = in.value("devPort", 0);
@@ -112,7 +164,9 @@ sys::InventoryLink link_from(const json& in) {
 }
 
 Original original_from(const json& in) {
-  return {.link = link_from(in), .addresses = prefixes_from(in.at("addresses"))};
+  return {.link = link_from(in),
+          .addresses = prefixes_from(in.at("addresses")),
+          .routes = static_routes_from(in.value("routes", json::array()))};
 }
 
 json json_of(const std::vector<RouteConfig>& routes) {

@@ -17,6 +17,7 @@ namespace fairlead::devices::netdev {
 struct Original {
   sys::InventoryLink link;                   // name, altnames, alias, MAC, MTU, flags, PCI function
   std::vector<netlink::IpPrefix> addresses;  // permanent, global ones
+  std::vector<netlink::NewRoute> routes;     // static ones over this link, those without gateway first
 };
 
 struct NetdevPlan {

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/devices/netdev/host_device/host_device.h"
 
-#include <linux/if_addr.h>
-#include <linux/rtnetlink.h>
 #include <poll.h>
 
 #include <algorithm>
@@ -10,9 +8,11 @@
 #include "fairlead/core/fd.h"
 #include "fairlead/core/log.h"
 #include "fairlead/devices/netdev/check.h"
+#include "fairlead/devices/netdev/host_device/find_nic.h"
+#include "fairlead/devices/netdev/host_device/restore.h"
 #include "fairlead/devices/netdev/sharing.h"
+#include "fairlead/sys/net_hardware.h"
 #include "fairlead/sys/netlink/monitor.h"
-#include "fairlead/sys/pci.h"
 
 namespace fairlead::devices::netdev {
 namespace {
@@ -20,8 +20,9 @@ namespace {
 using std::chrono::steady_clock;
 
 /// The kernel gives NICs back when a namespace's last user is gone, from a worker of its own (net/core/dev.c
-/// default_device_exit_batch): usually milliseconds later, under load seconds.
-constexpr std::chrono::seconds kComeHomeTime{15};
+/// default_device_exit_batch): usually milliseconds later. When it takes longer the kubelet calls again, and
+/// no worker is held meanwhile.
+constexpr std::chrono::seconds kComeHomeTime{2};
 
 Error is_uplink(const std::string& path, const std::string& name) {
   return {Code::kDenied, path + ": " + quoted(name) + " is the node's uplink and can never be taken"};
@@ -97,144 +98,16 @@ Result<const sys::InventoryLink*> allocated_nic(const PlanInput& input, const Co
   return nic;
 }
 
-Result<Original> remember(const PlanInput& input, const sys::InventoryLink& nic) {
+Result<Original> as_it_is(const PlanInput& input, const sys::InventoryLink& nic) {
   if (const auto marker = Marker::parse(nic.link.alias)) {
     return Error(Code::kBusy,
                  "the NIC " + nic.link.name + " is still being given back by the claim " + marker->claim_uid);
   }
-  Original original{.link = nic};
   FL_ASSIGN(const auto addresses, input.addresses_of(nic.link.index),
             "read the addresses of " + nic.link.name);
-  for (const netlink::Address& address : addresses) {
-    if ((address.flags & IFA_F_PERMANENT) != 0 && address.scope == RT_SCOPE_UNIVERSE) {
-      original.addresses.push_back(address.prefix);
-    }
-  }
-  return original;
-}
-
-enum class Where : std::uint8_t { kNode, kPod };
-
-/// The NIC in the socket's namespace, whatever it is called there.
-Result<std::optional<netlink::Link>> find_nic(netlink::Socket& socket, Where where, const Original& original,
-                                              const Marker& marker) {
-  FL_ASSIGN(auto links, socket.links(), "");
-  auto it = std::ranges::find(links, marker.alias(), &netlink::Link::alias);
-  // A NIC without an identity of its own is known by its index, which means something on the node only.
-  const netlink::Link& was = original.link.link;
-  const bool has_identity = !was.permanent_mac.empty() || !was.parent_dev.empty();
-  if (it == links.end() && (has_identity || where == Where::kNode)) {
-    it =
-        std::ranges::find_if(links, [&](const netlink::Link& link) { return same_nic(original.link, link); });
-  }
-  return it == links.end() ? std::nullopt : std::optional(std::move(*it));
-}
-
-/// Addresses as recorded: others (a tenant's) go, missing ones come back.
-Result<> restore_addresses(netlink::Socket& socket, netlink::IfIndex link,
-                           const std::vector<netlink::IpPrefix>& wanted) {
-  FL_ASSIGN(const auto present, socket.addresses(link), "");
-  for (const netlink::Address& address : present) {
-    const bool ours_to_remove = address.scope == RT_SCOPE_UNIVERSE && (address.flags & IFA_F_PERMANENT) != 0;
-    if (ours_to_remove && std::ranges::find(wanted, address.prefix) == wanted.end()) {
-      FL_TRY(socket.delete_address(link, address.prefix), "");
-    }
-  }
-  netlink::Batch batch;
-  for (const netlink::IpPrefix& prefix : wanted) {
-    batch.add_address({.link = link, .prefix = prefix});
-  }
-  return batch.empty() ? Result<>() : socket.run(std::move(batch));
-}
-
-/// Those that the pod gave it would follow it home, and one that a link of the node has by now would hold it
-/// up.
-Result<> drop_foreign_altnames(netlink::Socket& socket, const netlink::Link& now, const netlink::Link& was) {
-  netlink::Batch batch;
-  for (const std::string& altname : now.altnames) {
-    if (std::ranges::find(was.altnames, altname) == was.altnames.end()) {
-      batch.delete_altname(now.index, altname);
-    }
-  }
-  return batch.empty() ? Result<>() : socket.run(std::move(batch));
-}
-
-/// The recorded set of altnames. One that another link has taken meanwhile stays with that link.
-Result<> restore_altnames(netlink::Socket& socket, const netlink::Link& now, const netlink::Link& was) {
-  FL_TRY(drop_foreign_altnames(socket, now, was), "");
-  for (const std::string& altname : was.altnames) {
-    if (std::ranges::find(now.altnames, altname) != now.altnames.end()) {
-      continue;
-    }
-    const auto added = socket.add_altname(now.index, altname);
-    if (!added && added.error().code() != Code::kExists) {
-      return added.error();
-    }
-    if (!added) {
-      log::warn("an altname of a NIC that came home belongs to another link now",
-                {{"nic", was.name}, {"altname", altname}});
-    }
-  }
-  return {};
-}
-
-/// `other` has the name that a NIC had. If it is a NIC of ours, which the kernel gave back under the name
-/// that a pod had for it, it waits for its own way home under its transit name: two that have each other's
-/// names would block each other for ever.
-Result<> make_room(netlink::Socket& socket, const netlink::Link& other, const netlink::Link& now,
-                   const netlink::Link& was) {
-  const auto marker = Marker::parse(other.alias);
-  if (!marker || other.alias != marker->alias()) {
-    return Error(Code::kExists, "the NIC " + was.name + " came home as " + now.name +
-                                    ", and another link has its name; rename that one");
-  }
-  FL_TRY(socket.set_down(other.index), "");
-  return socket.rename(other.index, marker->transit_name());
-}
-
-/// A NIC that is in the node's namespace gets everything back.
-Result<> restore(netlink::Socket& socket, const netlink::Link& now, const Original& original) {
-  const netlink::Link& was = original.link.link;
-  // Down: kernels before 6.2 rename nothing that is up, and many drivers take a MAC only then.
-  netlink::LinkChange change;
-  if (now.name != was.name) {
-    FL_ASSIGN(const auto other, socket.link(was.name), "");
-    if (other && other->index != now.index) {
-      FL_TRY(make_room(socket, *other, now, was), "");
-    }
-    change.name = was.name;
-  }
-  if (now.mac != was.mac) {
-    change.mac = was.mac;
-  }
-  if (now.mtu != was.mtu) {
-    change.mtu = was.mtu;
-  }
-  FL_TRY(socket.set_down(now.index), "");
-  FL_TRY(socket.change_link(now.index, change), "");
-  if (was.is_up()) {
-    FL_TRY(socket.set_up(now.index), "");
-  }
-  FL_TRY(restore_altnames(socket, now, was), "");
-  FL_TRY(restore_addresses(socket, now.index, original.addresses), "");
-  // Last: until here the marker says that there is work left.
-  return socket.change_link(now.index, {.alias = was.alias});
-}
-
-/// From the pod's namespace to the node's.
-Result<> bring_home(const Place& pod, const Place& node, const netlink::Link& there, const Original& original,
-                    const Marker& marker) {
-  FL_TRY(pod.socket->set_down(there.index), "");
-  if (there.alias != marker.alias()) {
-    FL_TRY(pod.socket->change_link(there.index, {.alias = marker.alias()}), "");
-  }
-  FL_TRY(drop_foreign_altnames(*pod.socket, there, original.link.link), "");
-  // In transit under a name of its own: its old one may be taken by now, and a NIC must never be stuck.
-  FL_ASSIGN(
-      const netlink::Link home,
-      pod.socket->move_link({.link = there.index, .netns = node.netns, .new_name = marker.transit_name()}),
-      "take the NIC " + original.link.link.name + " home");
-  return restore(*node.socket, home, original);
+  FL_ASSIGN(const auto routes, input.routes ? input.routes() : std::vector<netlink::Route>(),
+            "read the routes of " + nic.link.name);
+  return remember(nic, addresses, routes);
 }
 
 /// Everything that can be wrong with taking it may have changed since the claim was planned.
@@ -263,7 +136,7 @@ Result<> check_free(const Place& place, const NodeOptions& options, const netlin
 
 /// Moves the NIC into the pod; it is home again when that fails.
 Result<netlink::Link> take(const AttachInput& input, const Original& original) {
-  FL_ASSIGN(const auto nic, find_nic(*input.node.socket, Where::kNode, original, input.marker), "");
+  FL_ASSIGN(const auto nic, find_on_node(*input.node.socket, original, input.marker), "");
   if (!nic) {
     return Error(Code::kNotFound, "the NIC " + original.link.link.name + " is not on this node now");
   }
@@ -272,7 +145,7 @@ Result<netlink::Link> take(const AttachInput& input, const Original& original) {
   if (taken) {
     return name_taken(input.plan->interface_name);
   }
-  ScopeExit undo([&] { (void)restore(*input.node.socket, *nic, original); });
+  ScopeExit undo([&] { (void)restore(*input.node.socket, *nic, original, input.marker); });
   FL_TRY(input.node.socket->change_link(nic->index, {.up = false, .alias = input.marker.alias()}), "");
   FL_ASSIGN(netlink::Link there,
             input.node.socket->move_link(
@@ -302,30 +175,106 @@ Result<NetdevPlan> read_plan(const DevicePlan& plan) {
   return parsed;
 }
 
-bool hardware_is_gone(const Original& original, const NodeOptions* options) {
-  if (original.link.pci && options != nullptr) {
-    const auto function = sys::read_pci_device(options->sysfs_root, original.link.pci->bdf);
-    return function && !*function;
-  }
+/// Why a NIC that is neither in the pod nor on the node is not on the node.
+enum class Absence : std::uint8_t {
+  kGone,      // there is no such NIC any more
+  kUnbound,   // its device has no network interface: its driver left it, and may come back
+  kOnItsWay,  // in a namespace that dies, perhaps: the kernel gives it back
+  kKept,      // in a namespace that something keeps alive; the kernel would delete it with that
+};
+
+Result<Absence> why_absent(const DetachInput& input, const Original& original) {
+  const netlink::Link& was = original.link.link;
   // Links with a kind are deleted with their namespace (net/core/dev.c: only those without rtnl_link_ops go
-  // back to the first one).
-  return !original.link.link.kind.empty();
+  // back to the first one). Both ends of a veth go together: while one is there the other is.
+  if (!was.kind.empty()) {
+    const bool peer_on_node = was.kind == "veth" && was.parent.valid() && !was.parent_netnsid;
+    FL_ASSIGN(const auto peer,
+              peer_on_node ? input.node.socket->link(was.parent) : std::optional<netlink::Link>(), "");
+    return peer && peer->kind == was.kind ? Absence::kKept : Absence::kGone;
+  }
+  if (input.options == nullptr) {
+    return Absence::kOnItsWay;
+  }
+  switch (sys::net_hardware(input.options->sysfs_root, was.parent_bus, was.parent_dev)) {
+    case sys::NetHardware::kGone:
+      return Absence::kGone;
+    case sys::NetHardware::kNoLink:
+      return Absence::kUnbound;
+    case sys::NetHardware::kUnknown:
+    case sys::NetHardware::kHasLink:
+      break;
+  }
+  return Absence::kOnItsWay;
 }
 
-/// Waits for a NIC that the kernel is giving back; nothing when it does not come in time.
-Result<std::optional<netlink::Link>> wait_for_nic(const DetachInput& input, const Original& original) {
+struct Search {
+  std::optional<netlink::Link> nic;  // on the node
+  Absence absence = Absence::kGone;  // without it: why
+};
+
+/// Waits a little for a NIC that the kernel is giving back. Whoever calls holds a worker.
+Result<Search> wait_for_nic(const DetachInput& input, const Original& original) {
   FL_ASSIGN(netlink::Monitor monitor, netlink::Monitor::open_in(input.node.netns, {}), "");
   const auto end = std::min(input.deadline, steady_clock::now() + kComeHomeTime);
+  bool look = true;
+  Search search;
   while (true) {
-    FL_ASSIGN(auto nic, find_nic(*input.node.socket, Where::kNode, original, input.marker), "");
+    if (look) {
+      FL_ASSIGN(search.nic, find_on_node(*input.node.socket, original, input.marker), "");
+    }
+    if (search.nic) {
+      return search;
+    }
+    FL_ASSIGN(search.absence, why_absent(input, original), "");
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - steady_clock::now());
-    if (nic || left.count() <= 0 || hardware_is_gone(original, input.options)) {
-      return nic;
+    const bool may_come = search.absence == Absence::kOnItsWay || search.absence == Absence::kUnbound;
+    if (!may_come || left.count() <= 0) {
+      return search;
     }
     pollfd ready{.fd = monitor.fd(), .events = POLLIN, .revents = 0};
     (void)::poll(&ready, 1, static_cast<int>(left.count()));
-    FL_TRY(monitor.drain([](const netlink::Event&) {}), "");
+    // Other pods' links come and go all the time: only what may be the NIC is looked at.
+    look = false;
+    FL_TRY(monitor.drain([&](const netlink::Event& event) {
+      const auto* changed = std::get_if<netlink::LinkChanged>(&event);
+      look = look || std::holds_alternative<netlink::Overrun>(event) ||
+             (changed != nullptr && may_be_nic(original.link, changed->link));
+    }),
+           "");
   }
+}
+
+/// What to say of a NIC that does not come home: an error while it may.
+Result<> not_home(const DetachInput& input, const Original& original, Absence absence) {
+  const netlink::Link& was = original.link.link;
+  const std::string device =
+      was.parent_dev.empty() ? "" : " (" + was.parent_bus + " device " + was.parent_dev + ")";
+  switch (absence) {
+    case Absence::kGone:
+    case Absence::kUnbound:
+      log::warn(absence == Absence::kGone
+                    ? "a NIC of a claim is gone from the node"
+                    : "the device of a claim's NIC has no network interface any more; its driver left it",
+                {{"nic", was.name + device}, {"claim", input.marker.claim_uid}});
+      return {};
+    case Absence::kOnItsWay:
+    case Absence::kKept:
+      break;
+  }
+  return Error(Code::kUnavailable,
+               "the NIC " + was.name + device +
+                   " has not come home: it is in a network namespace that the agent cannot see and that a "
+                   "process, a mount or an open file keeps alive; it comes home when that ends");
+}
+
+/// The NIC is home; if it could not have its name, somebody should know.
+Result<> told(const DetachInput& input, Result<Restored> restored) {
+  FL_ASSIGN(const Restored done, std::move(restored), "");
+  if (!done.waits.empty() && input.tell) {
+    input.tell("NicNameTaken", done.waits);
+  }
+  return {};
 }
 
 }  // namespace
@@ -336,13 +285,14 @@ Result<DevicePlan> HostDeviceKind::plan(const PlanInput& input, std::vector<Sect
   FL_TRY(check_not_connected(input.node->options(), *nic, input.connections), "");
   FL_ASSIGN(NetdevPlan plan, common_plan(input, config), "");
   FL_TRY(check_inherited_mtu(config, nic->link.name, nic->link.mtu), "");
-  FL_ASSIGN(plan.original, remember(input, *nic), "");
+  FL_ASSIGN(plan.original, as_it_is(input, *nic), "");
   return device_plan(config, plan);
 }
 
 Result<Attached> HostDeviceKind::attach(const AttachInput& input) const {
   FL_ASSIGN(const NetdevPlan plan, read_plan(*input.plan), "");
-  FL_ASSIGN(auto nic, find_nic(*input.pod.socket, Where::kPod, *plan.original, input.marker), "");
+  FL_ASSIGN(auto nic, find_in_pod(input.pod, input.node, *plan.original, input.marker, input.index_in_pod),
+            "");
   Attached attached{.addresses = plan.addresses};
   if (!nic) {
     FL_ASSIGN(nic, take(input, *plan.original), "");
@@ -369,12 +319,12 @@ Result<Attached> HostDeviceKind::attach(const AttachInput& input) const {
 
 Result<std::string> HostDeviceKind::stage(const StageInput& input) const {
   FL_ASSIGN(const NetdevPlan plan, read_plan(*input.plan), "");
-  FL_ASSIGN(const auto nic, find_nic(*input.node.socket, Where::kNode, *plan.original, input.marker), "");
+  FL_ASSIGN(const auto nic, find_on_node(*input.node.socket, *plan.original, input.marker), "");
   if (!nic) {
     return Error(Code::kNotFound, "the NIC " + plan.original->link.link.name + " is not on this node now");
   }
   FL_TRY(check_free(input.node, *input.options, *nic), "");
-  ScopeExit undo([&] { (void)restore(*input.node.socket, *nic, *plan.original); });
+  ScopeExit undo([&] { (void)restore(*input.node.socket, *nic, *plan.original, input.marker); });
   // The runtime finds it by its own name. Down, and without addresses: see VirtualLink::stage.
   const std::string& name = plan.original->link.link.name;
   FL_TRY(input.node.socket->change_link(nic->index, {.up = false, .alias = input.marker.alias()}), "");
@@ -391,25 +341,23 @@ Result<> HostDeviceKind::detach(const DetachInput& input) const {
   FL_ASSIGN(const NetdevPlan plan, read_plan(*input.plan), "");
   const Original& original = *plan.original;
   if (input.pod) {
-    FL_ASSIGN(const auto nic, find_nic(*input.pod->socket, Where::kPod, original, input.marker), "");
+    FL_ASSIGN(const auto nic, find_in_pod(*input.pod, input.node, original, input.marker, input.index_in_pod),
+              "");
     if (nic) {
-      return bring_home(*input.pod, input.node, *nic, original, input.marker);
+      return told(input, bring_home(*input.pod, input.node, *nic, original, input.marker));
     }
   }
-  FL_ASSIGN(const auto nic, wait_for_nic(input, original), "");
-  if (nic) {
-    const bool touched = input.was_attached || nic->alias == input.marker.alias();
-    return touched ? restore(*input.node.socket, *nic, original) : Result<>();
+  FL_ASSIGN(const Search search, wait_for_nic(input, original), "");
+  if (!search.nic) {
+    return not_home(input, original, search.absence);
   }
-  if (hardware_is_gone(original, input.options)) {
-    log::warn("a NIC of a claim is gone from the node",
-              {{"nic", original.link.link.name}, {"claim", input.marker.claim_uid}});
-    return {};
-  }
-  return Error(Code::kUnavailable,
-               "the NIC " + original.link.link.name +
-                   " has not come home from the pod's network namespace yet; it does when the "
-                   "pod's last process has ended");
+  const bool touched = input.was_attached || search.nic->alias == input.marker.alias();
+  return touched ? told(input, restore(*input.node.socket, *search.nic, original, input.marker)) : Result<>();
+}
+
+Result<> HostDeviceKind::links_changed(netlink::Socket& node, const NodeOptions& options) const {
+  FL_TRY(give_names_back(node, options.driver_name), "");
+  return {};
 }
 
 std::optional<sys::InventoryLink> HostDeviceKind::takes(const DevicePlan& plan) const {

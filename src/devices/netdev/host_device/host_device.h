@@ -15,6 +15,7 @@ class HostDeviceKind final : public Handler {
   Result<Attached> attach(const AttachInput& input) const override;
   Result<std::string> stage(const StageInput& input) const override;
   Result<> detach(const DetachInput& input) const override;
+  Result<> links_changed(netlink::Socket& node, const NodeOptions& options) const override;
   [[nodiscard]] std::optional<sys::InventoryLink> takes(const DevicePlan& plan) const override;
 };
 

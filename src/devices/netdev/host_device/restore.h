@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// A NIC that was lent becomes what it was.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "fairlead/core/result.h"
+#include "fairlead/devices/handler.h"
+#include "fairlead/devices/netdev/plan.h"
+
+namespace fairlead::devices::netdev {
+
+/// The NIC as it is now, with its permanent addresses and static routes, for restore().
+Result<Original> remember(const sys::InventoryLink& nic, const std::vector<netlink::Address>& addresses,
+                          const std::vector<netlink::Route>& routes);
+
+struct Restored {
+  /// Another link has the NIC's name: the sentence that says so, and what the NIC is called meanwhile. It
+  /// gets its name from give_names_back().
+  std::string waits;
+};
+
+/// A NIC that is in the node's namespace gets everything back. Another link with its name keeps that, unless
+/// it is a NIC of ours that the kernel gave back under the name that a pod had for it: that one waits for its
+/// own way home, or two with each other's names would block each other for ever.
+Result<Restored> restore(netlink::Socket& node, const netlink::Link& now, const Original& original,
+                         const Marker& marker);
+
+/// From the pod's namespace to the node's, and restore().
+Result<Restored> bring_home(const Place& pod, const Place& node, const netlink::Link& there,
+                            const Original& original, const Marker& marker);
+
+/// Addresses as recorded: others (a tenant's) go, missing ones come back.
+Result<> restore_addresses(netlink::Socket& node, netlink::IfIndex link,
+                           const std::vector<netlink::IpPrefix>& wanted);
+
+/// NICs of this driver that came home when another link had their name get it now, if that link is gone.
+/// Answers how many wait on.
+Result<int> give_names_back(netlink::Socket& node, const std::string& driver_name);
+
+}  // namespace fairlead::devices::netdev
