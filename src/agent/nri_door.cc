@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <future>
 #include <map>
 #include <memory>
 #include <optional>
@@ -27,6 +28,10 @@ namespace {
 constexpr milliseconds kWorkMargin{50};
 /// Nobody waits for a reconcile.
 constexpr std::chrono::seconds kReconcileTime{10};
+/// What a sandbox that ends gives back goes on behind the answer for so long at most; then Unprepare does it.
+constexpr std::chrono::seconds kReleaseTime{20};
+constexpr std::size_t kReconcileLane = 0, kReleaseLane = 1;
+constexpr unsigned kReleaseThreads = 4;
 
 std::string name_of(const NriPod& pod) { return pod.namespace_ + "/" + pod.name; }
 std::string name_of(const dra::ClaimRecord& record) {
@@ -116,7 +121,7 @@ std::vector<rpc::NriEvent> NriDoor::events() {
   return {rpc::NriEvent::kRunPodSandbox, rpc::NriEvent::kStopPodSandbox, rpc::NriEvent::kRemovePodSandbox};
 }
 
-NriDoor::NriDoor(AttachService& service) : service_(&service), work_({.lanes = {1}}) {}
+NriDoor::NriDoor(AttachService& service) : service_(&service), work_({.lanes = {1, kReleaseThreads}}) {}
 
 NriDoor::~NriDoor() { stop(); }
 
@@ -222,7 +227,7 @@ Result<> NriDoor::refuse_host_network(const NriPod& pod, const std::vector<dra::
 
 // ---- a sandbox ends
 
-void NriDoor::release_pod(const NriPod& pod, const NriCall& call) {
+void NriDoor::release_pod(const NriPod& pod, int netns) {
   auto found = service_->claims().records_of_pod(pod.uid);
   if (!found) {
     log::warn("cannot tell what a pod that ends has; Unprepare takes it back",
@@ -230,13 +235,10 @@ void NriDoor::release_pod(const NriPod& pod, const NriCall& call) {
     return;
   }
   const auto records = attachable(*std::move(found));
-  if (records.empty()) {
-    return;
-  }
-  const auto netns = pod.netns.empty() ? Result<UniqueFd>(UniqueFd()) : open_pod_netns(pod);
-  const Sandbox sandbox{.id = pod.id, .netns = netns ? netns->get() : -1};
+  const Sandbox sandbox{.id = pod.id, .netns = netns};
+  const auto deadline = steady_clock::now() + kReleaseTime;
   for (const dra::ClaimRecord& record : records) {
-    const auto released = service_->release(record.claim.uid, sandbox, call.deadline - kWorkMargin);
+    const auto released = service_->release(record.claim.uid, sandbox, deadline);
     if (!released) {
       log::warn("a pod that ends still has what it took; Unprepare takes it back",
                 {{"pod", name_of(pod)},
@@ -247,15 +249,40 @@ void NriDoor::release_pod(const NriPod& pod, const NriCall& call) {
   }
 }
 
-Result<> NriDoor::stop_pod_sandbox(const NriPod& pod, const NriCall& call) {
+/// A kernel call cannot be called off, and a runtime that waits too long for an answer ends the connection:
+/// so the event waits for the work no longer than it may, and the work goes on. Whoever attaches the claim
+/// next waits for the claim's turn.
+void NriDoor::release_until(const NriPod& pod, const NriCall& call) {
   service_->ended(pod.id);  // first: an attach that is under way must find it so
-  release_pod(pod, call);
+  // Opened here: the path may be gone when the runtime has its answer.
+  auto netns = pod.netns.empty() ? Result<UniqueFd>(UniqueFd()) : open_pod_netns(pod);
+  auto over = std::make_shared<std::promise<void>>();
+  auto done = over->get_future();
+  const auto taken = work_.submit(
+      {"pod/" + pod.uid},
+      [this, pod, over, fd = netns ? *std::move(netns) : UniqueFd()](Executor::Turn&) {
+        release_pod(pod, fd.valid() ? fd.get() : -1);
+        over->set_value();
+      },
+      kReleaseLane);
+  if (!taken) {
+    log::warn("what a pod that ends has is not given back now; Unprepare takes it",
+              {{"pod", name_of(pod)}, {"sandbox", pod.id}, {"error", taken.error().what()}});
+    return;
+  }
+  if (done.wait_until(call.deadline - kWorkMargin) == std::future_status::timeout) {
+    log::info("a pod ends slowly; what it took is given back behind the runtime's back",
+              {{"pod", name_of(pod)}, {"sandbox", pod.id}});
+  }
+}
+
+Result<> NriDoor::stop_pod_sandbox(const NriPod& pod, const NriCall& call) {
+  release_until(pod, call);
   return {};
 }
 
 Result<> NriDoor::remove_pod_sandbox(const NriPod& pod, const NriCall& call) {
-  service_->ended(pod.id);
-  release_pod(pod, call);
+  release_until(pod, call);
   return {};
 }
 
@@ -268,7 +295,7 @@ Result<> NriDoor::synchronize(const std::vector<NriPod>& pods, const std::vector
     const Lock lock(mutex_);
     newest_ = snapshot;  // one that was not begun is dropped
   }
-  return work_.submit({"reconcile"}, [this, snapshot = std::weak_ptr(snapshot)](Executor::Turn&) {
+  auto task = [this, snapshot = std::weak_ptr(snapshot)](Executor::Turn&) {
     const auto current = snapshot.lock();
     if (!current || !is_current(*current)) {
       return;  // the runtime connected again: only what it said last counts
@@ -285,7 +312,8 @@ Result<> NriDoor::synchronize(const std::vector<NriPod>& pods, const std::vector
     }
     const Lock lock(mutex_);
     newest_ = newest_ == current ? nullptr : newest_;
-  });
+  };
+  return work_.submit({"reconcile"}, std::move(task), kReconcileLane);
 }
 
 bool NriDoor::is_current(const Snapshot& snapshot) const {

@@ -43,6 +43,7 @@ class NriDoor final : public rpc::NriHandler {
                        const rpc::NriCall& call) override;
   Result<> run_pod_sandbox(const rpc::NriPod& pod, const rpc::NriCall& call) override;
   /// A courtesy: NICs come home while the namespace is alive. Never an error, Unprepare is the authority.
+  /// Answered in time; what takes longer goes on behind the answer.
   Result<> stop_pod_sandbox(const rpc::NriPod& pod, const rpc::NriCall& call) override;
   Result<> remove_pod_sandbox(const rpc::NriPod& pod, const rpc::NriCall& call) override;
   void disconnected(const Error& why) override;
@@ -61,7 +62,9 @@ class NriDoor final : public rpc::NriHandler {
                       std::chrono::steady_clock::time_point deadline);
   void leave_to_guard(const rpc::NriPod& pod, const std::vector<dra::ClaimRecord>& records, const Error& why);
   Result<> refuse_host_network(const rpc::NriPod& pod, const std::vector<dra::ClaimRecord>& records);
-  void release_pod(const rpc::NriPod& pod, const rpc::NriCall& call);
+  /// `netns`: -1: gone, or not visible here.
+  void release_pod(const rpc::NriPod& pod, int netns);
+  void release_until(const rpc::NriPod& pod, const rpc::NriCall& call);
   [[nodiscard]] bool is_current(const Snapshot& snapshot) const;
   [[nodiscard]] std::optional<Reconciled> look_at(const Snapshot& snapshot, const rpc::NriPod& pod) const;
   Result<> reconcile(const Snapshot& snapshot);

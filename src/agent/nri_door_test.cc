@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <functional>
 #include <future>
 #include <memory>
@@ -166,11 +167,20 @@ TEST_F(NriDoors, DamagedRecordOfThePod_FailsItsSandbox) {
 TEST_F(NriDoors, GuardAfterNri_ChangesNothing) {
   prepared("u1", {{kMacvlan}, {.netdev = R"("veth")", .request = "other"}});
   ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
-  const auto before = pod_.socket->links().value();
+  // A carrier comes when it comes.
+  const auto links = [&] {
+    auto all = pod_.socket->links().value();
+    for (netlink::Link& one : all) {
+      one.operstate = netlink::OperState::kUnknown;
+      one.flags = one.is_up() ? 1 : 0;
+    }
+    return all;
+  };
+  const auto before = links();
   const auto node_before = node_names();
   ASSERT_OK(through_guard("u1", pod_));
   ASSERT_OK(through_guard("u1", pod_));  // a second container, or the first again
-  EXPECT_EQ(pod_.socket->links().value(), before);
+  EXPECT_EQ(links(), before);
   EXPECT_EQ(node_names(), node_before);
   EXPECT_EQ(framework_.state("u1").sandbox, "s1");
 }
@@ -454,10 +464,11 @@ TEST_F(NriDoors, LinkWithTheIndexButNotTheMarker_IsNotTheClaims) {
   EXPECT_EQ(framework_.wait_for_report("u1", "InterfaceGone").size(), 1);
 }
 
-/// A NIC whose way into the pod takes as long as `after_attach` does.
+/// A NIC whose way into the pod takes as long as `after_attach` does, and its way home as `before_detach`.
 class SlowNic final : public devices::Handler {
  public:
-  explicit SlowNic(const std::function<void()>& after_attach) : after_attach_(&after_attach) {}
+  SlowNic(const std::function<void()>& after_attach, const std::function<void()>& before_detach)
+      : after_attach_(&after_attach), before_detach_(&before_detach) {}
   [[nodiscard]] std::string_view type() const override { return nic_.type(); }
   [[nodiscard]] std::string_view kind() const override { return nic_.kind(); }
   Result<devices::DevicePlan> plan(const devices::PlanInput& input,
@@ -472,7 +483,12 @@ class SlowNic final : public devices::Handler {
     return attached;
   }
   Result<std::string> stage(const devices::StageInput& input) const override { return nic_.stage(input); }
-  Result<> detach(const devices::DetachInput& input) const override { return nic_.detach(input); }
+  Result<> detach(const devices::DetachInput& input) const override {
+    if (*before_detach_) {
+      (*before_detach_)();
+    }
+    return nic_.detach(input);
+  }
   [[nodiscard]] std::optional<sys::InventoryLink> takes(const devices::DevicePlan& plan) const override {
     return nic_.takes(plan);
   }
@@ -480,13 +496,14 @@ class SlowNic final : public devices::Handler {
  private:
   devices::netdev::HostDeviceKind nic_;
   const std::function<void()>* after_attach_;
+  const std::function<void()>* before_detach_;
 };
 
 class NriNic : public NriDoors {
  protected:
   void SetUp() override {
     registry_ = {};
-    registry_.add(std::make_unique<SlowNic>(after_attach_));
+    registry_.add(std::make_unique<SlowNic>(after_attach_, before_detach_));
     NriDoors::SetUp();
     if (IsSkipped() || HasFatalFailure()) {
       return;
@@ -517,6 +534,7 @@ class NriNic : public NriDoors {
 
   netlink::Link before_;
   std::function<void()> after_attach_;
+  std::function<void()> before_detach_;
 };
 
 TEST_F(NriNic, ComesHomeAtStop_AndGoesIntoTheNextSandbox) {
@@ -534,6 +552,36 @@ TEST_F(NriNic, ComesHomeAtStop_AndGoesIntoTheNextSandbox) {
   EXPECT_THAT(names(*next.socket), Contains("fast0"));
   ASSERT_OK(driver_->unprepare(*framework_.find("u1"), {}));
   expect_home();
+}
+
+TEST_F(NriNic, SlowWayHome_StopIsAnsweredInTimeAndTheWorkGoesOn) {
+  for (const bool remove : {false, true}) {
+    std::promise<void> begun;
+    std::promise<void> gate;
+    std::atomic<bool> went_on{false};
+    ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+    before_detach_ = [&] {
+      begun.set_value();
+      (void)gate.get_future().wait_for(std::chrono::seconds(20));
+      went_on = true;
+    };
+    const auto call = in(milliseconds(200));
+    ASSERT_OK(remove ? door_->remove_pod_sandbox(sandbox("s1", pod_), call)
+                     : door_->stop_pod_sandbox(sandbox("s1", pod_), call));
+    EXPECT_FALSE(went_on) << "the answer waited for the work";
+    begun.get_future().wait();
+    // The pod's next sandbox begins meanwhile: it waits for the claim, and gets the NIC.
+    const Pod next = make_pod();
+    auto attached =
+        std::async(std::launch::async, [&] { return door_->run_pod_sandbox(sandbox("s2", next), soon()); });
+    before_detach_ = {};
+    gate.set_value();
+    ASSERT_OK(attached.get());
+    EXPECT_TRUE(went_on);
+    EXPECT_THAT(names(*next.socket), Contains("fast0"));
+    ASSERT_OK(door_->stop_pod_sandbox(sandbox("s2", next), soon()));
+    expect_home();
+  }
 }
 
 TEST_F(NriNic, StopWithoutTheNamespacesPath_IsKnownByTheSandbox) {
