@@ -538,6 +538,46 @@ void Attacher::sweep_link(netlink::Socket& socket, netlink::IfIndex index,
   }
 }
 
+dra::ClaimUse Attacher::use_of(const dra::ClaimRecord& record) const {
+  using Kind = dra::ClaimUse::Kind;
+  const auto plan = parse_claim_plan(record.plan);
+  const auto state = parse_claim_state(record.prepared.state);
+  if (!plan || !state) {
+    return {.kind = Kind::kUnknown, .why = "the claim's record cannot be read"};
+  }
+  if (state->staged) {
+    return {.kind = Kind::kUnknown,
+            .why =
+                "the container runtime moves interfaces itself (--attach=netdevices) and does not say to "
+                "which pod"};
+  }
+  if (!state->is_in_a_pod()) {
+    return {.kind = Kind::kUnused};  // never attached, or its sandbox has stopped
+  }
+  const std::string netns = sys::to_string(*state->netns);
+  const auto alive = find_netns(*state->netns);
+  if (!alive) {
+    // What only descriptors keep (ours among them) has no process any more.
+    return state->visible ? dra::ClaimUse{.kind = Kind::kUnused}
+                          : dra::ClaimUse{.kind = Kind::kUnknown,
+                                          .why = "the pod's network namespace " + netns +
+                                                 " was never visible to the agent"};
+  }
+  const Held kept = held(record.claim.uid);
+  const auto kept_id = kept.netns.valid() ? sys::netns_id(kept.netns.get())
+                                          : Result<sys::NetnsId>(Error(Code::kNotFound, "not held"));
+  const bool same = kept_id && *kept_id == *state->netns && kept.certainty == Certainty::kCertain;
+  const auto session = Session::open(record.claim.uid, *plan);
+  const auto marked = session ? has_links_of(**session, alive->get()) : session.error();
+  if (same || marked.value_or(false)) {
+    return {.kind = Kind::kInUse, .why = "the claim's interfaces are in a network namespace, " + netns};
+  }
+  // The kernel gives the number of a namespace that ended to another; or the pod has changed the aliases.
+  return {.kind = Kind::kUnknown,
+          .why = "the network namespace " + netns +
+                 " is there, but none of its links says that it is the claim's"};
+}
+
 Result<> Attacher::sweep(const std::vector<dra::ClaimRecord>& records, const IfUnknown& if_unknown) const {
   std::set<std::string> known;
   for (const dra::ClaimRecord& record : records) {

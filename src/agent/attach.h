@@ -77,6 +77,8 @@ class Attacher {
   /// Deletes links in the node's namespace that carry this driver's marker and belong to no record: neither
   /// to one of `records`, nor, seen from later, to one that another instance has made since.
   Result<> sweep(const std::vector<dra::ClaimRecord>& records, const IfUnknown& if_unknown) const;
+  /// Whether a pod may still have the claim's interfaces. "Unused" is said only when that is certain.
+  [[nodiscard]] dra::ClaimUse use_of(const dra::ClaimRecord& record) const;
 
  private:
   struct Session;

@@ -735,6 +735,54 @@ TEST_F(GivenBack, NamespaceIsLetGoWhenTheNicIsHome) {
   EXPECT_THAT(node_names(), Not(Contains("witness"))) << "something keeps the pod's namespace alive";
 }
 
+// ---- a claim that the API server has no more: who has its interfaces?
+
+using Kind = dra::ClaimUse::Kind;
+
+TEST_F(HostDevice, Use_OfANicOnItsWayThroughAPod) {
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  EXPECT_EQ(driver_->use_of(*record).kind, Kind::kUnused) << "never attached";
+  ASSERT_OK(attach(*record, pod_));
+  EXPECT_EQ(driver_->use_of(*record).kind, Kind::kInUse);
+  ASSERT_OK(pod_.socket->change_link(link(*pod_.socket, "net1").index, {.alias = ""}));
+  EXPECT_EQ(driver_->use_of(*record).kind, Kind::kInUse) << "whatever the pod does to the alias";
+  auto released = *record;
+  const auto state = driver_->release(*record, "s1", std::chrono::steady_clock::time_point::max());
+  ASSERT_OK(state);
+  released.prepared.state = *state;
+  EXPECT_EQ(driver_->use_of(released).kind, Kind::kUnused) << "its sandbox has stopped";
+}
+
+TEST_F(HostDevice, Use_AfterThePodsEnd) {
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  pod_.pause.reset();  // its namespace lives on by descriptors: ours, and the test's
+  EXPECT_EQ(driver_->use_of(*record).kind, Kind::kUnused);
+}
+
+TEST_F(Attach, Use_OfVirtualLinks_IsSaidOnlyWhenItIsCertain) {
+  auto record = prepare(claim("u1", {{R"("veth","interfaceName":"data0")"}}));
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  EXPECT_EQ(driver_->use_of(*record).kind, Kind::kInUse);
+  // Another namespace with the number, or a pod that changed what it has: nobody knows.
+  ASSERT_OK(pod_.socket->change_link(link(*pod_.socket, "data0").index, {.alias = ""}));
+  EXPECT_EQ(driver_->use_of(*record).kind, Kind::kUnknown);
+  EXPECT_THAT(driver_->use_of(*record).why, HasSubstr("none of its links says that it is the claim's"));
+  pod_ = Pod();
+  EXPECT_EQ(driver_->use_of(*record).kind, Kind::kUnused);
+}
+
+TEST_F(Attach, Use_OfAPodThatWasNeverVisible_IsNotKnown) {
+  auto record = prepare(claim("u1", {{R"("veth","interfaceName":"data0")"}}));
+  ASSERT_OK(record);
+  pod_.pause.reset();
+  ASSERT_OK(attach(*record, pod_));
+  EXPECT_EQ(driver_->use_of(*record).kind, Kind::kUnknown);
+}
+
 // ---- a NIC that does not come
 
 TEST_F(HostDevice, InANamespaceThatNobodyCanSee_IsOneSentenceAndNoWait) {

@@ -76,6 +76,7 @@ class NetDriver final : public dra::Driver {
   [[nodiscard]] Result<> ready() const override;
   /// How many NICs are withheld, by reason.
   [[nodiscard]] std::string metrics_text() const override;
+  dra::ClaimUse use_of(const dra::ClaimRecord& record) override { return attacher_.use_of(record); }
 
   /// The doors' way in, all for Plugin::update: see Attacher. The claim must be prepared.
   Result<std::string> attach(const dra::ClaimRecord& record, const AttachTarget& target);

@@ -153,6 +153,13 @@ struct CallContext {
   std::stop_token cancelled;
 };
 
+/// Whether somebody still has what a claim was given.
+struct ClaimUse {
+  enum class Kind : std::uint8_t { kUnused, kInUse, kUnknown };
+  Kind kind = Kind::kUnknown;
+  std::string why;  // for people, unless it is unused
+};
+
 /// Calls come from worker threads: never two at once for one claim, nor for two claims that both want a
 /// device for themselves; otherwise in parallel (so also for two shares of one device). discover() comes from
 /// one thread of its own. Errors become the claim's error, word for word, in the pod's events. Exceptions do
@@ -206,6 +213,14 @@ class Driver {
 
   /// More for /metrics, in Prometheus' text format. Any thread.
   [[nodiscard]] virtual std::string metrics_text() const { return {}; }
+
+  /// The API server no longer has the claim, and the kubelet has not unprepared it: may it be undone without
+  /// them? Only what is certain counts: a pod that still runs must not lose its devices. Called from a thread
+  /// of its own, while the claim's other calls may run; changes nothing.
+  virtual ClaimUse use_of(const ClaimRecord& record) {
+    (void)record;
+    return {.why = "the driver does not tell"};
+  }
 
   /// The plugin begins to stop; calls are still taken while this runs. Once.
   virtual void stopping() {}

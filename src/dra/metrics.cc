@@ -103,6 +103,10 @@ struct Metrics::Impl {
           .Add({});
   prometheus::Gauge& claims_prepared =
       gauges("fairlead_dra_claims_prepared", "Claims that are prepared now.").Add({});
+  prometheus::Gauge& claims_left_over =
+      gauges("fairlead_dra_claims_left_over",
+             "Prepared claims that are gone from the API server and whose pod may still run.")
+          .Add({});
   prometheus::Gauge& devices =
       gauges("fairlead_dra_devices_published", "Devices in the published slices.").Add({});
   prometheus::Gauge& slices =
@@ -126,6 +130,9 @@ void Metrics::claim_finished(Call call, std::optional<Code> error, Seconds durat
 
 void Metrics::set_claims_prepared(std::size_t count) {
   impl_->claims_prepared.Set(static_cast<double>(count));
+}
+void Metrics::set_claims_left_over(std::size_t count) {
+  impl_->claims_left_over.Set(static_cast<double>(count));
 }
 void Metrics::set_devices_published(std::size_t count) { impl_->devices.Set(static_cast<double>(count)); }
 void Metrics::set_slices_published(std::size_t count) { impl_->slices.Set(static_cast<double>(count)); }

@@ -31,6 +31,8 @@ class Metrics {
   /// One claim of one kubelet call is answered: counted, timed, and the error (if any) counted by its code.
   void claim_finished(Call call, std::optional<Code> error, Seconds duration);
   void set_claims_prepared(std::size_t count);
+  /// Records whose claim is gone from the API server and whose pod may still run, for all that is known.
+  void set_claims_left_over(std::size_t count);
   void set_devices_published(std::size_t count);
   void set_slices_published(std::size_t count);
   void record_quarantined();

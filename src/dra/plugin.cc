@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cctype>
 #include <csignal>
+#include <future>
 #include <utility>
 
 #include "fairlead/core/log.h"
@@ -19,6 +20,7 @@
 #include "fairlead/dra/names.h"
 #include "fairlead/dra/pod_events.h"
 #include "fairlead/dra/slice_publisher.h"
+#include "fairlead/dra/stale_claims.h"
 #include "fairlead/kube/client.h"
 #include "fairlead/kube/config.h"
 #include "fairlead/rpc/grpc_server.h"
@@ -178,6 +180,8 @@ class Plugin::Impl {
   void make_tellers();
   void on_prepare_failed(const Claim& claim, const Error& error);
   Result<> open_claims();
+  void watch_stale_claims();
+  Result<> undo(const ClaimRecord& record);
   Result<> serve_admin();
   Result<> serve_kubelet();
   void on_registration(bool registered, const std::string& error);
@@ -199,6 +203,7 @@ class Plugin::Impl {
   std::unique_ptr<EventApi> event_api_;
   std::unique_ptr<PodEvents> events_;
   std::unique_ptr<ClaimService> claims_;
+  std::unique_ptr<StaleClaims> stale_claims_;
   std::unique_ptr<SlicePublisher> publisher_;
   std::unique_ptr<AdminHttp> admin_;
   std::vector<std::unique_ptr<grpc::Service>> services_;
@@ -261,6 +266,33 @@ Result<> Plugin::Impl::open_claims() {
   return claims_->restore();
 }
 
+/// As the kubelet would have it unprepared.
+Result<> Plugin::Impl::undo(const ClaimRecord& record) {
+  const ClaimRef claim{
+      .namespace_ = record.claim.namespace_, .name = record.claim.name, .uid = record.claim.uid};
+  auto promise = std::make_shared<std::promise<UnprepareAnswers>>();
+  auto answers = promise->get_future();
+  claims_->unprepare({claim}, {.deadline = steady_clock::now() + options_.call_budget, .cancelled = {}},
+                     [promise](UnprepareAnswers given) { promise->set_value(std::move(given)); });
+  const UnprepareAnswers given = answers.get();
+  const auto answer = given.find(claim.uid);
+  return answer == given.end() ? Result<>(Error(Code::kInternal, "no answer")) : answer->second;
+}
+
+void Plugin::Impl::watch_stale_claims() {
+  stale_claims_ = std::make_unique<StaleClaims>(
+      StaleClaims::Options{}, *claim_source_,
+      StaleClaims::Calls{.records = [this] { return claims_->records(); },
+                         .use_of = [this](const ClaimRecord& record) { return driver_.use_of(record); },
+                         .undo = [this](const ClaimRecord& record) { return undo(record); },
+                         .tell =
+                             [this](const ClaimRecord& record, const std::string& sentence) {
+                               events_->tell(record.claim, "ClaimLeftOver", sentence);
+                             },
+                         .count = [this](std::size_t count) { metrics_.set_claims_left_over(count); }});
+  stale_claims_->start();
+}
+
 Result<> Plugin::Impl::serve_admin() {
   if (options_.http_listen.empty()) {
     return {};
@@ -306,6 +338,7 @@ Result<> Plugin::Impl::start() {
   remove_dead_sockets(options_);
   FL_TRY(serve_kubelet(), "");
   publisher_->start();
+  watch_stale_claims();
   log::info("serving",
             {{"driver", options_.driver_name},
              {"node", options_.node_name},
@@ -325,6 +358,9 @@ void Plugin::Impl::stop() {
   if (claims_) {
     claims_->stop(
         std::max(milliseconds(0), std::chrono::duration_cast<milliseconds>(until - steady_clock::now())));
+  }
+  if (stale_claims_) {
+    stale_claims_->stop();  // an unprepare that it waited for is over by now
   }
   if (dra_server_) {
     dra_server_->stop(kFlushTime);
