@@ -240,7 +240,7 @@ class Churn : public agent::KernelTest {
   static bool eventually(Condition condition) {
     const auto until = std::chrono::steady_clock::now() + 120s;
     while (!condition() && std::chrono::steady_clock::now() < until) {
-      std::this_thread::sleep_for(1ms);
+      std::this_thread::sleep_for(20ms);
     }
     return condition();
   }
@@ -338,7 +338,11 @@ TEST_F(Churn, AThousandClaims_LeaveTheProcessAsItWas) {
   EXPECT_EQ(api_writes() - writes, (kWaves - kWarmUp) * kWave) << "one for each claim's status";
   EXPECT_LE(counted("events_total"), 0);
   const auto grown = static_cast<long>(after.heap) - static_cast<long>(before.heap);
-  EXPECT_LT(grown, 1L << 20) << "a record that stays is some KiB, and 800 have come";
+  // What threads keep for their next malloc() counts as used, and grows for a long while: CMakeLists.txt
+  // switches that off.
+  const bool exact =
+      std::getenv("GLIBC_TUNABLES") != nullptr;  // NOLINT(concurrency-mt-unsafe): nobody sets it
+  EXPECT_LT(grown, exact ? 1L << 18 : 1L << 20) << "a record that stays is some KiB, and 800 have come";
   RecordProperty("heap_grown", std::to_string(grown));
   RecordProperty("descriptors", std::to_string(after.descriptors));
 }
