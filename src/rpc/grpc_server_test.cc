@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/rpc/grpc_server.h"
 
+#include <fcntl.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -311,6 +313,14 @@ TEST(UnixListener, TwoThatOpenAtOnceBesideADeadSocket_NoneTakesTheOthers) {
     ASSERT_EQ(opened[0].has_value() + opened[1].has_value(), 1) << "round " << round;
     ASSERT_TRUE(leads_somewhere(path)) << "round " << round;
   }
+}
+
+TEST(UnixListener, FolderThatSomebodyKeepsLocked_IsNoReasonNotToStart) {
+  const TemporaryDir dir;
+  const UniqueFd stranger(::open((dir / "").c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  ASSERT_EQ(::flock(stranger.get(), LOCK_EX), 0);
+  const auto listener = UnixListener::open(dir / "s");
+  EXPECT_TRUE(listener);
 }
 
 TEST(UnixListener, WhoseNameIsRemovedOrReplaced_Notices) {

@@ -57,20 +57,13 @@ std::string folder_of(const std::string& path) {
 }
 
 /// For the time between looking at a name and having it: a lock on the folder itself, which costs no file and
-/// ends with the process. Whoever has it needs milliseconds; one that was stopped meanwhile is not waited
-/// for.
+/// ends with the process. Whoever has it needs milliseconds; one that was stopped meanwhile, or a stranger
+/// with a lock of its own there, is not waited for: then it is as if there were no lock.
 Result<UniqueFd> lock_folder(const std::string& path) {
   constexpr std::chrono::seconds kPatience{2};
   FL_ASSIGN(UniqueFd folder, sys::open_file(folder_of(path), O_RDONLY | O_DIRECTORY), "");
   const auto until = std::chrono::steady_clock::now() + kPatience;
-  while (::flock(folder.get(), LOCK_EX | LOCK_NB) != 0) {
-    const int e = errno;
-    if (e != EWOULDBLOCK && e != EINTR) {
-      return Error::from_errno(e, "lock " + folder_of(path));
-    }
-    if (std::chrono::steady_clock::now() >= until) {
-      return Error(Code::kBusy, "another instance is opening a socket in " + folder_of(path));
-    }
+  while (::flock(folder.get(), LOCK_EX | LOCK_NB) != 0 && std::chrono::steady_clock::now() < until) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   return folder;
