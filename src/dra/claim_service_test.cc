@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <spawn.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #include <csignal>
@@ -686,6 +687,28 @@ TEST(Records, ThatCannotBeListed_AreAnErrorAtStartAndTheLastOnesLater) {
   EXPECT_THAT(names_of(service->records_of_pod("another")), ElementsAre()) << "a pod without claims starts";
   EXPECT_THAT(node.metrics.text(), HasSubstr("record_read_errors_total{driver=\"dra.example.com\"} 1"));
   ASSERT_FALSE(ClaimService::open(node.options(), node.driver, node.claims, node.metrics));
+}
+
+TEST(Records, AtTheLimitOfDescriptors_AreTheLastOnes_AndItPasses) {
+  Node node;
+  node.claims.put(claim_of_pod("a", "eth1", "web"));
+  node.claims.put(claim_of_pod("b", "eth2", "db"));
+  const auto service = node.open();
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("a")})), "ok");
+  ASSERT_TRUE(service->records());
+  rlimit before = {};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  {
+    const rlimit none = {.rlim_cur = 3, .rlim_max = before.rlim_max};
+    ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &none), 0);
+    const ScopeExit undo([&] { (void)::setrlimit(RLIMIT_NOFILE, &before); });
+    EXPECT_THAT(names_of(service->records_of_pod("web-uid")), ElementsAre("a"));
+    EXPECT_THAT(names_of(service->records_of_pod("another")), ElementsAre()) << "a pod without claims starts";
+    EXPECT_THAT(outcome(prepare(*service, {ref_of("b")})), HasSubstr("Too many open files"));
+    EXPECT_EQ(node.traces("b"), "");
+  }
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("b")})), "ok");
+  EXPECT_THAT(names_of(service->records()), UnorderedElementsAre("a", "b"));
 }
 
 TEST(Records, OneThatCannotBeRead_FailsOnlyItsOwnClaim) {
