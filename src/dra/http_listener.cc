@@ -158,11 +158,21 @@ void HttpListener::accept_all() {
       return;
     }
     if (connections_.size() >= limits_.connections) {
-      const auto waits =
-          std::ranges::find(connections_, Stage::kRequest, [](const Connection& each) { return each.stage; });
-      connections_.erase(waits == connections_.end() ? connections_.begin() : waits);
+      make_room();
     }
     connections_.push_back({.fd = std::move(fd), .until = steady_clock::now() + limits_.time});
+  }
+}
+
+/// Whoever has all of its answer loses nothing; then who has been at its request for longest.
+void HttpListener::make_room() {
+  for (const Stage stage : {Stage::kDrain, Stage::kRequest, Stage::kAnswer}) {
+    const auto found =
+        std::ranges::find(connections_, stage, [](const Connection& each) { return each.stage; });
+    if (found != connections_.end()) {
+      connections_.erase(found);
+      return;
+    }
   }
 }
 

@@ -27,8 +27,8 @@ struct HttpAnswer {
 class HttpListener {
  public:
   struct Limits {
-    /// One more closes the connection that has been at its request for longest: who sends slowly keeps nobody
-    /// out.
+    /// One more closes a connection that is answered, or that has been at its request for longest: who sends
+    /// slowly keeps nobody out.
     std::size_t connections = 32;
     std::size_t request_bytes = 8192;
     /// From the first byte to the last: whoever needs longer is cut off.
@@ -63,6 +63,7 @@ class HttpListener {
   HttpListener(UniqueFd socket, UniqueFd stop, Answer answer, Limits limits);
   void run();
   void accept_all();
+  void make_room();
   /// False: it is over.
   [[nodiscard]] bool proceed(Connection& connection) const;
   [[nodiscard]] bool receive(Connection& connection) const;
