@@ -266,6 +266,11 @@ class SlicePublisher::Impl {
                     : "the newer instance is gone, publishing again");
       yields_ = now;
     }
+    if (now) {
+      // Ready: what is to be published is not ours to wait for, and a rolling update must go on.
+      const Lock lock(mutex_);
+      published_ = true;
+    }
     return now;
   }
 

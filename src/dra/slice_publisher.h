@@ -120,8 +120,8 @@ class SlicePublisher {
   /// Compare with the API server again soon (the kubelet (re)registered us). Any thread, never blocks.
   void check_now();
 
-  /// Success once all slices stood as wanted for the first time; else kUnavailable with the reason it has not
-  /// come to that. Any thread.
+  /// Success once all slices stood as wanted for the first time, or a newer instance sees to them; else
+  /// kUnavailable with the reason it has not come to that. Any thread.
   [[nodiscard]] Result<> ready() const;
 
   class Impl;

@@ -722,6 +722,26 @@ TEST_F(SlicePublisherTest, TwoInstancesThatOfferDifferentThings_TheOlderStopsWri
   EXPECT_TRUE(api_.await([&] { return api_.peek().at(0).devices.size() == 3; })) << "it was rolled back";
 }
 
+TEST_F(SlicePublisherTest, OlderInstanceThatNeverPublished_IsReadyWhenANewerOneLives) {
+  std::string dir = ::testing::TempDir() + "fl-slices-XXXXXX";
+  ASSERT_NE(::mkdtemp(dir.data()), nullptr);
+  const ScopeExit remove([&] { (void)sys::remove_tree(dir); });
+  options_.state_dir = dir;
+  options_.successor_check = 1ms;
+  api_.set_list_error(Error(Code::kDenied, "forbidden"));
+  start();
+  ASSERT_TRUE(api_.await_lists(1));  // it has taken its place
+  EXPECT_FALSE(publisher_->ready());
+  SlicePublisher newer(options_, api_, [this] { return discover(); }, metrics_);
+  newer.start();
+  const auto until = std::chrono::steady_clock::now() + kPatience;
+  while (!publisher_->ready() && std::chrono::steady_clock::now() < until) {
+    std::this_thread::yield();
+  }
+  EXPECT_TRUE(publisher_->ready());
+  EXPECT_FALSE(newer.ready());
+}
+
 TEST_F(SlicePublisherTest, Stop_EndsABlockedCall_AndLeavesTheSlices) {
   start_and_publish(1);
   api_.block_lists();
