@@ -126,6 +126,30 @@ TEST_F(AttachNetwork, DefaultRouteWithTheClustersMetric_TakesItsPlace) {
   }
 }
 
+TEST_F(AttachNetwork, ClustersRouteThatMakesRoom_GoesBehindThoseOfOtherClaims) {
+  auto first = macvlan("u1", "data0", kDefaults);
+  auto second = macvlan("u2", "data1", R"("addresses":["198.51.100.10/24"],
+      "routes":[{"dst":"0.0.0.0/0","gw":"198.51.100.1","metric":0}])");
+  auto third = macvlan("u3", "data2", R"("addresses":["203.0.113.10/24"],
+      "routes":[{"dst":"0.0.0.0/0","gw":"203.0.113.1","metric":0}])");
+  ASSERT_OK(first);
+  ASSERT_OK(second);
+  ASSERT_OK(third);
+  const auto expected =
+      ElementsAre("via 198.51.100.1 dev data1 metric 0", "via 192.0.2.1 dev data0 metric 1024",
+                  "via 10.244.0.1 dev eth0 metric 1025");
+  ASSERT_OK(attach(*first, pod_));
+  ASSERT_OK(attach(*second, pod_));
+  EXPECT_THAT(routes_to(*pod_.socket, "0.0.0.0/0"), expected);
+  // A route of another claim makes room for nobody.
+  const auto refused = attach(*third, pod_);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().what(),
+            "interface data2 (request nic): the route to 0.0.0.0/0 with the metric 0 is in the pod already "
+            "through data1; give the one of the claim another metric");
+  EXPECT_THAT(routes_to(*pod_.socket, "0.0.0.0/0"), expected);
+}
+
 TEST_F(AttachNetwork, DefaultRouteWithAnotherMetric_LeavesTheClustersAlone) {
   auto record = macvlan("u1", "data0", R"("addresses":["192.0.2.10/24"],
       "routes":[{"dst":"0.0.0.0/0","gw":"192.0.2.1","metric":7}])");
@@ -165,7 +189,8 @@ TEST_F(AttachNetwork, RouteThatLeadsToAGateway_GoesFirst_WhereverItIsWritten) {
 TEST_F(AttachNetwork, RouteWithTableScopeAndSource) {
   auto record = macvlan("u1", "data0", R"("addresses":["192.0.2.10/24","192.0.2.11/24"],
       "routes":[{"dst":"0.0.0.0/0","gw":"192.0.2.1","table":100,"src":"192.0.2.11"},
-                {"dst":"10.0.0.0/8","scope":"global","metric":5}])");
+                {"dst":"10.0.0.0/8","scope":"global","metric":5},{"dst":"10.1.0.0/16","scope":"host"},
+                {"dst":"10.2.0.0/16","gw":"192.0.2.1","scope":"site"}])");
   ASSERT_OK(record);
   ASSERT_OK(attach(*record, pod_));
   EXPECT_THAT(routes_to(*pod_.socket, "0.0.0.0/0"), ElementsAre("via 10.244.0.1 dev eth0 metric 0"));
@@ -177,6 +202,8 @@ TEST_F(AttachNetwork, RouteWithTableScopeAndSource) {
   const auto ten = std::ranges::find(main, prefix("10.0.0.0/8"), &netlink::Route::destination);
   ASSERT_NE(ten, main.end());
   EXPECT_EQ(ten->scope, 0);
+  EXPECT_THAT(routes_to(*pod_.socket, "10.1.0.0/16"), ElementsAre("dev data0 metric 0"));
+  EXPECT_THAT(routes_to(*pod_.socket, "10.2.0.0/16"), ElementsAre("via 192.0.2.1 dev data0 metric 0"));
   EXPECT_EQ(ten->metric, 5U);
 }
 

@@ -26,7 +26,8 @@ ClaimRecord full_record() {
                   .name = "a",
                   .uid = "a-uid",
                   .reserved_for = {{.name = "pod", .uid = "pod-uid"}},
-                  .devices = {}};
+                  .devices = {},
+                  .pod_claim_name = "net"};
   record.claim.devices.push_back(
       {.request = "main/sub",
        .pool = "node-1",
@@ -69,6 +70,7 @@ void expect_same(const ClaimRecord& a, const ClaimRecord& b) {
   EXPECT_EQ(a.prepared.state, b.prepared.state);
   EXPECT_EQ(a.plan, b.plan);
   EXPECT_EQ(a.state, b.state);
+  EXPECT_EQ(a.claim.pod_claim_name, b.claim.pod_claim_name);
   ASSERT_EQ(a.claim.devices.size(), b.claim.devices.size());
   for (std::size_t i = 0; i < a.claim.devices.size(); ++i) {
     EXPECT_EQ(a.claim.devices[i].request, b.claim.devices[i].request);
