@@ -3,6 +3,7 @@
 
 #include <fnmatch.h>
 #include <net/if_arp.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -58,6 +59,22 @@ void put_pci(dra::Device& device, const sys::PciDevice& pci) {
 
 }  // namespace
 
+namespace {
+
+/// Links that stay in their network namespace (dev->netns_immutable, before Linux 6.14 NETIF_F_NETNS_LOCAL);
+/// kernels before 6.15 do not tell. Wireless ones move with all links of their radio, if at all.
+bool is_immovable(const sys::InventoryLink& link, const std::string& sysfs_root) {
+  constexpr std::array<std::string_view, 7> kKinds = {"bridge", "bond",   "team",       "vrf",
+                                                      "hsr",    "batadv", "openvswitch"};
+  if (std::ranges::find(kKinds, link.link.kind) != kKinds.end()) {
+    return true;
+  }
+  return link.pci &&
+         ::access((sysfs_root + "/bus/pci/devices/" + link.pci->bdf + "/ieee80211").c_str(), F_OK) == 0;
+}
+
+}  // namespace
+
 std::string_view to_string(Withheld::Why why) {
   using Why = Withheld::Why;
   switch (why) {
@@ -79,6 +96,8 @@ std::string_view to_string(Withheld::Why why) {
       return "was-uplink";
     case Why::kMaybeTunnel:
       return "maybe-tunnel";
+    case Why::kImmovable:
+      return "immovable";
     case Why::kPort:
       return "port";
     case Why::kLinkOnIt:
@@ -239,6 +258,9 @@ std::optional<Withheld> NodeView::withheld(const sys::InventoryLink& link) const
 /// Who has it for something else.
 std::optional<Withheld> NodeView::use_of(const sys::InventoryLink& link) const {
   using Why = Withheld::Why;
+  if (is_immovable(link, options_->sysfs_root)) {
+    return Withheld{.why = Why::kImmovable, .text = "the kernel moves no such link into a pod"};
+  }
   if (link.link.master.valid()) {
     const sys::InventoryLink* owner = inventory_.find(link.link.master);
     return Withheld{.why = Why::kPort,

@@ -61,6 +61,8 @@ struct Withheld {
     kOtherRoute,
     kWasUplink,
     kMaybeTunnel,
+    // The kernel does not move it to another network namespace:
+    kImmovable,
     // In use:
     kPort,
     kLinkOnIt,

@@ -214,6 +214,20 @@ TEST_F(Node, MemoryOfAnotherBoot_IsForgotten_AndADamagedOneIsNoHindrance) {
   EXPECT_FALSE(NodeMemory(state_folder()).known().addresses);
 }
 
+TEST_F(Node, LinksThatTheKernelDoesNotMove_AreNotOffered) {
+  add(4, "br0", "bridge");
+  add(5, "data0", "vlan");
+  links_[0].parent_bus = "pci";
+  links_[0].parent_dev = "0000:04:00.0";
+  const std::string function = folder_.path().string() + "/bus/pci/devices/0000:04:00.0";
+  ASSERT_TRUE(sys::make_dirs(function + "/ieee80211"));
+  ASSERT_TRUE(sys::replace_file(function, "vendor", "0x8086\n"));
+  options_.sysfs_root = folder_.path().string();
+  options_.host_devices = {"*"};
+  EXPECT_THAT(offered(), ElementsAre("nic2", "nic3", "data0"));
+  EXPECT_EQ(why_not("br0"), "immovable: the kernel moves no such link into a pod");
+}
+
 TEST_F(Node, PhysicalFunctionWithVfs_IsNotOffered) {
   const sys::Inventory before = inventory();
   auto links = before.links();
