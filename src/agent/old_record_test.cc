@@ -86,13 +86,14 @@ TEST_F(OldRecord, HoldsItsNic_WhateverANewerClaimCallsIt) {
 }
 
 TEST_F(OldRecord, OfANewerClaim_SaysTheSame) {
+  add_nic("nic3");
   auto record = prepare(claim(
-      "u1", {{.netdev = R"("host-device")", .device = "nic2"}, {.netdev = R"("veth")", .request = "other"}}));
+      "u1", {{.netdev = R"("host-device")", .device = "nic3"}, {.netdev = R"("veth")", .request = "other"}}));
   ASSERT_OK(record);
   const auto identities = driver_->identities(*record);
   ASSERT_EQ(identities.size(), 2U);
-  EXPECT_EQ(identities[0].key, "nic2");
-  EXPECT_EQ(identities[0].data, R"({"identity":{"name":"nic2"}})");
+  EXPECT_EQ(identities[0].key, "nic3");
+  EXPECT_EQ(identities[0].data, R"({"identity":{"name":"nic3"}})");
   EXPECT_EQ(identities[1].key, "");
   EXPECT_EQ(identities[1].data, "");
 }

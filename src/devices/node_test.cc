@@ -193,7 +193,8 @@ TEST(FindDevice, ByTheNameThatVersion01Gave_IsTheLinkOfThatName) {
   const NodeView node(testing::inventory(), options);
   ASSERT_NE(node.find_device("nic1"), nullptr);
   EXPECT_EQ(node.find_device("nic1")->link.name, "nic1");
-  EXPECT_EQ(node.find_device("eth0"), nullptr) << "the uplink is nobody's";
+  ASSERT_NE(node.find_device("eth0"), nullptr);
+  EXPECT_FALSE(node.is_offered(*node.find_device("eth0"))) << "the uplink is nobody's";
 }
 
 TEST(FindDevice, WhoseSiblingIsInAPod) {
