@@ -4,6 +4,7 @@
 #include <fcntl.h>
 
 #include <algorithm>
+#include <functional>
 #include <memory>
 #include <ranges>
 #include <set>
@@ -211,6 +212,7 @@ Result<> Attacher::attach_all(Session& session, const Place& pod, ClaimState& st
   std::vector<std::int32_t> ifindexes;
   std::vector<Given> given;
   std::vector<std::size_t> changed;
+  std::vector<std::function<void()>> undo_in_pod;
   for (std::size_t i = 0; i < session.plan.devices.size(); ++i) {
     const DevicePlan& device = session.plan.devices[i];
     if (is_watched_only(device)) {
@@ -238,6 +240,9 @@ Result<> Attacher::attach_all(Session& session, const Place& pod, ClaimState& st
                               .options = options_});
     }();
     if (!attached) {
+      for (const auto& undo : std::views::reverse(undo_in_pod)) {
+        undo();
+      }
       for (const std::size_t done : std::views::reverse(changed)) {
         const DevicePlan& other = session.plan.devices[done];
         const auto undone = registry_->find(other.type, other.kind)
@@ -261,6 +266,9 @@ Result<> Attacher::attach_all(Session& session, const Place& pod, ClaimState& st
     given.push_back(is_known ? state.given[i] : given_by(*attached));
     if (attached->changed) {
       changed.push_back(i);
+    }
+    if (attached->undo_in_pod) {
+      undo_in_pod.push_back(std::move(attached->undo_in_pod));
     }
   }
   state.ifindexes = std::move(ifindexes);

@@ -176,6 +176,17 @@ TEST_F(AttachNetwork, ClustersRouteThatMadeRoom_IsBackAfterAFailedAttach) {
   EXPECT_THAT(names(*pod_.socket), ElementsAre("eth0", "lo"));
 }
 
+TEST_F(AttachNetwork, ClustersRouteThatMadeRoom_IsBackWhenAnotherDeviceFails) {
+  auto record = prepare(claim("u1", {{.netdev = R"("macvlan","master":"eth0","interfaceName":"data0",
+      "addresses":["192.0.2.10/24"],"routes":[{"dst":"0.0.0.0/0","gw":"192.0.2.1","metric":0}])",
+                                      .request = "a"},
+                                     {.netdev = R"("veth","interfaceName":"eth0")", .request = "b"}}));
+  ASSERT_OK(record);
+  ASSERT_FALSE(attach(*record, pod_));
+  EXPECT_THAT(routes_to(*pod_.socket, "0.0.0.0/0"), ElementsAre("via 10.244.0.1 dev eth0 metric 0"));
+  EXPECT_THAT(names(*pod_.socket), ElementsAre("eth0", "lo"));
+}
+
 TEST_F(AttachNetwork, RouteThatLeadsToAGateway_GoesFirst_WhereverItIsWritten) {
   auto record = macvlan("u1", "data0", R"("addresses":["192.0.2.10/32"],
       "routes":[{"dst":"10.0.0.0/8","gw":"198.51.100.1"},{"dst":"198.51.100.1/32"},

@@ -92,6 +92,9 @@ struct Attached {
   /// What it has been given. MAC: as it is when that was left to the kernel.
   netlink::MacAddress mac;
   std::vector<netlink::IpPrefix> addresses;
+  /// What this call did to others in the pod, to be undone then before the device is detached; empty:
+  /// nothing. The places of the call must still be there.
+  std::function<void()> undo_in_pod = {};
 };
 
 struct StageInput {

@@ -236,7 +236,8 @@ class Setup {
 
 }  // namespace
 
-Result<> configure(const Place& pod, const Interface& interface, const NetdevPlan& plan) {
+Result<std::function<void()>> configure(const Place& pod, const Interface& interface,
+                                        const NetdevPlan& plan) {
   if (needs_ipv6(plan)) {
     FL_TRY(switch_ipv6_on(pod, interface.name), "");
     announce_ipv6(pod, interface.name);
@@ -247,7 +248,11 @@ Result<> configure(const Place& pod, const Interface& interface, const NetdevPla
   FL_ASSIGN(routes, arrange_routes(*pod.socket, interface.index, plan.routes, moved), "");
   FL_TRY(Setup(pod, interface, plan).run(routes), "");
   undo.release();
-  return {};
+  if (moved.empty()) {
+    return std::function<void()>();
+  }
+  return std::function<void()>(
+      [moved, routes, socket = pod.socket]() mutable { moved.undo(*socket, routes); });
 }
 
 }  // namespace fairlead::devices::netdev

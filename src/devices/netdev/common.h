@@ -2,6 +2,7 @@
 // What the netdev kinds share.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -37,8 +38,9 @@ struct Interface {
   std::string alias;  // to be given; empty: it stays
 };
 /// IPv6 if anything needs it, alias, addresses (which neighbours are told of), up, routes. What is there
-/// already stays. What the kernel refuses is told in the words of whoever wrote the claim; what was done to
-/// routes of the cluster's network is undone then, the rest goes with the interface.
-Result<> configure(const Place& pod, const Interface& interface, const NetdevPlan& plan);
+/// already stays. What the kernel refuses is told in the words of whoever wrote the claim. Answers how to
+/// undo what was done to routes of the cluster's network (Attached::undo_in_pod); after a failure that is
+/// undone. The rest goes with the interface.
+Result<std::function<void()>> configure(const Place& pod, const Interface& interface, const NetdevPlan& plan);
 
 }  // namespace fairlead::devices::netdev

@@ -14,6 +14,7 @@ namespace fairlead::devices::netdev {
 class MovedRoutes {
  public:
   Result<> move(netlink::Socket& socket, const netlink::MetricChange& change);
+  [[nodiscard]] bool empty() const { return done_.empty(); }
   /// Ours, which are `routes`, make room in turn, and everything has its old metric again; what cannot be
   /// moved back is logged.
   void undo(netlink::Socket& socket, const std::vector<netlink::NewRoute>& routes);

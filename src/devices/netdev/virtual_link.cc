@@ -117,7 +117,7 @@ Result<Attached> VirtualLink::attach(const AttachInput& input) const {
   });
   FL_TRY(finish_host_side(plan, input.marker, input.node), "");
   if (attached.changed || !input.was_attached) {
-    FL_TRY(configure(input.pod, interface, plan), "");
+    FL_ASSIGN(attached.undo_in_pod, configure(input.pod, interface, plan), "");
   }
   undo.release();
   return attached;

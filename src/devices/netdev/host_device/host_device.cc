@@ -312,7 +312,7 @@ Result<Attached> HostDeviceKind::attach(const AttachInput& input) const {
     }
   });
   FL_TRY(set_properties(*input.pod.socket, *nic, plan), "");
-  FL_TRY(configure(input.pod, {.index = nic->index, .name = nic->name}, plan), "");
+  FL_ASSIGN(attached.undo_in_pod, configure(input.pod, {.index = nic->index, .name = nic->name}, plan), "");
   undo.release();
   return attached;
 }
