@@ -120,6 +120,39 @@ def test_altnames_that_the_pod_changed_come_home_as_they_were(guest, vfs, dresse
     assert "fast0" in shared.links()
 
 
+@pytest.mark.parametrize("which", ["vf", "pf"])
+def test_a_link_of_the_pod_with_the_nics_alias_stays_in_the_pod(guest, vfs, pf, dressed, which):
+    """The agent's mark is the link's alias, which the pod may move to a link of its own: the NIC comes home all the same."""
+    address = vfs[0] if which == "vf" else pf
+    dressed(address)
+    shared = Shared(guest, "it")
+    script = "; ".join([LOOK, "mark=$(cat /sys/class/net/fast0/ifalias 2>/dev/null || ip -o link show dev fast0 | sed 's/.*alias //')",
+                        "ip link add mine0 type dummy", 'ip link set dev mine0 alias "$mark"', "ip link set dev fast0 alias ''",
+                        "ip link set dev fast0 down", "ip link set dev fast0 name mine1", LOOK.replace("links", "after")])
+    run(guest, whole(nic("fast", address, netdev("host-device", "fast0", **FAST)), watching_pod(shared, ["fast"], script)), lend=[address])
+    assert shared.links("after")["mine0"]["ifalias"].startswith("fairlead:")
+    assert "ifalias" not in shared.links("after")["mine1"]
+
+
+def test_a_namespace_that_somebody_keeps_keeps_no_nic(guest, vfs, dressed):
+    """A descriptor outside of the pod keeps the pod's network namespace when the pod has ended, and no Stop was told: the kernel gives nothing
+    back then, and nobody can find the namespace. The agent has kept it too."""
+    dressed(vfs[0])
+    shared = Shared(guest, "it")
+    manifest = whole(nic("fast", vfs[0], netdev("host-device", "fast0", **FAST)), watching_pod(shared, ["fast"], wait=True))
+    keeper = None
+    try:
+        with Drydock(guest, manifest, lend=[vfs[0]], driver_flags="--attach guard", flags=["--no-nri"]) as drydock:
+            drydock.until(lambda: shared.has("links"), "the pod runs")
+            container = guest.run("pgrep", "-n", "-f", "/shared/go").strip()
+            keeper = guest.sh(f"exec 9</proc/{container}/ns/net; setsid sleep 600 </dev/null >/dev/null 2>&1 & echo $!").strip()
+            shared.go()
+            drydock.wait()
+    finally:
+        if keeper:
+            guest.status("kill", keeper)
+
+
 def complaints(text):
     """What drydock names as wrong."""
     return [line.partition("✗ ")[2] for line in text.splitlines() if "✗ " in line and "✗ failed: " not in line]
