@@ -235,7 +235,7 @@ TEST_F(AttachNetwork, MacThatIsTakenOnTheMaster_IsOneSentenceForTheAuthor) {
   EXPECT_THAT(names(*pod_.socket), ElementsAre("eth0", "lo"));
 }
 
-TEST_F(AttachNetwork, MasterWhoseTrafficAnotherLinkTook_IsOneSentenceForTheAuthor) {
+TEST_F(AttachNetwork, MasterThatABridgeTookMeanwhile_IsOneSentenceForTheAuthor) {
   auto record = macvlan("u1", "data0", R"("mtu":1400)");
   ASSERT_OK(record);
   ASSERT_OK(node_->create_link({.name = "br0", .kind = netlink::Bridge{}}));
@@ -243,7 +243,7 @@ TEST_F(AttachNetwork, MasterWhoseTrafficAnotherLinkTook_IsOneSentenceForTheAutho
   const auto attached = attach(*record, pod_);
   ASSERT_FALSE(attached);
   EXPECT_TRUE(dra::is_for_the_author(attached.error().code()));
-  EXPECT_THAT(attached.error().what(), HasSubstr("the master \"eth0\" has no room for a macvlan"));
+  EXPECT_THAT(attached.error().what(), HasSubstr("the master \"eth0\" has become a port of another link"));
 }
 
 TEST_F(AttachNetwork, Ipv6IsSwitchedOnForTheInterface_WhereThePodHasItOff) {

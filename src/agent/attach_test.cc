@@ -656,6 +656,8 @@ TEST_F(HostDevice, StaticRoutes_ComeHome) {
   };
   const auto routes_before = routes();
   ASSERT_EQ(routes_before.size(), 5);
+  not_uplinks_ = {"nic1"};  // its default route of another table would withhold it
+  make_driver();
   auto record = prepare_nic();
   ASSERT_OK(record);
   ASSERT_OK(attach(*record, pod_));
@@ -721,10 +723,14 @@ TEST_F(GivenBack, NamespaceIsOpenedAgainAtAStart) {
 }
 
 TEST_F(GivenBack, NamespaceIsLetGoWhenTheNicIsHome) {
-  auto record = prepare_nic(R"(,"routes":[{"dst":"10.0.0.0/8","gw":"192.0.2.1"}])");
+  auto record = prepare_nic(R"(,"routes":[{"dst":"10.0.0.0/8"}])");
   ASSERT_OK(record);
   ASSERT_OK(pod_.socket->create_link(
-      {.name = "mine0", .kind = netlink::Veth{.peer = {.name = "witness", .netns = node_netns_.get()}}}));
+      {.name = "mine0",
+       .kind = netlink::Veth{.peer = {.name = "witness", .netns = node_netns_.get()}},
+       .up = true}));
+  ASSERT_OK(pod_.socket->add_route(
+      {.destination = *netlink::IpPrefix::parse("10.0.0.0/8"), .link = link(*pod_.socket, "mine0").index}));
   ASSERT_FALSE(attach(*record, pod_));
   expect_home();
   pod_ = Pod();
@@ -1055,10 +1061,15 @@ TEST_F(Netdevices, Nic_GetsItsAddressFromTheGuard_AndComesHome) {
 
 TEST_F(Netdevices, GuardThatFails_LetsTheLinksWaitOnTheNodeAgain) {
   auto record = prepare(claim(
-      "u1", {{.netdev = R"("host-device","interfaceName":"fast0")", .device = "nic1", .request = "a"},
-             {.netdev = R"("veth","interfaceName":"data0","routes":[{"dst":"10.0.0.0/8","gw":"192.0.2.1"}])",
-              .request = "b"}}));
+      "u1",
+      {{.netdev = R"("host-device","interfaceName":"fast0")", .device = "nic1", .request = "a"},
+       {.netdev = R"("veth","interfaceName":"data0","routes":[{"dst":"10.0.0.0/8"}])", .request = "b"}}));
   ASSERT_OK(record);
+  // The pod has that route already, so that the attach fails.
+  const netlink::IfIndex loopback = link(*pod_.socket, "lo").index;
+  ASSERT_OK(pod_.socket->set_up(loopback));
+  ASSERT_OK(
+      pod_.socket->add_route({.destination = *netlink::IpPrefix::parse("10.0.0.0/8"), .link = loopback}));
   const auto staged = node_names();
   for (int i = 0; i < 2; ++i) {  // the kubelet tries again, and so does the runtime
     for (const cdi::ContainerEdits& edits : record->prepared.device_edits) {
