@@ -178,6 +178,32 @@ INSTANTIATE_TEST_SUITE_P(
                  {"same"}}),
     [](const auto& param_info) { return std::string(param_info.param.name); });
 
+TEST_F(FairleadRun, UplinkFlagThatNamesNothing_OffersNoNic_AndVirtualLinksGoOn) {
+  const RunOutcome run = run_fairlead(pod_manifest({kMacvlan}, "ip -brief address show dev data0"),
+                                      {"--nic", "nic0", "--show-log", "no NIC of this node is offered"},
+                                      "--host-devices nic* --uplink bond7");
+  EXPECT_EQ(run.exit_status, 0) << run.output;
+  EXPECT_THAT(run.output, AllOf(HasSubstr("192.0.2.10/24"),
+                                HasSubstr("--uplink names bond7, and this node has no such link"),
+                                Not(HasSubstr("ifName=nic0"))));
+}
+
+TEST_F(FairleadRun, NicUnderAMacvlan_GoesToNobodyAsAWhole) {
+  const WantedDevice shared = {"shared",
+                               "{type: netdev, netdev: {kind: macvlan, interfaceName: data0, master: nic0}}",
+                               "device.attributes[\"dra.example.com\"].kind == \"virtual\""};
+  const WantedDevice whole = {"whole", "{type: netdev, netdev: {kind: host-device, interfaceName: fast0}}",
+                              "device.attributes[\"dra.example.com\"].kind == \"host-device\" && "
+                              "device.attributes[\"dra.example.com\"].ifName == \"nic0\""};
+  const RunOutcome run = run_fairlead(pod_manifest({shared, whole}, "echo container-ran"),
+                                      {"--nic", "nic0", "--retries", "0"}, "--host-devices nic*");
+  EXPECT_EQ(run.exit_status, 1) << run.output;
+  EXPECT_THAT(run.output, Not(HasSubstr("container-ran\n")));
+  // Claims are planned at once, so either may be the second.
+  EXPECT_THAT(run.output, ::testing::AnyOf(HasSubstr("an interface of the claim test-pod-shared"),
+                                           HasSubstr("\"nic0\" belongs to the claim test-pod-whole")));
+}
+
 TEST_F(FairleadRun, MoreSlotsThanThereAre_ThePodStaysPendingAndSaysWhy) {
   const RunOutcome run =
       run_fairlead(pod_manifest({kMacvlan, kVeth}, "true"), {"--timeout", "15s"}, "--slots 1");
