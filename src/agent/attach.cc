@@ -88,6 +88,18 @@ Given given_by(const devices::Attached& attached) {
   return given;
 }
 
+/// Netdevices mode: the link that the runtime should have moved, ready to be configured.
+Result<> receive_moved(const Place& pod, const std::vector<netlink::Link>& pod_links, const Marker& marker) {
+  const auto moved = std::ranges::find(pod_links, marker.alias(), &netlink::Link::alias);
+  if (moved == pod_links.end()) {
+    return Error(Code::kNotFound,
+                 "the container runtime has not moved it into the container's network namespace; "
+                 "--attach=netdevices needs runc 1.4 or crun 1.22, or newer");
+  }
+  // The runtime set it up without addresses: neighbours are told of those that it has when it is set up.
+  return pod.socket->set_down(moved->index);
+}
+
 bool is_watched_only(const DevicePlan& device) { return device.kind.empty(); }
 
 netlink::IfIndex index_of(const std::vector<std::int32_t>& indexes, std::size_t device) {
@@ -220,13 +232,8 @@ Result<> Attacher::attach_all(Session& session, const Place& pod, ClaimState& st
       given.emplace_back();
       continue;
     }
-    if (session.plan.mode == AttachMode::kNetdevices &&
-        std::ranges::find(pod_links, marker(session.claim_uid, i).alias(), &netlink::Link::alias) ==
-            pod_links.end()) {
-      return Error(Code::kNotFound,
-                   describe(device) +
-                       ": the container runtime has not moved it into the container's network namespace; "
-                       "--attach=netdevices needs runc 1.4 or crun 1.22, or newer");
+    if (session.plan.mode == AttachMode::kNetdevices) {
+      FL_TRY(receive_moved(pod, pod_links, marker(session.claim_uid, i)), describe(device));
     }
     auto attached = [&]() -> Result<devices::Attached> {
       FL_ASSIGN(const Handler* handler, handler_of(*registry_, device), "");

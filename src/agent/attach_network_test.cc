@@ -329,5 +329,25 @@ TEST_F(Announced, NeighboursLearnTheNewMac) {
   EXPECT_TRUE(wait_for_neighbour("2001:db8::10", "02:00:00:00:00:10"));
 }
 
+TEST_F(Announced, NeighboursLearnTheMacOfALinkThatTheRuntimeMoved) {
+  for (const char* address : {"192.0.2.10", "2001:db8::10"}) {
+    ASSERT_EQ(at_neighbour(std::string("neighbour replace ") + address +
+                           " lladdr 02:00:00:00:00:99 dev data0 nud stale"),
+              0);
+  }
+  mode_ = devices::AttachMode::kNetdevices;
+  make_driver();
+  auto record =
+      macvlan("u1", "data0", R"("mac":"02:00:00:00:00:10","addresses":["192.0.2.10/24","2001:db8::10/64"])");
+  ASSERT_OK(record);
+  const std::string& staged = record->prepared.device_edits[0].net_devices[0].host_interface_name;
+  ASSERT_OK(
+      node_->move_link({.link = link(*node_, staged).index, .netns = pod_.netns.get(), .new_name = "data0"}));
+  ASSERT_OK(pod_.socket->set_up(link(*pod_.socket, "data0").index));  // as runtimes do
+  ASSERT_OK(attach(*record, pod_));
+  EXPECT_TRUE(wait_for_neighbour("192.0.2.10", "02:00:00:00:00:10"));
+  EXPECT_TRUE(wait_for_neighbour("2001:db8::10", "02:00:00:00:00:10"));
+}
+
 }  // namespace
 }  // namespace fairlead::agent
