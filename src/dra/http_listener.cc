@@ -1,236 +1,235 @@
 // SPDX-License-Identifier: Apache-2.0
+// Everything but start() and stop() happens in the listener's thread, so nothing here is locked.
 #include "fairlead/dra/http_listener.h"
 
-#include <poll.h>
-#include <sys/eventfd.h>
+// Fences are for an io_context with several threads, and gcc's thread sanitizer does not know them.
+#define BOOST_ASIO_DISABLE_FENCED_BLOCK
+
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
-#include <cctype>
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/basic_socket_acceptor.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http.hpp>
 #include <cerrno>
-#include <expected>
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <list>
 #include <memory>
-#include <optional>
+#include <thread>
 #include <utility>
-#include <vector>
 
 namespace fairlead::dra {
 namespace {
 
-using std::chrono::milliseconds;
+namespace asio = boost::asio;
+namespace http = boost::beast::http;
+using asio::generic::stream_protocol;
+using boost::system::error_code;
 using std::chrono::steady_clock;
 
-constexpr milliseconds kOutOfDescriptors{100};
+constexpr std::chrono::milliseconds kOutOfDescriptors{100};
 
-std::string_view phrase(int status) {
-  switch (status) {
-    case 200:
-      return "OK";
-    case 400:
-      return "Bad Request";
-    case 404:
-      return "Not Found";
-    case 405:
-      return "Method Not Allowed";
-    case 413:
-      return "Content Too Large";
-    case 431:
-      return "Request Header Fields Too Large";
-    case 503:
-      return "Service Unavailable";
-    default:
-      return "Error";
+/// Of a socket that is open: only open() would ask for the family.
+stream_protocol any_family() { return {AF_UNSPEC, 0}; }
+
+HttpAnswer refusal(http::status status, std::string sentence) {
+  return {.status = static_cast<int>(status), .body = std::move(sentence) + "\n"};
+}
+
+/// Nobody waits for an answer: not what was read is wrong, but there is nothing to read.
+bool is_gone(error_code error) {
+  return error && (error.category() != make_error_code(http::error::bad_method).category() ||
+                   error == http::error::end_of_stream || error == http::error::partial_message);
+}
+
+http::response<http::string_body> response_of(HttpAnswer answer) {
+  http::response<http::string_body> out{static_cast<http::status>(answer.status), 11, std::move(answer.body)};
+  out.set(http::field::content_type, answer.type);
+  out.set(http::field::cache_control, "no-store");
+  if (out.result() == http::status::method_not_allowed) {
+    out.set(http::field::allow, "GET");
   }
-}
-
-std::string text_of(const HttpAnswer& answer) {
-  std::string text = "HTTP/1.1 " + std::to_string(answer.status) + " " + std::string(phrase(answer.status));
-  text += "\r\nContent-Type: " + std::string(answer.type);
-  text += "\r\nContent-Length: " + std::to_string(answer.body.size());
-  text += answer.status == 405 ? "\r\nAllow: GET" : "";
-  text += "\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n";
-  return text + answer.body;
-}
-
-HttpAnswer refusal(int status, std::string sentence) {
-  return {.status = status, .body = std::move(sentence) + "\n"};
-}
-
-/// Whether a header announces a body.
-bool has_body(std::string_view request) {
-  std::string lower(request);
-  std::ranges::transform(lower, lower.begin(),
-                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-  constexpr std::string_view kLength = "\ncontent-length:";
-  const auto at = lower.find(kLength);
-  const auto digit = at == std::string::npos ? at : lower.find_first_not_of(" \t0", at + kLength.size());
-  return (digit != std::string::npos && std::isdigit(static_cast<unsigned char>(lower[digit])) != 0) ||
-         lower.find("\ntransfer-encoding:") != std::string::npos;
-}
-
-/// The path of "GET /path?query HTTP/1.x".
-std::expected<std::string_view, HttpAnswer> path_of(std::string_view request) {
-  const std::string_view line = request.substr(0, request.find_first_of("\r\n"));
-  const auto first = line.find(' ');
-  const auto last = line.rfind(' ');
-  if (first == std::string_view::npos || first == last || !line.substr(last + 1).starts_with("HTTP/1.")) {
-    return std::unexpected(refusal(400, "this is no HTTP/1 request"));
-  }
-  if (line.substr(0, first) != "GET") {
-    return std::unexpected(refusal(405, "everything here can only be read"));
-  }
-  if (has_body(request)) {
-    return std::unexpected(refusal(413, "a question here has no body"));
-  }
-  const std::string_view target = line.substr(first + 1, last - first - 1);
-  return target.substr(0, target.find('?'));
-}
-
-bool is_whole(std::string_view request) {
-  return request.find("\r\n\r\n") != std::string_view::npos || request.find("\n\n") != std::string_view::npos;
+  out.keep_alive(false);
+  out.prepare_payload();
+  return out;
 }
 
 }  // namespace
 
-Result<std::unique_ptr<HttpListener>> HttpListener::start(UniqueFd socket, Answer answer, Limits limits) {
-  UniqueFd stop(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!stop.valid()) {
-    return Error::from_errno(errno, "make an eventfd");
+class HttpListener::Server {
+ public:
+  Server(Answer answer, Limits limits) : answer_(std::move(answer)), limits_(limits) {}
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+  Server(Server&&) = delete;
+  Server& operator=(Server&&) = delete;
+  ~Server() {
+    context_.stop();
+    if (thread_.joinable()) {
+      thread_.join();
+    }
   }
-  return std::unique_ptr<HttpListener>(
-      new HttpListener(std::move(socket), std::move(stop), std::move(answer), limits));
-}
 
-HttpListener::HttpListener(UniqueFd socket, UniqueFd stop, Answer answer, Limits limits)
-    : socket_(std::move(socket)), stop_(std::move(stop)), answer_(std::move(answer)), limits_(limits) {
-  thread_ = std::thread([this] { run(); });
-}
+  void start(UniqueFd socket) {
+    acceptor_.assign(any_family(), socket.get());
+    (void)socket.release();
+    accept();
+    thread_ = std::thread([this] { context_.run(); });
+  }
 
-HttpListener::~HttpListener() {
-  (void)::eventfd_write(stop_.get(), 1);
-  thread_.join();
-}
+ private:
+  enum class Stage : std::uint8_t { kRequest, kAnswer, kDrain };
+  struct Connection {
+    explicit Connection(asio::io_context& context) : socket(context), until(context) {}
+    stream_protocol::socket socket;
+    asio::steady_timer until;  // its end
+    Stage stage = Stage::kRequest;
+  };
+  using ConnectionPtr = std::shared_ptr<Connection>;
 
-void HttpListener::run() {
-  std::vector<pollfd> watched;
+  /// An exception (there is no memory) ends what it came from, not the listener.
+  void accept() {
+    asio::co_spawn(context_, accept_all(), [this](const std::exception_ptr&) { accept(); });
+  }
+  asio::awaitable<void> accept_all();
+  void admit(UniqueFd fd);
+  void make_room();
+  void limit_time(const ConnectionPtr& connection);
+  asio::awaitable<void> serve(ConnectionPtr connection);
+  http::response<http::string_body> answer_to(const http::request_parser<http::empty_body>& parser,
+                                              error_code error) const;
+
+  const Answer answer_;
+  const Limits limits_;
+  asio::io_context context_{1};
+  asio::basic_socket_acceptor<stream_protocol> acceptor_{context_};
+  std::list<ConnectionPtr> connections_;  // those that are open; the oldest first
+  std::thread thread_;
+};
+
+asio::awaitable<void> HttpListener::Server::accept_all() {
+  asio::steady_timer pause(context_);
   for (;;) {
-    const auto now = steady_clock::now();
-    std::optional<TimePoint> next;
-    const auto wake_at = [&next](TimePoint when) { next = next ? std::min(*next, when) : when; };
-    watched.assign({{.fd = stop_.get(), .events = POLLIN, .revents = 0},
-                    {.fd = accept_after_ > now ? -1 : socket_.get(), .events = POLLIN, .revents = 0}});
-    if (accept_after_ > now) {
-      wake_at(accept_after_);
-    }
-    for (const Connection& connection : connections_) {
-      const short events = connection.stage == Stage::kAnswer ? POLLOUT : POLLIN;
-      watched.push_back({.fd = connection.fd.get(), .events = events, .revents = 0});
-      wake_at(connection.until);
-    }
-    const int timeout = next ? static_cast<int>(std::max<std::int64_t>(
-                                   0, std::chrono::ceil<milliseconds>(*next - now).count()))
-                             : -1;
-    (void)::poll(watched.data(), watched.size(), timeout);
-    if (watched[0].revents != 0) {
-      return;
-    }
-    std::size_t at = 2;
-    for (auto each = connections_.begin(); each != connections_.end(); ++at) {
-      const bool goes_on = watched[at].revents != 0 ? proceed(*each) : steady_clock::now() < each->until;
-      each = goes_on ? std::next(each) : connections_.erase(each);
-    }
-    if (watched[1].revents != 0) {
-      accept_all();
+    co_await acceptor_.async_wait(acceptor_.wait_read, asio::use_awaitable);
+    // No more at a time than are kept: those that came before get their turn.
+    for (std::size_t i = 0; i < limits_.connections; ++i) {
+      // Asio's own accept leaves the descriptor open across exec.
+      UniqueFd fd(::accept4(acceptor_.native_handle(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+      if (fd.valid()) {
+        admit(std::move(fd));
+        continue;
+      }
+      if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
+        pause.expires_after(kOutOfDescriptors);
+        co_await pause.async_wait(asio::use_awaitable);
+      }
+      break;
     }
   }
 }
 
-void HttpListener::accept_all() {
-  // No more at a time than are kept: those that came before get their turn.
-  for (std::size_t i = 0; i < limits_.connections; ++i) {
-    UniqueFd fd(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!fd.valid()) {
-      const int e = errno;
-      if (e == EMFILE || e == ENFILE || e == ENOMEM || e == ENOBUFS) {
-        accept_after_ = steady_clock::now() + kOutOfDescriptors;
-      }
-      return;
-    }
-    if (connections_.size() >= limits_.connections) {
-      make_room();
-    }
-    connections_.push_back({.fd = std::move(fd), .until = steady_clock::now() + limits_.time});
+void HttpListener::Server::admit(UniqueFd fd) {
+  if (connections_.size() >= limits_.connections) {
+    make_room();
   }
+  const auto connection = std::make_shared<Connection>(context_);
+  connection->socket.assign(any_family(), fd.get());
+  (void)fd.release();
+  limit_time(connection);
+  connections_.push_back(connection);
+  asio::co_spawn(context_, serve(connection), [this, connection](const std::exception_ptr&) {
+    connection->until.cancel();
+    connections_.remove(connection);
+  });
 }
 
 /// Whoever has all of its answer loses nothing; then who has been at its request for longest.
-void HttpListener::make_room() {
+void HttpListener::Server::make_room() {
   for (const Stage stage : {Stage::kDrain, Stage::kRequest, Stage::kAnswer}) {
     const auto found =
-        std::ranges::find(connections_, stage, [](const Connection& each) { return each.stage; });
+        std::ranges::find(connections_, stage, [](const ConnectionPtr& each) { return each->stage; });
     if (found != connections_.end()) {
+      error_code ignored;
+      (*found)->socket.close(ignored);
       connections_.erase(found);
       return;
     }
   }
 }
 
-bool HttpListener::proceed(Connection& connection) const {
-  if (connection.stage == Stage::kRequest && !receive(connection)) {
-    return false;
-  }
-  if (connection.stage == Stage::kAnswer && !send(connection)) {
-    return false;
-  }
-  if (connection.stage == Stage::kDrain) {
-    // Closing with unread bytes resets the connection, and the answer may be lost.
-    std::array<char, 4096> rest{};
-    const ssize_t n = ::recv(connection.fd.get(), rest.data(), rest.size(), 0);
-    if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
-      return false;
+void HttpListener::Server::limit_time(const ConnectionPtr& connection) {
+  connection->until.expires_after(limits_.time);
+  connection->until.async_wait([connection](error_code error) {
+    if (!error && connection->until.expiry() <= steady_clock::now()) {  // it may have been put off since
+      connection->socket.close(error);
     }
-  }
-  return steady_clock::now() < connection.until;
+  });
 }
 
-bool HttpListener::receive(Connection& connection) const {
-  std::array<char, 4096> chunk{};
-  const ssize_t n = ::recv(connection.fd.get(), chunk.data(), chunk.size(), 0);
-  if (n < 0) {
-    return errno == EAGAIN || errno == EINTR;
+asio::awaitable<void> HttpListener::Server::serve(ConnectionPtr connection) {
+  boost::beast::flat_buffer buffer(limits_.request_bytes);
+  http::request_parser<http::empty_body> parser;
+  parser.header_limit(static_cast<std::uint32_t>(limits_.request_bytes));
+  parser.body_limit(0);
+  error_code error;
+  auto token = asio::redirect_error(asio::use_awaitable, error);
+  co_await http::async_read_header(connection->socket, buffer, parser, token);
+  if (!connection->socket.is_open() || is_gone(error)) {
+    co_return;
   }
-  if (n == 0) {
-    return false;
+  auto response = answer_to(parser, error);
+  connection->stage = Stage::kAnswer;
+  limit_time(connection);  // making the answer may have taken its time
+  co_await http::async_write(connection->socket, response, token);
+  if (!error) {
+    connection->socket.shutdown(stream_protocol::socket::shutdown_send, error);
   }
-  connection.text.append(chunk.data(), static_cast<std::size_t>(n));
-  HttpAnswer answer;
-  if (is_whole(connection.text)) {
-    const auto path = path_of(connection.text);
-    answer = path ? answer_(*path) : path.error();
-  } else if (connection.text.size() >= limits_.request_bytes) {
-    answer = refusal(431, "the request is too long");
-  } else {
-    return true;
+  connection->stage = Stage::kDrain;
+  // Closing with unread bytes resets the connection, and the answer may be lost.
+  for (std::array<char, 4096> rest{}; !error;) {
+    co_await connection->socket.async_read_some(asio::buffer(rest), token);
   }
-  connection.text = text_of(answer);
-  connection.stage = Stage::kAnswer;
-  connection.until = steady_clock::now() + limits_.time;  // making it may have taken its time
-  return true;
 }
 
-bool HttpListener::send(Connection& connection) const {
-  const std::string_view rest = std::string_view(connection.text).substr(connection.sent);
-  const ssize_t n = ::send(connection.fd.get(), rest.data(), rest.size(), MSG_NOSIGNAL);
-  if (n < 0) {
-    return errno == EAGAIN || errno == EINTR;
+http::response<http::string_body> HttpListener::Server::answer_to(
+    const http::request_parser<http::empty_body>& parser, error_code error) const {
+  if (error == http::error::header_limit || error == http::error::buffer_overflow) {
+    return response_of(refusal(http::status::request_header_fields_too_large, "the request is too long"));
   }
-  connection.sent += static_cast<std::size_t>(n);
-  if (connection.sent == connection.text.size()) {
-    (void)::shutdown(connection.fd.get(), SHUT_WR);
-    connection.stage = Stage::kDrain;
+  if (error == http::error::body_limit || (!error && parser.chunked())) {
+    return response_of(refusal(http::status::payload_too_large, "a question here has no body"));
   }
-  return true;
+  if (error) {
+    return response_of(refusal(http::status::bad_request, "this is no HTTP/1 request"));
+  }
+  if (parser.get().method() != http::verb::get) {
+    return response_of(refusal(http::status::method_not_allowed, "everything here can only be read"));
+  }
+  const std::string_view target = parser.get().target();
+  return response_of(answer_(target.substr(0, target.find('?'))));
 }
+
+Result<std::unique_ptr<HttpListener>> HttpListener::start(UniqueFd socket, Answer answer, Limits limits) {
+  try {
+    auto server = std::make_unique<Server>(std::move(answer), limits);
+    server->start(std::move(socket));
+    return std::unique_ptr<HttpListener>(new HttpListener(std::move(server)));
+  } catch (const boost::system::system_error& e) {
+    return Error::from_errno(e.code().value(), "wait for connections");
+  }
+}
+
+HttpListener::HttpListener(std::unique_ptr<Server> server) : server_(std::move(server)) {}
+HttpListener::~HttpListener() = default;
 
 }  // namespace fairlead::dra

@@ -5,13 +5,11 @@
 
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
 #include <functional>
-#include <list>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <thread>
+#include <utility>
 
 #include "fairlead/core/fd.h"
 #include "fairlead/core/result.h"
@@ -50,32 +48,10 @@ class HttpListener {
   ~HttpListener();
 
  private:
-  using TimePoint = std::chrono::steady_clock::time_point;
-  enum class Stage : std::uint8_t { kRequest, kAnswer, kDrain };
-  struct Connection {
-    UniqueFd fd;
-    TimePoint until;  // its end
-    Stage stage = Stage::kRequest;
-    std::string text;      // the request, later the answer
-    std::size_t sent = 0;  // of the answer
-  };
+  class Server;
+  explicit HttpListener(std::unique_ptr<Server> server);
 
-  HttpListener(UniqueFd socket, UniqueFd stop, Answer answer, Limits limits);
-  void run();
-  void accept_all();
-  void make_room();
-  /// False: it is over.
-  [[nodiscard]] bool proceed(Connection& connection) const;
-  [[nodiscard]] bool receive(Connection& connection) const;
-  [[nodiscard]] bool send(Connection& connection) const;
-
-  const UniqueFd socket_;
-  const UniqueFd stop_;
-  const Answer answer_;
-  const Limits limits_;
-  std::list<Connection> connections_;  // of the thread; the oldest first
-  TimePoint accept_after_;
-  std::thread thread_;
+  const std::unique_ptr<Server> server_;
 };
 
 }  // namespace fairlead::dra
