@@ -57,11 +57,10 @@ class AttachNetwork : public KernelTest {
 
   void give_cluster_network(const Pod& pod) {
     const int number = ++pods_;
-    ASSERT_OK(node_->create_link({.name = "eth0",
-                                  .kind = netlink::Veth{.peer = {.name = "pod" + std::to_string(number),
-                                                                 .netns = node_netns_.get(),
-                                                                 .up = true}},
-                                  .netns = pod.netns.get()}));
+    ASSERT_OK(pod.socket->create_link(
+        {.name = "eth0",
+         .kind = netlink::Veth{
+             .peer = {.name = "pod" + std::to_string(number), .netns = node_netns_.get(), .up = true}}}));
     const netlink::IfIndex eth0 = link(*pod.socket, "eth0").index;
     ASSERT_OK(pod.socket->add_address({.link = eth0, .prefix = prefix("10.244.0.5/24")}));
     ASSERT_OK(pod.socket->add_address({.link = eth0, .prefix = prefix("fd00:244::5/64")}));
@@ -195,6 +194,20 @@ TEST_F(AttachNetwork, RouteThatLeadsToAGateway_GoesFirst_WhereverItIsWritten) {
   ASSERT_OK(attach(*record, pod_));
   EXPECT_THAT(routes_to(*pod_.socket, "10.0.0.0/8"), ElementsAre("via 198.51.100.1 dev data0 metric 0"));
   EXPECT_THAT(routes_to(*pod_.socket, "172.16.0.0/12"), ElementsAre("via 203.0.113.1 dev data0 metric 0"));
+}
+
+/// Kernels before 6.15 look for the name in the node's namespace, too.
+TEST_F(AttachNetwork, NameThatALinkOfTheNodeHas_IsFreeInThePod) {
+  ASSERT_OK(node_->create_link({.name = "data0", .kind = netlink::Bridge{}}));
+  for (const char* fields :
+       {R"("macvlan","master":"eth0","interfaceName":"data0")", R"("veth","interfaceName":"data0")"}) {
+    const Pod pod = make_pod();
+    auto record = prepare(claim("u1", {{.netdev = fields}}));
+    ASSERT_OK(record);
+    ASSERT_OK(attach(*record, pod));
+    EXPECT_THAT(names(*pod.socket), ElementsAre("data0", "lo"));
+    ASSERT_OK(driver_->unprepare(*record, {}));
+  }
 }
 
 TEST_F(AttachNetwork, RouteWithTableScopeAndSource) {

@@ -28,12 +28,17 @@ def test_a_container_that_runs_without_an_interface_would_be_seen(cluster, ns):
 
 
 def make_pod(ns, name):
-    ns.create(watched(pod(name, templates=["data", "ctrl"]), "data0", "ctrl0"))
+    """Each has an address of its own: two claims on one master cannot share one."""
+    number = make_pod.number = make_pod.number % 200 + 1
+    ns.create(template(f"data-{number}", parameters=netdev("macvlan", "data0", master="eth0", addresses=[f"192.0.2.{number}/24"])),
+              watched(pod(name, templates=[f"data-{number}", "ctrl"]), "data0", "ctrl0"))
+
+
+make_pod.number = 0
 
 
 def make_templates(ns):
-    ns.create(template("data", parameters=netdev("macvlan", "data0", master="eth0", addresses=["192.0.2.30/24"])),
-              template("ctrl", parameters=netdev("veth", "ctrl0")))
+    ns.create(template("ctrl", parameters=netdev("veth", "ctrl0")))
 
 
 def wait_complete(ns, name):

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <utility>
 
 #include "fairlead/core/fd.h"
 #include "fairlead/core/log.h"
@@ -46,6 +47,31 @@ Error creation_refused(Error error, const NetdevPlan& plan) {
           EBUSY};
 }
 
+/// Kernels before 6.15 refuse a name that a link has in the namespace of whoever asks, not only one where the
+/// new link is to be (net/core/rtnetlink.c __rtnl_newlink): then it is born under another name and renamed.
+Result<> create_renamed(netlink::Socket& node, netlink::Socket& where, netlink::NewLink link,
+                        const Marker& marker) {
+  FL_ASSIGN(const auto other, where.link(link.name), "");
+  const std::string name = std::exchange(link.name, marker.transit_name());
+  if (other || name == link.name) {
+    return Error(Code::kExists, "there is a link " + quoted(name) + " already");
+  }
+  FL_ASSIGN(const auto half_born, where.link(link.name), "");
+  if (half_born && half_born->group == marker.birth_group()) {
+    FL_TRY(where.delete_link(half_born->index), "");
+  }
+  FL_TRY(node.create_link(link), "");
+  FL_ASSIGN(const auto made, where.link(link.name), "");
+  if (!made) {
+    return Error(Code::kInternal, "link " + link.name + " was made but is not there");
+  }
+  auto renamed = where.rename(made->index, name);
+  if (!renamed) {
+    (void)where.delete_link(made->index);
+  }
+  return renamed;
+}
+
 }  // namespace
 
 /// Makes the link where it is to be born; nothing is left when that fails. Its alias comes first in the
@@ -68,7 +94,11 @@ Result<netlink::Link> VirtualLink::create(const NetdevPlan& plan, const Marker& 
   link.mtu = plan.mtu;
   link.netns = birth.where.netns;
   link.group = marker.birth_group();
-  if (auto created = node.socket->create_link(link); !created) {
+  auto created = node.socket->create_link(link);
+  if (!created && created.error().code() == Code::kExists) {
+    created = create_renamed(*node.socket, *birth.where.socket, link, marker);
+  }
+  if (!created) {
     // Another claim of the pod may have been a moment faster.
     const auto other = birth.where.socket->link(birth.name);
     const bool is_taken = created.error().code() == Code::kExists && other && *other;
