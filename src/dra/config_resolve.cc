@@ -57,8 +57,10 @@ std::string class_of(const kube::ResourceClaim& claim, const kube::AllocationCon
   return names.size() == 1 ? *names.begin() : std::string();
 }
 
-bool is_same(const kube::AllocationConfig& a, const kube::AllocationConfig& b) {
-  return a.requests == b.requests && a.driver == b.driver && a.parameters == b.parameters;
+/// A newer allocator names no requests where the claim's entry names all that the claim has.
+bool is_same(const kube::AllocationConfig& wrote, const kube::AllocationConfig& allocated) {
+  return (allocated.requests.empty() || wrote.requests == allocated.requests) &&
+         wrote.driver == allocated.driver && wrote.parameters == allocated.parameters;
 }
 
 /// Tells for one entry of the allocation after the other where its author finds it.

@@ -162,6 +162,18 @@ TEST(ResolveConfig, IndexesCountWhatOthersWrote) {
                                                      "config[3] of the claim", "config[4] of the claim"));
 }
 
+TEST(ResolveConfig, EntryForAllRequestsOfTheClaim_MayComeWithoutThem) {
+  // Newer allocators write an empty list then, once for each request all the same.
+  auto in = claim({"a", "b"}, {result("a", "d1"), result("b", "d2")},
+                  {config(false, {}, "m0"), config(false, {}, "m0"), config(false, {"b"}, "m1")});
+  in.config = {config(false, {"a", "b"}, "m0"), config(false, {"b"}, "m1")};
+  const auto out = resolve_config(in, kDriver);
+  ASSERT_TRUE(out) << out.error().what();
+  EXPECT_THAT(paths_of(out->devices[0]), ElementsAre("config[0] of the claim", "config[0] of the claim"));
+  EXPECT_THAT(paths_of(out->devices[1]),
+              ElementsAre("config[0] of the claim", "config[0] of the claim", "config[1] of the claim"));
+}
+
 TEST(ResolveConfig, ClassWhoseEntriesStandOnceForEachRequest) {
   auto in = claim({"a", "b"}, {result("a", "d1"), result("b", "d2")},
                   {config(true, {"a"}, "c0"), config(true, {"a"}, "c1"), config(true, {"b"}, "c0"),
