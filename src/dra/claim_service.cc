@@ -71,15 +71,27 @@ bool same_name(const AllocatedDevice& a, const AllocatedDevice& b) {
   return a.pool == b.pool && a.device == b.device;
 }
 
-Error conflict_error(const AllocatedDevice& device, const ClaimRecord& holder, const AllocatedDevice& held) {
+/// Goes into the events of the claim's pods: of another namespace's claim they learn that there is one.
+Error conflict_error(const Claim& claim, const AllocatedDevice& device, const ClaimRecord& holder,
+                     const AllocatedDevice& held) {
   const bool leaving = holder.state == ClaimState::kUnpreparing;
+  const bool may_name = claim.namespace_ == holder.claim.namespace_;
+  const std::string name = holder.claim.namespace_ + "/" + holder.claim.name;
+  const std::string holder_name =
+      may_name ? "claim " + name + " (uid " + holder.claim.uid + ")" : "another claim";
   const std::string other_name =
       same_name(device, held) ? std::string() : ", which was allocated it as " + held.device;
+  if (!may_name) {
+    log::info("a claim wants what one of another namespace has",
+              {{"claim", claim.namespace_ + "/" + claim.name},
+               {"uid", claim.uid},
+               {"device", device.pool + "/" + device.device},
+               {"holder", name},
+               {"holder_uid", holder.claim.uid}});
+  }
   return Error(Code::kBusy, "device " + device.device + " of pool " + device.pool +
-                                (leaving ? " is still being released by claim " : " is in use by claim ") +
-                                holder.claim.namespace_ + "/" + holder.claim.name + " (uid " +
-                                holder.claim.uid + ")" + other_name +
-                                "; it is free when that claim's last pod on this node is gone");
+                                (leaving ? " is still being released by " : " is in use by ") + holder_name +
+                                other_name + "; it is free when that claim's last pod on this node is gone");
 }
 
 std::vector<ServedDevice> served(std::string_view driver_name, const ClaimRecord& record) {
@@ -499,7 +511,7 @@ Result<> check_apart(const Driver& driver, const ClaimRecord& record,
       const bool same = same_name(device, other.claim.devices[j]) ||
                         (!identities[i].key.empty() && identities[i].key == theirs[j].key);
       if (same && may_conflict(device, other.claim.devices[j])) {
-        return conflict_error(device, other, other.claim.devices[j]);
+        return conflict_error(record.claim, device, other, other.claim.devices[j]);
       }
     }
   }

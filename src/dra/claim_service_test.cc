@@ -329,6 +329,20 @@ TEST(Exclusivity, DeviceOfAnotherClaim_IsRefusedWithTheHoldersName) {
   EXPECT_EQ(outcome(prepare(*service, {ref_of("b")})), "ok");
 }
 
+TEST(Exclusivity, HolderOfAnotherNamespace_IsNotNamed) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  auto other = claim_of("b", {result_of("eth1")});
+  other.meta.namespace_ = "tenant";
+  node.claims.put(other);
+  const auto service = node.open();
+  ASSERT_EQ(outcome(prepare(*service, {ref_of("a")})), "ok");
+  const std::vector<ClaimRef> refs = {{.namespace_ = "tenant", .name = "b", .uid = "b-uid"}};
+  EXPECT_EQ(outcome(prepare(*service, refs)),
+            "device eth1 of pool node-1 is in use by another claim; it is free when that claim's last pod on "
+            "this node is gone");
+}
+
 /// Devices whose names end alike are one.
 std::vector<DeviceIdentity> identities_by_last_letter(const ClaimRecord& record) {
   std::vector<DeviceIdentity> identities;
