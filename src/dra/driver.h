@@ -219,7 +219,7 @@ class Driver {
   /// of its own, while the claim's other calls may run; changes nothing.
   virtual ClaimUse use_of(const ClaimRecord& record) {
     (void)record;
-    return {.why = "the driver does not tell"};
+    return {.why = "this driver cannot tell whether the pod is gone"};
   }
 
   /// The plugin begins to stop; calls are still taken while this runs. Once.

@@ -2,7 +2,7 @@
 // dra::Plugin runs a Driver as a DRA plugin of the kubelet. See driver.h for the author's side and
 // docs/drivers.md for a tour.
 //
-// Paths (docs/operations.md draws them):
+// Paths (ARCHITECTURE.md draws them):
 //   <registry_dir>/<driver>[-<pod uid>]-reg.sock   registration, appears last
 //   <plugin_dir>/dra[-<pod uid>].sock              the DRA service
 //   <cdi_dir>/<driver>-claim_<claim uid>.json      one CDI file per prepared claim
