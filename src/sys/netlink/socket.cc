@@ -273,6 +273,13 @@ Result<bool> Socket::is_fine(const Batch::Request& request, int error) {
 }
 
 Result<> Socket::run(Batch batch) {
+  const std::span<Batch::Request> all(batch.requests_);
+  if (all.size() > 1) {
+    for (std::size_t at = 0; at < all.size(); ++at) {
+      all[at].what +=
+          " (netlink message " + std::to_string(at + 1) + " of " + std::to_string(all.size()) + ")";
+    }
+  }
   FL_ASSIGN(const auto failures, run_each(std::move(batch)), "");
   if (failures.empty()) {
     return {};
@@ -287,12 +294,6 @@ Result<> Socket::run(Batch batch) {
 
 Result<std::vector<BatchFailure>> Socket::run_each(Batch batch) {
   const std::span<Batch::Request> all(batch.requests_);
-  if (all.size() > 1) {
-    for (std::size_t at = 0; at < all.size(); ++at) {
-      all[at].what +=
-          " (netlink message " + std::to_string(at + 1) + " of " + std::to_string(all.size()) + ")";
-    }
-  }
   for (Batch::Request& request : all) {
     if (request.refused) {
       return std::move(*request.refused).with(request.what);

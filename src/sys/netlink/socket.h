@@ -24,7 +24,8 @@ namespace fairlead::netlink {
 
 /// Several requests that go to the kernel in one system call. The kernel carries them out in order and does
 /// NOT stop at one that fails, so put only requests together that may stand alone or that fail together.
-/// Each add says itself, in the error, as "add address 10.0.0.5/24 to eth1 (netlink message 2 of 3)".
+/// Each add says itself, in the error, as "add address 10.0.0.5/24 to eth1"; Socket::run() adds
+/// "(netlink message 2 of 3)".
 class Batch {
  public:
   Batch& create_link(const NewLink& link);

@@ -517,6 +517,7 @@ TEST_F(Rtnl, Batch_RunEach_TellsEveryRequestThatFailed) {
   EXPECT_EQ((*failures)[0].at, 0U);
   EXPECT_EQ((*failures)[1].at, 2U);
   EXPECT_NE((*failures)[1].error.sys_errno(), 0);
+  EXPECT_THAT((*failures)[1].error.what(), HasSubstr("via 10.9.9.1 on up0: ")) << "no number: `at` says it";
 }
 
 TEST_F(Rtnl, Batch_WithARequestThatCannotBeWritten_SendsNothing) {
