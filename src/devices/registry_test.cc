@@ -477,6 +477,21 @@ TEST_F(PlanTest, Mtu_MoreThanTheBridgeHas) {
   EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"veth","mtu":9000}})"), "accepted");
 }
 
+TEST_F(PlanTest, Mtu_OfAVethOnABridge_IsTheBridgesByDefault) {
+  change("br0", [](sys::InventoryLink& link) { link.link.mtu = 1400; });
+  const auto result = plan(R"({"type":"netdev","netdev":{"kind":"veth","bridge":"br0"}})");
+  ASSERT_TRUE(result) << result.error().what();
+  EXPECT_EQ(body(*result).mtu, 1400);
+  const auto smaller = plan(R"({"type":"netdev","netdev":{"kind":"veth","bridge":"br0","mtu":1300}})");
+  ASSERT_TRUE(smaller) << smaller.error().what();
+  EXPECT_EQ(body(*smaller).mtu, 1300);
+
+  change("br0", [](sys::InventoryLink& link) { link.link.mtu = 1000; });
+  EXPECT_THAT(
+      refusal(R"({"type":"netdev","netdev":{"kind":"veth","bridge":"br0","addresses":["2001:db8::10/64"]}})"),
+      HasSubstr("the interface gets the 1000 of the bridge br0"));
+}
+
 TEST_F(PlanTest, MacOfTheMasterItself) {
   EXPECT_THAT(refused_field(R"("mac":"02:00:00:00:00:02")"),
               HasSubstr("netdev.mac: 02:00:00:00:00:02 is the MAC address of the master eth0 itself"));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/devices/netdev/veth/veth.h"
 
+#include "fairlead/devices/netdev/check.h"
 #include "fairlead/devices/netdev/sharing.h"
 
 namespace fairlead::devices::netdev {
@@ -30,11 +31,15 @@ Result<> VethKind::resolve(const PlanInput& input, const Config& config, NetdevP
   }
   plan.bridge = bridge->link.name;
   plan.parent = *bridge;
+  FL_TRY(check_inherited_mtu(config, "the bridge " + bridge->link.name, bridge->link.mtu), "");
   // The host end has the bridge's; what is larger would not get through.
   if (config.mtu && config.mtu->value > bridge->link.mtu) {
     return Error(Code::kInvalid, config.mtu->path + ": " + std::to_string(config.mtu->value) +
                                      " is more than the bridge " + bridge->link.name + " has (" +
                                      std::to_string(bridge->link.mtu) + ")");
+  }
+  if (!config.mtu) {
+    plan.mtu = bridge->link.mtu;
   }
   return {};
 }
