@@ -106,6 +106,12 @@ Error address_refused(Error error, const netlink::IpPrefix& address) {
                 " is there already with another prefix length than " + std::to_string(address.length()),
             EEXIST};
   }
+  if (error.sys_errno() == EACCES && address.is_v6()) {  // net/ipv6/addrconf.c: disable_ipv6 is set
+    return {Code::kUnsupported,
+            "the address " + address.address().to_string() +
+                " cannot be set: IPv6 is switched off for the interface in the pod's network namespace",
+            EACCES};
+  }
   return error;
 }
 
