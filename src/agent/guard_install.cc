@@ -95,7 +95,7 @@ void remove_empty_folders(const GuardRemoval& removal) {
   if (removal.state_dir.empty()) {
     return;
   }
-  for (const char* file : {"/lock", "/instances", "/guard.sock"}) {
+  for (const char* file : {"/lock", "/instances", "/guard.sock", "/node.json"}) {
     (void)::unlink((removal.state_dir + file).c_str());
   }
   sys::remove_old_temporaries(removal.state_dir + "/claims", "", kAnyAge);

@@ -153,8 +153,9 @@ TEST_F(GuardInstall, Removal_LeavesNoFoldersNorLocksNorLeftovers) {
   const std::string state = dir_ + "/state";
   ASSERT_TRUE(sys::make_dirs(state + "/claims", 0750));
   for (const std::string& file :
-       {state + "/lock", state + "/instances", state + "/guard.sock", state + "/claims/.u1.json.f00d.tmp",
-        plugin_dir() + "/dra-killed.sock", plugin_dir() + "/.fairlead-guard.f00d.tmp"}) {
+       {state + "/lock", state + "/instances", state + "/guard.sock", state + "/node.json",
+        state + "/claims/.u1.json.f00d.tmp", plugin_dir() + "/dra-killed.sock",
+        plugin_dir() + "/.fairlead-guard.f00d.tmp"}) {
     ASSERT_TRUE(sys::rewrite_file(file, "x"));  // of an agent that was killed
   }
   ASSERT_TRUE(remove_guard({.path = path->path, .plugin_dir = plugin_dir(), .state_dir = state}));
