@@ -28,7 +28,8 @@ const char* const kHostNetworkRefusal =
 struct Attacher::Session {
   std::string claim_uid;
   ClaimPlan plan;
-  bool nics_only = false;  // release(): nothing but what was taken from the node
+  std::vector<dra::Pod> pods = {};  // that the claim is reserved for
+  bool nics_only = false;           // release(): nothing but what was taken from the node
   /// Of the devices in the pod's namespace; empty when it is not certain that it is still the one that the
   /// record means.
   std::vector<std::int32_t> indexes = {};
@@ -170,6 +171,17 @@ Result<bool> Attacher::has_links_of(const Session& session, int netns) const {
   });
 }
 
+Error Attacher::second_pod(const Session& session, const ClaimState& state, const std::string& why) {
+  const auto first = std::ranges::find(session.pods, state.pod_uid, &dra::Pod::uid);
+  const bool known = !state.pod_uid.empty() && first != session.pods.end();
+  log::info(
+      "a second pod of a claim is refused",
+      {{"claim", session.claim_uid}, {"first_pod", state.pod_uid}, {"netns", sys::to_string(*state.netns)}});
+  return Error(Code::kBusy, "the claim's interfaces are in " +
+                                (known ? "the pod " + first->name + ", which " : "another pod that ") + why +
+                                "; a claim with network interfaces cannot be shared by two pods");
+}
+
 /// The claim was attached before, somewhere else. If that pod lives, it keeps its interfaces; else what it
 /// left behind is taken away, so that they can be attached anew.
 Result<> Attacher::leave_old_namespace(Session& session, const AttachTarget& target,
@@ -180,16 +192,13 @@ Result<> Attacher::leave_old_namespace(Session& session, const AttachTarget& tar
   if (const auto alive = find_netns(*state.netns)) {
     FL_ASSIGN(const bool in_use, has_links_of(session, alive->get()), "");
     if (in_use && may_live) {
-      return Error(Code::kBusy, "the claim's interfaces are in another pod that still runs (" +
-                                    sys::to_string(*state.netns) +
-                                    "); a claim with network interfaces cannot be shared by two pods");
+      return second_pod(session, state, "still runs");
     }
   } else if (!state.visible && may_live) {
-    return Error(Code::kBusy,
-                 "the claim's interfaces are in another pod whose network namespace (" +
-                     sys::to_string(*state.netns) +
-                     ") is not visible to the agent, so that pod counts as running until the claim is "
-                     "unprepared; a claim with network interfaces cannot be shared by two pods");
+    return second_pod(
+        session, state,
+        "has a network namespace that is not visible to the agent, so that it counts as running "
+        "until the claim is unprepared");
   }
   const bool was_attached = state.phase == AttachPhase::kAttached;
   const UniqueFd old = pod_namespace(session, state);
@@ -351,6 +360,7 @@ Result<std::string> Attacher::begin(const dra::ClaimRecord& record, const Attach
   FL_ASSIGN(ClaimPlan plan, parse_claim_plan(record.plan), "");
   FL_ASSIGN(ClaimState state, parse_claim_state(record.prepared.state), "");
   FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(plan)), "");
+  session->pods = record.claim.reserved_for;
   FL_ASSIGN(state, arrive(*session, target, std::move(state)), "");
   return to_json(state);
 }
@@ -359,6 +369,7 @@ Result<std::string> Attacher::attach(const dra::ClaimRecord& record, const Attac
   FL_ASSIGN(ClaimPlan plan, parse_claim_plan(record.plan), "");
   FL_ASSIGN(ClaimState state, parse_claim_state(record.prepared.state), "");
   FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(plan)), "");
+  session->pods = record.claim.reserved_for;
   FL_ASSIGN(state, arrive(*session, target, std::move(state)), "");
   FL_ASSIGN(netlink::Socket pod_socket, netlink::Socket::open_in(target.netns), "");
   const bool has_nics = takes_nic(session->plan);

@@ -87,6 +87,8 @@ class Attacher {
   static ClaimState arrived(const AttachTarget& target, const sys::NetnsId& id, ClaimState state);
   [[nodiscard]] Result<std::vector<std::string>> stage_all(const Session& session) const;
   void wait_again(const Session& session, const std::optional<devices::Place>& pod) const;
+  /// What a second pod's author reads: in which pod the claim's interfaces are, and `why` they stay there.
+  static Error second_pod(const Session& session, const ClaimState& state, const std::string& why);
   Result<> leave_old_namespace(Session& session, const AttachTarget& target, const ClaimState& state);
   [[nodiscard]] Result<bool> has_links_of(const Session& session, int netns) const;
   [[nodiscard]] Result<bool> is_still_there(const Session& session, const AttachTarget& target,

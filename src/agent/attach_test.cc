@@ -287,7 +287,9 @@ TEST_F(Attach, SecondPodWhileTheFirstLives_IsRefused) {
   const auto attached = attach(*record, second);
   ASSERT_FALSE(attached);
   EXPECT_EQ(attached.error().code(), Code::kBusy);
-  EXPECT_THAT(attached.error().what(), HasSubstr("cannot be shared by two pods"));
+  EXPECT_EQ(attached.error().what(),
+            "the claim's interfaces are in another pod that still runs; a claim with network interfaces "
+            "cannot be shared by two pods");
 }
 
 TEST_F(Attach, NewSandboxAfterTheFirstIsGone_AttachesAnew) {

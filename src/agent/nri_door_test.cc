@@ -248,7 +248,9 @@ TEST_F(NriDoors, SecondPodOfAClaim_IsRefused_TheFirstKeepsItsStatus) {
   const Pod second = make_pod();
   const auto refused = door_->run_pod_sandbox(sandbox("s2", second, "pod-2"), soon());
   ASSERT_FALSE(refused);
-  EXPECT_THAT(refused.error().what(), HasSubstr("cannot be shared by two pods"));
+  EXPECT_THAT(refused.error().what(),
+              HasSubstr("the claim's interfaces are in the pod pod-1, which still runs; a claim with network "
+                        "interfaces cannot be shared by two pods"));
   EXPECT_THAT(through_guard("u1", second).error().what(), HasSubstr("cannot be shared by two pods"));
   EXPECT_EQ(framework_.report("u1").at(0).reason, "Attached");
   EXPECT_THAT(framework_.events(), Each(HasSubstr("u1 at pod-2 AttachFailed: the claim's interfaces")));
