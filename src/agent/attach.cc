@@ -70,6 +70,9 @@ Result<const Handler*> handler_of(const devices::Registry& registry, const Devic
 /// it at most: it holds up other calls of the claim, and the kubelet tries again.
 constexpr std::chrono::seconds kLeaveTime{8};
 
+/// The same for an Unprepare or the end of a sandbox: for all NICs of the claim together.
+constexpr std::chrono::seconds kHomeTime{2};
+
 /// What a failed call has just put into the pod is there; nothing has to be waited for.
 constexpr std::chrono::seconds kUndoTime{1};
 
@@ -490,6 +493,7 @@ Result<> Attacher::detach_from(const Session& session, const std::optional<Place
 /// Out of the pod's namespace, if it is still there; then nothing keeps that alive any more.
 Result<> Attacher::detach_where_it_is(Session& session, const ClaimState& state,
                                       steady_clock::time_point deadline) {
+  deadline = std::min(deadline, steady_clock::now() + kHomeTime);
   const UniqueFd netns = pod_namespace(session, state);
   const bool was_attached = state.phase == AttachPhase::kAttached || state.staged;
   if (!netns.valid()) {

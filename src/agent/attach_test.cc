@@ -16,7 +16,9 @@
 
 #include "fairlead/agent/kernel_fixture.h"
 #include "fairlead/devices/netdev/host_device/host_device.h"
+#include "fairlead/devices/netdev/host_device/restore.h"
 #include "fairlead/devices/netdev/plan.h"
+#include "fairlead/sys/sysctl.h"
 #include "fairlead/sys/testing/sysfs_tree.h"
 
 namespace fairlead::agent {
@@ -473,6 +475,46 @@ TEST_F(HostDevice, AltnameThatAnotherLinkHasByNow_StaysWithThat) {
   expect_home();
 }
 
+/// With it the NIC could not be moved home, however often the kubelet asks.
+TEST_F(HostDevice, AltnameOfItsOwnThatAnotherLinkHasByNow_DoesNotKeepItInThePod) {
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  ASSERT_THAT(link(*pod_.socket, "net1").altnames, ElementsAre("enp9s0f1"));
+  ASSERT_OK(node_->create_link({.name = "enp9s0f1", .kind = netlink::Bridge{}}));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  EXPECT_EQ(link(*node_, "enp9s0f1").kind, "bridge");
+  before_.altnames.clear();
+  expect_home();
+}
+
+// ---- settings that the kernel refuses to give back
+
+TEST_F(HostDevice, Ipv6IsOffOnTheNodeByNow_TheNicComesHomeWithoutItsIpv6Address) {
+  ASSERT_OK(node_->add_address({.link = before_.index, .prefix = *netlink::IpPrefix::parse("fd00:5::7/64")}));
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  // For links that come from now on.
+  ASSERT_OK(sys::write_net_sysctl(node_netns_.get(), "ipv6/conf/default/disable_ipv6", "1"));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+}
+
+TEST_F(HostDevice, EverySettingThatIsRefused_LeavesTheOthersAsTheyWere) {
+  const devices::Marker marker{.driver = "net.example.com", .claim_uid = "u1"};
+  devices::netdev::Original original{.link = {.link = before_}};
+  original.link.link.mac = *netlink::MacAddress::parse("01:00:5e:00:00:01");  // a group's
+  original.link.link.mtu = 1;                                                 // less than Ethernet takes
+  original.link.link.altnames = {"enp9s0f1", std::string(200, 'x')};
+  original.addresses = {*netlink::IpPrefix::parse("198.51.100.7/24")};
+  ASSERT_OK(node_->set_down(before_.index));
+  ASSERT_OK(node_->change_link(before_.index, {.name = "dev7", .alias = marker.alias()}));
+  ASSERT_OK(node_->delete_address(before_.index, *netlink::IpPrefix::parse("198.51.100.7/24")));
+  ASSERT_OK(devices::netdev::restore(*node_, link(*node_, "dev7"), original, marker));
+  expect_home();
+}
+
 TEST_F(HostDevice, FallenBackUnderAnotherName_IsRestored) {
   auto record = prepare_nic();
   ASSERT_OK(record);
@@ -867,6 +909,31 @@ TEST_F(HostDevice, AfterARestart_RecordsAreEnough) {
   pod_ = Pod();
   ASSERT_OK(driver_->unprepare(*record, {}));
   expect_home();
+}
+
+/// One after the other they would hold a worker, and the claims behind it, two seconds each.
+TEST_F(HostDevice, ManyNicsThatDoNotCome_AreWaitedForTogether) {
+  ClaimPlan plan;
+  for (int i = 1; i <= 3; ++i) {
+    const netlink::Link nic = devices::testing::ethernet(i, "nic9" + std::to_string(i));
+    const devices::netdev::NetdevPlan body{.original = devices::netdev::Original{.link = {.link = nic}}};
+    plan.devices.push_back({.type = "netdev",
+                            .kind = "host-device",
+                            .request = "r" + std::to_string(i),
+                            .interface_name = "net" + std::to_string(i),
+                            .body = to_json(body)});
+  }
+  const dra::ClaimRecord record{.claim = claim("u1", {}),
+                                .state = dra::ClaimState::kUnpreparing,
+                                .plan = to_json(plan),
+                                .prepared = {.state = to_json(ClaimState{.phase = AttachPhase::kAttached})}};
+  const auto start = std::chrono::steady_clock::now();
+  const auto refused = driver_->unprepare(record, {.deadline = start + std::chrono::seconds(30)});
+  const auto took = std::chrono::steady_clock::now() - start;
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Code::kUnavailable) << refused.error().what();
+  EXPECT_GE(took, std::chrono::milliseconds(1900)) << "no NIC was waited for";
+  EXPECT_LT(took, std::chrono::milliseconds(3500));
 }
 
 // ---- a NIC that is nowhere to be seen: what its device says

@@ -14,6 +14,11 @@ namespace {
 
 using netlink::Link;
 
+/// What somebody set; the kernel's own come by themselves.
+bool is_to_be_restored(const netlink::Address& address) {
+  return (address.flags & IFA_F_PERMANENT) != 0 && address.scope == RT_SCOPE_UNIVERSE;
+}
+
 /// What somebody set, and what goes with the link: a route with hops over several links is nobody's NIC's.
 bool is_static_route_of(const netlink::Route& route, netlink::IfIndex link) {
   return (route.protocol == RTPROT_STATIC || route.protocol == RTPROT_BOOT) && route.type == RTN_UNICAST &&
@@ -37,34 +42,42 @@ void restore_routes(netlink::Socket& node, const Link& nic, const std::vector<ne
   }
 }
 
-/// Those that the pod gave it would follow it home, and one that a link of the node has by now would hold it
-/// up.
-Result<> drop_foreign_altnames(netlink::Socket& socket, const Link& now, const Link& was) {
-  netlink::Batch batch;
+/// What the kernel does not give back to a NIC that came home: an IPv6 address where IPv6 is off by now, the
+/// MAC of a VF that its PF has set since. Not fatal, for a further try would be refused as well: a NIC at
+/// home without one of its settings is better than a claim that never ends.
+void note_refused(const Result<>& done, const Link& nic, const std::string& setting) {
+  if (!done) {
+    log::warn("a setting of a NIC that came home cannot be restored",
+              {{"nic", nic.name}, {"setting", setting}, {"error", done.error().what()}});
+  }
+}
+
+/// Those that the pod gave it would follow it home.
+void drop_foreign_altnames(netlink::Socket& node, const Link& now, const Link& was) {
   for (const std::string& altname : now.altnames) {
     if (std::ranges::find(was.altnames, altname) == was.altnames.end()) {
-      batch.delete_altname(now.index, altname);
+      note_refused(node.delete_altname(now.index, altname), was, "without altname " + altname);
     }
   }
-  return batch.empty() ? Result<>() : socket.run(std::move(batch));
+}
+
+/// Each that a link of the node has by now would keep the NIC in the pod, also one of its own. It gets those
+/// back at home.
+Result<> drop_altnames(netlink::Socket& pod, const Link& there) {
+  netlink::Batch batch;
+  for (const std::string& altname : there.altnames) {
+    batch.delete_altname(there.index, altname);
+  }
+  return batch.empty() ? Result<>() : pod.run(std::move(batch));
 }
 
 /// The recorded set of altnames. One that another link has taken meanwhile stays with that link.
-Result<> add_missing_altnames(netlink::Socket& node, const Link& now, const Link& was) {
+void add_missing_altnames(netlink::Socket& node, const Link& now, const Link& was) {
   for (const std::string& altname : was.altnames) {
-    if (std::ranges::find(now.altnames, altname) != now.altnames.end()) {
-      continue;
-    }
-    const auto added = node.add_altname(now.index, altname);
-    if (!added && added.error().code() != Code::kExists) {
-      return added.error();
-    }
-    if (!added) {
-      log::warn("an altname of a NIC that came home belongs to another link now",
-                {{"nic", was.name}, {"altname", altname}});
+    if (std::ranges::find(now.altnames, altname) == now.altnames.end()) {
+      note_refused(node.add_altname(now.index, altname), was, "altname " + altname);
     }
   }
-  return {};
 }
 
 /// Whether the NIC can have its name. It can when a NIC of ours had that, too: it waits under its transit
@@ -98,7 +111,7 @@ Result<Original> remember(const sys::InventoryLink& nic, const std::vector<netli
                           const std::vector<netlink::Route>& routes) {
   Original original{.link = nic};
   for (const netlink::Address& address : addresses) {
-    if ((address.flags & IFA_F_PERMANENT) != 0 && address.scope == RT_SCOPE_UNIVERSE) {
+    if (is_to_be_restored(address)) {
       original.addresses.push_back(address.prefix);
     }
   }
@@ -124,8 +137,7 @@ Result<> restore_addresses(netlink::Socket& node, netlink::IfIndex link,
                            const std::vector<netlink::IpPrefix>& wanted) {
   FL_ASSIGN(const auto present, node.addresses(link), "");
   for (const netlink::Address& address : present) {
-    const bool ours_to_remove = address.scope == RT_SCOPE_UNIVERSE && (address.flags & IFA_F_PERMANENT) != 0;
-    if (ours_to_remove && std::ranges::find(wanted, address.prefix) == wanted.end()) {
+    if (is_to_be_restored(address) && std::ranges::find(wanted, address.prefix) == wanted.end()) {
       FL_TRY(node.delete_address(link, address.prefix), "");
     }
   }
@@ -136,35 +148,55 @@ Result<> restore_addresses(netlink::Socket& node, netlink::IfIndex link,
   return batch.empty() ? Result<>() : node.run(std::move(batch));
 }
 
+namespace {
+
+/// As restore_addresses(), one by one: what is refused is noted.
+Result<> restore_addresses_one_by_one(netlink::Socket& node, const Link& now, const Original& original) {
+  const Link& was = original.link.link;
+  FL_ASSIGN(const auto present, node.addresses(now.index), "");
+  for (const netlink::Address& address : present) {
+    if (is_to_be_restored(address) &&
+        std::ranges::find(original.addresses, address.prefix) == original.addresses.end()) {
+      note_refused(node.delete_address(now.index, address.prefix), was,
+                   "without address " + address.prefix.to_string());
+    }
+  }
+  for (const netlink::IpPrefix& prefix : original.addresses) {
+    note_refused(node.add_address({.link = now.index, .prefix = prefix}), was,
+                 "address " + prefix.to_string());
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<Restored> restore(netlink::Socket& node, const Link& now, const Original& original,
                          const Marker& marker) {
   const Link& was = original.link.link;
   Restored restored;
   // First: its name may be among those that the pod gave it.
-  FL_TRY(drop_foreign_altnames(node, now, was), "");
+  drop_foreign_altnames(node, now, was);
   FL_ASSIGN(const bool has_its_name, make_room(node, now, was.name), "");
   const std::string name = has_its_name ? was.name : marker.transit_name();
   if (!has_its_name) {
     restored.waits = waiting_sentence(was, name);
   }
   // Down: kernels before 6.2 rename nothing that is up, and many drivers take a MAC only then.
-  netlink::LinkChange change;
+  FL_TRY(node.set_down(now.index), "");
   if (now.name != name) {
-    change.name = name;
+    FL_TRY(node.rename(now.index, name), "");
   }
   if (now.mac != was.mac) {
-    change.mac = was.mac;
+    note_refused(node.change_link(now.index, {.mac = was.mac}), was, "MAC " + was.mac.to_string());
   }
   if (now.mtu != was.mtu) {
-    change.mtu = was.mtu;
+    note_refused(node.change_link(now.index, {.mtu = was.mtu}), was, "MTU " + std::to_string(was.mtu));
   }
-  FL_TRY(node.set_down(now.index), "");
-  FL_TRY(node.change_link(now.index, change), "");
   if (was.is_up()) {
-    FL_TRY(node.set_up(now.index), "");
+    note_refused(node.set_up(now.index), was, "up");
   }
-  FL_TRY(add_missing_altnames(node, now, was), "");
-  FL_TRY(restore_addresses(node, now.index, original.addresses), "");
+  add_missing_altnames(node, now, was);
+  FL_TRY(restore_addresses_one_by_one(node, now, original), "");
   if (was.is_up()) {
     restore_routes(node, now, original.routes);
   }
@@ -183,7 +215,7 @@ Result<Restored> bring_home(const Place& pod, const Place& node, const Link& the
   if (there.alias != marker.alias()) {
     FL_TRY(pod.socket->change_link(there.index, {.alias = marker.alias()}), "");
   }
-  FL_TRY(drop_foreign_altnames(*pod.socket, there, original.link.link), "");
+  FL_TRY(drop_altnames(*pod.socket, there), "");
   // In transit under a name of its own: its old one may be taken by now, and a NIC must never be stuck.
   FL_ASSIGN(
       const Link home,

@@ -21,7 +21,8 @@ struct Restored {
   std::string waits;
 };
 
-/// A NIC that is in the node's namespace gets everything back. Another link with its name keeps that, unless
+/// A NIC that is in the node's namespace gets everything back but what the kernel refuses: that is a line in
+/// the log, except for its name and its alias. Another link with its name keeps that, unless
 /// it is a NIC of ours that the kernel gave back under the name that a pod had for it: that one waits for its
 /// own way home, or two with each other's names would block each other for ever.
 Result<Restored> restore(netlink::Socket& node, const netlink::Link& now, const Original& original,
