@@ -39,7 +39,9 @@ StaleClaims::Seen StaleClaims::look_up(const ClaimRecord& record, const std::sto
 
 bool StaleClaims::deal_with(const ClaimRecord& record) {
   Gone& gone = gone_[record.claim.uid];
-  const ClaimUse use = calls_.use_of(record);
+  // Whoever began to undo it had decided that, and nobody else may go on.
+  const ClaimUse use = record.state == ClaimState::kUnpreparing ? ClaimUse{.kind = ClaimUse::Kind::kUnused}
+                                                                : calls_.use_of(record);
   const std::string name = record.claim.namespace_ + "/" + record.claim.name;
   switch (use.kind) {
     case ClaimUse::Kind::kInUse:
@@ -83,8 +85,8 @@ void StaleClaims::check(const std::stop_token& stop) {
     if (stop.stop_requested()) {
       return;
     }
-    if (record.state != ClaimState::kPrepared) {
-      continue;  // somebody is at work on it, and tries again by itself
+    if (record.state == ClaimState::kPreparing) {
+      continue;  // somebody is at work on it
     }
     switch (look_up(record, stop)) {
       case Seen::kNotKnown:
