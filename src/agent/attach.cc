@@ -581,8 +581,11 @@ dra::ClaimUse Attacher::use_of(const dra::ClaimRecord& record) const {
                 "the container runtime moves interfaces itself (--attach=netdevices) and does not say to "
                 "which pod"};
   }
+  if (state->phase == AttachPhase::kReleased) {
+    return {.kind = Kind::kUnused};  // its sandbox has stopped
+  }
   if (!state->is_in_a_pod()) {
-    return {.kind = Kind::kUnused};  // never attached, or its sandbox has stopped
+    return {.kind = Kind::kUnknown, .why = "it was never attached, so nobody said that its pod ended"};
   }
   const std::string netns = sys::to_string(*state->netns);
   const auto alive = find_netns(*state->netns);

@@ -418,7 +418,7 @@ class SlicePublisher::Impl {
 
   Result<std::vector<ResourceSlice>> list(const std::stop_token& stop) {
     auto all = api_.list(stop);
-    if (!all && all.error().code() == Code::kNotFound) {
+    if (!all && (all.error().code() == Code::kNotFound || all.error().code() == Code::kUnsupported)) {
       return Error(Code::kUnsupported,
                    "the API server does not know resource.k8s.io/v1, which came with Kubernetes 1.34");
     }

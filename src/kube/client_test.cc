@@ -141,6 +141,18 @@ INSTANTIATE_TEST_SUITE_P(All, StatusCodes,
                                            StatusCase{503, "ServiceUnavailable", Code::kUnavailable}),
                          [](const auto& row) { return std::to_string(row.param.status) + row.param.reason; });
 
+/// "404 page not found" as text: the server, or who stands before it, has no such resource at all.
+TEST_F(ClientTest, NotFoundWithoutAStatus_SaysNothingAboutTheObject) {
+  for (const std::string& body :
+       {std::string("404 page not found\n"), std::string(), status_json(404, "", "the path is not served")}) {
+    serve([body](const TestRequest&) { return TestResponse{.status = 404, .body = body}; });
+    const auto claim = client().get_claim("ns", "c", {.timeout = seconds(20)});
+    ASSERT_FALSE(claim);
+    EXPECT_EQ(claim.error().code(), Code::kUnsupported) << claim.error().what();
+    EXPECT_THAT(claim.error().what(), HasSubstr("(HTTP 404)"));
+  }
+}
+
 TEST_F(ClientTest, Deadline_DuringARetryTellsWhatTheServerSaidBefore) {
   std::promise<void> go_on;
   auto gate = go_on.get_future().share();

@@ -45,7 +45,9 @@ Code code_of(int status, std::string_view reason) {
     case 403:
       return Code::kDenied;
     case 404:
-      return Code::kNotFound;
+      // Without the reason it is not the object that is missing: this server, or who stands before it, does
+      // not serve such a resource at all.
+      return reason == "NotFound" ? Code::kNotFound : Code::kUnsupported;
     case 409:
       return reason == "AlreadyExists" ? Code::kExists : Code::kConflict;
     case 410:
