@@ -238,6 +238,8 @@ TEST_F(NodesOwn, NothingIsKnownOfTheNode_NoNicIsOffered_AndReadinessSaysWhy) {
   ASSERT_FALSE(driver_->ready());
   EXPECT_THAT(driver_->ready().error().what(), HasSubstr("the Node object has not been read yet"));
   EXPECT_THAT(refusal(nic_claim("u1")), HasSubstr("the Node object has not been read yet"));
+  // It is the node's trouble, not the author's: no event at the pod.
+  EXPECT_EQ(driver_->plan(nic_claim("u1")).error().code(), Code::kUnavailable);
   EXPECT_EQ(refusal(macvlan_claim("u2", "nic1")), "accepted");
   memory_->set_addresses({});
   EXPECT_THAT(published(), Contains("nic1"));
@@ -250,6 +252,7 @@ TEST_F(NodesOwn, UplinkFlagThatNamesNothing_NoNicIsOffered_AndReadinessSaysWhy) 
   EXPECT_THAT(published(), ::testing::ElementsAre("netdev-virtual"));
   ASSERT_FALSE(driver_->ready());
   EXPECT_THAT(driver_->ready().error().what(), HasSubstr("--uplink names bond7"));
+  EXPECT_EQ(driver_->plan(nic_claim("u1")).error().code(), Code::kUnavailable);
   ASSERT_OK(node_->create_link({.name = "bond7", .kind = netlink::Bridge{}}));
   EXPECT_THAT(published(), Contains("nic1"));
   EXPECT_TRUE(driver_->ready());
@@ -293,6 +296,19 @@ TEST_F(Connected, NicThatTheNodeTalksOver_IsRefusedAtPrepare) {
     ASSERT_OK(driver_->unprepare({.claim = macvlan_claim("u2", "nic1")}, {}));
   }
   EXPECT_EQ(refusal(nic_claim("u1")), "accepted") << "it has ended";
+}
+
+/// It takes all that the NIC receives, as if the NIC were gone; the other modes share it.
+TEST_F(Connected, PassthruOnANicThatTheNodeTalksOver_IsRefusedAtPrepare) {
+  const auto passthru = claim("u1", {{.netdev = R"("macvlan","mode":"passthru")", .device = "nic1"}});
+  const auto bridge = claim("u2", {{.netdev = R"("macvlan","mode":"bridge")", .device = "nic1"}});
+  {
+    const UniqueFd talk = connect();
+    EXPECT_THAT(refusal(passthru), HasSubstr("the node itself has 1 connection over it"));
+    EXPECT_EQ(refusal(bridge), "accepted");
+    ASSERT_OK(driver_->unprepare({.claim = bridge}, {}));
+  }
+  EXPECT_EQ(refusal(passthru), "accepted") << "it has ended";
 }
 
 TEST_F(Connected, ConnectionThatCameSincePlan_KeepsTheNicHome) {

@@ -86,7 +86,10 @@ Result<> check_alone(const PlanInput& input, const sys::InventoryLink& nic) {
   const std::string refusal = "the device " + input.device->device + " that the request " +
                               quoted(input.device->request) + " was allocated cannot be taken now: ";
   if (const auto withheld = input.node->withheld(nic)) {
-    return Error(Code::kDenied, refusal + withheld->text);
+    // What is not known yet is no fault of the claim's author, and may be known at the next try.
+    const bool is_temporary =
+        withheld->why == Withheld::Why::kNodeUnknown || withheld->why == Withheld::Why::kUplinkMissing;
+    return Error(is_temporary ? Code::kUnavailable : Code::kDenied, refusal + withheld->text);
   }
   if (const auto use = find_use(input, nic.link, [](const Use&) { return true; })) {
     const std::string owner = owner_of(input, *use, nic.link);

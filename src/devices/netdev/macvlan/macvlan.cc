@@ -41,7 +41,7 @@ Result<> check_passthru(const PlanInput& input, const Config& config, const sys:
                                     "or ask for a whole NIC (a device of kind host-device) and leave master "
                                     "out");
   }
-  return {};
+  return check_not_connected(input.node->options(), master, input.connections);
 }
 
 /// The node's end of a pair whose other end is a pod's interface, as CNI plugins make them: what sits on it
