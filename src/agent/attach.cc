@@ -128,7 +128,33 @@ bool Attacher::takes_nic(const ClaimPlan& plan) const {
 void Attacher::hold(const std::string& claim_uid, int netns, Certainty certainty) {
   UniqueFd copy(::fcntl(netns, F_DUPFD_CLOEXEC, 0));
   const Lock lock(mutex_);
-  held_.insert_or_assign(claim_uid, Held{.netns = std::move(copy), .certainty = certainty});
+  held_.insert_or_assign(claim_uid,
+                         Held{.netns = std::move(copy), .certainty = certainty, .number = ++holds_});
+}
+
+Attacher::HeldNow Attacher::held_now() const {
+  const Lock lock(mutex_);
+  HeldNow now;
+  for (const auto& [uid, held] : held_) {
+    now.emplace(uid, held.number);
+  }
+  return now;
+}
+
+void Attacher::let_go_of_others(const HeldNow& before, const std::vector<dra::ClaimRecord>& records) {
+  std::set<std::string> wanted;
+  for (const dra::ClaimRecord& record : records) {
+    const auto state = parse_claim_state(record.prepared.state);
+    // A staged claim's record does not say yet that it is on its way.
+    if (!state || state->is_in_a_pod() || state->staged || record.state == dra::ClaimState::kUnpreparing) {
+      wanted.insert(record.claim.uid);
+    }
+  }
+  const Lock lock(mutex_);
+  std::erase_if(held_, [&](const auto& entry) {
+    const auto was = before.find(entry.first);
+    return was != before.end() && was->second == entry.second.number && !wanted.contains(entry.first);
+  });
 }
 
 void Attacher::let_go(const std::string& claim_uid) {
@@ -546,6 +572,23 @@ void Attacher::adopt(const std::vector<dra::ClaimRecord>& records) {
   }
 }
 
+namespace {
+
+/// Whether a link that has the transit name is a NIC on its way home, not one that we made. (A dummy that is
+/// lent by --host-devices cannot be told from ours.)
+bool is_nic(netlink::Socket& node, const netlink::Link& link, const Marker& marker) {
+  if (link.kind.empty() || !link.parent_dev.empty()) {
+    return true;
+  }
+  if (link.kind != "veth" || link.parent_netnsid) {
+    return link.kind == "veth";  // the other end of ours is on the node
+  }
+  const auto peer = node.link(link.parent);
+  return !peer || !*peer || (*peer)->name != marker.host_name();
+}
+
+}  // namespace
+
 /// The claim has no record and gets none now. Looks again: since the link was found it may have gone, and
 /// another have its number.
 void Attacher::sweep_link(netlink::Socket& socket, netlink::IfIndex index,
@@ -558,7 +601,8 @@ void Attacher::sweep_link(netlink::Socket& socket, netlink::IfIndex index,
   // Only what we made ourselves is deleted. A NIC with a marker and no record has lost its story: whoever
   // looks at it must decide, so it keeps its settings and only becomes free.
   const std::string& name = (*link)->name;
-  const bool made_by_us = name == found->transit_name() || name == found->host_name();
+  const bool made_by_us =
+      name == found->host_name() || (name == found->transit_name() && !is_nic(socket, **link, *found));
   log::warn(
       made_by_us ? "a link of a claim without record is deleted" : "a NIC of a claim without record is freed",
       {{"link", name}, {"claim", claim_uid}});

@@ -72,6 +72,13 @@ class Attacher {
   /// After a restart: opens the pods' namespaces again that must be held (see hold()).
   void adopt(const std::vector<dra::ClaimRecord>& records);
 
+  /// The pods' namespaces that are held (see hold()).
+  using HeldNow = std::map<std::string, std::uint64_t>;
+  [[nodiscard]] HeldNow held_now() const;
+  /// Lets go of those of `before` that the records, read after held_now(), do not ask for any more: another
+  /// instance has undone or released the claim. What is held anew since stays.
+  void let_go_of_others(const HeldNow& before, const std::vector<dra::ClaimRecord>& records);
+
   /// Runs an action if the claim has no record, while nobody begins, changes or ends it (Plugin::if_unknown).
   using IfUnknown = std::function<Result<bool>(const std::string& claim_uid, const std::function<void()>&)>;
   /// Deletes links in the node's namespace that carry this driver's marker and belong to no record: neither
@@ -100,6 +107,7 @@ class Attacher {
   struct Held {
     UniqueFd netns;
     Certainty certainty = Certainty::kByNumber;
+    std::uint64_t number = 0;  // of the call of hold()
   };
   /// The pod's namespace, held or found; the session learns whether the record's indexes count there.
   UniqueFd pod_namespace(Session& session, const ClaimState& state) const;
@@ -124,6 +132,7 @@ class Attacher {
   /// and we could not find it. The price: as long as we hold it, nobody but us takes the NIC home; when we
   /// die, the kernel does.
   std::map<std::string, Held> held_ FL_GUARDED_BY(mutex_);
+  std::uint64_t holds_ FL_GUARDED_BY(mutex_) = 0;
   std::set<std::string> waited_for_ FL_GUARDED_BY(mutex_);  // claims whose NIC did not come home when asked
 };
 

@@ -785,6 +785,43 @@ TEST_F(GivenBack, NamespaceIsLetGoWhenTheNicIsHome) {
   EXPECT_THAT(node_names(), Not(Contains("witness"))) << "something keeps the pod's namespace alive";
 }
 
+TEST_F(GivenBack, NamespaceOfAClaimThatAnotherInstanceUndid_IsLetGo) {
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(pod_.socket->create_link(
+      {.name = "mine0", .kind = netlink::Veth{.peer = {.name = "witness", .netns = node_netns_.get()}}}));
+  ASSERT_OK(attach(*record, pod_));
+  records_ = {*record};
+  auto first = std::move(driver_);
+  make_driver();
+  driver_->restored(records_);
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  records_.clear();
+  driver_ = std::move(first);
+  (void)published();
+  pod_ = Pod();
+  for (int i = 0; i < 500 && node_->link("witness").value(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_THAT(node_names(), Not(Contains("witness"))) << "something keeps the pod's namespace alive";
+}
+
+TEST_F(GivenBack, NamespaceIsKept_AsLongAsTheRecordSaysThatTheNicMayBeThere) {
+  for (const auto state : {dra::ClaimState::kPrepared, dra::ClaimState::kUnpreparing}) {
+    auto record = prepare_nic();
+    ASSERT_OK(record);
+    ASSERT_OK(attach(*record, pod_));
+    record->state = state;
+    records_ = {*record};
+    (void)published();
+    pod_ = Pod();
+    ASSERT_OK(driver_->unprepare(*record, {}));
+    expect_home();
+    records_.clear();
+    pod_ = make_pod();
+  }
+}
+
 // ---- a claim that the API server has no more: who has its interfaces?
 
 using Kind = dra::ClaimUse::Kind;
@@ -1275,6 +1312,17 @@ TEST_F(Attach, Sweep_OfAClaimThatSomebodyIsAtWorkOn_WaitsForTheNextStart) {
   make_driver();
   driver_->restored({});
   EXPECT_EQ(node_names(), before);
+}
+
+/// Killed on its way home, and its record is damaged: it has the name of a link that we make.
+TEST_F(HostDevice, Sweep_FreesANicOnItsWayHome) {
+  const devices::Marker marker{.driver = "net.example.com", .claim_uid = "lost"};
+  ASSERT_OK(node_->set_down(before_.index));
+  ASSERT_OK(node_->change_link(before_.index, {.name = marker.transit_name(), .alias = marker.alias()}));
+  driver_->restored({});
+  const netlink::Link freed = link(*node_, marker.transit_name());
+  EXPECT_EQ(freed.index, before_.index);
+  EXPECT_EQ(freed.alias, "");
 }
 
 // ---- what prepare() tells the runtime

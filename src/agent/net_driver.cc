@@ -434,7 +434,9 @@ Result<NetDriver::InUse> NetDriver::in_use() {
   if (!options_.records) {
     return used;
   }
+  const auto held_before = attacher_.held_now();
   FL_ASSIGN(const auto records, options_.records(), "tell which links claims have");
+  attacher_.let_go_of_others(held_before, records);
   const Lock lock(plans_mutex_);
   std::erase_if(undone_, [&](const std::string& uid) {
     return std::ranges::none_of(records, [&](const auto& record) { return record.claim.uid == uid; });
