@@ -30,6 +30,7 @@ struct Attacher::Session {
   ClaimPlan plan;
   std::vector<dra::Pod> pods = {};  // that the claim is reserved for
   bool nics_only = false;           // release(): nothing but what was taken from the node
+  bool was_begun = false;           // kAttaching: the process may have been killed anywhere in attach()
   /// Of the devices in the pod's namespace; empty when it is not certain that it is still the one that the
   /// record means.
   std::vector<std::int32_t> indexes = {};
@@ -230,6 +231,7 @@ Result<> Attacher::leave_old_namespace(Session& session, const AttachTarget& tar
         "until the claim is unprepared");
   }
   const bool was_attached = state.phase == AttachPhase::kAttached;
+  session.was_begun = state.phase == AttachPhase::kAttaching;
   const UniqueFd old = pod_namespace(session, state);
   if (!old.valid()) {
     return detach_from(session, std::nullopt, was_attached, leave_deadline(target));
@@ -501,6 +503,7 @@ Result<> Attacher::detach_from(const Session& session, const std::optional<Place
                               .pod = pod,
                               .index_in_pod = index_of(session.indexes, i),
                               .was_attached = was_attached,
+                              .was_begun = session.was_begun,
                               .deadline = deadline,
                               .options = options_,
                               .tell = [&](const std::string& reason, const std::string& message) {
@@ -520,6 +523,7 @@ Result<> Attacher::detach_from(const Session& session, const std::optional<Place
 Result<> Attacher::detach_where_it_is(Session& session, const ClaimState& state,
                                       steady_clock::time_point deadline) {
   deadline = std::min(deadline, steady_clock::now() + kHomeTime);
+  session.was_begun = state.phase == AttachPhase::kAttaching;
   const UniqueFd netns = pod_namespace(session, state);
   const bool was_attached = state.phase == AttachPhase::kAttached || state.staged;
   if (!netns.valid()) {

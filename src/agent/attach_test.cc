@@ -488,6 +488,37 @@ TEST_F(HostDevice, AltnameOfItsOwnThatAnotherLinkHasByNow_DoesNotKeepItInThePod)
   expect_home();
 }
 
+/// As after kill -9 between the move and its record, when the pod changed the alias and ended.
+TEST_F(HostDevice, FallenBackFromAnAttachThatWasCutOff_IsRestored) {
+  auto record = prepare_nic(R"(,"mtu":1200)");
+  ASSERT_OK(record);
+  const auto begun = driver_->begin(*record, {.netns = pod_.netns.get(), .container = "container-1"});
+  ASSERT_OK(begun);
+  record->prepared.state = *begun;
+  auto lost = *record;
+  ASSERT_OK(attach(lost, pod_));
+  const netlink::IfIndex there = link(*pod_.socket, "net1").index;
+  ASSERT_OK(pod_.socket->change_link(there, {.alias = "mine"}));
+  ASSERT_OK(pod_.socket->move_link({.link = there, .netns = node_netns_.get(), .new_name = "dev7"}));
+  pod_ = Pod();
+  make_driver();
+  driver_->restored({*record});
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+}
+
+TEST_F(HostDevice, AttachThatWasCutOffBeforeTheMove_LeavesTheNicAlone) {
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  const auto begun = driver_->begin(*record, {.netns = pod_.netns.get(), .container = "container-1"});
+  ASSERT_OK(begun);
+  record->prepared.state = *begun;
+  ASSERT_OK(
+      node_->add_address({.link = before_.index, .prefix = *netlink::IpPrefix::parse("198.51.100.8/24")}));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  EXPECT_THAT(global_addresses(*node_, before_.index), ElementsAre("198.51.100.7/24", "198.51.100.8/24"));
+}
+
 // ---- settings that the kernel refuses to give back
 
 TEST_F(HostDevice, Ipv6IsOffOnTheNodeByNow_TheNicComesHomeWithoutItsIpv6Address) {

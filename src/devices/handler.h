@@ -111,6 +111,7 @@ struct DetachInput {
   std::optional<Place> pod;       // nothing: the pod's namespace is gone, or was never known
   netlink::IfIndex index_in_pod;  // what attach() answered; invalid: not certain that `pod` is that namespace
   bool was_attached = false;      // attach() or stage() succeeded once
+  bool was_begun = false;         // attach() began, and nobody knows how far it got
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
   const NodeOptions* options = nullptr;
   /// Called with what the device's user should know although it is undone: a reason (CamelCase) and a

@@ -268,6 +268,12 @@ Result<> not_home(const DetachInput& input, const Original& original, Absence ab
                    "process, a mount or an open file keeps alive; it comes home when that ends");
 }
 
+/// Whether the NIC on the node may have been in a pod, which need not have left the marker.
+bool is_changed(const netlink::Link& now, const netlink::Link& was) {
+  return now.name != was.name || now.mac != was.mac || now.mtu != was.mtu || now.alias != was.alias ||
+         now.altnames != was.altnames;
+}
+
 /// The NIC is home; if it could not have its name, somebody should know.
 Result<> told(const DetachInput& input, Result<Restored> restored) {
   FL_ASSIGN(const Restored done, std::move(restored), "");
@@ -351,7 +357,8 @@ Result<> HostDeviceKind::detach(const DetachInput& input) const {
   if (!search.nic) {
     return not_home(input, original, search.absence);
   }
-  const bool touched = input.was_attached || search.nic->alias == input.marker.alias();
+  const bool touched = input.was_attached || search.nic->alias == input.marker.alias() ||
+                       (input.was_begun && is_changed(*search.nic, original.link.link));
   return touched ? told(input, restore(*input.node.socket, *search.nic, original, input.marker)) : Result<>();
 }
 
