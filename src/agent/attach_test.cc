@@ -488,6 +488,17 @@ TEST_F(HostDevice, AltnameOfItsOwnThatAnotherLinkHasByNow_DoesNotKeepItInThePod)
   expect_home();
 }
 
+TEST_F(HostDevice, LinkThatThePodMadeOnTheNic_DoesNotComeHomeWithIt) {
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  const netlink::IfIndex nic = link(*pod_.socket, "net1").index;
+  ASSERT_OK(pod_.socket->create_link({.name = "ear0", .kind = netlink::Macvlan{.parent = nic}, .up = true}));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+  EXPECT_THAT(names(*pod_.socket), Not(Contains("ear0")));
+}
+
 /// As after kill -9 between the move and its record, when the pod changed the alias and ended.
 TEST_F(HostDevice, FallenBackFromAnAttachThatWasCutOff_IsRestored) {
   auto record = prepare_nic(R"(,"mtu":1200)");

@@ -209,6 +209,22 @@ Result<Restored> restore(netlink::Socket& node, const Link& now, const Original&
   return restored;
 }
 
+namespace {
+
+/// What the pod made on the NIC (VLANs, macvlans) would stay on it over the move, and hear whoever has the
+/// NIC next (drivers/net/macvlan.c ignores that its lower link changes the namespace).
+Result<> remove_links_on(netlink::Socket& pod, const Link& nic) {
+  FL_ASSIGN(const auto links, pod.links(), "");
+  for (const Link& link : links) {
+    if (link.local_parent() == nic.index && link.kind != "veth") {
+      FL_TRY(pod.delete_link(link.index), "take the pod's link " + link.name + " off the NIC");
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<Restored> bring_home(const Place& pod, const Place& node, const Link& there, const Original& original,
                             const Marker& marker) {
   FL_TRY(pod.socket->set_down(there.index), "");
@@ -216,6 +232,7 @@ Result<Restored> bring_home(const Place& pod, const Place& node, const Link& the
     FL_TRY(pod.socket->change_link(there.index, {.alias = marker.alias()}), "");
   }
   FL_TRY(drop_altnames(*pod.socket, there), "");
+  FL_TRY(remove_links_on(*pod.socket, there), "");
   // In transit under a name of its own: its old one may be taken by now, and a NIC must never be stuck.
   FL_ASSIGN(
       const Link home,
