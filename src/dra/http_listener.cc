@@ -9,6 +9,12 @@
 
 #include <algorithm>
 #include <array>
+// gcc 12 with -fsanitize=address takes the operators of Asio's coroutine frames for mismatched: operator new
+// is inlined down to aligned_alloc(), operator delete is not (to free()).
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
+#endif
+
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/basic_socket_acceptor.hpp>
 #include <boost/asio/co_spawn.hpp>
