@@ -30,7 +30,8 @@ class ClaimNames : public KernelTest {
     EXPECT_TRUE(plan) << plan.error().what();
     std::vector<std::string> names;
     if (plan) {
-      for (const auto& device : parse_claim_plan(*plan)->devices) {
+      const auto parsed = parse_claim_plan(*plan);
+      for (const auto& device : parsed->devices) {
         names.push_back(device.interface_name);
       }
     }
