@@ -115,7 +115,10 @@ Result<InstalledGuard> install_guard(const std::string& program, const std::stri
   for (int i = 0; i < kTries; ++i) {
     if (!is_the_same(path, content)) {
       FL_TRY(sys::make_dirs(dir, 0750), "install the guard");
-      FL_TRY(sys::replace_file(dir, kName, content, kMode), "install the guard");
+      auto replaced = sys::replace_file(dir, kName, content, kMode);
+      if (!replaced && replaced.error().code() != Code::kNotFound) {  // else somebody removed the folder
+        return std::move(replaced).error().with("install the guard");
+      }
     }
     auto hold = lock_guard_file(path, LOCK_SH | LOCK_NB);
     if (!hold && hold.error().code() != Code::kBusy) {
