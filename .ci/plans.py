@@ -16,7 +16,7 @@ RUN = [
     Tier("build asan", ". tools/lib.sh && configure asan && build asan", after=("release",), step=True, nice=19),
     Tier("cluster", "./check --cluster", after=("release", "kubernetes")),
     Tier("vm", "./check --vm", after=("release",)),
-    Tier("asan", "./check --asan", after=("build asan", "vm"), nice=5),
+    Tier("asan", "./check --asan", after=("build asan", "vm", "cluster"), nice=5),
     Tier("tsan", "./check --tsan", after=("asan",), nice=5),
 ]
 
