@@ -338,7 +338,7 @@ Result<std::string> HostDeviceKind::stage(const StageInput& input) const {
     FL_TRY(input.node.socket->rename(nic->index, name), "");  // staged before, and renamed by a runtime
   }
   FL_TRY(set_properties(*input.node.socket, *nic, plan), "");
-  FL_TRY(restore_addresses(*input.node.socket, nic->index, {}), "");
+  FL_TRY(remove_addresses(*input.node.socket, nic->index), "");
   undo.release();
   return name;
 }

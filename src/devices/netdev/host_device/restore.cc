@@ -133,25 +133,20 @@ Result<Original> remember(const sys::InventoryLink& nic, const std::vector<netli
   return original;
 }
 
-Result<> restore_addresses(netlink::Socket& node, netlink::IfIndex link,
-                           const std::vector<netlink::IpPrefix>& wanted) {
+Result<> remove_addresses(netlink::Socket& node, netlink::IfIndex link) {
   FL_ASSIGN(const auto present, node.addresses(link), "");
   for (const netlink::Address& address : present) {
-    if (is_to_be_restored(address) && std::ranges::find(wanted, address.prefix) == wanted.end()) {
+    if (is_to_be_restored(address)) {
       FL_TRY(node.delete_address(link, address.prefix), "");
     }
   }
-  netlink::Batch batch;
-  for (const netlink::IpPrefix& prefix : wanted) {
-    batch.add_address({.link = link, .prefix = prefix});
-  }
-  return batch.empty() ? Result<>() : node.run(std::move(batch));
+  return {};
 }
 
 namespace {
 
-/// As restore_addresses(), one by one: what is refused is noted.
-Result<> restore_addresses_one_by_one(netlink::Socket& node, const Link& now, const Original& original) {
+/// Addresses as recorded: others (a tenant's) go, missing ones come back. What is refused is noted.
+Result<> restore_addresses(netlink::Socket& node, const Link& now, const Original& original) {
   const Link& was = original.link.link;
   FL_ASSIGN(const auto present, node.addresses(now.index), "");
   for (const netlink::Address& address : present) {
@@ -196,7 +191,7 @@ Result<Restored> restore(netlink::Socket& node, const Link& now, const Original&
     note_refused(node.set_up(now.index), was, "up");
   }
   add_missing_altnames(node, now, was);
-  FL_TRY(restore_addresses_one_by_one(node, now, original), "");
+  FL_TRY(restore_addresses(node, now, original), "");
   if (was.is_up()) {
     restore_routes(node, now, original.routes);
   }

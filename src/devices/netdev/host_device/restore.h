@@ -32,9 +32,8 @@ Result<Restored> restore(netlink::Socket& node, const netlink::Link& now, const 
 Result<Restored> bring_home(const Place& pod, const Place& node, const netlink::Link& there,
                             const Original& original, const Marker& marker);
 
-/// Addresses as recorded: others (a tenant's) go, missing ones come back.
-Result<> restore_addresses(netlink::Socket& node, netlink::IfIndex link,
-                           const std::vector<netlink::IpPrefix>& wanted);
+/// The permanent, global addresses of a NIC that waits on the node for the container runtime.
+Result<> remove_addresses(netlink::Socket& node, netlink::IfIndex link);
 
 /// NICs of this driver that came home when another link had their name get it now, if that link is gone.
 /// Answers how many wait on.
