@@ -32,8 +32,9 @@ constexpr std::size_t kConditionsAtOnce = 1'000;
 
 template <class T>
 void append(Bytes& out, const T& value) {
-  const auto* bytes = reinterpret_cast<const std::uint8_t*>(&value);
-  out.insert(out.end(), bytes, bytes + sizeof value);
+  const std::size_t at = out.size();
+  out.resize(at + sizeof value);
+  std::memcpy(out.data() + at, &value, sizeof value);
 }
 
 // ---- the filter: a program that the kernel runs for each socket (net/ipv4/inet_diag.c inet_diag_bc_run). An
