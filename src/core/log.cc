@@ -6,6 +6,8 @@
 
 #include <memory>
 
+#include "fairlead/core/utf8.h"
+
 namespace fairlead::log {
 namespace {
 
@@ -28,37 +30,26 @@ bool needs_quotes(std::string_view value) {
 }
 
 void append_value(std::string& line, std::string_view value) {
-  if (!needs_quotes(value)) {
-    line += value;
-    return;
+  const bool quotes = needs_quotes(value);
+  if (quotes) {
+    line += '"';
   }
-  line += '"';
-  for (const char c : value) {
-    switch (c) {
-      case '"':
-        line += "\\\"";
-        break;
-      case '\n':
-        line += "\\n";
-        break;
-      case '\r':
-        line += "\\r";
-        break;
-      case '\t':
-        line += "\\t";
-        break;
-      default:
-        line += c;
+  for (const char c : printable(value)) {
+    if (c == '"') {
+      line += '\\';
     }
+    line += c;
   }
-  line += '"';
+  if (quotes) {
+    line += '"';
+  }
 }
 
 void write(spdlog::level::level_enum level, std::string_view message, Fields fields) {
   if (!logger().should_log(level)) {
     return;
   }
-  std::string line(message);
+  std::string line = printable(message);
   for (const Field& field : fields) {
     line += ' ';
     line += field.key();

@@ -10,6 +10,7 @@
 #include <set>
 #include <utility>
 
+#include "fairlead/core/utf8.h"
 #include "fairlead/dra/slice_diff.h"
 #include "fairlead/formats/quantity.h"
 
@@ -116,38 +117,6 @@ bool is_semantic_version(std::string_view text) {
   }
   text = text.substr(0, dash);
   return std::ranges::count(text, '.') == 2 && all_parts(text, '.', is_number);
-}
-
-/// How many bytes of UTF-8 begin with this byte; 0 for none.
-std::size_t sequence_length(unsigned char first) {
-  return first < 0x80                    ? 1
-         : first >= 0xC2 && first < 0xE0 ? 2
-         : (first & 0xF0U) == 0xE0       ? 3
-         : first >= 0xF0 && first < 0xF5 ? 4
-                                         : 0;
-}
-
-/// Text that JSON can carry: UTF-8 without surrogates, overlong forms and what lies above U+10FFFF.
-bool is_utf8(std::string_view text) {
-  while (!text.empty()) {
-    const auto first = static_cast<unsigned char>(text[0]);
-    const std::size_t length = sequence_length(first);
-    if (length == 0 || length > text.size()) {
-      return false;
-    }
-    for (std::size_t i = 1; i < length; ++i) {
-      if ((static_cast<unsigned char>(text[i]) & 0xC0U) != 0x80) {
-        return false;
-      }
-    }
-    const unsigned char second = length > 1 ? static_cast<unsigned char>(text[1]) : 0;
-    if ((first == 0xE0 && second < 0xA0) || (first == 0xED && second > 0x9F) ||
-        (first == 0xF0 && second < 0x90) || (first == 0xF4 && second > 0x8F)) {
-      return false;
-    }
-    text.remove_prefix(length);
-  }
-  return true;
 }
 
 constexpr std::string_view kKeyRule =
