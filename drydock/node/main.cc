@@ -129,7 +129,8 @@ void describe(CLI::App& run, drydock::RunOptions& options, Words& words) {
   run.add_option("--show-log", options.show_log, "Show the lines of the drivers' logs that have this text")
       ->type_name("TEXT")
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
-  run.add_flag("--keep-going", options.keep_going, "When a pod fails, wait for the others");
+  run.add_flag("--keep-going", options.keep_going,
+               "When a pod fails, wait for all others, not only for those that run to completion");
   run.add_flag("-v,--verbose", options.verbose, "Say more, and show the drivers' logs");
   run.add_flag("--json", options.json, "Print one JSON document at the end, and nothing else");
 }

@@ -201,6 +201,24 @@ TEST_F(DrydockRun, ContainerThatFails_FailsTheRun) {
   EXPECT_THAT(done.out, AllOf(HasSubstr("container main ended with exit status 3"), HasSubstr("is left:")));
 }
 
+/// A pod that is independent of the failed one does its work to the end, as in a cluster.
+TEST_F(DrydockRun, PodThatFails_PodsThatRunToCompletionEndFirst) {
+  const auto done = start(device_class() + pod("one", "sleep 1; exit 3") +
+                          pod("two", "echo begun; sleep 3; echo complete"));
+  EXPECT_EQ(done.status.code, 1) << done.out;
+  EXPECT_THAT(done.out, AllOf(HasSubstr("one: container main ended with exit status 3"),
+                              HasSubstr("two/main: begun"), HasSubstr("two/main: complete")));
+}
+
+TEST_F(DrydockRun, PodThatFails_ServersAreEndedAtOnce) {
+  std::string server = pod("two", "echo begun; sleep 20; echo complete");
+  server.replace(server.find("restartPolicy: Never"), std::string("restartPolicy: Never").size(),
+                 "restartPolicy: Always");
+  const auto done = start(device_class() + pod("one", "sleep 1; exit 3") + server);
+  EXPECT_EQ(done.status.code, 1) << done.out;
+  EXPECT_THAT(done.out, Not(HasSubstr("two/main: complete")));
+}
+
 TEST_F(DrydockRun, MoreDevicesThanThereAre_SaysWhyThePodWaits) {
   const auto done = start(device_class() + pod("one", "sleep 30") + pod("two", "sleep 30"),
                           driver("--devices 1"), {"--timeout", "8s"});

@@ -564,7 +564,14 @@ std::vector<Json> Run::pods() { return cluster_->store().all(kinds::kPod); }
 
 Run::Progress Run::progress() {
   Progress out;
-  out.wanted = pods().size();
+  const auto objects = pods();
+  out.wanted = objects.size();
+  std::set<std::string> with_an_end;
+  for (const auto& pod : objects) {
+    if (pod["spec"].value("restartPolicy", "Always") != "Always") {
+      with_an_end.insert(pod["metadata"].value("uid", ""));
+    }
+  }
   for (const auto& pod : kubelet_->outcomes()) {
     const bool failed = pod.phase == PodOutcome::Phase::kFailed;
     const bool ended = pod.torn_down;
@@ -572,6 +579,7 @@ Run::Progress Run::progress() {
     out.ended += ended ? 1 : 0;
     out.started +=
         ended || pod.phase == PodOutcome::Phase::kRunning || pod.phase == PodOutcome::Phase::kEnded ? 1 : 0;
+    out.completing += pod.phase == PodOutcome::Phase::kRunning && with_an_end.contains(pod.uid) ? 1 : 0;
   }
   return out;
 }
@@ -593,6 +601,7 @@ void Run::show_events() {
 void Run::watch_pods() {
   const auto start_deadline = pods_since_ + options_.timeout;
   std::optional<Steady::time_point> all_started;
+  std::optional<Steady::time_point> failed_since;
   if (pods().empty()) {
     console_.note("the manifests hold no pods");
     return;
@@ -605,8 +614,14 @@ void Run::watch_pods() {
       return;
     }
     const auto now = progress();
-    if (now.ended >= now.wanted || (now.failed > 0 && !options_.keep_going)) {
+    if (now.ended >= now.wanted) {
       return;
+    }
+    if (now.failed > 0 && !options_.keep_going) {
+      failed_since = failed_since.value_or(Steady::now());
+      if (now.completing == 0 || Steady::now() - *failed_since >= options_.timeout) {
+        return;
+      }
     }
     if (now.started >= now.wanted) {
       all_started = all_started.value_or(Steady::now());

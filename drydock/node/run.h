@@ -66,6 +66,8 @@ class Run {
   [[nodiscard]] std::vector<Json> pods();
   struct Progress {
     std::size_t wanted = 0, started = 0, ended = 0, failed = 0;
+    /// Pods that run and will end by themselves (restartPolicy Never or OnFailure).
+    std::size_t completing = 0;
   };
   Progress progress();
   void blame_unstarted();
