@@ -339,10 +339,10 @@ class Cluster:
         return subprocess.Popen(self.inside(argv), stdin=subprocess.DEVNULL, env=env, cwd="/", preexec_fn=self._before_exec, **more)
 
     def run(self, *argv, check=True, timeout=60, stdin=None):
-        """Runs a program on the node; its output as text."""
+        """Runs a program on the node; its output as text, with what is not UTF-8 as \\xNN."""
         env = {"PATH": "/opt/kubernetes:/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root"}
         done = subprocess.run(self.inside(argv), input=stdin, stdin=None if stdin is not None else subprocess.DEVNULL, env=env, cwd="/",
-                              capture_output=True, text=True, timeout=timeout)
+                              capture_output=True, text=True, encoding="utf-8", errors="backslashreplace", timeout=timeout)
         if check and done.returncode != 0:
             raise AssertionError(f"{' '.join(argv)}: exit {done.returncode}\n{done.stdout}{done.stderr}".rstrip())
         return done.stdout
