@@ -120,7 +120,10 @@ class Fairlead:
         return self._files(f"/var/lib/kubelet/plugins_registry/{self.driver}*.sock")
 
     def log(self):
-        return self.cluster.kubectl("-n", NAMESPACE, "logs", "--tail=-1", "-l", "app.kubernetes.io/name=fairlead", "--prefix", check=False)
+        text = self.cluster.kubectl("-n", NAMESPACE, "logs", "--tail=-1", "-l", "app.kubernetes.io/name=fairlead", "--prefix", check=False)
+        strange = [line for line in text.splitlines() if "\\x" in line]  # the agent escapes what is not text, and nothing here gives it such
+        assert not strange, f"the agent logged what is not text: {strange[:3]}"
+        return text
 
     def resident_mib(self):
         """What `ps` calls RSS, of the only agent."""

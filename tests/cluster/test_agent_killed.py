@@ -107,20 +107,28 @@ def test_agent_frozen_at_every_moment_of_a_pods_start(cluster, fairlead, mode, f
         wait_complete(ns, point)
 
 
-def is_prepared(cluster, ns):
-    """Whether the kubelet has the drivers' answers for all claims of this namespace."""
+def is_prepared(cluster, ns, name):
+    """Whether the kubelet has the drivers' answers for all claims of this pod."""
     with open(cluster.path("/var/lib/kubelet/dra_manager_state"), encoding="utf-8") as file:
         infos = json.loads(json.loads(file.read())["Data"])["ClaimInfoStateList"]
-    answered = [info["ClaimName"] for info in infos if info["Namespace"] == ns.name and any(d.get("Devices") for d in info["DriverState"].values())]
+    answered = [info["ClaimName"] for info in infos if info["Namespace"] == ns.name and info["ClaimName"].startswith(f"{name}-") and
+                any(d.get("Devices") for d in info["DriverState"].values())]
     return len(answered) == 2
 
 
 def test_pod_waits_for_its_interfaces_when_the_agent_froze_after_prepare(cluster, fairlead, mode, faults, ns):
     """NRI lets a sandbox pass when its plugin is silent for 2 s, and a runtime that moves links adds no addresses: the guard stops the container."""
     make_templates(ns)
-    make_pod(ns, "it")
-    eventually(lambda: is_prepared(cluster, ns), 60, "the claims are prepared", interval=0.002)
-    with fairlead.frozen():
-        eventually(lambda: cluster.processes("fairlead-guard"), 30, "the guard stops the container")
-        assert ns.phase("it") == "Pending"
-    wait_complete(ns, "it")
+    for name in (f"try{number}" for number in range(10)):
+        make_pod(ns, name)
+        eventually(lambda name=name: is_prepared(cluster, ns, name), 60, "the claims are prepared", interval=0.002)
+        with fairlead.frozen():
+            eventually(lambda name=name: cluster.processes("fairlead-guard") or ns.phase(name) == "Running", 30,
+                       "the guard stops the container, or it ran before the agent froze")
+            stopped = bool(cluster.processes("fairlead-guard"))
+            if stopped:
+                assert ns.phase(name) == "Pending"
+        wait_complete(ns, name)
+        if stopped:
+            return
+    raise AssertionError("the agent never froze between Prepare and the container's start")  # some 200 ms, ten times
