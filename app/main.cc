@@ -124,7 +124,7 @@ Result<agent::InstalledGuard> installed_guard(const OwnFlags& flags, const dra::
   if (!flags.install_guard) {
     return agent::InstalledGuard{};
   }
-  FL_ASSIGN(const std::string program, guard_beside_us(), "");
+  FL_ASSIGN(const std::string program, guard_beside_us());
   return agent::install_guard(program, plugin.plugin_dir);
 }
 
@@ -134,7 +134,7 @@ Result<std::string> guard_path(const OwnFlags& flags, const agent::InstalledGuar
     return installed.path;
   }
   if (flags.guard_path.empty()) {
-    FL_ASSIGN(std::string path, guard_beside_us(), "");
+    FL_ASSIGN(std::string path, guard_beside_us());
     if (::access(path.c_str(), X_OK) != 0) {
       return Error(Code::kNotFound, path +
                                         " is not there; say with --guard-path where the container runtime "
@@ -162,7 +162,7 @@ Result<agent::NetDriverOptions> driver_options(const OwnFlags& flags, const dra:
   options.node.allow_connected = flags.allow_connected;
   options.node.memory = std::make_shared<devices::NodeMemory>(plugin.state_dir);
   options.node.host_devices = flags.host_devices;
-  FL_ASSIGN(options.node.kinds_of_kernel, agent::probe_link_kinds(), "");
+  FL_ASSIGN(options.node.kinds_of_kernel, agent::probe_link_kinds());
   auto guard = guard_path(flags, installed);
   if (guard) {
     options.guard_path = *std::move(guard);
@@ -197,9 +197,8 @@ std::unique_ptr<agent::NodeReader> start_node_reader(const dra::PluginOptions& p
                      node = plugin.node_name](std::stop_token stop) -> Result<std::vector<std::string>> {
     if (!*client) {
       FL_ASSIGN(auto config,
-                fairlead::kube::load_config({.kubeconfig = kubeconfig, .context = {}, .environment = {}}),
-                "");
-      FL_ASSIGN(*client, fairlead::kube::Client::open(std::move(config)), "");
+                fairlead::kube::load_config({.kubeconfig = kubeconfig, .context = {}, .environment = {}}));
+      FL_ASSIGN(*client, fairlead::kube::Client::open(std::move(config)));
     }
     return (*client)->get_node_addresses(node, {.stop = std::move(stop)});
   };
@@ -240,20 +239,17 @@ void leave_the_host(const OwnFlags& flags, const dra::Plugin& plugin, agent::Ins
   }
   const dra::PluginOptions& options = plugin.options();
   const auto left = [&]() -> Result<bool> {
-    FL_ASSIGN(
-        auto config,
-        fairlead::kube::load_config({.kubeconfig = options.kubeconfig, .context = {}, .environment = {}}),
-        "");
-    FL_ASSIGN(const auto client, fairlead::kube::Client::open(std::move(config)), "");
-    FL_ASSIGN(const bool uninstalled, agent::is_uninstalled(*client, flags.daemonset), "");
+    FL_ASSIGN(auto config, fairlead::kube::load_config(
+                               {.kubeconfig = options.kubeconfig, .context = {}, .environment = {}}));
+    FL_ASSIGN(const auto client, fairlead::kube::Client::open(std::move(config)));
+    FL_ASSIGN(const bool uninstalled, agent::is_uninstalled(*client, flags.daemonset));
     if (uninstalled) {
-      FL_ASSIGN(const auto claims, plugin.records(), "");  // not known is not none
+      FL_ASSIGN(const auto claims, plugin.records());  // not known is not none
       guard.hold.reset();
       FL_TRY(agent::remove_guard({.path = options.plugin_dir + "/fairlead-guard",
                                   .plugin_dir = options.plugin_dir,
                                   .claims = claims.size(),
-                                  .state_dir = options.state_dir}),
-             "");
+                                  .state_dir = options.state_dir}));
     }
     return uninstalled;
   }();
@@ -266,12 +262,12 @@ void leave_the_host(const OwnFlags& flags, const dra::Plugin& plugin, agent::Ins
 
 Result<int> run(const OwnFlags& flags, dra::PluginOptions plugin_options) {
   if (!flags.daemonset.empty()) {
-    FL_TRY(agent::validate_daemonset(flags.daemonset), "");
+    FL_TRY(agent::validate_daemonset(flags.daemonset));
   }
   dra::fill_defaults(plugin_options);  // the guard and its socket live in these folders too
   const devices::Registry registry = all_kinds();
-  FL_ASSIGN(agent::InstalledGuard guard, installed_guard(flags, plugin_options), "");
-  FL_ASSIGN(agent::NetDriverOptions options, driver_options(flags, plugin_options, guard), "");
+  FL_ASSIGN(agent::InstalledGuard guard, installed_guard(flags, plugin_options));
+  FL_ASSIGN(agent::NetDriverOptions options, driver_options(flags, plugin_options, guard));
   const agent::DoorsOptions door_options = doors_options(flags, options);
   // These refer to each other through callbacks, which run only between
   // create() and the end of run().
@@ -308,9 +304,9 @@ Result<int> run(const OwnFlags& flags, dra::PluginOptions plugin_options) {
                                    std::chrono::duration<double>(0));
   };
   agent::NetDriver driver(std::move(options), registry);
-  FL_ASSIGN(const auto plugin, dra::Plugin::create(std::move(plugin_options), driver), "");
+  FL_ASSIGN(const auto plugin, dra::Plugin::create(std::move(plugin_options), driver));
   plugin_now = plugin.get();
-  FL_ASSIGN(doors, agent::Doors::create(door_options, driver, claims_of(*plugin)), "");
+  FL_ASSIGN(doors, agent::Doors::create(door_options, driver, claims_of(*plugin)));
   const int status = plugin->run();
   doors->close();
   node_reader.reset();

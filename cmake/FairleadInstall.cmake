@@ -19,7 +19,7 @@ get_property(headers GLOBAL PROPERTY FAIRLEAD_PUBLIC_HEADERS)
 foreach(header IN LISTS headers)
   file(RELATIVE_PATH relative ${PROJECT_SOURCE_DIR}/src ${header})
   cmake_path(GET relative PARENT_PATH folder)
-  install(FILES ${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/fairlead/${folder})
+  install(FILES ${header} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/${folder})
 endforeach()
 
 configure_package_config_file(cmake/fairlead-config.cmake.in ${PROJECT_BINARY_DIR}/fairlead-config.cmake

@@ -5,4 +5,4 @@ cd "$(dirname "$0")/.." || exit 2
 mode='--dry-run --Werror'
 [ "${1:-}" = --fix ] && mode=-i
 # shellcheck disable=SC2086
-git ls-files -co --exclude-standard '*.h' '*.cc' | grep -v '^include/' | xargs clang-format-19 $mode
+git ls-files -co --exclude-standard '*.h' '*.cc' | xargs clang-format-19 $mode

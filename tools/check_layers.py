@@ -23,20 +23,20 @@ FLOORS = {
 DRYDOCK_MAY = {"core", "sys", "kube", "formats", "rpc"}
 # third-party header prefix -> folders that may include it
 HIDDEN = {
-    "curl/": ("src/kube/",),
-    "grpcpp/": ("src/rpc/", "src/dra/", "drydock/"),
-    "libmnl/": ("src/sys/netlink/", "tests/bench/"),
-    "prometheus/": ("src/dra/", "src/agent/"),
+    "curl/": ("src/fairlead/kube/",),
+    "grpcpp/": ("src/fairlead/rpc/", "src/fairlead/dra/", "drydock/"),
+    "libmnl/": ("src/fairlead/sys/netlink/", "tests/bench/"),
+    "prometheus/": ("src/fairlead/dra/", "src/fairlead/agent/"),
     "httplib.h": ("drydock/",),
-    "spdlog/": ("src/core/",),
-    "CLI/": ("src/dra/", "app/", "drydock/"),
+    "spdlog/": ("src/fairlead/core/",),
+    "CLI/": ("src/fairlead/dra/", "app/", "drydock/"),
 }
 JSON_IN_HEADERS = ("drydock/",)  # a tool, not a library
 
 
 def floor_of(path):
     parts = path.split("/")
-    return parts[1] if parts[0] == "src" else parts[0]
+    return parts[2] if parts[0] == "src" else parts[0]
 
 
 def allowed(path, included):
@@ -59,7 +59,7 @@ def main():
     offences = []
     for path in files:
         full = os.path.join(root, path)
-        if path.startswith("include/") or not os.path.exists(full):
+        if not os.path.exists(full):
             continue
         with open(full, encoding="utf-8") as source:
             for number, line in enumerate(source, 1):

@@ -17,7 +17,7 @@ from node_fixture import Tree, attributes, escape, messages, read_tree, unescape
 from record_node import Disguise, Recorder, anonymous
 
 TOOLS = os.path.dirname(os.path.abspath(__file__))
-RECORDED = os.path.join(os.path.dirname(TOOLS), "src/sys/testing/recorded")
+RECORDED = os.path.join(os.path.dirname(TOOLS), "src/fairlead/sys/testing/recorded")
 NOBODY = 65534
 
 

@@ -81,7 +81,7 @@ class Planner {
     const Json& devices = value_at(value_at(claim, "spec"), "devices");
     const Json& requests = value_at(devices, "requests");
     for (std::size_t i = 0; i < requests.size(); ++i) {
-      FL_ASSIGN(Request request, read_request(requests[i], item("spec.devices.requests", i), plan), "");
+      FL_ASSIGN(Request request, read_request(requests[i], item("spec.devices.requests", i), plan));
       plan.requests.push_back(std::move(request));
     }
     for (const Json& entry : value_at(devices, "constraints")) {
@@ -106,15 +106,14 @@ class Planner {
     Request out;
     const std::string main = text_at(request, "name");
     if (request.contains("exactly")) {
-      FL_ASSIGN(Alternative only, read_alternative(request["exactly"], main, path + ".exactly", plan), "");
+      FL_ASSIGN(Alternative only, read_alternative(request["exactly"], main, path + ".exactly", plan));
       out.alternatives.push_back(std::move(only));
       return out;
     }
     const Json& list = value_at(request, "firstAvailable");
     for (std::size_t i = 0; i < list.size(); ++i) {
       const std::string name = main + "/" + text_at(list[i], "name");
-      FL_ASSIGN(Alternative one, read_alternative(list[i], name, item(path + ".firstAvailable", i), plan),
-                "");
+      FL_ASSIGN(Alternative one, read_alternative(list[i], name, item(path + ".firstAvailable", i), plan));
       out.alternatives.push_back(std::move(one));
     }
     return out;
@@ -137,7 +136,7 @@ class Planner {
     out.device_class = &*it;
     FL_ASSIGN(const auto rules, compile(*out.device_class, request, path), plan.title());
     for (std::size_t i = 0; i < pools_.devices.size(); ++i) {
-      FL_ASSIGN(const bool match, matches(rules, pools_.devices[i], title), "");
+      FL_ASSIGN(const bool match, matches(rules, pools_.devices[i], title));
       if (match) {
         add(out, i);
       }
@@ -173,9 +172,8 @@ class Planner {
                                            const std::string& path) {
     std::vector<Rule> rules;
     FL_TRY(compile_all(rules, value_at(value_at(device_class, "spec"), "selectors"),
-                       "deviceclass " + in_quotes(name_of(device_class)) + " spec"),
-           "");
-    FL_TRY(compile_all(rules, value_at(request, "selectors"), path), "");
+                       "deviceclass " + in_quotes(name_of(device_class)) + " spec"));
+    FL_TRY(compile_all(rules, value_at(request, "selectors"), path));
     return rules;
   }
 
@@ -516,7 +514,7 @@ Result<std::vector<Json>> allocate(const AllocationInput& input, std::span<const
   std::vector<ClaimPlan> plans;
   Planner planner(input, pools);
   for (const Json& claim : wanted) {
-    FL_ASSIGN(ClaimPlan plan, planner.plan(claim), "");
+    FL_ASSIGN(ClaimPlan plan, planner.plan(claim));
     plans.push_back(std::move(plan));
   }
   Search search(pools, usage, plans);

@@ -304,7 +304,7 @@ class Evaluator {
   /// The entry, nothing when it is absent.
   Result<std::optional<Value>> member(const Value& target, const std::string& key) const {
     if (target.as<DeviceRef>() != nullptr) {
-      FL_ASSIGN(Value field, device_field(key), "");
+      FL_ASSIGN(Value field, device_field(key));
       return std::optional(std::move(field));
     }
     if (target.as<None>() != nullptr) {
@@ -340,14 +340,14 @@ class Evaluator {
   }
 
   Result<Value> select(const Node& node) {
-    FL_ASSIGN(const Value target, eval(*node.children[0]), "");
-    FL_ASSIGN(std::optional<Value> found, member(target, node.name), "");
+    FL_ASSIGN(const Value target, eval(*node.children[0]));
+    FL_ASSIGN(std::optional<Value> found, member(target, node.name));
     return wrap(node, target, std::move(found), node.name);
   }
 
   Result<Value> index(const Node& node) {
-    FL_ASSIGN(const Value target, eval(*node.children[0]), "");
-    FL_ASSIGN(const Value key, eval(*node.children[1]), "");
+    FL_ASSIGN(const Value target, eval(*node.children[0]));
+    FL_ASSIGN(const Value key, eval(*node.children[1]));
     if (const auto* list = target.as<ListPtr>()) {
       const auto* at = key.as<std::int64_t>();
       if (at == nullptr) {
@@ -363,14 +363,14 @@ class Evaluator {
     if (name == nullptr) {
       return no_overload("index", key);
     }
-    FL_ASSIGN(std::optional<Value> found, member(target, *name), "");
+    FL_ASSIGN(std::optional<Value> found, member(target, *name));
     return wrap(node, target, std::move(found), *name);
   }
 
   Result<Value> has(const Node& node) {
     const Node& field = *node.children[0];
-    FL_ASSIGN(const Value target, eval(*field.children[0]), "");
-    FL_ASSIGN(const std::optional<Value> found, member(target, field.name), "");
+    FL_ASSIGN(const Value target, eval(*field.children[0]));
+    FL_ASSIGN(const std::optional<Value> found, member(target, field.name));
     if (const auto* map = target.as<MapPtr>(); map != nullptr && (*map)->empty_map_for_unknown) {
       return Value{(*map)->entries.contains(field.name)};
     }
@@ -378,7 +378,7 @@ class Evaluator {
   }
 
   Result<bool> truth(const Node& node) {
-    FL_ASSIGN(const Value value, eval(node), "");
+    FL_ASSIGN(const Value value, eval(node));
     if (const auto* truth = value.as<bool>()) {
       return *truth;
     }
@@ -386,12 +386,12 @@ class Evaluator {
   }
 
   Result<Value> negated(const Node& node) {
-    FL_ASSIGN(const bool value, truth(*node.children[0]), "");
+    FL_ASSIGN(const bool value, truth(*node.children[0]));
     return Value{!value};
   }
 
   Result<Value> negative(const Node& node) {
-    FL_ASSIGN(const Value value, eval(*node.children[0]), "");
+    FL_ASSIGN(const Value value, eval(*node.children[0]));
     if (const auto* number = value.as<std::int64_t>()) {
       return arithmetic("-", Value{std::int64_t{0}}, Value{*number});
     }
@@ -426,8 +426,8 @@ class Evaluator {
     if (node.name == "&&" || node.name == "||") {
       return logical(node);
     }
-    FL_ASSIGN(const Value left, eval(*node.children[0]), "");
-    FL_ASSIGN(const Value right, eval(*node.children[1]), "");
+    FL_ASSIGN(const Value left, eval(*node.children[0]));
+    FL_ASSIGN(const Value right, eval(*node.children[1]));
     if (node.name == "==" || node.name == "!=") {
       return Value{equal(left, right) == (node.name == "==")};
     }
@@ -517,14 +517,14 @@ class Evaluator {
   }
 
   Result<Value> ternary(const Node& node) {
-    FL_ASSIGN(const bool condition, truth(*node.children[0]), "");
+    FL_ASSIGN(const bool condition, truth(*node.children[0]));
     return eval(*node.children[condition ? 1 : 2]);
   }
 
   Result<Value> list(const Node& node) {
     List items;
     for (const NodePtr& child : node.children) {
-      FL_ASSIGN(Value item, eval(*child), "");
+      FL_ASSIGN(Value item, eval(*child));
       items.push_back(std::move(item));
     }
     return Value{std::make_shared<const List>(std::move(items))};
@@ -545,8 +545,8 @@ class Evaluator {
   }
 
   Result<Value> macro(const Node& node) {
-    FL_ASSIGN(const Value range, eval(*node.children[0]), "");
-    FL_ASSIGN(const List items, range_of(range), "");
+    FL_ASSIGN(const Value range, eval(*node.children[0]));
+    FL_ASSIGN(const List items, range_of(range));
     List kept;
     std::int64_t hits = 0;
     std::optional<Error> problem;
@@ -597,7 +597,7 @@ class Evaluator {
   }
 
   Result<Value> bind(const Node& node) {
-    FL_ASSIGN(Value value, eval(*node.children[0]), "");
+    FL_ASSIGN(Value value, eval(*node.children[0]));
     scope_.emplace_back(node.variable, std::move(value));
     auto result = eval(*node.children[1]);
     scope_.pop_back();
@@ -607,7 +607,7 @@ class Evaluator {
   Result<Value> call(const Node& node) {
     std::vector<Value> arguments;
     for (const NodePtr& child : node.children) {
-      FL_ASSIGN(Value argument, eval(*child), "");
+      FL_ASSIGN(Value argument, eval(*child));
       arguments.push_back(std::move(argument));
     }
     if (node.name == "matches") {
@@ -713,13 +713,13 @@ class Evaluator {
     const Node& first = *node.children[0];
     std::vector<Value> arguments;
     for (std::size_t i = 1; i < node.children.size(); ++i) {
-      FL_ASSIGN(Value argument, eval(*node.children[i]), "");
+      FL_ASSIGN(Value argument, eval(*node.children[i]));
       arguments.push_back(std::move(argument));
     }
     if (first.op == Node::Op::kIdent && first.name == "optional") {
       return arguments.empty() ? Value{None{}} : some(std::move(arguments[0]));
     }
-    FL_ASSIGN(const Value target, eval(first), "");
+    FL_ASSIGN(const Value target, eval(first));
     if (target.as<Optional>() != nullptr || target.as<None>() != nullptr) {
       return optional_method(node.name, target, arguments);
     }
@@ -850,14 +850,14 @@ class Evaluator {
 }  // namespace cel
 
 fairlead::Result<CelProgram> CelProgram::compile(std::string_view expression) {
-  FL_ASSIGN(cel::NodePtr root, cel::parse(expression), "");
-  FL_TRY(cel::check(*root, expression), "");
+  FL_ASSIGN(cel::NodePtr root, cel::parse(expression));
+  FL_TRY(cel::check(*root, expression));
   return CelProgram(std::shared_ptr<const cel::Node>(std::move(root)));
 }
 
 fairlead::Result<bool> CelProgram::matches(const CelDevice& device) const {
   cel::Evaluator evaluator(device);
-  FL_ASSIGN(const cel::Value value, evaluator.eval(*root_), "");
+  FL_ASSIGN(const cel::Value value, evaluator.eval(*root_));
   if (const bool* truth = value.as<bool>()) {
     return *truth;
   }

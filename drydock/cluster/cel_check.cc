@@ -118,7 +118,7 @@ class Checker {
       case Node::Op::kMethod:
         return method(node);
       case Node::Op::kNot:
-        FL_TRY(must_be_bool(*node.children[0]), "");
+        FL_TRY(must_be_bool(*node.children[0]));
         return Type::kBool;
       case Node::Op::kNegate:
         return type_of(*node.children[0]);
@@ -127,10 +127,10 @@ class Checker {
       case Node::Op::kTernary:
         return ternary(node);
       case Node::Op::kList:
-        FL_TRY(all(node), "");
+        FL_TRY(all(node));
         return Type::kList;
       case Node::Op::kHas:
-        FL_TRY(type_of(*node.children[0]), "");
+        FL_TRY(type_of(*node.children[0]));
         return Type::kBool;
       case Node::Op::kMacro:
       case Node::Op::kBind:
@@ -140,7 +140,7 @@ class Checker {
   }
 
   Result<> must_be_bool(const Node& node) {
-    FL_ASSIGN(const Type type, type_of(node), "");
+    FL_ASSIGN(const Type type, type_of(node));
     if (type != Type::kBool && type != Type::kDyn) {
       return error_at(text_, node.offset, "must be a bool, not a " + std::string(name_of(type)));
     }
@@ -163,7 +163,7 @@ class Checker {
                     "undeclared reference to \"" + node.name + "\" (there is only `device`)");
   }
   Result<Type> select(const Node& node) {
-    FL_ASSIGN(const Type target, type_of(*node.children[0]), "");
+    FL_ASSIGN(const Type target, type_of(*node.children[0]));
     if (target != Type::kDevice) {
       if (target == Type::kDyn || target == Type::kMap) {
         return Type::kDyn;
@@ -184,8 +184,8 @@ class Checker {
     return node.optional ? Type::kDyn : field->second;
   }
   Result<Type> index(const Node& node) {
-    FL_ASSIGN(const Type target, type_of(*node.children[0]), "");
-    FL_TRY(type_of(*node.children[1]), "");
+    FL_ASSIGN(const Type target, type_of(*node.children[0]));
+    FL_TRY(type_of(*node.children[1]));
     if (target != Type::kDyn && target != Type::kMap && target != Type::kList) {
       return error_at(text_, node.offset, "a " + std::string(name_of(target)) + " cannot be indexed");
     }
@@ -193,7 +193,7 @@ class Checker {
   }
   Result<Type> known(const Node& node, const std::map<std::string, Signature, std::less<>>& table,
                      std::size_t arguments) {
-    FL_TRY(all(node), "");
+    FL_TRY(all(node));
     const auto it = table.find(node.name);
     if (it == table.end()) {
       return error_at(text_, node.offset, "unknown function \"" + node.name + "\"");
@@ -211,7 +211,7 @@ class Checker {
     if (target.op == Node::Op::kIdent && target.name == "optional" &&
         (node.name == "of" || node.name == "none")) {
       for (std::size_t i = 1; i < node.children.size(); ++i) {
-        FL_TRY(type_of(*node.children[i]), "");
+        FL_TRY(type_of(*node.children[i]));
       }
       return Type::kDyn;
     }
@@ -219,12 +219,12 @@ class Checker {
   }
   Result<Type> binary(const Node& node) {
     if (node.name == "&&" || node.name == "||") {
-      FL_TRY(must_be_bool(*node.children[0]), "");
-      FL_TRY(must_be_bool(*node.children[1]), "");
+      FL_TRY(must_be_bool(*node.children[0]));
+      FL_TRY(must_be_bool(*node.children[1]));
       return Type::kBool;
     }
-    FL_ASSIGN(const Type left, type_of(*node.children[0]), "");
-    FL_ASSIGN(const Type right, type_of(*node.children[1]), "");
+    FL_ASSIGN(const Type left, type_of(*node.children[0]));
+    FL_ASSIGN(const Type right, type_of(*node.children[1]));
     const bool compares = std::string_view("==,!=,<=,>=,<,>").find(node.name) != std::string_view::npos;
     const bool dynamic = left == Type::kDyn || right == Type::kDyn;
     if (compares && !dynamic && left != right) {
@@ -238,13 +238,13 @@ class Checker {
     return dynamic ? Type::kDyn : left;
   }
   Result<Type> ternary(const Node& node) {
-    FL_TRY(must_be_bool(*node.children[0]), "");
-    FL_ASSIGN(const Type yes, type_of(*node.children[1]), "");
-    FL_ASSIGN(const Type no, type_of(*node.children[2]), "");
+    FL_TRY(must_be_bool(*node.children[0]));
+    FL_ASSIGN(const Type yes, type_of(*node.children[1]));
+    FL_ASSIGN(const Type no, type_of(*node.children[2]));
     return yes == no ? yes : Type::kDyn;
   }
   Result<Type> scoped(const Node& node) {
-    FL_TRY(type_of(*node.children[0]), "");
+    FL_TRY(type_of(*node.children[0]));
     const bool fresh = variables_.insert(node.variable).second;
     auto body = type_of(*node.children[1]);
     if (fresh) {
@@ -257,7 +257,7 @@ class Checker {
   }
   Result<> all(const Node& node) {
     for (const NodePtr& child : node.children) {
-      FL_TRY(type_of(*child), "");
+      FL_TRY(type_of(*child));
     }
     return {};
   }

@@ -33,7 +33,7 @@ class Lexer {
     std::vector<Token> out;
     while (true) {
       skip_blanks();
-      FL_ASSIGN(Token token, next(), "");
+      FL_ASSIGN(Token token, next());
       out.push_back(std::move(token));
       if (out.back().type == Token::Type::kEnd) {
         return out;
@@ -134,7 +134,7 @@ class Lexer {
         return error_at(text_, start, "the string that starts here has no end");
       }
       if (peek() == '\\' && !raw) {
-        FL_TRY(escape(token.text), "");
+        FL_TRY(escape(token.text));
         continue;
       }
       token.text.push_back(text_[at_++]);
@@ -197,7 +197,7 @@ class Parser {
   Parser(std::string_view text, std::vector<Token> tokens) : text_(text), tokens_(std::move(tokens)) {}
 
   Result<NodePtr> parse() {
-    FL_ASSIGN(NodePtr root, ternary(), "");
+    FL_ASSIGN(NodePtr root, ternary());
     if (peek().type != Token::Type::kEnd) {
       return unexpected();
     }
@@ -238,15 +238,15 @@ class Parser {
     if (++depth_ > kMaxDepth) {
       return error_at(text_, peek().offset, "nested too deeply");
     }
-    FL_ASSIGN(NodePtr condition, binary(0), "");
+    FL_ASSIGN(NodePtr condition, binary(0));
     if (is("?")) {
       NodePtr node = make(Node::Op::kTernary, peek().offset);
       ++at_;
       node->children.push_back(std::move(condition));
-      FL_ASSIGN(NodePtr yes, ternary(), "");
+      FL_ASSIGN(NodePtr yes, ternary());
       node->children.push_back(std::move(yes));
-      FL_TRY(expect(":"), "");
-      FL_ASSIGN(NodePtr no, ternary(), "");
+      FL_TRY(expect(":"));
+      FL_ASSIGN(NodePtr no, ternary());
       node->children.push_back(std::move(no));
       condition = std::move(node);
     }
@@ -267,7 +267,7 @@ class Parser {
     if (level == kLevelCount) {
       return unary();
     }
-    FL_ASSIGN(NodePtr left, binary(level + 1), "");
+    FL_ASSIGN(NodePtr left, binary(level + 1));
     int chained = 0;
     while (at_operator(level)) {
       if (++chained > kMaxDepth) {
@@ -275,7 +275,7 @@ class Parser {
       }
       NodePtr node = make(Node::Op::kBinary, peek().offset, peek().text);
       ++at_;
-      FL_ASSIGN(NodePtr right, binary(level + 1), "");
+      FL_ASSIGN(NodePtr right, binary(level + 1));
       node->children.push_back(std::move(left));
       node->children.push_back(std::move(right));
       left = std::move(node);
@@ -292,20 +292,20 @@ class Parser {
     }
     NodePtr node = make(is("!") ? Node::Op::kNot : Node::Op::kNegate, peek().offset);
     ++at_;
-    FL_ASSIGN(NodePtr operand, unary(), "");
+    FL_ASSIGN(NodePtr operand, unary());
     node->children.push_back(std::move(operand));
     --depth_;
     return node;
   }
 
   Result<NodePtr> postfix() {
-    FL_ASSIGN(NodePtr node, primary(), "");
+    FL_ASSIGN(NodePtr node, primary());
     int chained = 0;
     while (is(".") || is("[")) {
       if (++chained > kMaxDepth) {
         return error_at(text_, peek().offset, "nested too deeply");
       }
-      FL_ASSIGN(NodePtr outer, is(".") ? member(std::move(node)) : index(std::move(node)), "");
+      FL_ASSIGN(NodePtr outer, is(".") ? member(std::move(node)) : index(std::move(node)));
       node = std::move(outer);
     }
     return node;
@@ -315,8 +315,8 @@ class Parser {
     NodePtr node = make(Node::Op::kIndex, peek().offset);
     ++at_;
     node->optional = take("?");
-    FL_ASSIGN(NodePtr key, ternary(), "");
-    FL_TRY(expect("]"), "");
+    FL_ASSIGN(NodePtr key, ternary());
+    FL_TRY(expect("]"));
     node->children.push_back(std::move(target));
     node->children.push_back(std::move(key));
     return node;
@@ -346,7 +346,7 @@ class Parser {
     }
     NodePtr node = make(Node::Op::kMethod, name.offset, name.text);
     node->children.push_back(std::move(target));
-    FL_TRY(arguments(*node, ")"), "");
+    FL_TRY(arguments(*node, ")"));
     return node;
   }
 
@@ -363,8 +363,8 @@ class Parser {
   Result<NodePtr> macro(NodePtr target, const Token& name) {
     NodePtr node = make(Node::Op::kMacro, name.offset, name.text);
     node->children.push_back(std::move(target));
-    FL_TRY(variable(*node), "");
-    FL_TRY(arguments(*node, ")"), "");
+    FL_TRY(variable(*node));
+    FL_TRY(arguments(*node, ")"));
     if (node->children.size() != 2) {
       return error_at(text_, name.offset, name.text + "() takes a variable and one expression");
     }
@@ -373,8 +373,8 @@ class Parser {
 
   Result<NodePtr> bind(std::size_t offset) {
     NodePtr node = make(Node::Op::kBind, offset);
-    FL_TRY(variable(*node), "");
-    FL_TRY(arguments(*node, ")"), "");
+    FL_TRY(variable(*node));
+    FL_TRY(arguments(*node, ")"));
     if (node->children.size() != 2) {
       return error_at(text_, offset, "cel.bind() takes a variable, its value and an expression");
     }
@@ -386,12 +386,12 @@ class Parser {
       return {};
     }
     while (true) {
-      FL_ASSIGN(NodePtr argument, ternary(), "");
+      FL_ASSIGN(NodePtr argument, ternary());
       node.children.push_back(std::move(argument));
       if (take(end)) {
         return {};
       }
-      FL_TRY(expect(","), "");
+      FL_TRY(expect(","));
       if (end == "]" && take(end)) {
         return {};
       }
@@ -416,13 +416,13 @@ class Parser {
         break;
     }
     if (take("(")) {
-      FL_ASSIGN(NodePtr inner, ternary(), "");
-      FL_TRY(expect(")"), "");
+      FL_ASSIGN(NodePtr inner, ternary());
+      FL_TRY(expect(")"));
       return inner;
     }
     if (take("[")) {
       NodePtr node = make(Node::Op::kList, token.offset);
-      FL_TRY(arguments(*node, "]"), "");
+      FL_TRY(arguments(*node, "]"));
       return node;
     }
     return unexpected();
@@ -465,7 +465,7 @@ class Parser {
       return make(Node::Op::kIdent, token.offset, token.text);
     }
     NodePtr node = make(Node::Op::kCall, token.offset, token.text);
-    FL_TRY(arguments(*node, ")"), "");
+    FL_TRY(arguments(*node, ")"));
     if (token.text == "has") {
       if (node->children.size() != 1 || node->children[0]->op != Node::Op::kSelect) {
         return error_at(text_, token.offset,
@@ -494,7 +494,7 @@ Error error_at(std::string_view expression, std::size_t offset, std::string_view
 }
 
 Result<NodePtr> parse(std::string_view expression) {
-  FL_ASSIGN(std::vector<Token> tokens, Lexer(expression).tokens(), "");
+  FL_ASSIGN(std::vector<Token> tokens, Lexer(expression).tokens());
   return Parser(expression, std::move(tokens)).parse();
 }
 

@@ -138,7 +138,7 @@ const std::string& Cluster::token() const { return server_->token(); }
 const std::string& Cluster::ca_pem() const { return server_->ca_pem(); }
 
 Result<std::vector<AppliedObject>> Cluster::apply_manifests(std::string_view yaml, std::string_view file) {
-  FL_ASSIGN(std::vector<Manifest> manifests, read_manifests(yaml, file), "");
+  FL_ASSIGN(std::vector<Manifest> manifests, read_manifests(yaml, file));
   std::vector<AppliedObject> applied;
   for (Manifest& manifest : manifests) {
     const Kind& kind = *manifest.kind;

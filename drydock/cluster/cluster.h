@@ -4,7 +4,7 @@
 // half of drydock uses it directly; drivers use the kubeconfig.
 //
 //   FL_ASSIGN(const auto cluster, Cluster::start({.node_name = "drydock"}), "start the API server");
-//   FL_ASSIGN(const auto applied, cluster->apply_manifests(text, "pod.yaml"), "");
+//   FL_ASSIGN(const auto applied, cluster->apply_manifests(text, "pod.yaml"));
 //   for (const Json& pod : cluster->bound_pods()) { ... }
 //
 // Any thread may call.

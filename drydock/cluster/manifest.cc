@@ -153,7 +153,7 @@ class Converter {
   Result<Json> sequence(const YAML::Node& node, const std::string& path, int depth) {
     Json list = Json::array();
     for (std::size_t i = 0; i < node.size(); ++i) {
-      FL_ASSIGN(Json value, convert(node[i], path + "." + std::to_string(i), depth + 1), "");
+      FL_ASSIGN(Json value, convert(node[i], path + "." + std::to_string(i), depth + 1));
       list.push_back(std::move(value));
     }
     return list;
@@ -171,7 +171,7 @@ class Converter {
       if (object.contains(key)) {
         return at(entry.first, "key " + in_quotes(key) + " is given twice");
       }
-      FL_ASSIGN(Json value, convert(entry.second, join(path, key), depth + 1), "");
+      FL_ASSIGN(Json value, convert(entry.second, join(path, key), depth + 1));
       if (key == "<<" && entry.first.Tag() == "?") {
         merge(merged, value);
       } else {
@@ -289,7 +289,7 @@ class Reader {
  private:
   Result<> read_list(const YamlDocument& document, const Json& object) {
     for (const Json& one : value_at(object, "items")) {
-      FL_TRY(read(document, one), "");
+      FL_TRY(read(document, one));
     }
     return {};
   }
@@ -349,7 +349,7 @@ Result<std::vector<YamlDocument>> parse_yaml(std::string_view text) {
     for (const YAML::Node& node : YAML::LoadAll(std::string(text))) {
       YamlDocument document;
       document.number = ++number;
-      FL_ASSIGN(document.value, Converter(document).convert(node, "", 0), "");
+      FL_ASSIGN(document.value, Converter(document).convert(node, "", 0));
       if (!document.value.is_null()) {
         documents.push_back(std::move(document));
       }
@@ -385,7 +385,7 @@ Result<std::vector<Manifest>> read_manifests(std::string_view yaml, std::string_
   FL_ASSIGN(const std::vector<YamlDocument> documents, parse_yaml(yaml), std::string(file));
   Reader reader(file);
   for (const YamlDocument& document : documents) {
-    FL_TRY(reader.read(document, document.value), "");
+    FL_TRY(reader.read(document, document.value));
   }
   return std::move(reader.manifests);
 }

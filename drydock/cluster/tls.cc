@@ -79,7 +79,7 @@ Result<Certificate> new_certificate(const char* name, EVP_PKEY* key) {
 }
 
 Result<Certificate> sign_ca(EVP_PKEY* key) {
-  FL_ASSIGN(const Certificate ca, new_certificate("drydock-ca", key), "");
+  FL_ASSIGN(const Certificate ca, new_certificate("drydock-ca", key));
   X509* const x = ca.get();
   if (X509_set_issuer_name(x, X509_get_subject_name(x)) != 1 ||
       !add_extension(x, x, NID_basic_constraints, "critical,CA:TRUE") ||
@@ -91,7 +91,7 @@ Result<Certificate> sign_ca(EVP_PKEY* key) {
 }
 
 Result<Certificate> sign_server(EVP_PKEY* key, X509* ca, EVP_PKEY* ca_key) {
-  FL_ASSIGN(const Certificate server, new_certificate("drydock-apiserver", key), "");
+  FL_ASSIGN(const Certificate server, new_certificate("drydock-apiserver", key));
   X509* const x = server.get();
   if (X509_set_issuer_name(x, X509_get_subject_name(ca)) != 1 ||
       !add_extension(x, ca, NID_basic_constraints, "critical,CA:FALSE") ||
@@ -118,11 +118,11 @@ Result<std::string> to_pem(X509* certificate) {
 }  // namespace
 
 Result<TlsIdentity> make_tls_identity() {
-  FL_ASSIGN(const Key ca_key, new_key(), "");
-  FL_ASSIGN(const Key server_key, new_key(), "");
-  FL_ASSIGN(const Certificate ca, sign_ca(ca_key.get()), "");
-  FL_ASSIGN(const Certificate server, sign_server(server_key.get(), ca.get(), ca_key.get()), "");
-  FL_ASSIGN(std::string pem, to_pem(ca.get()), "");
+  FL_ASSIGN(const Key ca_key, new_key());
+  FL_ASSIGN(const Key server_key, new_key());
+  FL_ASSIGN(const Certificate ca, sign_ca(ca_key.get()));
+  FL_ASSIGN(const Certificate server, sign_server(server_key.get(), ca.get(), ca_key.get()));
+  FL_ASSIGN(std::string pem, to_pem(ca.get()));
   return TlsIdentity{.ca_pem = std::move(pem), .certificate = server, .key = server_key};
 }
 

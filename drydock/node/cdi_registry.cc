@@ -73,7 +73,7 @@ bool is_cdi_name(const std::string& name) { return name.ends_with(".json") || na
 Result<Catalogue> read_folders(const std::vector<std::string>& folders) {
   Catalogue out;
   for (std::size_t priority = 0; priority < folders.size(); ++priority) {
-    FL_ASSIGN(const auto names, sys::list_dir(folders[priority]), "");
+    FL_ASSIGN(const auto names, sys::list_dir(folders[priority]));
     for (const auto& name : names) {
       if (is_cdi_name(name)) {
         add_file(out, folders[priority] + "/" + name, priority);
@@ -133,7 +133,7 @@ Result<> apply_edits(const cdi::ContainerEdits& edits, OciSpec& spec) {
     set_env(spec.env, entry);
   }
   for (const auto& node : edits.device_nodes) {
-    FL_ASSIGN(auto device, make_device(node, spec), "");
+    FL_ASSIGN(auto device, make_device(node, spec));
     std::erase_if(spec.devices, [&](const OciDevice& d) { return d.path == device.path; });
     spec.devices.push_back(std::move(device));
   }
@@ -176,7 +176,7 @@ Result<> CdiRegistry::inject(const std::vector<std::string>& devices, OciSpec& s
   if (devices.empty()) {
     return {};
   }
-  FL_ASSIGN(const auto catalogue, read_folders(folders_), "");
+  FL_ASSIGN(const auto catalogue, read_folders(folders_));
   std::vector<std::string> unresolvable;
   for (const auto& name : devices) {
     if (!catalogue.devices.contains(name) || catalogue.conflicts.contains(name)) {
@@ -204,7 +204,7 @@ Result<> CdiRegistry::inject(const std::vector<std::string>& devices, OciSpec& s
 Result<std::vector<std::string>> CdiRegistry::files() const {
   std::vector<std::string> out;
   for (const auto& folder : folders_) {
-    FL_ASSIGN(const auto names, sys::list_dir(folder), "");
+    FL_ASSIGN(const auto names, sys::list_dir(folder));
     for (const auto& name : names) {
       if (is_cdi_name(name)) {
         out.push_back((folder + "/").append(name));

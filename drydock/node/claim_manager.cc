@@ -89,8 +89,8 @@ Result<> ClaimManager::prepare_batch(const std::string& driver, const std::vecto
   if (plugin == nullptr) {
     return Error(Code::kUnavailable, "DRA driver " + driver + " is not registered");
   }
-  FL_ASSIGN(const auto answers, plugin->prepare(claims), "");
-  FL_TRY(check_answers("NodePrepareResources", claims, answers), "");
+  FL_ASSIGN(const auto answers, plugin->prepare(claims));
+  FL_TRY(check_answers("NodePrepareResources", claims, answers));
   const fairlead::Lock lock(mutex_);
   for (const auto& claim : claims) {
     records_[key_of(claim)].devices[driver] = answers.at(claim.uid).devices;
@@ -99,9 +99,9 @@ Result<> ClaimManager::prepare_batch(const std::string& driver, const std::vecto
 }
 
 Result<> ClaimManager::prepare(const std::string& pod_uid, const std::vector<AllocatedClaim>& claims) {
-  FL_ASSIGN(const auto batches, enter(pod_uid, claims), "");
+  FL_ASSIGN(const auto batches, enter(pod_uid, claims));
   for (const auto& [driver, batch] : batches) {
-    FL_TRY(prepare_batch(driver, batch), "");
+    FL_TRY(prepare_batch(driver, batch));
   }
   const fairlead::Lock lock(mutex_);
   for (const auto& claim : claims) {
@@ -166,8 +166,8 @@ Result<> ClaimManager::unprepare_batch(const std::string& driver, const std::vec
   if (plugin == nullptr) {
     return Error(Code::kUnavailable, "DRA driver " + driver + " is not registered");
   }
-  FL_ASSIGN(const auto answers, plugin->unprepare(claims), "");
-  FL_TRY(check_answers("NodeUnprepareResources", claims, answers), "");
+  FL_ASSIGN(const auto answers, plugin->unprepare(claims));
+  FL_TRY(check_answers("NodeUnprepareResources", claims, answers));
   const fairlead::Lock lock(mutex_);
   for (const auto& claim : claims) {
     const auto found = records_.find(key_of(claim));
@@ -183,7 +183,7 @@ Result<> ClaimManager::unprepare_batch(const std::string& driver, const std::vec
 
 Result<> ClaimManager::unprepare(const std::string& pod_uid, const std::vector<ClaimId>& claims) {
   for (const auto& [driver, batch] : leave(pod_uid, claims)) {
-    FL_TRY(unprepare_batch(driver, batch), "");
+    FL_TRY(unprepare_batch(driver, batch));
   }
   return {};
 }

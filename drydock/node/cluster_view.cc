@@ -114,7 +114,7 @@ std::string describe_condition(const Json& condition) {
 Result<std::vector<AllocatedClaim>> allocated_claims(const Cluster& cluster, const Json& pod) {
   std::vector<AllocatedClaim> out;
   for (const auto& entry : cluster.pod_claims(pod)) {
-    FL_ASSIGN(auto claim, allocated_claim(pod, entry), "");
+    FL_ASSIGN(auto claim, allocated_claim(pod, entry));
     out.push_back(std::move(claim));
   }
   return out;

@@ -44,7 +44,7 @@ Result<Json> pod_of_daemon_set(std::string_view yaml, const std::string& file) {
                  file + ": --confine needs a manifest with exactly one DaemonSet, this one has " +
                      (found.empty() ? "none" : std::to_string(found.size())));
   }
-  FL_ASSIGN(const auto manifests, read_manifests(found.front()->dump(), file), "");
+  FL_ASSIGN(const auto manifests, read_manifests(found.front()->dump(), file));
   if (manifests.size() != 1) {
     return Error(Code::kInvalid,
                  file + ": the DaemonSet makes " + std::to_string(manifests.size()) + " pods");
@@ -205,7 +205,7 @@ Result<> check_driver(const Confinement& confinement) {
   }
   FL_TRY(check_id(container.security.user, "runAsUser"), where);
   FL_TRY(check_id(container.security.group, "runAsGroup"), where);
-  FL_TRY(make_driver_spec(confinement, place), "");
+  FL_TRY(make_driver_spec(confinement, place));
   return {};
 }
 
@@ -216,14 +216,14 @@ void add_tmpfs(const std::string& where, std::vector<OciMount>& mounts) {
 }  // namespace
 
 Result<Confinement> read_confinement(std::string_view yaml, const std::string& file) {
-  FL_ASSIGN(auto pod, pod_of_daemon_set(yaml, file), "");
+  FL_ASSIGN(auto pod, pod_of_daemon_set(yaml, file));
   auto& spec = pod["spec"];
   if (at(spec, "containers").empty()) {
     return Error(Code::kInvalid, file + ": the DaemonSet has no container");
   }
   Confinement out;
   out.host_pid = truth(spec, "hostPID");
-  FL_ASSIGN(const bool wants_seccomp, wants_default_seccomp(spec, file), "");
+  FL_ASSIGN(const bool wants_seccomp, wants_default_seccomp(spec, file));
   Stripper(out.not_played).strip(spec);
   FL_ASSIGN(out.pod, parse_pod(pod.dump()), file);
   out.default_seccomp = wants_seccomp && !out.container().security.privileged;
@@ -246,10 +246,8 @@ Result<OciSpec> make_driver_spec(const Confinement& confinement, const DriverPla
   container.args.clear();
   container.security.read_only_root = true;
   const std::string node_ip = place.env.at("NODE_IP");
-  FL_ASSIGN(auto out,
-            make_oci_spec(pod, container, {},
-                          {.pod_ip = node_ip, .host_ip = node_ip, .volume_paths = place.volumes}),
-            "");
+  FL_ASSIGN(auto out, make_oci_spec(pod, container, {},
+                                    {.pod_ip = node_ip, .host_ip = node_ip, .volume_paths = place.volumes}));
   out.args.back() = place.command;  // $(NAME) in it is the shell's
   out.rootfs = place.rootfs;
   out.working_folder = place.working_folder;

@@ -58,7 +58,7 @@ std::string refusal(const std::string& yaml) {
 }
 
 Result<OciSpec> spec_of(const std::string& yaml, DriverPlace place = {}) {
-  FL_ASSIGN(const auto confinement, read(yaml), "");
+  FL_ASSIGN(const auto confinement, read(yaml));
   place.env.insert({{"POD_NAMESPACE", "kube-system"}, {"NODE_IP", "198.18.0.2"}});
   place.node_name = "node-a";
   place.pod_uid = "uid-1";

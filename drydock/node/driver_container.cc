@@ -55,7 +55,7 @@ std::vector<std::string> hidden_folders(const NodePaths& paths) {
 /// The file systems below the machine's root, parents before children, without those that a container has
 /// itself and those that are hidden.
 Result<std::vector<OciMount>> machine_mounts(const std::vector<std::string>& hidden) {
-  FL_ASSIGN(const auto text, sys::read_file("/proc/self/mountinfo"), "");
+  FL_ASSIGN(const auto text, sys::read_file("/proc/self/mountinfo"));
   std::vector<std::string> points;
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
@@ -89,7 +89,7 @@ std::string root_folder(const DriverContainerSettings& settings) { return settin
 
 Result<> mount_root(const DriverContainerSettings& settings) {
   for (const std::string name : {"/rootfs", "/upper", "/work"}) {
-    FL_TRY(sys::make_dirs(settings.folder + name), "");
+    FL_TRY(sys::make_dirs(settings.folder + name));
   }
   const std::string options =
       "lowerdir=/,upperdir=" + settings.folder + "/upper,workdir=" + settings.folder + "/work";
@@ -122,7 +122,7 @@ Result<std::map<std::string, std::string>> prepare_volumes(const DriverContainer
       continue;
     }
     path = settings.folder + "/volumes/" + volume.name;
-    FL_TRY(sys::make_dirs(path), "");
+    FL_TRY(sys::make_dirs(path));
     (void)::chmod(path.c_str(), 0777);
   }
   for (const auto& mount : settings.confinement->container().mounts) {
@@ -148,16 +148,16 @@ Result<OciSpec> spec_of(const DriverContainerSettings& settings, const std::stri
   if (fs::exists(settings.paths.lower, failed)) {
     place.readable.push_back(settings.paths.lower);  // where links in /etc and /var/lib of the node lead
   }
-  FL_ASSIGN(place.volumes, prepare_volumes(settings), "");
-  FL_ASSIGN(place.machine, machine_mounts(place.hidden), "");
+  FL_ASSIGN(place.volumes, prepare_volumes(settings));
+  FL_ASSIGN(place.machine, machine_mounts(place.hidden));
   const auto here = fs::current_path(failed).string();
   if (!failed &&
       std::ranges::none_of(place.hidden, [&](const auto& folder) { return is_below(here, folder); })) {
     place.working_folder = here;
   }
-  FL_ASSIGN(auto out, make_driver_spec(*settings.confinement, place), "");
+  FL_ASSIGN(auto out, make_driver_spec(*settings.confinement, place));
   if (settings.confinement->default_seccomp) {
-    FL_ASSIGN(out.seccomp, default_seccomp(out.capabilities), "");
+    FL_ASSIGN(out.seccomp, default_seccomp(out.capabilities));
   }
   return out;
 }
@@ -166,12 +166,11 @@ Result<OciSpec> spec_of(const DriverContainerSettings& settings, const std::stri
 
 Result<pid_t> start_driver_container(const DriverContainerSettings& settings, const std::string& command,
                                      const std::map<std::string, std::string>& env, int log) {
-  FL_TRY(mount_root(settings), "");
+  FL_TRY(mount_root(settings));
   fairlead::ScopeExit undo([&] { (void)remove_driver_container(settings); });
-  FL_ASSIGN(auto spec, spec_of(settings, command, env), "");
-  FL_ASSIGN(const pid_t pid,
-            settings.runtime->create(settings.id, settings.folder, std::move(spec), {.out = log, .err = log}),
-            "");
+  FL_ASSIGN(auto spec, spec_of(settings, command, env));
+  FL_ASSIGN(const pid_t pid, settings.runtime->create(settings.id, settings.folder, std::move(spec),
+                                                      {.out = log, .err = log}));
   if (auto started = settings.runtime->start(settings.id); !started) {
     (void)::kill(pid, SIGKILL);
     (void)wait_for_exit(pid);
@@ -182,12 +181,12 @@ Result<pid_t> start_driver_container(const DriverContainerSettings& settings, co
 }
 
 Result<> remove_driver_container(const DriverContainerSettings& settings) {
-  FL_TRY(settings.runtime->remove(settings.id), "");
+  FL_TRY(settings.runtime->remove(settings.id));
   const auto root = root_folder(settings);
   if (::umount2(root.c_str(), MNT_DETACH) != 0 && errno != EINVAL && errno != ENOENT) {
     return Error::from_errno(errno, "unmount " + root);
   }
-  FL_TRY(sys::remove_tree(settings.folder + "/upper"), "");
+  FL_TRY(sys::remove_tree(settings.folder + "/upper"));
   return sys::remove_tree(settings.folder + "/work");
 }
 

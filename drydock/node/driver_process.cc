@@ -128,30 +128,28 @@ std::string fill_placeholders(const std::string& command, const std::map<std::st
 }
 
 Result<DriverProcess> DriverProcess::start(const Settings& settings) {
-  FL_ASSIGN(const auto log, sys::open_file(settings.log, O_WRONLY | O_CREAT | O_APPEND, 0644), "");
+  FL_ASSIGN(const auto log, sys::open_file(settings.log, O_WRONLY | O_CREAT | O_APPEND, 0644));
   DriverProcess out(settings);
-  FL_ASSIGN(out.pid_,
-            spawn({.argv = {"/bin/sh", "-c", settings.command},
-                   .env = settings.env,
-                   .out = log.get(),
-                   .err = log.get(),
-                   .own_group = true}),
-            "");
+  FL_ASSIGN(out.pid_, spawn({.argv = {"/bin/sh", "-c", settings.command},
+                             .env = settings.env,
+                             .out = log.get(),
+                             .err = log.get(),
+                             .own_group = true}));
   return out;
 }
 
 Result<DriverProcess> DriverProcess::start_confined(const Settings& settings,
                                                     const DriverContainerSettings& container) {
-  FL_ASSIGN(const auto log, sys::open_file(settings.log, O_WRONLY | O_CREAT | O_APPEND, 0644), "");
+  FL_ASSIGN(const auto log, sys::open_file(settings.log, O_WRONLY | O_CREAT | O_APPEND, 0644));
   DriverProcess out(settings);
-  FL_ASSIGN(out.pid_, start_driver_container(container, settings.command, settings.env, log.get()), "");
+  FL_ASSIGN(out.pid_, start_driver_container(container, settings.command, settings.env, log.get()));
   out.container_ = container;
   return out;
 }
 
 Result<> DriverProcess::clean_up() {
   if (container_) {
-    FL_TRY(remove_driver_container(*container_), "");
+    FL_TRY(remove_driver_container(*container_));
     container_.reset();
   }
   return {};
@@ -159,7 +157,7 @@ Result<> DriverProcess::clean_up() {
 
 Result<std::optional<ExitStatus>> DriverProcess::exit_status() {
   if (!exit_) {
-    FL_ASSIGN(exit_, wait_for_exit(pid_, std::chrono::milliseconds(0)), "");
+    FL_ASSIGN(exit_, wait_for_exit(pid_, std::chrono::milliseconds(0)));
   }
   return exit_;
 }
@@ -192,16 +190,16 @@ DriverCost DriverProcess::cost() {
 Result<ExitStatus> DriverProcess::stop(std::chrono::milliseconds patience) {
   (void)cost();
   const auto deadline = std::chrono::steady_clock::now() + patience;
-  FL_ASSIGN(auto status, exit_status(), "");
+  FL_ASSIGN(auto status, exit_status());
   (void)::kill(-pid_, SIGTERM);
   if (!status) {
-    FL_ASSIGN(status, wait_for_exit(pid_, patience), "");
+    FL_ASSIGN(status, wait_for_exit(pid_, patience));
   }
   // The shell may be gone at once while the driver that it started is still putting things in order.
   if (!wait_for_group(pid_, deadline)) {
     (void)::kill(-pid_, SIGKILL);
     if (!status) {
-      FL_ASSIGN(status, wait_for_exit(pid_), "");
+      FL_ASSIGN(status, wait_for_exit(pid_));
     }
     (void)wait_for_group(pid_, std::chrono::steady_clock::now() + std::chrono::seconds(5));
     status->signal = SIGKILL;

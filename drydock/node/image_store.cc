@@ -28,7 +28,7 @@ Result<> failed_on(const std::error_code& failed, const std::string& what) {
 
 Result<> copy_program(const std::string& from, const std::string& rootfs, const std::string& to) {
   const fs::path target = rootfs + to;
-  FL_TRY(sys::make_dirs(target.parent_path()), "");
+  FL_TRY(sys::make_dirs(target.parent_path()));
   std::error_code failed;
   fs::remove(target, failed);
   fs::copy_file(from, target, failed);
@@ -57,9 +57,9 @@ Result<> add_program(const std::string& name, const std::string& rootfs, const s
   if (!program) {
     return Error(Code::kNotFound, "this machine has no \"" + name + "\" to make the image from");
   }
-  FL_TRY(copy_program(*program, rootfs, to), "");
+  FL_TRY(copy_program(*program, rootfs, to));
   for (const auto& library : libraries_of(*program)) {
-    FL_TRY(copy_program(library, rootfs, library), "");
+    FL_TRY(copy_program(library, rootfs, library));
   }
   return {};
 }
@@ -67,22 +67,21 @@ Result<> add_program(const std::string& name, const std::string& rootfs, const s
 Result<> make_base(const std::string& rootfs) {
   for (const std::string folder :
        {"/bin", "/sbin", "/usr/bin", "/usr/sbin", "/etc", "/proc", "/sys", "/dev", "/run", "/var", "/home"}) {
-    FL_TRY(sys::make_dirs(rootfs + folder), "");
+    FL_TRY(sys::make_dirs(rootfs + folder));
   }
-  FL_TRY(sys::make_dirs(rootfs + "/root", 0700), "");
-  FL_TRY(sys::make_dirs(rootfs + "/tmp"), "");
+  FL_TRY(sys::make_dirs(rootfs + "/root", 0700));
+  FL_TRY(sys::make_dirs(rootfs + "/tmp"));
   (void)::chmod((rootfs + "/tmp").c_str(), 01777);
   FL_TRY(sys::replace_file(rootfs + "/etc", "passwd",
                            "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/false\n",
-                           0644),
-         "");
+                           0644));
   return sys::replace_file(rootfs + "/etc", "group", "root:x:0:\nnogroup:x:65534:\n", 0644);
 }
 
 Result<> add_busybox(const std::string& rootfs) {
-  FL_TRY(make_base(rootfs), "");
-  FL_TRY(add_program("busybox", rootfs, "/bin/busybox"), "");
-  FL_ASSIGN(const auto applets, run({.argv = {"busybox", "--list-full"}}, seconds(10)), "");
+  FL_TRY(make_base(rootfs));
+  FL_TRY(add_program("busybox", rootfs, "/bin/busybox"));
+  FL_ASSIGN(const auto applets, run({.argv = {"busybox", "--list-full"}}, seconds(10)));
   std::istringstream lines(applets.out);
   for (std::string line; std::getline(lines, line);) {
     const fs::path link = rootfs + "/" + line;
@@ -92,22 +91,22 @@ Result<> add_busybox(const std::string& rootfs) {
     }
     fs::create_directories(link.parent_path(), failed);
     fs::create_symlink("/bin/busybox", link, failed);
-    FL_TRY(failed_on(failed, "link applet " + line), "");
+    FL_TRY(failed_on(failed, "link applet " + line));
   }
   return {};
 }
 
 Result<Image> make_busybox(const std::string& rootfs) {
-  FL_TRY(add_busybox(rootfs), "");
+  FL_TRY(add_busybox(rootfs));
   return Image{.rootfs = rootfs, .config = {.command = {"sh"}}};
 }
 
 Result<Image> make_iproute2(const std::string& rootfs) {
-  FL_TRY(add_busybox(rootfs), "");
-  FL_TRY(add_program("ip", rootfs, "/sbin/ip"), "");
-  FL_TRY(add_program("bridge", rootfs, "/sbin/bridge"), "");
+  FL_TRY(add_busybox(rootfs));
+  FL_TRY(add_program("ip", rootfs, "/sbin/ip"));
+  FL_TRY(add_program("bridge", rootfs, "/sbin/bridge"));
   // Debian's busybox shell runs its own applets before anything in PATH, so its "ip" would win.
-  FL_TRY(add_program("sh", rootfs, "/bin/sh"), "");
+  FL_TRY(add_program("sh", rootfs, "/bin/sh"));
   return Image{.rootfs = rootfs, .config = {.command = {"sh"}}};
 }
 
@@ -140,7 +139,7 @@ Result<Image> ImageStore::get(const std::string& reference) {
   if (const auto found = made_.find(reference); found != made_.end()) {
     return found->second;
   }
-  FL_ASSIGN(auto image, make(reference), "");
+  FL_ASSIGN(auto image, make(reference));
   made_.emplace(reference, image);
   return image;
 }

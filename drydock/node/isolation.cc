@@ -92,7 +92,7 @@ Result<> make_walls(const std::string& host_name) {
 
 /// Waits for the node's end; the first signal asks it to leave, the second one kills it.
 Result<int> supervise(pid_t init, const UniqueFd& signals) {
-  FL_ASSIGN(const auto pidfd, open_pidfd(init), "");
+  FL_ASSIGN(const auto pidfd, open_pidfd(init));
   pollfd items[2] = {{.fd = pidfd.get(), .events = POLLIN, .revents = 0},
                      {.fd = signals.get(), .events = POLLIN, .revents = 0}};
   int asked = 0;
@@ -105,7 +105,7 @@ Result<int> supervise(pid_t init, const UniqueFd& signals) {
       (void)::kill(init, asked++ == 0 ? SIGTERM : SIGKILL);
     }
   }
-  FL_ASSIGN(const auto status, wait_for_exit(init), "");
+  FL_ASSIGN(const auto status, wait_for_exit(init));
   return status.code;
 }
 
@@ -147,7 +147,7 @@ Result<int> run_isolated(const std::string& host_name, const std::function<int()
   reader.reset();
   if (auto prepared = prepare ? prepare(static_cast<pid_t>(init)) : Result<>(); !prepared) {
     writer.reset();  // the init, which still waits for a byte, sees the end and leaves
-    FL_TRY(wait_for_exit(static_cast<pid_t>(init)), "");
+    FL_TRY(wait_for_exit(static_cast<pid_t>(init)));
     return std::move(prepared).error();
   }
   (void)!::write(writer.get(), "x", 1);

@@ -18,7 +18,7 @@ Result<std::unique_ptr<Kubelet>> Kubelet::start(const Parts& parts) {
   if (!wiped) {
     return Error(Code::kInternal, "delete the node's ResourceSlices: " + wiped.error().message);
   }
-  FL_ASSIGN(out->plugins_, PluginManager::start(parts.plugins, out->plugin_events()), "");
+  FL_ASSIGN(out->plugins_, PluginManager::start(parts.plugins, out->plugin_events()));
   out->claims_ = std::make_unique<ClaimManager>(*out->plugins_);
   out->thread_ = std::jthread([kubelet = out.get()](const std::stop_token& stop) { kubelet->loop(stop); });
   return out;

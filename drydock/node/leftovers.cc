@@ -8,7 +8,7 @@ namespace drydock {
 namespace {
 
 Result<std::set<std::string>> folder_entries(const std::string& folder) {
-  FL_ASSIGN(const auto names, fairlead::sys::list_dir(folder), "");
+  FL_ASSIGN(const auto names, fairlead::sys::list_dir(folder));
   return std::set<std::string>(names.begin(), names.end());
 }
 
@@ -17,15 +17,15 @@ Result<std::set<std::string>> folder_entries(const std::string& folder) {
 Result<NodeState> read_node_state(const NodeServices& services, Cluster& cluster,
                                   const ClaimManager& claims) {
   NodeState out;
-  FL_ASSIGN(const auto machine, MachineState::read(""), "");
+  FL_ASSIGN(const auto machine, MachineState::read(""));
   out["mount"] = machine.mounts;
-  FL_ASSIGN(const auto links, NodeNetwork::links(), "");
+  FL_ASSIGN(const auto links, NodeNetwork::links());
   out["link"] = {links.begin(), links.end()};
-  FL_ASSIGN(const auto files, services.cdi->files(), "");
+  FL_ASSIGN(const auto files, services.cdi->files());
   out["CDI file"] = {files.begin(), files.end()};
-  FL_ASSIGN(out["network namespace"], folder_entries(services.paths.netns), "");
-  FL_ASSIGN(out["container bundle"], folder_entries(services.paths.bundles), "");
-  FL_ASSIGN(out["pod folder"], folder_entries(services.paths.pods), "");
+  FL_ASSIGN(out["network namespace"], folder_entries(services.paths.netns));
+  FL_ASSIGN(out["container bundle"], folder_entries(services.paths.bundles));
+  FL_ASSIGN(out["pod folder"], folder_entries(services.paths.pods));
   for (const auto& claim : claims.in_use()) {
     out["prepared claim"].insert(claim.namespace_ + "/" + claim.name);
   }

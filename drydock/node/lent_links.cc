@@ -65,7 +65,7 @@ Error refused(const std::string& asked, const std::string& why) {
 /// The links that the machine reaches others by: those with a default route, and all that these stand on.
 Result<std::set<std::int32_t>> uplinks(netlink::Socket& machine, const std::vector<Link>& links) {
   std::set<std::int32_t> out;
-  FL_ASSIGN(const auto routes, machine.routes(), "");
+  FL_ASSIGN(const auto routes, machine.routes());
   for (const auto& route : routes) {
     for (const auto& hop : route.hops) {
       if (route.destination.is_default() && hop.link.valid()) {
@@ -264,10 +264,10 @@ std::vector<std::string> changes_of(const LinkRecord& record, const Link& now,
 /// `wanted`, or when that is taken there the first free one of dev0, dev1, ..., as the kernel names links.
 Result<std::string> free_name(const std::string& wanted, netlink::Socket& there) {
   std::string name = wanted;
-  FL_ASSIGN(auto taken, there.link(name), "");
+  FL_ASSIGN(auto taken, there.link(name));
   for (int number = 0; taken; ++number) {
     name = "dev" + std::to_string(number);
-    FL_ASSIGN(taken, there.link(name), "");
+    FL_ASSIGN(taken, there.link(name));
   }
   return name;
 }
@@ -279,7 +279,7 @@ class Restorer {
 
   /// All of it is tried; the error tells everything that could not be done.
   Result<> restore(const LinkRecord& record, IfIndex index, bool at_home) {
-    FL_ASSIGN(const auto now, socket_.link(index), "");
+    FL_ASSIGN(const auto now, socket_.link(index));
     if (!now) {
       return Error(Code::kNotFound, "it is gone again");
     }
@@ -300,7 +300,7 @@ class Restorer {
     if (at_home) {
       restore_routes(record.routes, index);
     }
-    FL_TRY(verify(record, index), "");
+    FL_TRY(verify(record, index));
     return problems_.empty() ? Result<>() : Error(Code::kInternal, joined(problems_));
   }
 
@@ -314,8 +314,8 @@ class Restorer {
 
   /// A driver of the kernel may accept a change and do nothing.
   Result<> verify(const LinkRecord& record, IfIndex index) {
-    FL_ASSIGN(const auto now, socket_.link(index), "");
-    FL_ASSIGN(const auto addresses, messages_.addresses(index), "");
+    FL_ASSIGN(const auto now, socket_.link(index));
+    FL_ASSIGN(const auto addresses, messages_.addresses(index));
     if (!now) {
       return Error(Code::kNotFound, "it is gone again");
     }
@@ -411,14 +411,14 @@ Result<std::optional<IfIndex>> told_by_peer(const Link& recorded, netlink::Socke
   if (recorded.kind != "veth" || !recorded.local_parent().valid()) {
     return std::optional<IfIndex>();
   }
-  FL_ASSIGN(const auto peer, machine.link(recorded.local_parent()), "");
+  FL_ASSIGN(const auto peer, machine.link(recorded.local_parent()));
   return peer && peer->kind == "veth" ? std::optional(peer->parent) : std::nullopt;
 }
 
 /// The surest likeness in a namespace.
 Result<std::optional<Found>> look_in(const Link& recorded, int netns, std::optional<IfIndex> told) {
-  FL_ASSIGN(auto socket, netlink::Socket::open_in(netns), "");
-  FL_ASSIGN(const auto links, socket.links(), "");
+  FL_ASSIGN(auto socket, netlink::Socket::open_in(netns));
+  FL_ASSIGN(const auto links, socket.links());
   int best = 0;
   std::optional<Found> out;
   for (const auto& link : links) {
@@ -434,18 +434,18 @@ Result<std::optional<Found>> look_in(const Link& recorded, int netns, std::optio
 /// The link goes to another namespace under `name` if it can be, but it goes: altnames that are taken there
 /// stay behind (with one of them the kernel refuses the move), and a name that is taken becomes "devN".
 Result<Link> move_anyhow(const Found& found, int netns, const std::string& name) {
-  FL_ASSIGN(auto away, netlink::Socket::open_in(found.netns), "");
-  FL_ASSIGN(auto there, netlink::Socket::open_in(netns), "");
+  FL_ASSIGN(auto away, netlink::Socket::open_in(found.netns));
+  FL_ASSIGN(auto there, netlink::Socket::open_in(netns));
   constexpr int kAttempts = 3;  // somebody may take a name between the look and the move
   for (int attempt = 1;; ++attempt) {
-    FL_ASSIGN(const auto now, away.link(found.link.index), "");
+    FL_ASSIGN(const auto now, away.link(found.link.index));
     for (const auto& altname : now ? now->altnames : std::vector<std::string>()) {
-      FL_ASSIGN(const auto taken, there.link(altname), "");
+      FL_ASSIGN(const auto taken, there.link(altname));
       if (taken || altname == name) {
-        FL_TRY(away.delete_altname(found.link.index, altname), "");
+        FL_TRY(away.delete_altname(found.link.index, altname));
       }
     }
-    FL_ASSIGN(const auto as, free_name(name, there), "");
+    FL_ASSIGN(const auto as, free_name(name, there));
     auto moved = away.move_link(
         {.link = found.link.index, .netns = netns, .new_name = now && as == now->name ? std::string() : as});
     if (moved || moved.error().sys_errno() != EEXIST || attempt == kAttempts) {
@@ -473,7 +473,7 @@ Result<const Link*> look_up(const std::string& asked, const std::vector<Link>& l
     }
     return &*found;
   }
-  FL_ASSIGN(const auto device, sys::read_pci_device(sysfs_root, bdf), "");
+  FL_ASSIGN(const auto device, sys::read_pci_device(sysfs_root, bdf));
   if (!device) {
     return refused(asked, "there is no PCI function " + bdf);
   }
@@ -525,11 +525,11 @@ Result<LentLinks> LentLinks::find(const std::vector<std::string>& wanted, const 
   if (wanted.empty()) {
     return out;
   }
-  FL_ASSIGN(out.machine_, sys::open_own_netns(), "");
-  FL_ASSIGN(auto socket, netlink::Socket::open(), "");
-  FL_ASSIGN(auto messages, LinkMessages::open_in(out.machine_.get()), "");
-  FL_ASSIGN(const auto links, socket.links(), "");
-  FL_ASSIGN(const auto machine_uplinks, uplinks(socket, links), "");
+  FL_ASSIGN(out.machine_, sys::open_own_netns());
+  FL_ASSIGN(auto socket, netlink::Socket::open());
+  FL_ASSIGN(auto messages, LinkMessages::open_in(out.machine_.get()));
+  FL_ASSIGN(const auto links, socket.links());
+  FL_ASSIGN(const auto machine_uplinks, uplinks(socket, links));
   std::map<std::int32_t, std::string> lent;  // index -> as it was asked for
   for (const auto& asked : wanted) {
     const auto found = look_up(asked, links, sysfs_root);
@@ -537,7 +537,7 @@ Result<LentLinks> LentLinks::find(const std::vector<std::string>& wanted, const 
       return with_other_drydocks(found.error());
     }
     const auto* link = *found;
-    FL_TRY(check(asked, *link, links, machine_uplinks, messages), "");
+    FL_TRY(check(asked, *link, links, machine_uplinks, messages));
     if (const auto [other, fresh] = lent.emplace(link->index.value(), asked); !fresh) {
       return refused(asked, "link " + link->name + " is lent already" +
                                 (other->second == asked ? "" : " (--lend " + other->second + ")"));
@@ -551,13 +551,13 @@ Result<LentLinks> LentLinks::find(const std::vector<std::string>& wanted, const 
                                   "rename the lent one first");
       }
     }
-    FL_ASSIGN(auto record, record_of(asked, *link, messages), "");
+    FL_ASSIGN(auto record, record_of(asked, *link, messages));
     out.records_.push_back(std::move(record));
   }
   // Where the kernel sends hardware whose namespace dies: pid 1's, unless this is a container.
   if (auto initial = sys::open_netns("/proc/1/ns/net")) {
-    FL_ASSIGN(const auto here, sys::netns_id(out.machine_.get()), "");
-    FL_ASSIGN(const auto there, sys::netns_id(initial->get()), "");
+    FL_ASSIGN(const auto here, sys::netns_id(out.machine_.get()));
+    FL_ASSIGN(const auto there, sys::netns_id(initial->get()));
     if (here != there) {
       out.initial_ = std::move(*initial);
     }
@@ -583,9 +583,9 @@ std::vector<std::string> LentLinks::names() const {
 }
 
 Result<> LentLinks::move_to(int node) {
-  FL_ASSIGN(auto here, netlink::Socket::open_in(machine_.get()), "");
-  FL_ASSIGN(auto there, netlink::Socket::open_in(node), "");
-  FL_ASSIGN(auto messages, LinkMessages::open_in(node), "");
+  FL_ASSIGN(auto here, netlink::Socket::open_in(machine_.get()));
+  FL_ASSIGN(auto there, netlink::Socket::open_in(node));
+  FL_ASSIGN(auto messages, LinkMessages::open_in(node));
   for (const auto& record : records_) {
     const std::string what = "lend " + record.link.name + " to the node";
     fairlead::fault_point("lend-before-move");
@@ -601,11 +601,11 @@ Result<> LentLinks::bring_home(const LinkRecord& record, int node) const {
   const auto& name = record.link.name;
   const bool survivor = outlives_namespace(record.link);
   const auto deadline = Steady::now() + (survivor ? kReturnPatience : std::chrono::seconds(0));
-  FL_ASSIGN(auto home, netlink::Socket::open_in(machine_.get()), "");
-  FL_ASSIGN(auto messages, LinkMessages::open_in(machine_.get()), "");
+  FL_ASSIGN(auto home, netlink::Socket::open_in(machine_.get()));
+  FL_ASSIGN(auto messages, LinkMessages::open_in(machine_.get()));
   std::optional<Found> found;
   while (true) {
-    FL_ASSIGN(const auto told, told_by_peer(record.link, home), "");
+    FL_ASSIGN(const auto told, told_by_peer(record.link, home));
     for (const int netns : {node, machine_.get(), initial_.get()}) {
       if (!found && netns >= 0 && (netns != initial_.get() || survivor)) {
         FL_ASSIGN(found, look_in(record.link, netns, told), "look for it");
@@ -631,7 +631,7 @@ Result<> LentLinks::bring_home(const LinkRecord& record, int node) const {
   IfIndex index = found->link.index;
   if (found->netns != machine_.get()) {
     fairlead::fault_point("return-before-move");
-    FL_ASSIGN(const auto moved, move_anyhow(*found, machine_.get(), name), "");
+    FL_ASSIGN(const auto moved, move_anyhow(*found, machine_.get(), name));
     fairlead::fault_point("return-after-move");
     index = moved.index;
   }
@@ -640,17 +640,17 @@ Result<> LentLinks::bring_home(const LinkRecord& record, int node) const {
 }
 
 Result<std::vector<std::string>> LentLinks::changes_in(int node) const {
-  FL_ASSIGN(auto socket, netlink::Socket::open_in(node), "");
-  FL_ASSIGN(auto messages, LinkMessages::open_in(node), "");
+  FL_ASSIGN(auto socket, netlink::Socket::open_in(node));
+  FL_ASSIGN(auto messages, LinkMessages::open_in(node));
   std::vector<std::string> out;
   for (const auto& record : records_) {
     const std::string what = record.link.name + " was not given back";
-    FL_ASSIGN(const auto found, look_in(record.link, node, std::nullopt), "");
+    FL_ASSIGN(const auto found, look_in(record.link, node, std::nullopt));
     if (!found) {
       out.push_back(what + ": it is not among the node's links");
       continue;
     }
-    FL_ASSIGN(const auto addresses, messages.addresses(found->link.index), "");
+    FL_ASSIGN(const auto addresses, messages.addresses(found->link.index));
     const auto changes = changes_of(record, found->link, addresses);
     if (!changes.empty()) {
       out.push_back(what + " as it was: " + joined(changes));
@@ -662,10 +662,10 @@ Result<std::vector<std::string>> LentLinks::changes_in(int node) const {
 Result<> LentLinks::follow_fallbacks(int node, int stop) const {
   // The node's links are not in the initial namespace, so the kernel's return leads past the node.
   const int initial = initial_.valid() ? initial_.get() : machine_.get();
-  FL_ASSIGN(auto monitor, netlink::Monitor::open_in(initial, {}), "");
-  FL_ASSIGN(auto here, netlink::Socket::open_in(initial), "");
+  FL_ASSIGN(auto monitor, netlink::Monitor::open_in(initial, {}));
+  FL_ASSIGN(auto here, netlink::Socket::open_in(initial));
   const auto hand_on = [&](const Link& link) -> Result<> {
-    FL_TRY(move_anyhow({.link = link, .netns = initial}, node, link.name), "");
+    FL_TRY(move_anyhow({.link = link, .netns = initial}, node, link.name));
     return {};
   };
   const auto look = [&] {

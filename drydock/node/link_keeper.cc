@@ -89,7 +89,7 @@ void end_node(int init) {
 }  // namespace
 
 Result<LinkKeeper> LinkKeeper::start(const LentLinks& links, int node, pid_t init) {
-  FL_ASSIGN(const auto init_fd, open_pidfd(init), "");
+  FL_ASSIGN(const auto init_fd, open_pidfd(init));
   int ends[2] = {-1, -1};
   if (::pipe2(ends, O_CLOEXEC) != 0) {
     return Error::from_errno(errno, "pipe");

@@ -259,15 +259,11 @@ std::string why_not_alone(const LinkMessage& route) {
 }
 
 Result<LinkMessages> LinkMessages::open_in(int netns) {
-  FL_ASSIGN(auto fd,
-            sys::with_netns(netns,
-                            []() -> Result<UniqueFd> {
-                              const int fd = ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
-                              return fd < 0
-                                         ? Result<UniqueFd>(Error::from_errno(errno, "open a netlink socket"))
-                                         : Result<UniqueFd>(UniqueFd(fd));
-                            }),
-            "");
+  FL_ASSIGN(auto fd, sys::with_netns(netns, []() -> Result<UniqueFd> {
+              const int fd = ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+              return fd < 0 ? Result<UniqueFd>(Error::from_errno(errno, "open a netlink socket"))
+                            : Result<UniqueFd>(UniqueFd(fd));
+            }));
   const int one = 1;
   (void)::setsockopt(fd.get(), SOL_NETLINK, NETLINK_EXT_ACK, &one, sizeof one);
   (void)::setsockopt(fd.get(), SOL_NETLINK, NETLINK_CAP_ACK, &one, sizeof one);
@@ -311,7 +307,7 @@ Result<std::vector<LinkMessage>> LinkMessages::exchange(LinkMessage request, con
   while (!ended) {
     FL_ASSIGN(codec::View rest, receive(buffer), what);
     while (const auto message = ended ? std::nullopt : codec::next_message(rest)) {
-      FL_ASSIGN(ended, answers.take(*message), "");
+      FL_ASSIGN(ended, answers.take(*message));
     }
   }
   if (answers.interrupted) {
@@ -321,7 +317,7 @@ Result<std::vector<LinkMessage>> LinkMessages::exchange(LinkMessage request, con
 }
 
 Result<> LinkMessages::ask(LinkMessage request, const std::string& what) {
-  FL_TRY(exchange(std::move(request), what), "");
+  FL_TRY(exchange(std::move(request), what));
   return {};
 }
 
@@ -339,7 +335,7 @@ Result<std::vector<LinkMessage>> LinkMessages::dump(const Result<LinkMessage>& r
 }
 
 Result<std::vector<LinkMessage>> LinkMessages::addresses(IfIndex link) {
-  FL_ASSIGN(auto all, dump(codec::dump_addresses(link), "list addresses"), "");
+  FL_ASSIGN(auto all, dump(codec::dump_addresses(link), "list addresses"));
   std::erase_if(all, [&](const LinkMessage& one) {
     return type_of(one) != RTM_NEWADDR ||
            read_at<ifaddrmsg>(one, sizeof(nlmsghdr)).ifa_index != static_cast<std::uint32_t>(link.value());
@@ -383,7 +379,7 @@ bool has_gateway(const LinkMessage& route) {
 Result<std::vector<LinkMessage>> LinkMessages::routes(IfIndex link) {
   std::vector<LinkMessage> out;
   for (const unsigned char family : {std::uint8_t{AF_INET}, std::uint8_t{AF_INET6}}) {
-    FL_ASSIGN(const auto all, dump(codec::dump_routes(family, std::nullopt), "list routes"), "");
+    FL_ASSIGN(const auto all, dump(codec::dump_routes(family, std::nullopt), "list routes"));
     std::ranges::copy_if(all, std::back_inserter(out), [&](const LinkMessage& one) {
       return is_configured(one) && read_at<rtmsg>(one, sizeof(nlmsghdr)).rtm_family == family &&
              leads_over(one, link);
@@ -414,7 +410,7 @@ Result<> LinkMessages::set_flags(IfIndex link, std::uint32_t mask, std::uint32_t
 
 Result<bool> LinkMessages::can_leave(IfIndex link) {
   FL_ASSIGN(auto request, codec::get_link(link), "ask for the link");
-  FL_ASSIGN(const auto told, exchange(std::move(request), "ask for the link"), "");
+  FL_ASSIGN(const auto told, exchange(std::move(request), "ask for the link"));
   for (const auto& one : told) {
     const auto value = find(attributes_of(one, sizeof(nlmsghdr) + sizeof(ifinfomsg)), kNetnsImmutable);
     if (value && !value->empty()) {
@@ -430,7 +426,7 @@ Result<bool> LinkMessages::can_leave(IfIndex link) {
   if (!done && done.error().sys_errno() == EINVAL) {
     return false;
   }
-  FL_TRY(done, "");
+  FL_TRY(done);
   return true;
 }
 

@@ -35,7 +35,7 @@ struct Mount {
 };
 
 Result<std::vector<Mount>> read_mounts() {
-  FL_ASSIGN(const auto text, fairlead::sys::read_file("/proc/self/mountinfo"), "");
+  FL_ASSIGN(const auto text, fairlead::sys::read_file("/proc/self/mountinfo"));
   std::vector<Mount> out;
   std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
@@ -56,7 +56,7 @@ Result<> add_cgroups(const std::vector<Mount>& mounts, const std::string& wanted
     if (mount.type != "cgroup" && mount.type != "cgroup2") {
       continue;
     }
-    FL_ASSIGN(const auto names, fairlead::sys::list_dir(mount.point), "");
+    FL_ASSIGN(const auto names, fairlead::sys::list_dir(mount.point));
     for (const auto& name : names) {
       if (name == wanted) {
         out.insert(mount.point + "/" + name);
@@ -84,14 +84,14 @@ void compare(const std::string& what, const std::set<std::string>& before, const
 
 Result<MachineState> MachineState::read(const std::string& cgroup) {
   MachineState state;
-  FL_ASSIGN(state.links, read_links(), "");
-  FL_ASSIGN(const auto mounts, read_mounts(), "");
+  FL_ASSIGN(state.links, read_links());
+  FL_ASSIGN(const auto mounts, read_mounts());
   for (const auto& mount : mounts) {
     state.mounts.insert(mount.point + " (" + mount.type + ")");
   }
   FL_TRY(add_cgroups(mounts, cgroup, state.cgroups), "list cgroups");
   for (const std::string folder : {"/etc/cdi", "/var/run/cdi"}) {
-    FL_ASSIGN(const auto names, fairlead::sys::list_dir(folder), "");
+    FL_ASSIGN(const auto names, fairlead::sys::list_dir(folder));
     for (const auto& name : names) {
       state.cdi_files.insert((folder + "/").append(name));
     }

@@ -36,7 +36,7 @@ bool is_folder(const std::string& path) {
 
 /// A link to every entry of `view`; an entry that is itself a link is copied, so that it points where it did.
 Result<> link_entries(const std::string& view, const std::string& folder) {
-  FL_ASSIGN(const auto names, sys::list_dir(view), "");
+  FL_ASSIGN(const auto names, sys::list_dir(view));
   for (const auto& name : names) {
     std::error_code failed;
     const fs::path from = fs::path(view) / name;
@@ -55,20 +55,20 @@ Result<> link_entries(const std::string& view, const std::string& folder) {
 Result<> make_writable_copy(const std::string& folder) {
   static std::atomic<int> count{0};
   const std::string view = NodePaths().lower + "/" + std::to_string(count++);
-  FL_TRY(sys::make_dirs(view), "");
+  FL_TRY(sys::make_dirs(view));
   if (::mount(folder.c_str(), view.c_str(), nullptr, MS_BIND | MS_REC, nullptr) != 0) {
     return Error::from_errno(errno, "bind " + folder);
   }
   if (::mount(nullptr, view.c_str(), nullptr, MS_BIND | MS_REMOUNT | MS_RDONLY, nullptr) != 0) {
     return Error::from_errno(errno, "make a read-only view of " + folder);
   }
-  FL_TRY(mount_tmpfs(folder), "");
+  FL_TRY(mount_tmpfs(folder));
   return link_entries(view, folder);
 }
 
 /// sysfs belongs to the network namespace of whoever mounts it.
 Result<> mount_sys() {
-  FL_TRY(mount_fs("sysfs", "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr), "");
+  FL_TRY(mount_fs("sysfs", "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr));
   if (!is_folder("/sys/fs/cgroup")) {
     return {};  // a kernel without cgroups
   }
@@ -90,27 +90,27 @@ Result<> make_private_folder(const std::string& folder) {
     if (parent.size() <= 1) {
       return Error(fairlead::Code::kNotFound, "no folder on the machine leads to " + folder);
     }
-    FL_TRY(make_writable_copy(parent), "");
+    FL_TRY(make_writable_copy(parent));
     return sys::make_dirs(folder);
   }
   return mount_tmpfs(folder);
 }
 
 Result<> lay_out_node_folders(const NodePaths& paths) {
-  FL_TRY(mount_tmpfs("/run"), "");
+  FL_TRY(mount_tmpfs("/run"));
   std::error_code ignored;
   if (!fs::is_symlink("/var/run", ignored)) {
-    FL_TRY(sys::make_dirs("/var/run"), "");
+    FL_TRY(sys::make_dirs("/var/run"));
     if (::mount("/run", "/var/run", nullptr, MS_BIND, nullptr) != 0) {
       return Error::from_errno(errno, "bind /run on /var/run");
     }
   }
-  FL_TRY(make_private_folder(paths.static_cdi), "");
-  FL_TRY(make_private_folder(paths.kubelet), "");
-  FL_TRY(mount_sys(), "");
+  FL_TRY(make_private_folder(paths.static_cdi));
+  FL_TRY(make_private_folder(paths.kubelet));
+  FL_TRY(mount_sys());
   for (const auto& folder : {paths.registry, paths.plugins, paths.pods, paths.images, paths.bundles,
                              paths.runtime, paths.logs, paths.state, paths.netns, paths.cdi}) {
-    FL_TRY(sys::make_dirs(folder), "");
+    FL_TRY(sys::make_dirs(folder));
   }
   return {};
 }

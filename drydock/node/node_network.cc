@@ -37,22 +37,22 @@ struct Wanted {
 };
 
 Result<> set_address(netlink::Socket& socket, const Wanted& wanted) {
-  FL_ASSIGN(const auto link, socket.link(std::string_view(wanted.link)), "");
+  FL_ASSIGN(const auto link, socket.link(std::string_view(wanted.link)));
   if (!link) {
     return Error(Code::kNotFound, "link " + wanted.link + " is not there");
   }
-  FL_ASSIGN(const auto prefix, netlink::IpPrefix::parse(wanted.address), "");
-  FL_TRY(socket.add_address({.link = link->index, .prefix = prefix}), "");
+  FL_ASSIGN(const auto prefix, netlink::IpPrefix::parse(wanted.address));
+  FL_TRY(socket.add_address({.link = link->index, .prefix = prefix}));
   if (wanted.gateway.empty()) {
     return {};
   }
-  FL_ASSIGN(const auto gateway, netlink::IpAddress::parse(wanted.gateway), "");
-  FL_ASSIGN(const auto destination, netlink::IpPrefix::parse(wanted.destination), "");
+  FL_ASSIGN(const auto gateway, netlink::IpAddress::parse(wanted.gateway));
+  FL_ASSIGN(const auto destination, netlink::IpPrefix::parse(wanted.destination));
   return socket.add_route({.destination = destination, .gateway = gateway, .link = link->index});
 }
 
 Result<> bring_up_loopback(netlink::Socket& socket) {
-  FL_ASSIGN(const auto link, socket.link(std::string_view("lo")), "");
+  FL_ASSIGN(const auto link, socket.link(std::string_view("lo")));
   return link ? socket.set_up(link->index) : Result<>();
 }
 
@@ -65,7 +65,7 @@ Result<> connect_to_world(netlink::Socket& node, int world, const std::string& h
 std::string host_link_name(int host_number) { return "pod" + std::to_string(host_number); }
 
 Result<> bind_namespace(int netns, const std::string& path) {
-  FL_TRY(sys::open_file(path, O_RDONLY | O_CREAT | O_EXCL, 0444), "");
+  FL_TRY(sys::open_file(path, O_RDONLY | O_CREAT | O_EXCL, 0444));
   const std::string source = "/proc/self/fd/" + std::to_string(netns);
   if (::mount(source.c_str(), path.c_str(), nullptr, MS_BIND, nullptr) != 0) {
     const int failed = errno;
@@ -80,24 +80,23 @@ Result<> bind_namespace(int netns, const std::string& path) {
 Result<std::unique_ptr<NodeNetwork>> NodeNetwork::create(const std::vector<std::string>& nics,
                                                          std::string netns_folder) {
   std::unique_ptr<NodeNetwork> out(new NodeNetwork(std::move(netns_folder)));
-  FL_ASSIGN(out->world_, sys::create_netns(), "");
+  FL_ASSIGN(out->world_, sys::create_netns());
   const int world = out->world_.get();
-  FL_ASSIGN(auto node, netlink::Socket::open(), "");
-  FL_ASSIGN(auto outside, netlink::Socket::open_in(world), "");
-  FL_TRY(bring_up_loopback(node), "");
-  FL_TRY(bring_up_loopback(outside), "");
+  FL_ASSIGN(auto node, netlink::Socket::open());
+  FL_ASSIGN(auto outside, netlink::Socket::open_in(world));
+  FL_TRY(bring_up_loopback(node));
+  FL_TRY(bring_up_loopback(outside));
   FL_TRY(connect_to_world(node, world, kUplink, "world0"), "make the node's uplink");
   FL_TRY(set_address(outside, {.link = "world0",
                                .address = std::string(kWorldIp) + "/24",
                                .gateway = node_ip(),
-                               .destination = kPodNetwork}),
-         "");
-  FL_TRY(set_address(node, {.link = kUplink, .address = node_ip() + "/24", .gateway = kWorldIp}), "");
+                               .destination = kPodNetwork}));
+  FL_TRY(set_address(node, {.link = kUplink, .address = node_ip() + "/24", .gateway = kWorldIp}));
   for (std::size_t i = 0; i < nics.size(); ++i) {
     FL_TRY(connect_to_world(node, world, nics[i], "world-" + std::to_string(i + 1)), "--nic " + nics[i]);
   }
   FL_TRY(node.create_link({.name = kBridge, .kind = netlink::Bridge{}, .up = true}), "make the pods' bridge");
-  FL_TRY(set_address(node, {.link = kBridge, .address = std::string(kBridgeIp) + "/24", .gateway = ""}), "");
+  FL_TRY(set_address(node, {.link = kBridge, .address = std::string(kBridgeIp) + "/24", .gateway = ""}));
   if (const auto done = sys::rewrite_file("/proc/sys/net/ipv4/ip_forward", "1"); !done) {
     fairlead::log::debug("pods cannot reach beyond the node", {{"error", done.error().what()}});
   }
@@ -146,30 +145,29 @@ void NodeNetwork::give_back(int host_number) {
 }
 
 Result<> NodeNetwork::connect(const Sandbox& sandbox, int netns) {
-  FL_ASSIGN(auto node, netlink::Socket::open(), "");
-  FL_ASSIGN(auto pod, netlink::Socket::open_in(netns), "");
-  FL_ASSIGN(const auto bridge, node.link(std::string_view(kBridge)), "");
+  FL_ASSIGN(auto node, netlink::Socket::open());
+  FL_ASSIGN(auto pod, netlink::Socket::open_in(netns));
+  FL_ASSIGN(const auto bridge, node.link(std::string_view(kBridge)));
   if (!bridge) {
     return Error(Code::kNotFound, std::string("the pods' bridge ") + kBridge + " is gone from the node");
   }
-  FL_TRY(bring_up_loopback(pod), "");
+  FL_TRY(bring_up_loopback(pod));
   FL_TRY(node.create_link({.name = host_link_name(sandbox.host_number),
                            .kind = netlink::Veth{.peer = {.name = "eth0", .netns = netns, .up = true}},
                            .master = bridge->index,
-                           .up = true}),
-         "");
+                           .up = true}));
   return set_address(pod, {.link = "eth0", .address = sandbox.ip + "/24", .gateway = kBridgeIp});
 }
 
 Result<Sandbox> NodeNetwork::add_sandbox(const std::string& id) {
-  FL_ASSIGN(const int number, take_host_number(), "");
+  FL_ASSIGN(const int number, take_host_number());
   fairlead::ScopeExit free_number([&] { give_back(number); });
   const Sandbox out{.id = id,
                     .netns_path = netns_folder_ + "/cni-" + id,
                     .ip = "10.85.0." + std::to_string(number),
                     .host_number = number};
-  FL_ASSIGN(const auto netns, sys::create_netns(), "");
-  FL_TRY(bind_namespace(netns.get(), out.netns_path), "");
+  FL_ASSIGN(const auto netns, sys::create_netns());
+  FL_TRY(bind_namespace(netns.get(), out.netns_path));
   if (auto connected = connect(out, netns.get()); !connected) {
     free_number.release();
     (void)remove_sandbox(out);
@@ -181,22 +179,22 @@ Result<Sandbox> NodeNetwork::add_sandbox(const std::string& id) {
 
 Result<> NodeNetwork::remove_sandbox(const Sandbox& sandbox) {
   // CNI DEL: the node's end goes at once, not when the kernel gets round to the namespace.
-  FL_ASSIGN(auto node, netlink::Socket::open(), "");
-  FL_ASSIGN(const auto link, node.link(std::string_view(host_link_name(sandbox.host_number))), "");
+  FL_ASSIGN(auto node, netlink::Socket::open());
+  FL_ASSIGN(const auto link, node.link(std::string_view(host_link_name(sandbox.host_number))));
   if (link) {
-    FL_TRY(node.delete_link(link->index), "");
+    FL_TRY(node.delete_link(link->index));
   }
   if (::umount2(sandbox.netns_path.c_str(), MNT_DETACH) != 0 && errno != EINVAL && errno != ENOENT) {
     return Error::from_errno(errno, "unmount " + sandbox.netns_path);
   }
-  FL_TRY(sys::remove_file(sandbox.netns_path), "");
+  FL_TRY(sys::remove_file(sandbox.netns_path));
   give_back(sandbox.host_number);
   return {};
 }
 
 Result<std::vector<std::string>> NodeNetwork::links() {
-  FL_ASSIGN(auto node, netlink::Socket::open(), "");
-  FL_ASSIGN(const auto all, node.links(), "");
+  FL_ASSIGN(auto node, netlink::Socket::open());
+  FL_ASSIGN(const auto all, node.links());
   std::vector<std::string> out;
   out.reserve(all.size());
   for (const auto& link : all) {

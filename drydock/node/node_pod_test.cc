@@ -59,39 +59,39 @@ struct PodOutcome {
 };
 
 Result<PodOutcome> run_pod(NodeServices& services, const std::string& json) {
-  FL_ASSIGN(auto pod, parse_pod(json), "");
+  FL_ASSIGN(auto pod, parse_pod(json));
   fairlead::Mutex mutex;
   PodOutcome out;
   PodInstance instance(services, pod, [&](const OutputLine& line) {
     const fairlead::Lock lock(mutex);
     out.output += line.text + "\n";
   });
-  FL_TRY(instance.make_sandbox(), "");
-  FL_TRY(instance.start_container(pod.containers[0], {}), "");
-  FL_ASSIGN(const bool ended, instance.wait(-1), "");
+  FL_TRY(instance.make_sandbox());
+  FL_TRY(instance.start_container(pod.containers[0], {}));
+  FL_ASSIGN(const bool ended, instance.wait(-1));
   out.code = ended ? instance.states()[0].exit->code : -1;
-  FL_TRY(instance.stop_containers(std::chrono::seconds(5)), "");
-  FL_TRY(instance.remove_sandbox(), "");
+  FL_TRY(instance.stop_containers(std::chrono::seconds(5)));
+  FL_TRY(instance.remove_sandbox());
   return out;
 }
 
 Result<PodOutcome> run_pod_on_new_node(const std::string& runtime_name, const std::string& json) {
   NodeServices services;
   FL_TRY(lay_out_node_folders(services.paths), "lay out");
-  FL_TRY(adopt_orphans(), "");
+  FL_TRY(adopt_orphans());
   FL_ASSIGN(const auto network, NodeNetwork::create({}, services.paths.netns), "network");
-  FL_ASSIGN(auto runtime, Runtime::find(runtime_name, services.paths.runtime, kCgroup), "");
+  FL_ASSIGN(auto runtime, Runtime::find(runtime_name, services.paths.runtime, kCgroup));
   ImageStore images(services.paths.images, {});
   CdiRegistry cdi({services.paths.static_cdi, services.paths.cdi});
   services.runtime = &runtime;
   services.images = &images;
   services.network = network.get();
   services.cdi = &cdi;
-  FL_ASSIGN(const auto before, NodeNetwork::links(), "");
-  FL_ASSIGN(auto outcome, run_pod(services, json), "");
-  FL_ASSIGN(const auto after, NodeNetwork::links(), "");
-  FL_ASSIGN(const auto sandboxes, fairlead::sys::list_dir(services.paths.netns), "");
-  FL_ASSIGN(const auto bundles, fairlead::sys::list_dir(services.paths.bundles), "");
+  FL_ASSIGN(const auto before, NodeNetwork::links());
+  FL_ASSIGN(auto outcome, run_pod(services, json));
+  FL_ASSIGN(const auto after, NodeNetwork::links());
+  FL_ASSIGN(const auto sandboxes, fairlead::sys::list_dir(services.paths.netns));
+  FL_ASSIGN(const auto bundles, fairlead::sys::list_dir(services.paths.bundles));
   if (before != after || !sandboxes.empty() || !bundles.empty()) {
     return Error(Code::kInternal, "something of the pod is left on the node");
   }

@@ -58,7 +58,7 @@ NriSide::~NriSide() {
 
 Result<std::unique_ptr<NriSide>> NriSide::start(Options options, Console& console, CallStats& stats) {
   std::unique_ptr<NriSide> out(new NriSide(std::move(options), console, stats));
-  FL_TRY(out->listen(), "");
+  FL_TRY(out->listen());
   return out;
 }
 
@@ -68,8 +68,7 @@ Result<> NriSide::listen() {
   wanted.dialect = options_.dialect;
   wanted.request_timeout = options_.request_timeout;
   wanted.observe = [this](const rpc::NriPluginCall& call) { observe(call); };
-  FL_ASSIGN(auto started, rpc::NriRuntimeServer::start(std::move(wanted), [this] { return inventory(); }),
-            "");
+  FL_ASSIGN(auto started, rpc::NriRuntimeServer::start(std::move(wanted), [this] { return inventory(); }));
   const Lock lock(mutex_);
   server_ = std::move(started);
   return {};

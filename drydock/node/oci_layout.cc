@@ -33,7 +33,7 @@ std::string architecture() {
 }
 
 Result<json> read_json(const std::string& path) {
-  FL_ASSIGN(const auto text, sys::read_file(path), "");
+  FL_ASSIGN(const auto text, sys::read_file(path));
   auto out = json::parse(text, nullptr, false);
   if (out.is_discarded()) {
     return invalid(path + " is not JSON");
@@ -74,8 +74,8 @@ Result<json> find_manifest(const std::string& layout, json document) {
     if (chosen == nullptr) {
       return invalid("no manifest for linux/" + architecture());
     }
-    FL_ASSIGN(const auto path, blob_path(layout, *chosen), "");
-    FL_ASSIGN(document, read_json(path), "");
+    FL_ASSIGN(const auto path, blob_path(layout, *chosen));
+    FL_ASSIGN(document, read_json(path));
   }
   if (!document.contains("layers") || !document.contains("config")) {
     return invalid("its manifest names no layers");
@@ -111,7 +111,7 @@ Result<> apply_whiteout(const std::string& entry, const std::string& rootfs) {
 }
 
 Result<> apply_layer(const std::string& layer, const std::string& rootfs) {
-  FL_ASSIGN(const auto listed, run({.argv = {"tar", "-tf", layer}}, std::chrono::minutes(2)), "");
+  FL_ASSIGN(const auto listed, run({.argv = {"tar", "-tf", layer}}, std::chrono::minutes(2)));
   if (!listed.status.ok()) {
     return invalid("tar cannot read " + layer + ": " + listed.out.substr(0, 300));
   }
@@ -121,13 +121,12 @@ Result<> apply_layer(const std::string& layer, const std::string& rootfs) {
       line.erase(0, line.find('/') + 1);
     }
     if (fs::path(line).filename().string().starts_with(".wh.")) {
-      FL_TRY(apply_whiteout(line, rootfs), "");
+      FL_TRY(apply_whiteout(line, rootfs));
     }
   }
   FL_ASSIGN(const auto unpacked,
             run({.argv = {"tar", "-xpf", layer, "-C", rootfs, "--numeric-owner", "--exclude=.wh.*"}},
-                std::chrono::minutes(5)),
-            "");
+                std::chrono::minutes(5)));
   if (!unpacked.status.ok()) {
     return invalid("tar cannot unpack " + layer + ": " + unpacked.out.substr(0, 300));
   }
@@ -141,15 +140,15 @@ std::vector<std::string> words(const json& config, const char* key) {
 }
 
 Result<Image> unpack(const std::string& layout, const std::string& rootfs) {
-  FL_ASSIGN(auto index, read_json(layout + "/index.json"), "");
-  FL_ASSIGN(const auto manifest, find_manifest(layout, std::move(index)), "");
-  FL_TRY(sys::make_dirs(rootfs), "");
+  FL_ASSIGN(auto index, read_json(layout + "/index.json"));
+  FL_ASSIGN(const auto manifest, find_manifest(layout, std::move(index)));
+  FL_TRY(sys::make_dirs(rootfs));
   for (const auto& descriptor : manifest["layers"]) {
-    FL_ASSIGN(const auto path, blob_path(layout, descriptor), "");
-    FL_TRY(apply_layer(path, rootfs), "");
+    FL_ASSIGN(const auto path, blob_path(layout, descriptor));
+    FL_TRY(apply_layer(path, rootfs));
   }
-  FL_ASSIGN(const auto config_path, blob_path(layout, manifest["config"]), "");
-  FL_ASSIGN(const auto document, read_json(config_path), "");
+  FL_ASSIGN(const auto config_path, blob_path(layout, manifest["config"]));
+  FL_ASSIGN(const auto document, read_json(config_path));
   const auto config = document.value("config", json::object());
   Image image{.rootfs = rootfs, .config = {}};
   image.config.entrypoint = words(config, "Entrypoint");

@@ -365,13 +365,13 @@ Result<OciSpec> make_oci_spec(const PodSpec& pod, const ContainerSpec& container
   out.uid = static_cast<std::uint32_t>(container.security.user.value_or(0));
   out.gid = static_cast<std::uint32_t>(container.security.group.value_or(0));
   out.network_namespace = info.network_namespace;
-  FL_ASSIGN(out.capabilities, capabilities_of(container.security, container.name), "");
+  FL_ASSIGN(out.capabilities, capabilities_of(container.security, container.name));
 
   out.env = {kDefaultPath, "HOSTNAME=" + pod.hostname};
   for (const auto& entry : image.env) {
     set_env(out.env, entry);
   }
-  FL_ASSIGN(const auto variables, fill_env(pod, container, info, out.env), "");
+  FL_ASSIGN(const auto variables, fill_env(pod, container, info, out.env));
   for (const auto& word : command_line(container, image)) {
     out.args.push_back(expand(word, variables));
   }
@@ -391,7 +391,7 @@ Result<OciSpec> make_oci_spec(const PodSpec& pod, const ContainerSpec& container
           {"/etc/" + name, "bind", info.etc_folder + "/" + name, {"rbind", "rprivate", "rw"}});
     }
   }
-  FL_TRY(add_volume_mounts(container, info, out.mounts), "");
+  FL_TRY(add_volume_mounts(container, info, out.mounts));
   out.rootfs_propagation = root_propagation_of(container);
   if (!out.privileged) {
     out.masked_paths = {"/proc/acpi",          "/proc/asound",     "/proc/kcore",       "/proc/keys",

@@ -68,8 +68,8 @@ Result<PauseProcess> PauseProcess::start(int netns) {
   }
   writer.reset();
   fairlead::ScopeExit undo([pid] { (void)reap(pid); });
-  FL_TRY(entered(reader.get()), "");
-  FL_ASSIGN(auto ended, open_pidfd(pid), "");
+  FL_TRY(entered(reader.get()));
+  FL_ASSIGN(auto ended, open_pidfd(pid));
   undo.release();
   return PauseProcess(pid, std::move(ended));
 }

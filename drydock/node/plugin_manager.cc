@@ -48,7 +48,7 @@ std::string joined(const std::vector<std::string>& words) {
 
 Result<std::unique_ptr<PluginManager>> PluginManager::start(PluginManagerOptions options,
                                                             PluginEvents events) {
-  FL_ASSIGN(auto watcher, RegistryWatcher::open(options.registry), "");
+  FL_ASSIGN(auto watcher, RegistryWatcher::open(options.registry));
   UniqueFd wake_fd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake_fd.valid()) {
     return Error::from_errno(errno, "eventfd");
@@ -236,8 +236,8 @@ void PluginManager::run_registration(const std::string& socket, std::uint64_t ge
 }
 
 Result<std::shared_ptr<DraPlugin>> PluginManager::register_socket(const std::string& socket) {
-  FL_ASSIGN(auto client, RegistrationClient::dial(socket, options_.dial_timeout), "");
-  FL_ASSIGN(auto info, client.get_info(options_.get_info_timeout), "");
+  FL_ASSIGN(auto client, RegistrationClient::dial(socket, options_.dial_timeout));
+  FL_ASSIGN(auto info, client.get_info(options_.get_info_timeout));
   if (info.endpoint.empty()) {
     info.endpoint = socket;
   }

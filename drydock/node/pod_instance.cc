@@ -74,7 +74,7 @@ Result<> PodInstance::prepare_volumes() {
       continue;
     }
     const std::string path = folder_ + "/volumes/" + volume.name;
-    FL_TRY(sys::make_dirs(path), "");
+    FL_TRY(sys::make_dirs(path));
     (void)::chmod(path.c_str(), 0777);
     info_.volume_paths[volume.name] = path;
   }
@@ -83,9 +83,9 @@ Result<> PodInstance::prepare_volumes() {
 
 Result<> PodInstance::write_etc() {
   info_.etc_folder = folder_ + "/etc";
-  FL_TRY(sys::make_dirs(info_.etc_folder), "");
-  FL_TRY(sys::rewrite_file(info_.etc_folder + "/hostname", pod_.hostname + "\n"), "");
-  FL_TRY(sys::rewrite_file(info_.etc_folder + "/resolv.conf", "nameserver 198.18.0.1\n"), "");
+  FL_TRY(sys::make_dirs(info_.etc_folder));
+  FL_TRY(sys::rewrite_file(info_.etc_folder + "/hostname", pod_.hostname + "\n"));
+  FL_TRY(sys::rewrite_file(info_.etc_folder + "/resolv.conf", "nameserver 198.18.0.1\n"));
   return sys::rewrite_file(info_.etc_folder + "/hosts",
                            "127.0.0.1\tlocalhost\n::1\tlocalhost\n" +
                                (info_.pod_ip.empty() ? "" : info_.pod_ip + "\t" + pod_.hostname + "\n"));
@@ -111,12 +111,12 @@ Result<> PodInstance::connect_sandbox() {
   if (pod_.host_network) {
     info_.pod_ip = info_.host_ip;
   } else {
-    FL_ASSIGN(sandbox_, services_.network->add_sandbox(new_uuid()), "");
+    FL_ASSIGN(sandbox_, services_.network->add_sandbox(new_uuid()));
     info_.pod_ip = sandbox_->ip;
     info_.network_namespace = sandbox_->netns_path;
-    FL_ASSIGN(netns, sys::open_file(sandbox_->netns_path, O_RDONLY, 0), "");
+    FL_ASSIGN(netns, sys::open_file(sandbox_->netns_path, O_RDONLY, 0));
   }
-  FL_ASSIGN(auto pause, PauseProcess::start(netns.valid() ? netns.get() : -1), "");
+  FL_ASSIGN(auto pause, PauseProcess::start(netns.valid() ? netns.get() : -1));
   pause_.emplace(std::move(pause));
   return {};
 }
@@ -132,10 +132,10 @@ Result<> PodInstance::disconnect_sandbox() {
 }
 
 Result<> PodInstance::make_sandbox() {
-  FL_TRY(sys::make_dirs(folder_), "");
-  FL_TRY(prepare_volumes(), "");
+  FL_TRY(sys::make_dirs(folder_));
+  FL_TRY(prepare_volumes());
   fairlead::ScopeExit undo([this] { (void)disconnect_sandbox(); });
-  FL_TRY(disconnect_sandbox(), "");
+  FL_TRY(disconnect_sandbox());
   for (const auto& container : containers_) {
     FL_TRY(discard(*container), "remove container " + container->name);
   }
@@ -143,8 +143,8 @@ Result<> PodInstance::make_sandbox() {
   if (!nri_pod_.id.empty()) {
     old_sandboxes_.push_back(std::move(nri_pod_));
   }
-  FL_TRY(connect_sandbox(), "");
-  FL_TRY(write_etc(), "");
+  FL_TRY(connect_sandbox());
+  FL_TRY(write_etc());
   nri_pod_ = {.id = random_hex(32),
               .name = pod_.name,
               .uid = pod_.uid,
@@ -178,7 +178,7 @@ void PodInstance::lose_sandbox() const {
 Result<> PodInstance::mount_rootfs(Container& container, const Image& image) {
   const std::string rootfs = container.bundle + "/rootfs";
   for (const std::string name : {"/rootfs", "/upper", "/work"}) {
-    FL_TRY(sys::make_dirs(container.bundle + name), "");
+    FL_TRY(sys::make_dirs(container.bundle + name));
   }
   const std::string options = "lowerdir=" + escape_option(image.rootfs) + ",upperdir=" + container.bundle +
                               "/upper,workdir=" + container.bundle + "/work";
@@ -189,7 +189,7 @@ Result<> PodInstance::mount_rootfs(Container& container, const Image& image) {
   // Some file systems cannot be a lower layer; a copy does the same, slower.
   fairlead::log::debug("no overlay, copying the image", {{"errno", errno}});
   FL_ASSIGN(const auto copied,
-            run({.argv = {"cp", "-a", image.rootfs + "/.", rootfs}}, std::chrono::minutes(2)), "");
+            run({.argv = {"cp", "-a", image.rootfs + "/.", rootfs}}, std::chrono::minutes(2)));
   if (!copied.status.ok()) {
     return Error(Code::kInternal, "copy the image: " + copied.out);
   }
@@ -206,21 +206,20 @@ Result<> PodInstance::launch(Container& container, OciSpec spec) {
       }
     };
   };
-  FL_ASSIGN(container.out, LinePipe::open(sink(false)), "");
-  FL_ASSIGN(container.err, LinePipe::open(sink(true)), "");
+  FL_ASSIGN(container.out, LinePipe::open(sink(false)));
+  FL_ASSIGN(container.err, LinePipe::open(sink(true)));
   FL_ASSIGN(container.pid,
             services_.runtime->create(container.id, container.bundle, std::move(spec),
-                                      {.out = container.out.writer(), .err = container.err.writer()}),
-            "");
+                                      {.out = container.out.writer(), .err = container.err.writer()}));
   container.created = true;
   container.out.close_writer();
   container.err.close_writer();
-  FL_ASSIGN(container.pidfd, open_pidfd(container.pid), "");
+  FL_ASSIGN(container.pidfd, open_pidfd(container.pid));
   container.nri.pid = static_cast<std::uint32_t>(container.pid);
   if (services_.nri != nullptr) {
     FL_TRY(services_.nri->start_container(nri_pod_, container.nri), "NRI container start failed");
   }
-  FL_TRY(services_.runtime->start(container.id), "");
+  FL_TRY(services_.runtime->start(container.id));
   container.nri.state = fairlead::rpc::NriContainerState::kRunning;
   if (services_.nri != nullptr) {
     services_.nri->started(nri_pod_, container.nri);
@@ -232,7 +231,7 @@ Result<> PodInstance::launch(Container& container, OciSpec spec) {
 Result<> PodInstance::configure(const ContainerSpec& spec, const Image& image,
                                 const std::vector<std::string>& cdi_devices, Container& container,
                                 OciSpec& oci) {
-  FL_ASSIGN(oci, make_oci_spec(pod_, spec, image.config, info_), "");
+  FL_ASSIGN(oci, make_oci_spec(pod_, spec, image.config, info_));
   FL_TRY(services_.cdi->inject(cdi_devices, oci), "CDI device injection failed");
   container.nri = {.id = container.id,
                    .pod_id = nri_pod_.id,
@@ -271,8 +270,8 @@ Result<> PodInstance::start_container(const ContainerSpec& spec,
   container->id = "drydock-" + pod_.uid.substr(0, 8) + "-" + spec.name + "-" + std::to_string(count++);
   container->bundle = services_.paths.bundles + "/" + container->id;
   OciSpec oci;
-  FL_TRY(configure(spec, image, cdi_devices, *container, oci), "");
-  FL_TRY(sys::make_dirs(container->bundle), "");
+  FL_TRY(configure(spec, image, cdi_devices, *container, oci));
+  FL_TRY(sys::make_dirs(container->bundle));
   auto started = mount_rootfs(*container, image);
   if (started) {
     oci.rootfs = container->bundle + "/rootfs";
@@ -305,7 +304,7 @@ Result<> PodInstance::look_for_ends(bool& any) {
     if (container->exit) {
       continue;
     }
-    FL_ASSIGN(container->exit, wait_for_exit(container->pid, milliseconds(0)), "");
+    FL_ASSIGN(container->exit, wait_for_exit(container->pid, milliseconds(0)));
     if (container->exit) {
       any = true;
       note_end(*container);
@@ -336,7 +335,7 @@ Result<PodInstance::Wake> PodInstance::wait_for_end(int wake_fd, std::optional<T
       return Error::from_errno(errno, "wait for containers");
     }
     bool any = false;
-    FL_TRY(look_for_ends(any), "");
+    FL_TRY(look_for_ends(any));
     if (items[0].revents != 0) {
       return Wake::kAsked;
     }
@@ -351,7 +350,7 @@ Result<PodInstance::Wake> PodInstance::wait_for_end(int wake_fd, std::optional<T
 
 Result<bool> PodInstance::wait(int wake_fd) {
   while (true) {
-    FL_ASSIGN(const auto wake, wait_for_end(wake_fd, std::nullopt), "");
+    FL_ASSIGN(const auto wake, wait_for_end(wake_fd, std::nullopt));
     if (wake == Wake::kAsked) {
       return false;
     }
@@ -378,10 +377,10 @@ Result<> PodInstance::discard(Container& container) {
   if (container.discarded) {
     return {};
   }
-  FL_TRY(services_.runtime->remove(container.id), "");
+  FL_TRY(services_.runtime->remove(container.id));
   const bool ended_now = container.pid > 0 && !container.exit;
   if (ended_now) {
-    FL_ASSIGN(container.exit, wait_for_exit(container.pid), "");
+    FL_ASSIGN(container.exit, wait_for_exit(container.pid));
   }
   container.out.finish();
   container.err.finish();
@@ -393,7 +392,7 @@ Result<> PodInstance::discard(Container& container) {
     return Error::from_errno(errno, "unmount " + rootfs);
   }
   container.mounted = false;
-  FL_TRY(sys::remove_tree(container.bundle), "");
+  FL_TRY(sys::remove_tree(container.bundle));
   container.discarded = true;
   if (container.announced) {
     services_.nri->removed(nri_pod_, container.nri);
@@ -415,11 +414,11 @@ Result<> PodInstance::stop_containers(seconds limit) {
     }
     const auto left = std::chrono::ceil<milliseconds>(deadline - std::chrono::steady_clock::now());
     if (grace.count() > 0) {
-      FL_ASSIGN(container->exit, wait_for_exit(container->pid, std::max(left, milliseconds(0))), "");
+      FL_ASSIGN(container->exit, wait_for_exit(container->pid, std::max(left, milliseconds(0))));
     }
     if (!container->exit) {
-      FL_TRY(services_.runtime->kill(container->id, SIGKILL), "");
-      FL_ASSIGN(container->exit, wait_for_exit(container->pid, seconds(30)), "");
+      FL_TRY(services_.runtime->kill(container->id, SIGKILL));
+      FL_ASSIGN(container->exit, wait_for_exit(container->pid, seconds(30)));
     }
     if (!container->exit) {
       return Error(Code::kTimeout, "container " + container->name + " does not end after SIGKILL");
@@ -439,7 +438,7 @@ Result<> PodInstance::stop_sandbox() {
 }
 
 Result<> PodInstance::remove_sandbox() {
-  FL_TRY(stop_sandbox(), "");
+  FL_TRY(stop_sandbox());
   for (const auto& container : containers_) {
     FL_TRY(discard(*container), "remove container " + container->name);
   }

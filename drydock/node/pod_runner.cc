@@ -131,7 +131,7 @@ void PodRunner::show_allocations() const {
 }
 
 Result<> PodRunner::prepare_claims() {
-  FL_ASSIGN(claims_, allocated_claims(*context_.cluster, pod_), "");
+  FL_ASSIGN(claims_, allocated_claims(*context_.cluster, pod_));
   if (entered_.empty()) {
     show_allocations();
   }

@@ -78,7 +78,7 @@ Result<ContainerSpec> parse_container(const json& in, const json& pod_security, 
   }
   std::size_t index = 0;
   for (const auto& item : field(in, "env")) {
-    FL_ASSIGN(auto variable, parse_env(item, path + ".env[" + std::to_string(index++) + "]"), "");
+    FL_ASSIGN(auto variable, parse_env(item, path + ".env[" + std::to_string(index++) + "]"));
     out.env.push_back(std::move(variable));
   }
   if (!field(in, "envFrom").empty()) {
@@ -104,10 +104,8 @@ Result<std::vector<ContainerSpec>> parse_containers(const json& spec, const char
   std::vector<ContainerSpec> out;
   const auto& list = field(spec, key);
   for (std::size_t i = 0; i < list.size(); ++i) {
-    FL_ASSIGN(auto container,
-              parse_container(list[i], field(spec, "securityContext"),
-                              std::string("spec.") + key + "[" + std::to_string(i) + "]"),
-              "");
+    FL_ASSIGN(auto container, parse_container(list[i], field(spec, "securityContext"),
+                                              std::string("spec.") + key + "[" + std::to_string(i) + "]"));
     out.push_back(std::move(container));
   }
   return out;
@@ -153,9 +151,9 @@ Result<PodSpec> read_pod(const json& in) {
     out.hostname = out.node_name;  // the kubelet's rule
   }
   out.grace_period = std::chrono::seconds(number(spec, "terminationGracePeriodSeconds").value_or(30));
-  FL_ASSIGN(out.init_containers, parse_containers(spec, "initContainers"), "");
-  FL_ASSIGN(out.containers, parse_containers(spec, "containers"), "");
-  FL_ASSIGN(out.volumes, parse_volumes(spec), "");
+  FL_ASSIGN(out.init_containers, parse_containers(spec, "initContainers"));
+  FL_ASSIGN(out.containers, parse_containers(spec, "containers"));
+  FL_ASSIGN(out.volumes, parse_volumes(spec));
   if (out.containers.empty()) {
     return unsupported("spec.containers", "a pod needs at least one container");
   }

@@ -155,7 +155,7 @@ Result<pid_t> spawn(const Command& command) {
 }
 
 Result<std::optional<ExitStatus>> wait_for_exit(pid_t pid, std::chrono::milliseconds timeout) {
-  FL_ASSIGN(const auto pidfd, open_pidfd(pid), "");
+  FL_ASSIGN(const auto pidfd, open_pidfd(pid));
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   pollfd item{.fd = pidfd.get(), .events = POLLIN, .revents = 0};
   int ready = 0;
@@ -179,7 +179,7 @@ Result<std::optional<ExitStatus>> wait_for_exit(pid_t pid, std::chrono::millisec
 
 Result<ExitStatus> wait_for_exit(pid_t pid) {
   while (true) {
-    FL_ASSIGN(const auto status, wait_for_exit(pid, std::chrono::hours(1)), "");
+    FL_ASSIGN(const auto status, wait_for_exit(pid, std::chrono::hours(1)));
     if (status) {
       return *status;
     }
@@ -196,9 +196,9 @@ Result<Output> run(Command command, std::chrono::milliseconds timeout) {
   (void)::fcntl(reader.get(), F_SETFL, O_NONBLOCK);
   command.out = writer.get();
   command.err = writer.get();
-  FL_ASSIGN(const pid_t pid, spawn(command), "");
+  FL_ASSIGN(const pid_t pid, spawn(command));
   writer.reset();
-  FL_ASSIGN(const auto pidfd, open_pidfd(pid), "");
+  FL_ASSIGN(const auto pidfd, open_pidfd(pid));
   Output output;
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   pollfd items[2] = {{.fd = pidfd.get(), .events = POLLIN, .revents = 0},
@@ -222,7 +222,7 @@ Result<Output> run(Command command, std::chrono::milliseconds timeout) {
     before = output.out.size();
     read_into(reader.get(), output.out);
   }
-  FL_ASSIGN(output.status, wait_for_exit(pid), "");
+  FL_ASSIGN(output.status, wait_for_exit(pid));
   return output;
 }
 

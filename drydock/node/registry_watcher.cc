@@ -34,7 +34,7 @@ Result<> RegistryWatcher::watch_folder(const std::string& folder) {
   }
   folders_[watch] = folder;
   // After the watch, so that nothing appears in between; a socket seen twice is harmless.
-  FL_ASSIGN(const auto names, fairlead::sys::list_dir(folder), "");
+  FL_ASSIGN(const auto names, fairlead::sys::list_dir(folder));
   for (const auto& name : names) {
     created(folder, name);
   }

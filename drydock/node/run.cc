@@ -93,8 +93,8 @@ Result<std::pair<int, bool>> run_with_links(const RunOptions& options, const Run
     if (lent.empty()) {
       return {};
     }
-    FL_ASSIGN(node, sys::open_netns_of(init), "");
-    FL_ASSIGN(keeper, LinkKeeper::start(lent, node.get(), init), "");
+    FL_ASSIGN(node, sys::open_netns_of(init));
+    FL_ASSIGN(keeper, LinkKeeper::start(lent, node.get(), init));
     return lent.move_to(node.get());
   };
   auto code =
@@ -182,7 +182,7 @@ Result<> Run::follow_fallbacks() {
   if (lent_.empty()) {
     return {};
   }
-  FL_ASSIGN(UniqueFd node, sys::open_own_netns(), "");
+  FL_ASSIGN(UniqueFd node, sys::open_own_netns());
   end_of_fallbacks_.reset(::eventfd(0, EFD_CLOEXEC));
   if (!end_of_fallbacks_.valid()) {
     return Error::from_errno(errno, "eventfd");
@@ -219,8 +219,8 @@ bool Run::wait_a_little() {
 int Run::execute() {
   const auto steps = [this]() -> Result<> {
     FL_TRY(start_node(), "start the node");
-    FL_TRY(start_drivers(), "");
-    FL_TRY(wait_for_drivers(), "");
+    FL_TRY(start_drivers());
+    FL_TRY(wait_for_drivers());
     show_devices();
     return apply();
   };
@@ -251,12 +251,12 @@ int Run::execute() {
 
 Result<> Run::start_node() {
   const auto started = Steady::now();
-  FL_TRY(lay_out_node_folders(services_.paths), "");
-  FL_TRY(adopt_orphans(), "");
-  FL_TRY(follow_fallbacks(), "");
-  FL_ASSIGN(auto runtime, Runtime::find(options_.runtime, services_.paths.runtime, options_.cgroup), "");
+  FL_TRY(lay_out_node_folders(services_.paths));
+  FL_TRY(adopt_orphans());
+  FL_TRY(follow_fallbacks());
+  FL_ASSIGN(auto runtime, Runtime::find(options_.runtime, services_.paths.runtime, options_.cgroup));
   runtime_ = std::make_unique<Runtime>(std::move(runtime));
-  FL_ASSIGN(network_, NodeNetwork::create(options_.nics, services_.paths.netns), "");
+  FL_ASSIGN(network_, NodeNetwork::create(options_.nics, services_.paths.netns));
   images_ = std::make_unique<ImageStore>(services_.paths.images, options_.images);
   cdi_ = std::make_unique<CdiRegistry>(std::vector{services_.paths.static_cdi, services_.paths.cdi});
   services_.runtime = runtime_.get();
@@ -289,7 +289,7 @@ Result<> Run::start_node() {
   }
   const auto server_started = Steady::now();
   FL_ASSIGN(cluster_, Cluster::start({.node_name = options_.node_name}), "start the API server");
-  FL_TRY(write_access_files(), "");
+  FL_TRY(write_access_files());
   FL_ASSIGN(kubelet_,
             Kubelet::start({.cluster = cluster_.get(),
                             .console = &console_,
@@ -314,16 +314,14 @@ Result<> Run::write_access_files() {
   for (std::size_t i = 0; i < options_.drivers.size(); ++i) {
     const auto number = "-" + std::to_string(i + 1);
     tokens_.push_back(server.add_user({.user = account + number, .node = options_.node_name, .drivers = {}}));
-    FL_TRY(sys::replace_file("/run/drydock", "kubeconfig" + number, server.kubeconfig(tokens_.back()), 0600),
-           "");
+    FL_TRY(sys::replace_file("/run/drydock", "kubeconfig" + number, server.kubeconfig(tokens_.back()), 0600));
   }
   // For drivers that expect to be in a pod: they share one account, so which of them it is cannot be told.
-  FL_TRY(sys::make_dirs(kServiceAccount), "");
-  FL_TRY(
-      sys::replace_file(kServiceAccount, "token",
-                        server.add_user({.user = account, .node = options_.node_name, .drivers = {}}), 0600),
-      "");
-  FL_TRY(sys::replace_file(kServiceAccount, "ca.crt", cluster_->ca_pem(), 0644), "");
+  FL_TRY(sys::make_dirs(kServiceAccount));
+  FL_TRY(sys::replace_file(kServiceAccount, "token",
+                           server.add_user({.user = account, .node = options_.node_name, .drivers = {}}),
+                           0600));
+  FL_TRY(sys::replace_file(kServiceAccount, "ca.crt", cluster_->ca_pem(), 0644));
   return sys::replace_file(kServiceAccount, "namespace", "kube-system", 0644);
 }
 
@@ -360,7 +358,7 @@ std::map<std::string, std::string> Run::environment(std::size_t index) const {
 
 Result<> Run::start_driver(std::size_t index) {
   const auto values = placeholders(index);
-  FL_TRY(sys::make_dirs(values.at("state"), 0700), "");
+  FL_TRY(sys::make_dirs(values.at("state"), 0700));
   const DriverProcess::Settings settings = {.command = fill_placeholders(options_.drivers[index], values),
                                             .env = environment(index),
                                             .log = values.at("log")};
@@ -395,7 +393,7 @@ DriverContainerSettings Run::container_of(std::size_t index) const {
 Result<> Run::start_drivers() {
   for (std::size_t i = 0; i < options_.drivers.size(); ++i) {
     pod_uids_.push_back(new_uuid());
-    FL_TRY(start_driver(i), "");
+    FL_TRY(start_driver(i));
   }
   return {};
 }
@@ -450,7 +448,7 @@ Result<> Run::check_drivers() {
     return {};
   }
   for (std::size_t i = 0; i < drivers_.size(); ++i) {
-    FL_ASSIGN(const auto status, drivers_[i].exit_status(), "");
+    FL_ASSIGN(const auto status, drivers_[i].exit_status());
     if (status) {
       return Error(Code::kInternal, "driver " + std::to_string(i + 1) + " exited with " + to_string(*status));
     }
@@ -459,7 +457,7 @@ Result<> Run::check_drivers() {
 }
 
 Result<bool> Run::drivers_ready() {
-  FL_TRY(check_drivers(), "");
+  FL_TRY(check_drivers());
   const auto sockets = kubelet_->sockets();
   if (sockets.size() < drivers_.size()) {
     return false;
@@ -481,7 +479,7 @@ Result<> Run::wait_for_drivers() {
             us(Steady::now() - started));
       }
     }
-    FL_ASSIGN(const bool ready, drivers_ready(), "");
+    FL_ASSIGN(const bool ready, drivers_ready());
     if (ready) {
       break;
     }
@@ -514,10 +512,10 @@ Result<> Run::wait_for_drivers() {
 void Run::show_devices() { console_.table(device_table(cluster_->store().all(kinds::kResourceSlice))); }
 
 Result<> Run::apply() {
-  FL_ASSIGN(before_pods_, read_node_state(services_, *cluster_, kubelet_->claims()), "");
+  FL_ASSIGN(before_pods_, read_node_state(services_, *cluster_, kubelet_->claims()));
   for (const auto& manifest : input_.manifests) {
     console_.title(manifest.file);
-    FL_ASSIGN(const auto applied, cluster_->apply_manifests(manifest.text, manifest.file), "");
+    FL_ASSIGN(const auto applied, cluster_->apply_manifests(manifest.text, manifest.file));
     for (const auto& object : applied) {
       console_.detail(object.to_string());
     }

@@ -40,7 +40,7 @@ std::string read_or_empty(const std::string& path) {
 }
 
 Result<pid_t> read_pid(const std::string& path) {
-  FL_ASSIGN(const auto text, sys::read_file(path), "");
+  FL_ASSIGN(const auto text, sys::read_file(path));
   pid_t pid = 0;
   if (std::from_chars(text.data(), text.data() + text.size(), pid).ec != std::errc() || pid <= 0) {
     return Error(Code::kCorrupt, path + " holds no process id");
@@ -103,7 +103,7 @@ Result<Runtime> Runtime::find(const std::string& program, const std::string& roo
   if (out.name_ == "runc") {
     out.cgroup_ = "/" + cgroup;
   }
-  FL_TRY(sys::make_dirs(root), "");
+  FL_TRY(sys::make_dirs(root));
   return out;
 }
 
@@ -142,7 +142,7 @@ Result<pid_t> Runtime::create(const std::string& id, const std::string& bundle, 
   if (!cgroup_.empty()) {
     spec.cgroups_path = cgroup_ + "/" + id;
   }
-  FL_TRY(sys::replace_file(bundle, "config.json", to_json(spec)), "");
+  FL_TRY(sys::replace_file(bundle, "config.json", to_json(spec)));
   const std::string log = bundle + "/runtime.log";
   const std::string pid_file = bundle + "/pid";
   auto argv = base_command(log);
@@ -150,8 +150,8 @@ Result<pid_t> Runtime::create(const std::string& id, const std::string& bundle, 
        {std::string("create"), std::string("--bundle"), bundle, std::string("--pid-file"), pid_file, id}) {
     argv.push_back(word);
   }
-  FL_ASSIGN(const auto process, spawn({.argv = argv, .out = streams.out, .err = streams.err}), "");
-  FL_ASSIGN(auto status, wait_for_exit(process, kCreateTimeout), "");
+  FL_ASSIGN(const auto process, spawn({.argv = argv, .out = streams.out, .err = streams.err}));
+  FL_ASSIGN(auto status, wait_for_exit(process, kCreateTimeout));
   if (!status) {
     (void)::kill(process, SIGKILL);
     (void)wait_for_exit(process);
@@ -182,7 +182,7 @@ Result<> Runtime::kill(const std::string& id, int signal) {
 Result<> Runtime::remove(const std::string& id) {
   struct stat info{};
   if (::stat((root_ + "/" + id).c_str(), &info) == 0) {
-    FL_TRY(call(id, {"delete", "--force", id}), "");
+    FL_TRY(call(id, {"delete", "--force", id}));
   }
   if (!cgroup_.empty()) {
     (void)::rmdir(("/sys/fs/cgroup" + cgroup_).c_str());  // succeeds with the last container

@@ -80,7 +80,7 @@ Result<int> errno_number(const std::string& name, const std::string& where) {
 Result<std::optional<unsigned>> errno_of(const json& object, const char* name, const char* number,
                                          const std::string& where) {
   if (const auto& text = field(object, name); text.is_string() && !text.get<std::string>().empty()) {
-    FL_ASSIGN(const int value, errno_number(text.get<std::string>(), where), "");
+    FL_ASSIGN(const int value, errno_number(text.get<std::string>(), where));
     return std::optional(static_cast<unsigned>(value));
   }
   const auto& value = field(object, number);
@@ -102,13 +102,12 @@ class Translator {
       : target_(target), architecture_(std::move(architecture)) {}
 
   Result<json> translate(const json& profile) {
-    FL_TRY(check_words(profile,
-                       {"defaultAction", "defaultErrno", "defaultErrnoRet", "archMap", "architectures",
-                        "flags", "syscalls"},
-                       "the document"),
-           "");
+    FL_TRY(check_words(
+        profile,
+        {"defaultAction", "defaultErrno", "defaultErrnoRet", "archMap", "architectures", "flags", "syscalls"},
+        "the document"));
     json out = {{"defaultAction", profile.at("defaultAction")}};
-    FL_ASSIGN(const auto error, errno_of(profile, "defaultErrno", "defaultErrnoRet", "defaultErrno"), "");
+    FL_ASSIGN(const auto error, errno_of(profile, "defaultErrno", "defaultErrnoRet", "defaultErrno"));
     if (error) {
       out["defaultErrnoRet"] = *error;
     }
@@ -121,13 +120,11 @@ class Translator {
     for (const auto& rule : field(profile, "syscalls")) {
       const std::string where = "syscalls[" + std::to_string(index++) + "]";
       FL_TRY(check_words(
-                 rule,
-                 {"name", "names", "action", "args", "comment", "includes", "excludes", "errno", "errnoRet"},
-                 where),
-             "");
-      FL_ASSIGN(const bool met, applies(rule, where), "");
+          rule, {"name", "names", "action", "args", "comment", "includes", "excludes", "errno", "errnoRet"},
+          where));
+      FL_ASSIGN(const bool met, applies(rule, where));
       if (met) {
-        FL_ASSIGN(auto one, rule_of(rule, where), "");
+        FL_ASSIGN(auto one, rule_of(rule, where));
         out["syscalls"].push_back(std::move(one));
       }
     }
@@ -155,7 +152,7 @@ class Translator {
     for (const auto* part : {"includes", "excludes"}) {
       const auto& conditions = field(rule, part);
       if (!conditions.is_null()) {
-        FL_TRY(check_words(conditions, {"arches", "caps", "minKernel"}, where + "." + part), "");
+        FL_TRY(check_words(conditions, {"arches", "caps", "minKernel"}, where + "." + part));
       }
     }
     const auto& needs = field(rule, "includes");
@@ -186,7 +183,7 @@ class Translator {
       return bad(where, "it names no system call");
     }
     json out = {{"names", names}, {"action", rule.at("action")}};
-    FL_ASSIGN(const auto error, errno_of(rule, "errno", "errnoRet", where), "");
+    FL_ASSIGN(const auto error, errno_of(rule, "errno", "errnoRet", where));
     if (error) {
       out["errnoRet"] = *error;
     }
@@ -216,7 +213,7 @@ Result<std::string> translate_seccomp(std::string_view profile, const SeccompTar
     return Error(Code::kUnsupported, "no seccomp architecture is known for a " + target.machine);
   }
   try {
-    FL_ASSIGN(const auto out, Translator(target, *architecture).translate(json::parse(profile)), "");
+    FL_ASSIGN(const auto out, Translator(target, *architecture).translate(json::parse(profile)));
     return out.dump();
   } catch (const json::exception& e) {
     return Error(Code::kInvalid, std::string("seccomp profile: ") + e.what());
@@ -224,7 +221,7 @@ Result<std::string> translate_seccomp(std::string_view profile, const SeccompTar
 }
 
 Result<std::string> default_seccomp(const std::vector<std::string>& capabilities, const std::string& file) {
-  FL_ASSIGN(const auto text, fairlead::sys::read_file_if_exists(file), "");
+  FL_ASSIGN(const auto text, fairlead::sys::read_file_if_exists(file));
   if (!text) {
     return Error(Code::kNotFound, "seccompProfile RuntimeDefault needs " + file + ", which the package " +
                                       std::string(kSeccompPackage) + " has: install that");

@@ -43,7 +43,7 @@ class SharedFile {
   template <class F>
   Result<> change(F&& edit) {
     const std::lock_guard lock(mutex_);
-    FL_ASSIGN(const auto old, sys::read_file_if_exists(path_), "");
+    FL_ASSIGN(const auto old, sys::read_file_if_exists(path_));
     std::vector<std::string> lines;
     std::istringstream in(old.value_or(""));
     for (std::string line; std::getline(in, line);) {

@@ -111,16 +111,15 @@ Result<> make_node_network() {
   if (::unshare(CLONE_NEWNET) != 0) {
     return Error::from_errno(errno, "make a network namespace (root is needed)");
   }
-  FL_ASSIGN(auto socket, netlink::Socket::open(), "");
-  FL_ASSIGN(const auto lo, socket.link("lo"), "");
-  FL_TRY(socket.set_up(lo->index), "");
+  FL_ASSIGN(auto socket, netlink::Socket::open());
+  FL_ASSIGN(const auto lo, socket.link("lo"));
+  FL_TRY(socket.set_up(lo->index));
   FL_TRY(socket.create_link(
-             {.name = kUplink, .kind = netlink::Veth{.peer = {.name = "world0", .up = true}}, .up = true}),
-         "");
-  FL_ASSIGN(const auto uplink, socket.link(kUplink), "");
-  FL_ASSIGN(const auto prefix, netlink::IpPrefix::parse("198.51.100.2/24"), "");
-  FL_TRY(socket.add_address({.link = uplink->index, .prefix = prefix}), "");
-  FL_ASSIGN(const auto gateway, netlink::IpAddress::parse("198.51.100.1"), "");
+      {.name = kUplink, .kind = netlink::Veth{.peer = {.name = "world0", .up = true}}, .up = true}));
+  FL_ASSIGN(const auto uplink, socket.link(kUplink));
+  FL_ASSIGN(const auto prefix, netlink::IpPrefix::parse("198.51.100.2/24"));
+  FL_TRY(socket.add_address({.link = uplink->index, .prefix = prefix}));
+  FL_ASSIGN(const auto gateway, netlink::IpAddress::parse("198.51.100.1"));
   return socket.add_route({.destination = {}, .gateway = gateway, .link = uplink->index});
 }
 
@@ -165,7 +164,7 @@ class Agent {
 
   Result<> start() {
     for (const char* name : {"registry", "plugin", "cdi", "state"}) {
-      FL_TRY(sys::make_dirs(folder_ + "/" + name, 0750), "");
+      FL_TRY(sys::make_dirs(folder_ + "/" + name, 0750));
     }
     std::vector<std::string> words = {program_,
                                       "--driver-name",
@@ -270,10 +269,10 @@ Result<> run(const std::string& program, int rounds) {
   }
   const ScopeExit undo([&] { (void)sys::remove_tree(folder); });
   FL_ASSIGN(const auto cluster, drydock::Cluster::start({.node_name = "drydock"}), "API server");
-  FL_TRY(sys::replace_file(folder, "kubeconfig", cluster->kubeconfig()), "");
+  FL_TRY(sys::replace_file(folder, "kubeconfig", cluster->kubeconfig()));
   Agent agent(program, folder);
   const auto begun = SteadyClock::now();
-  FL_TRY(agent.start(), "");
+  FL_TRY(agent.start());
   while (cluster->store().all(drydock::kinds::kResourceSlice).empty()) {
     if (micros_since(begun) > 20e6) {
       return Error(Code::kTimeout, "no slices after 20 s");
@@ -284,7 +283,7 @@ Result<> run(const std::string& program, int rounds) {
   std::this_thread::sleep_for(std::chrono::seconds(3));  // idle: whatever start-up left behind has gone
   const double idle = agent.resident();
 
-  FL_TRY(cluster->apply_manifests(kManifest, "bench"), "");
+  FL_TRY(cluster->apply_manifests(kManifest, "bench"));
   v1::Claim claim;
   while (claim.uid().empty()) {
     for (const auto& object : cluster->store().all(drydock::kinds::kResourceClaim)) {
@@ -299,12 +298,12 @@ Result<> run(const std::string& program, int rounds) {
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
-  FL_ASSIGN(auto bare, BareLoop::open(), "");
+  FL_ASSIGN(auto bare, BareLoop::open());
   std::vector<double> through_grpc;
   std::vector<double> by_hand;
   for (int i = 0; i < rounds + 10; ++i) {
     auto start = SteadyClock::now();
-    FL_TRY(agent.prepare_and_unprepare(claim), "");
+    FL_TRY(agent.prepare_and_unprepare(claim));
     const double agent_us = micros_since(start);
     start = SteadyClock::now();
     FL_TRY(bare.round(), "bare loop");

@@ -100,10 +100,10 @@ class Bare : public BareNetlink {
 Result<> by_hand(Bare& node, int netns, int interfaces) {
   const unsigned parent = if_nametoindex(kUplink);
   const auto make = []() -> Result<std::unique_ptr<Bare>> { return std::make_unique<Bare>(); };
-  FL_ASSIGN(const auto pod, sys::with_netns(netns, make), "");
+  FL_ASSIGN(const auto pod, sys::with_netns(netns, make));
   for (int i = 0; i < interfaces; ++i) {
     FL_TRY(node.create(i, parent, netns), "create");
-    FL_ASSIGN(const unsigned index, pod->index_of(i), "");
+    FL_ASSIGN(const unsigned index, pod->index_of(i));
     FL_TRY(pod->set_alias(i), "alias");
     FL_TRY(pod->add_address(i, index), "address");
     FL_TRY(pod->up(index), "up");
@@ -115,7 +115,7 @@ Result<> make_node_network() {
   if (::unshare(CLONE_NEWNET) != 0) {
     return Error::from_errno(errno, "make a network namespace (root is needed)");
   }
-  FL_ASSIGN(auto socket, netlink::Socket::open(), "");
+  FL_ASSIGN(auto socket, netlink::Socket::open());
   return socket.create_link(
       {.name = kUplink, .kind = netlink::Veth{.peer = {.name = "world0", .up = true}}, .up = true});
 }
@@ -146,9 +146,9 @@ agent::Claims claims_of(const dra::ClaimStore& store, const std::string& uid) {
   };
   claims.update = [&store, claims](const std::string& which, auto deadline,
                                    const agent::Claims::Change& change) -> Result<> {
-    FL_ASSIGN(const auto keys, store.lock({"claim/" + which}, deadline), "");
+    FL_ASSIGN(const auto keys, store.lock({"claim/" + which}, deadline));
     dra::ClaimRecord record = *claims.find(which);
-    FL_ASSIGN(record.prepared.state, change(record), "");
+    FL_ASSIGN(record.prepared.state, change(record));
     return store.write(record);
   };
   return claims;
@@ -163,18 +163,18 @@ struct Bench {
 Result<> measure(const Bench& bench, int interfaces, int rounds) {
   agent::NetDriver& driver = *bench.driver;
   dra::ClaimRecord record{.claim = claim_of(interfaces), .state = dra::ClaimState::kPreparing};
-  FL_ASSIGN(record.plan, driver.plan(record.claim), "");
-  FL_ASSIGN(record.prepared, driver.prepare(record.claim, record.plan, {}), "");
+  FL_ASSIGN(record.plan, driver.plan(record.claim));
+  FL_ASSIGN(record.prepared, driver.prepare(record.claim, record.plan, {}));
   record.state = dra::ClaimState::kPrepared;
   Bare node;
   std::vector<double> event;
   std::vector<double> attach;
   std::vector<double> bare;
   for (int i = 0; i < rounds + 5; ++i) {
-    FL_ASSIGN(const UniqueFd first, sys::create_netns(), "");
-    FL_ASSIGN(const UniqueFd second, sys::create_netns(), "");
-    FL_ASSIGN(const UniqueFd third, sys::create_netns(), "");
-    FL_TRY(bench.store->write(record), "");
+    FL_ASSIGN(const UniqueFd first, sys::create_netns());
+    FL_ASSIGN(const UniqueFd second, sys::create_netns());
+    FL_ASSIGN(const UniqueFd third, sys::create_netns());
+    FL_TRY(bench.store->write(record));
     auto start = SteadyClock::now();
     FL_TRY(bench.runtime->run_pod_sandbox({.id = "s" + std::to_string(i),
                                            .name = "bench",
@@ -184,7 +184,7 @@ Result<> measure(const Bench& bench, int interfaces, int rounds) {
            "RunPodSandbox");
     const double event_us = micros_since(start);
     start = SteadyClock::now();
-    FL_TRY(driver.attach(record, {.netns = second.get(), .container = "c"}), "");
+    FL_TRY(driver.attach(record, {.netns = second.get(), .container = "c"}));
     const double attach_us = micros_since(start);
     start = SteadyClock::now();
     FL_TRY(by_hand(node, third.get(), interfaces), "bare loop");
@@ -216,25 +216,23 @@ Result<> run(int rounds) {
   const ScopeExit undo([&] { (void)sys::remove_tree(folder); });
   const devices::Registry registry = devices::testing::all_kinds();
   agent::NetDriverOptions options{.guard_path = "/opt/fairlead-guard", .guard_socket = "/run/x/guard.sock"};
-  FL_ASSIGN(auto kinds, agent::probe_link_kinds(), "");
+  FL_ASSIGN(auto kinds, agent::probe_link_kinds());
   options.node = {.driver_name = "dra.example.com", .kinds_of_kernel = std::move(kinds)};
   agent::NetDriver driver(std::move(options), registry);
   FL_ASSIGN(const auto store,
-            dra::ClaimStore::open({.state_dir = folder + "/state", .boot_id = "", .on_quarantine = {}}), "");
+            dra::ClaimStore::open({.state_dir = folder + "/state", .boot_id = "", .on_quarantine = {}}));
   agent::AttachService service(driver, claims_of(*store, claim_of(1).uid));
   agent::NriDoor door(service);
   const std::string socket = folder + "/nri/nri.sock";
   FL_ASSIGN(const auto runtime,
-            rpc::NriRuntimeServer::start({.socket = socket}, [] { return rpc::NriInventory(); }), "");
+            rpc::NriRuntimeServer::start({.socket = socket}, [] { return rpc::NriInventory(); }));
   FL_ASSIGN(
       const auto plugin,
-      rpc::NriPlugin::create({.name = "bench", .socket = socket, .events = agent::NriDoor::events()}, door),
-      "");
+      rpc::NriPlugin::create({.name = "bench", .socket = socket, .events = agent::NriDoor::events()}, door));
   plugin->start();
-  FL_TRY(plugin->wait_ready(SteadyClock::now() + std::chrono::seconds(5)), "");
+  FL_TRY(plugin->wait_ready(SteadyClock::now() + std::chrono::seconds(5)));
   for (const int interfaces : {1, 2, 8}) {
-    FL_TRY(measure({.driver = &driver, .store = store.get(), .runtime = runtime.get()}, interfaces, rounds),
-           "");
+    FL_TRY(measure({.driver = &driver, .store = store.get(), .runtime = runtime.get()}, interfaces, rounds));
   }
   plugin->stop();
   return {};

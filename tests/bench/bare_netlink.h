@@ -60,7 +60,7 @@ class BareNetlink {
   }
   Result<> exchange(nlmsghdr* header) {
     ssize_t got = 0;
-    FL_TRY(ask(header, got), "");
+    FL_TRY(ask(header, got));
     if (mnl_cb_run(buffer_.data(), static_cast<std::size_t>(got), sequence_,
                    mnl_socket_get_portid(socket_.get()), nullptr, nullptr) < 0) {
       return Error::from_errno(errno, "answer");

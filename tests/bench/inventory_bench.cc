@@ -18,7 +18,7 @@ using testing_support::RecordedNode;
 
 Result<RecordedNode> make_node() {
   const testing_support::TemporaryFolder folder;
-  FL_TRY(testing_support::generate_node(folder.path().string(), {}), "");
+  FL_TRY(testing_support::generate_node(folder.path().string(), {}));
   return RecordedNode::load(folder.path().string());
 }
 

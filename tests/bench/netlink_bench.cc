@@ -31,23 +31,20 @@ struct Stage {
 };
 
 Result<Stage> make_stage() {
-  FL_ASSIGN(UniqueFd node, sys::create_netns(), "");
-  FL_ASSIGN(UniqueFd pod, sys::create_netns(), "");
-  FL_ASSIGN(Socket socket, Socket::open_in(node.get()), "");
-  FL_TRY(socket.create_link({.name = "up0", .kind = Veth{{.name = "up0p", .up = true}}, .up = true}), "");
-  FL_ASSIGN(const auto parent, socket.link("up0"), "");
+  FL_ASSIGN(UniqueFd node, sys::create_netns());
+  FL_ASSIGN(UniqueFd pod, sys::create_netns());
+  FL_ASSIGN(Socket socket, Socket::open_in(node.get()));
+  FL_TRY(socket.create_link({.name = "up0", .kind = Veth{{.name = "up0p", .up = true}}, .up = true}));
+  FL_ASSIGN(const auto parent, socket.link("up0"));
   return Stage{.node = std::move(node), .pod = std::move(pod), .parent = parent ? parent->index : IfIndex()};
 }
 
 Result<> typed_round(Socket& node, Socket& pod, const Stage& stage, const IpPrefix& address) {
   const IfIndex link(kIndex);
-  FL_TRY(node.create_link({.name = "data0",
-                           .kind = Macvlan{.parent = stage.parent},
-                           .netns = stage.pod.get(),
-                           .index = link}),
-         "");
-  FL_TRY(pod.add_address({.link = link, .prefix = address}), "");
-  FL_TRY(pod.set_up(link), "");
+  FL_TRY(node.create_link(
+      {.name = "data0", .kind = Macvlan{.parent = stage.parent}, .netns = stage.pod.get(), .index = link}));
+  FL_TRY(pod.add_address({.link = link, .prefix = address}));
+  FL_TRY(pod.set_up(link));
   return pod.delete_link(link);
 }
 

@@ -96,8 +96,7 @@ class Handler final : public rpc::NriHandler {
   Result<rpc::NriAdjustment> create_container(const rpc::NriPod& pod, const rpc::NriContainer& container,
                                               const rpc::NriCall& /*call*/) override {
     FL_TRY(act("CreateContainer",
-               pod.name + "/" + container.name + " cdi=" + std::to_string(container.cdi_devices.size())),
-           "");
+               pod.name + "/" + container.name + " cdi=" + std::to_string(container.cdi_devices.size())));
     rpc::NriAdjustment out;
     for (const auto& entry : options_.env) {
       out.env[entry.substr(0, entry.find('='))] = entry.substr(entry.find('=') + 1);

@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+// A node and pods as network namespaces, for tests against the running kernel. The test's thread lives in the
+// node's namespace.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fairlead/agent/net_driver.h"
+#include "fairlead/agent/probe.h"
+#include "fairlead/devices/testing/node.h"
+#include "fairlead/sys/netns.h"
+
+namespace fairlead::agent {
+
+#define ASSERT_OK(expression)                                       \
+  do {                                                              \
+    const auto& ok_result = (expression);                           \
+    ASSERT_TRUE(ok_result.has_value()) << ok_result.error().what(); \
+  } while (false)
+
+/// A process that does nothing but live in a network namespace, as a pod's pause does.
+class Inhabitant {
+ public:
+  explicit Inhabitant(int netns) : pid_(::fork()) {
+    if (pid_ == 0) {
+      if (::setns(netns, CLONE_NEWNET) == 0) {
+        // What it inherited would keep other pods' namespaces alive.
+        const auto ready = static_cast<unsigned>(ready_[1]);
+        (void)::close_range(3, ready - 1, 0);
+        (void)::close_range(ready + 1, ~0U, 0);
+        (void)!::write(ready_[1], "x", 1);
+        while (true) {
+          ::pause();
+        }
+      }
+      ::_exit(1);
+    }
+    char byte = 0;
+    (void)!::read(ready_[0], &byte, 1);
+  }
+  Inhabitant(const Inhabitant&) = delete;
+  Inhabitant& operator=(const Inhabitant&) = delete;
+  Inhabitant(Inhabitant&&) = delete;
+  Inhabitant& operator=(Inhabitant&&) = delete;
+  ~Inhabitant() {
+    if (pid_ > 0) {
+      ::kill(pid_, SIGKILL);
+      ::waitpid(pid_, nullptr, 0);
+    }
+    ::close(ready_[0]);
+    ::close(ready_[1]);
+  }
+  [[nodiscard]] pid_t pid() const { return pid_; }
+
+ private:
+  struct Pipe {
+    int ends[2] = {-1, -1};  // NOLINT(modernize-avoid-c-arrays): pipe2
+    Pipe() { (void)!::pipe2(ends, O_CLOEXEC); }
+    int operator[](int i) const { return ends[i]; }
+  };
+  Pipe ready_;
+  pid_t pid_;
+};
+
+struct Pod {
+  UniqueFd netns;
+  std::unique_ptr<netlink::Socket> socket;
+  std::unique_ptr<Inhabitant> pause;  // so that it can be found by its id, as a real one
+};
+
+class KernelTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    auto node = sys::create_netns();
+    if (!node) {
+      GTEST_SKIP() << "cannot make network namespaces: " << node.error().what();
+    }
+    auto scope = sys::NetnsScope::enter(node->get());
+    ASSERT_OK(scope);
+    scope_.emplace(std::move(*scope));
+    node_netns_ = std::move(*node);
+    auto socket = netlink::Socket::open();
+    ASSERT_OK(socket);
+    node_ = std::make_unique<netlink::Socket>(std::move(*socket));
+    auto kinds = probe_link_kinds();
+    ASSERT_OK(kinds);
+    kinds_ = *kinds;
+    if (!kinds_.contains("veth") || !kinds_.contains("macvlan")) {
+      GTEST_SKIP() << "this kernel lacks veth or macvlan";
+    }
+    ASSERT_OK(node_->create_link(
+        {.name = "eth0", .kind = netlink::Veth{.peer = {.name = "eth0-peer", .up = true}}, .up = true}));
+    pod_ = make_pod();
+    make_driver();
+  }
+
+  static Pod make_pod() {
+    Pod pod;
+    auto netns = sys::create_netns();
+    EXPECT_TRUE(netns);
+    pod.netns = std::move(*netns);
+    auto socket = netlink::Socket::open_in(pod.netns.get());
+    EXPECT_TRUE(socket);
+    pod.socket = std::make_unique<netlink::Socket>(std::move(*socket));
+    pod.pause = std::make_unique<Inhabitant>(pod.netns.get());
+    return pod;
+  }
+
+  void make_driver() {
+    NetDriverOptions options{.guard_path = "/opt/fairlead-guard", .guard_socket = "/run/x/guard.sock"};
+    options.node = {.driver_name = "net.example.com",
+                    .mode = mode_,
+                    .has_guard = has_guard_,
+                    .host_devices = {"nic*"},
+                    .kinds_of_kernel = kinds_};
+    options.node.uplinks = uplinks_;
+    options.node.not_uplinks = not_uplinks_;
+    options.node.allow_connected = allow_connected_;
+    options.node.memory = memory_;
+    options.records = [this] {
+      if (on_records_) {
+        on_records_();
+      }
+      return records_;
+    };
+    options.if_unknown = if_unknown_;
+    options.tell = [this](const std::string& uid, const std::string& reason, const std::string& message) {
+      told_.push_back(uid + " " + reason + ": " + message);
+    };
+    driver_ = std::make_unique<NetDriver>(std::move(options), registry_);
+  }
+
+  struct Wanted {
+    std::string netdev;  // the fields after "kind", as JSON: R"("macvlan","master":"eth0")"
+    std::string device = "netdev-virtual";
+    std::string request = "nic";
+  };
+  static dra::Claim claim(const std::string& uid, const std::vector<Wanted>& devices) {
+    dra::Claim claim{.namespace_ = "default", .name = "claim-" + uid, .uid = uid};
+    for (const Wanted& wanted : devices) {
+      claim.devices.push_back(
+          {.request = wanted.request,
+           .pool = "node-a",
+           .device = wanted.device,
+           .config = {{.parameters = R"({"type":"netdev","netdev":{"kind":)" + wanted.netdev + "}}",
+                       .path = "config[0].opaque.parameters"}}});
+    }
+    return claim;
+  }
+
+  /// plan() and prepare(), as the framework does it.
+  Result<dra::ClaimRecord> prepare(const dra::Claim& claim) {
+    dra::ClaimRecord record{.claim = claim, .state = dra::ClaimState::kPreparing};
+    FL_ASSIGN(record.plan, driver_->plan(claim));
+    FL_ASSIGN(record.prepared, driver_->prepare(claim, record.plan, {}));
+    record.state = dra::ClaimState::kPrepared;
+    return record;
+  }
+
+  /// attach(), with the new state in the record as Plugin::update keeps it.
+  Result<> attach(dra::ClaimRecord& record, const Pod& pod) {
+    FL_ASSIGN(record.prepared.state,
+              driver_->attach(record, {.netns = pod.netns.get(), .container = "container-1"}));
+    return {};
+  }
+
+  static std::vector<std::string> names(netlink::Socket& socket) {
+    std::vector<std::string> out;
+    const auto links = socket.links().value();
+    for (const netlink::Link& link : links) {
+      out.push_back(link.name);
+    }
+    std::ranges::sort(out);
+    return out;
+  }
+  [[nodiscard]] std::vector<std::string> node_names() { return names(*node_); }
+  static netlink::Link link(netlink::Socket& socket, const std::string& name) {
+    auto found = socket.link(name);
+    EXPECT_TRUE(found && *found) << name;
+    return found && *found ? **found : netlink::Link{};
+  }
+
+  UniqueFd node_netns_;
+  std::optional<sys::NetnsScope> scope_;
+  std::unique_ptr<netlink::Socket> node_;
+  std::set<std::string> kinds_;
+  devices::AttachMode mode_ = devices::AttachMode::kGuard;
+  bool has_guard_ = true;
+  std::vector<std::string> uplinks_, not_uplinks_;  // flags, read by make_driver()
+  bool allow_connected_ = false;
+  std::shared_ptr<devices::NodeMemory> memory_;
+  devices::Registry registry_ = devices::testing::all_kinds();
+  std::unique_ptr<NetDriver> driver_;
+  std::vector<dra::ClaimRecord> records_;  // what the framework would know
+  std::function<void()> on_records_;       // runs just before somebody gets them
+  Attacher::IfUnknown if_unknown_;         // as make_driver() finds it
+  std::vector<std::string> told_;          // "<claim uid> <reason>: <message>"
+  Pod pod_;
+};
+
+}  // namespace fairlead::agent

@@ -1,0 +1,516 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/agent/net_driver.h"
+
+#include <algorithm>
+#include <map>
+
+#include "fairlead/core/log.h"
+
+namespace fairlead::agent {
+
+using devices::AttachMode;
+using devices::DevicePlan;
+
+namespace {
+
+/// Between plan() and its record on disk are milliseconds. A plan whose record could not be written counts no
+/// longer than this.
+constexpr std::chrono::seconds kPlanBecomesRecord{30};
+
+/// Claims come and go while the node is looked at.
+constexpr int kDiscoverTries = 4;
+
+}  // namespace
+
+namespace {
+
+/// A name that several devices of the claim ask for: of several requests, or of one for several devices.
+Error name_asked_for_twice(const std::vector<DevicePlan>& devices, const DevicePlan& first,
+                           const DevicePlan& second) {
+  const std::string begin = second.interface_name_path + ": \"" + second.interface_name + "\" ";
+  if (first.request != second.request) {
+    return {Code::kInvalid, begin + "is the interface name of two devices (requests " + first.request +
+                                " and " + second.request +
+                                "); each interface of a pod needs a name of its own"};
+  }
+  const std::string count = std::to_string(std::ranges::count(devices, second.request, &DevicePlan::request));
+  return {Code::kInvalid, begin + "would be the interface name of " +
+                              (count == "2" ? "both" : "all " + count) + " devices of request " +
+                              second.request + " (count " + count + "); leave interfaceName out or make " +
+                              (count == "2" ? "two" : count) + " requests"};
+}
+
+/// Interface names of the other claims that the claim's pods have.
+TakenNames names_in_pods_of(const dra::Claim& claim, const std::vector<devices::PlannedClaim>& others) {
+  TakenNames names;
+  for (const devices::PlannedClaim& other : others) {
+    const bool shares_a_pod = std::ranges::any_of(other.reserved_for, [&](const dra::Pod& pod) {
+      return std::ranges::find(claim.reserved_for, pod.uid, &dra::Pod::uid) != claim.reserved_for.end();
+    });
+    for (const DevicePlan& device : other.devices) {
+      if (shares_a_pod && !device.interface_name.empty()) {
+        names.emplace(device.interface_name, other.name);
+      }
+    }
+  }
+  return names;
+}
+
+/// As environment variables are written: letters and digits in upper case, all else a "_".
+std::string in_capitals(std::string_view name) {
+  std::string out;
+  for (const char c : name) {
+    const bool lower = c >= 'a' && c <= 'z';
+    const bool kept = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z');
+    out += lower ? static_cast<char>(c - 'a' + 'A') : (kept ? c : '_');
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<> assign_interface_names(std::vector<DevicePlan>& devices, const TakenNames& taken) {
+  std::map<std::string, const DevicePlan*> names;
+  for (const DevicePlan& device : devices) {
+    if (device.interface_name.empty()) {
+      continue;
+    }
+    const auto [other, is_new] = names.emplace(device.interface_name, &device);
+    if (!is_new) {
+      return name_asked_for_twice(devices, *other->second, device);
+    }
+    if (const auto claim = taken.find(device.interface_name); claim != taken.end()) {
+      return Error(Code::kExists, device.interface_name_path + ": \"" + device.interface_name +
+                                      "\" is the name of an interface of claim " + claim->second +
+                                      " of the same pod; each interface of a pod needs a name of its own");
+    }
+  }
+  int number = 1;
+  for (DevicePlan& device : devices) {
+    if (device.kind.empty() || !device.interface_name.empty()) {
+      continue;
+    }
+    std::string name;
+    do {
+      name = "net" + std::to_string(number++);
+    } while (names.contains(name) || taken.contains(name));
+    device.interface_name = std::move(name);
+  }
+  return {};
+}
+
+std::vector<std::string> environment_names(const dra::Claim& claim) {
+  const std::string& called = claim.pod_claim_name.empty() ? claim.name : claim.pod_claim_name;
+  std::map<std::string, int> total;
+  for (const dra::AllocatedDevice& device : claim.devices) {
+    ++total[device.main_request()];
+  }
+  std::map<std::string, int> count;
+  std::vector<std::string> names;
+  for (const dra::AllocatedDevice& device : claim.devices) {
+    const std::string request = device.main_request();
+    std::string name = "FAIRLEAD_" + in_capitals(called) + "_" + in_capitals(request);
+    if (total[request] > 1) {
+      name += "_" + std::to_string(++count[request]);
+    }
+    names.push_back(std::move(name));
+  }
+  return names;
+}
+
+Result<std::vector<dra::Pool>> NetDriver::discover() {
+  std::call_once(discovered_, [this] {
+    if (options_.before_first_discover) {
+      options_.before_first_discover();
+    }
+  });
+  FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
+  look_after_links(socket);
+  // A NIC that moves between the two looks must not seem to be nowhere: the records are the same before and
+  // after the links were read, or both count.
+  FL_ASSIGN(auto used, in_use());
+  for (int tries = 1;; ++tries) {
+    FL_ASSIGN(const auto node, look_at_node(socket, used.shared));
+    FL_ASSIGN(auto after, in_use());
+    const bool same =
+        std::ranges::equal(used.held, after.held, {}, &devices::HeldDevice::name, &devices::HeldDevice::name);
+    if (same || tries == kDiscoverTries) {
+      if (!same) {
+        used.held.insert(used.held.end(), after.held.begin(), after.held.end());
+      }
+      note_withheld(node, used.held);
+      return std::vector<dra::Pool>{{.devices = devices::published_devices(node, used.held)}};
+    }
+    used = std::move(after);
+  }
+}
+
+Result<devices::NodeView> NetDriver::look_at_node(netlink::Socket& socket,
+                                                  std::vector<sys::InventoryLink> shared) {
+  FL_ASSIGN(sys::Inventory inventory, sys::read_inventory(socket, {.sysfs_root = options_.node.sysfs_root}),
+            "read this node's links");
+  if (options_.node.memory) {
+    options_.node.memory->remember_uplinks(inventory);
+  }
+  return devices::NodeView(std::move(inventory), options_.node, std::move(shared));
+}
+
+void NetDriver::note_withheld(const devices::NodeView& node, const std::vector<devices::HeldDevice>& held) {
+  std::map<std::string, devices::Withheld> now;
+  for (const sys::InventoryLink& link : node.inventory().links()) {
+    const bool is_taken = std::ranges::any_of(held, [&](const devices::HeldDevice& device) {
+      return device.was && devices::same_nic(*device.was, link.link);
+    });
+    if (is_taken || !node.is_candidate(link)) {
+      continue;
+    }
+    if (auto reason = node.withheld(link)) {
+      now.emplace(link.link.name, *std::move(reason));
+    }
+  }
+  auto problem = node.problem();
+  const Lock lock(withheld_mutex_);
+  const auto text_of = [](const std::optional<devices::Withheld>& one) { return one ? one->text : ""; };
+  if (problem && text_of(problem) != text_of(problem_)) {
+    log::warn("no NIC of this node is offered", {{"reason", problem->text}});
+  }
+  for (const auto& [name, reason] : now) {
+    const auto before = withheld_.find(name);
+    const bool is_told = reason.why == devices::Withheld::Why::kNodeUnknown ||
+                         reason.why == devices::Withheld::Why::kUplinkMissing;
+    if (!is_told && (before == withheld_.end() || before->second.text != reason.text)) {
+      log::info("a NIC is not offered", {{"nic", name}, {"reason", reason.text}});
+    }
+  }
+  for (const auto& [name, reason] : withheld_) {
+    const sys::InventoryLink* link = now.contains(name) ? nullptr : node.find(name);
+    if (link != nullptr && node.is_offered(*link)) {
+      log::info("a NIC is offered again", {{"nic", name}});
+    }
+  }
+  withheld_ = std::move(now);
+  problem_ = std::move(problem);
+}
+
+Result<> NetDriver::ready() const {
+  const Lock lock(withheld_mutex_);
+  if (problem_) {
+    return Error(Code::kUnavailable, "no NIC of this node is offered: " + problem_->text);
+  }
+  return {};
+}
+
+std::string NetDriver::metrics_text() const {
+  std::map<std::string_view, int> counts;
+  {
+    const Lock lock(withheld_mutex_);
+    for (const auto& [name, reason] : withheld_) {
+      ++counts[to_string(reason.why)];
+    }
+  }
+  std::string text =
+      "# HELP fairlead_nics_withheld NICs of the node that are not offered, by reason.\n"
+      "# TYPE fairlead_nics_withheld gauge\n";
+  for (const auto& [reason, count] : counts) {
+    text += "fairlead_nics_withheld{driver=\"" + driver_name() + "\",reason=\"" + std::string(reason) +
+            "\"} " + std::to_string(count) + "\n";
+  }
+  return counts.empty() ? "" : text;
+}
+
+void NetDriver::look_after_links(netlink::Socket& socket) {
+  if (const auto done = registry_->links_changed(socket, options_.node); !done) {
+    log::warn("what waited for a change of the node's links could not be done",
+              {{"error", done.error().what()}});
+  }
+}
+
+Result<std::string> NetDriver::plan(const dra::Claim& claim) {
+  FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
+  FL_ASSIGN(const devices::NodeView node, look_at_node(socket, {}));
+  const Lock lock(plans_mutex_);
+  FL_ASSIGN(auto planned_claims, planned_but(claim.uid));
+  const TakenNames names = names_in_pods_of(claim, planned_claims);
+  // Two devices of one claim cannot have one thing either: each sees those before it.
+  planned_claims.push_back(
+      {.namespace_ = claim.namespace_, .name = claim.name, .uid = claim.uid, .devices = {}});
+  ClaimPlan plan{.mode = options_.node.mode};
+  for (const dra::AllocatedDevice& device : claim.devices) {
+    if (device.admin_access) {
+      if (!device.config.empty()) {
+        return Error(Code::kInvalid,
+                     device.config.front().path + ": the request \"" + device.request +
+                         "\" has adminAccess, which only watches a device; it takes no parameters");
+      }
+      plan.devices.push_back({.request = device.request});
+      continue;
+    }
+    FL_ASSIGN(DevicePlan planned,
+              registry_->plan(
+                  {.device = &device,
+                   .node = &node,
+                   .claim = &claim,
+                   .others = &planned_claims,
+                   .addresses_of = [&](netlink::IfIndex link) { return socket.addresses(link); },
+                   .routes = [&] { return socket.routes(); },
+                   .connections =
+                       [](const netlink::SocketQuery& query) { return netlink::connected_sockets(query); }}));
+    planned_claims.back().devices.push_back(planned);
+    plan.devices.push_back(std::move(planned));
+  }
+  FL_TRY(assign_interface_names(plan.devices, names));
+  undone_.erase(claim.uid);
+  just_planned_[claim.uid] = {.claim = {.namespace_ = claim.namespace_,
+                                        .name = claim.name,
+                                        .uid = claim.uid,
+                                        .devices = plan.devices,
+                                        .reserved_for = claim.reserved_for},
+                              .when = std::chrono::steady_clock::now()};
+  return to_json(plan);
+}
+
+Result<std::vector<devices::PlannedClaim>> NetDriver::planned_but(const std::string& claim_uid) {
+  std::map<std::string, devices::PlannedClaim> plans;
+  std::erase_if(just_planned_, [](const auto& entry) {
+    return entry.second.when < std::chrono::steady_clock::now() - kPlanBecomesRecord;
+  });
+  for (const auto& [uid, planned] : just_planned_) {
+    plans[uid] = planned.claim;
+  }
+  if (options_.records) {
+    FL_ASSIGN(const auto records, options_.records(), "tell what other claims have");
+    for (const dra::ClaimRecord& record : records) {
+      if (auto plan = parse_claim_plan(record.plan)) {
+        plans[record.claim.uid] = {.namespace_ = record.claim.namespace_,
+                                   .name = record.claim.name,
+                                   .uid = record.claim.uid,
+                                   .devices = std::move(plan->devices),
+                                   .reserved_for = record.claim.reserved_for};
+      }
+    }
+  }
+  plans.erase(claim_uid);
+  std::vector<devices::PlannedClaim> others;
+  others.reserve(plans.size());
+  for (auto& [uid, claim] : plans) {
+    others.push_back(std::move(claim));
+  }
+  return others;
+}
+
+void NetDriver::forget_planned(const std::string& claim_uid) {
+  const Lock lock(plans_mutex_);
+  just_planned_.erase(claim_uid);
+}
+
+cdi::Hook NetDriver::guard_hook(const std::string& claim_uid) const {
+  return {.hook_name = "createRuntime",
+          .path = options_.guard_path,
+          .args = {"fairlead-guard", "--socket", options_.guard_socket, "--claim", claim_uid},
+          .timeout_seconds = static_cast<int>(options_.hook_timeout.count())};
+}
+
+Result<dra::Prepared> NetDriver::prepare(const dra::Claim& claim, const std::string& plan_text,
+                                         const dra::CallContext& /*context*/) {
+  FL_ASSIGN(const ClaimPlan plan, parse_claim_plan(plan_text));
+  forget_planned(claim.uid);  // its record is on disk
+  dra::Prepared prepared;
+  prepared.device_edits.resize(claim.devices.size());
+  const auto variables = environment_names(claim);
+  for (std::size_t i = 0; i < plan.devices.size(); ++i) {
+    if (!plan.devices[i].kind.empty()) {
+      prepared.device_edits[i].env = {variables[i] + "=" + plan.devices[i].interface_name};
+    }
+  }
+  const bool is_any_attached =
+      std::ranges::any_of(plan.devices, [](const DevicePlan& device) { return !device.kind.empty(); });
+  ClaimState state;
+  if (plan.mode == AttachMode::kNetdevices) {
+    FL_ASSIGN(const auto names, attacher_.stage(plan, claim.uid));
+    for (std::size_t i = 0; i < names.size(); ++i) {
+      if (!names[i].empty()) {
+        prepared.device_edits[i].net_devices = {
+            {.host_interface_name = names[i], .name = plan.devices[i].interface_name}};
+      }
+    }
+    state.staged = true;
+    // Runtimes run hooks of this stage when they have moved the devices (runc 1.5, crun 1.28). The guard adds
+    // addresses and routes then, and stops a container that did not get its devices.
+    if (options_.node.has_guard && is_any_attached) {
+      prepared.claim_edits.hooks = {guard_hook(claim.uid)};
+    }
+    if (options_.on_staged) {
+      options_.on_staged(claim.uid);
+    }
+  } else if (is_any_attached) {
+    prepared.claim_edits.hooks = {guard_hook(claim.uid)};
+    if (options_.on_prepared) {
+      options_.on_prepared(claim.uid);
+    }
+  } else if (options_.on_staged) {
+    options_.on_staged(claim.uid);
+  }
+  prepared.state = to_json(state);
+  if (options_.on_offers_changed && shares_any(plan)) {
+    options_.on_offers_changed();
+  }
+  return prepared;
+}
+
+Result<> NetDriver::unprepare(const dra::ClaimRecord& record, const dra::CallContext& context) {
+  forget_planned(record.claim.uid);
+  FL_TRY(attacher_.detach(record, context.deadline));
+  const auto plan = parse_claim_plan(record.plan);
+  if (plan && shares_any(*plan)) {
+    {
+      const Lock lock(plans_mutex_);
+      undone_.insert(record.claim.uid);
+    }
+    if (options_.on_offers_changed) {
+      options_.on_offers_changed();
+    }
+  }
+  return {};
+}
+
+bool NetDriver::shares_any(const ClaimPlan& plan) const {
+  return std::ranges::any_of(plan.devices, [&](const DevicePlan& device) {
+    const devices::Handler* handler = registry_->find(device.type, device.kind);
+    return handler != nullptr && handler->shares(device);
+  });
+}
+
+void NetDriver::restored(const std::vector<dra::ClaimRecord>& records) {
+  attacher_.adopt(records);
+  const Attacher::IfUnknown alone = [](const std::string& /*claim_uid*/,
+                                       const std::function<void()>& action) {
+    action();
+    return true;
+  };
+  if (const auto swept = attacher_.sweep(records, options_.if_unknown ? options_.if_unknown : alone);
+      !swept) {
+    log::warn("links that were left behind could not be looked for", {{"error", swept.error().what()}});
+  }
+  if (options_.on_restored) {
+    options_.on_restored(records);
+  }
+}
+
+void NetDriver::stopping() {
+  if (options_.on_stopping) {
+    options_.on_stopping();
+  }
+}
+
+namespace {
+
+Result<> must_be_prepared(const dra::ClaimRecord& record) {
+  if (record.state != dra::ClaimState::kPrepared) {
+    return Error(Code::kUnavailable, "the claim is not prepared on this node (yet, or any more)");
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::string> NetDriver::attach(const dra::ClaimRecord& record, const AttachTarget& target) {
+  FL_TRY(must_be_prepared(record));
+  return attacher_.attach(record, target);
+}
+
+Result<std::string> NetDriver::begin(const dra::ClaimRecord& record, const AttachTarget& target) {
+  FL_TRY(must_be_prepared(record));
+  return attacher_.begin(record, target);
+}
+
+std::optional<sys::InventoryLink> NetDriver::taken_by(const DevicePlan& plan) const {
+  const devices::Handler* handler = registry_->find(plan.type, plan.kind);
+  return handler == nullptr ? std::nullopt : handler->takes(plan);
+}
+
+Result<NetDriver::InUse> NetDriver::in_use() {
+  InUse used;
+  if (!options_.records) {
+    return used;
+  }
+  const auto held_before = attacher_.held_now();
+  FL_ASSIGN(const auto records, options_.records(), "tell which links claims have");
+  attacher_.let_go_of_others(held_before, records);
+  const Lock lock(plans_mutex_);
+  std::erase_if(undone_, [&](const std::string& uid) {
+    return std::ranges::none_of(records, [&](const auto& record) { return record.claim.uid == uid; });
+  });
+  for (const dra::ClaimRecord& record : records) {
+    const auto plan = parse_claim_plan(record.plan);
+    if (!plan || plan->devices.size() != record.claim.devices.size()) {
+      continue;  // nothing was taken yet
+    }
+    for (std::size_t i = 0; i < plan->devices.size(); ++i) {
+      const DevicePlan& device = plan->devices[i];
+      const std::string& name = record.claim.devices[i].device;
+      if (!device.kind.empty() && name != devices::kVirtualDevice) {
+        used.held.push_back({.name = name, .nic = device.nic, .was = taken_by(device)});
+      }
+      const devices::Handler* handler = registry_->find(device.type, device.kind);
+      if (auto link = handler == nullptr ? std::nullopt : handler->shares(device);
+          link && !undone_.contains(record.claim.uid)) {
+        used.shared.push_back(*std::move(link));
+      }
+    }
+  }
+  return used;
+}
+
+namespace {
+
+/// What a record of version 0.1 says of a NIC: enough to know it again, and its PCI address. Whether its
+/// permanent MAC is (a VF's is not) it does not say.
+dra::DeviceIdentity identity_of_old_record(const sys::InventoryLink& was) {
+  const devices::NicIdentity known = devices::identity_of(was, {});
+  dra::DeviceIdentity identity{.key = known.name};
+  if (!known.pci_bus_id.empty()) {
+    identity.data = devices::to_json({.name = known.name, .pci_bus_id = known.pci_bus_id});
+  }
+  return identity;
+}
+
+/// Not even that: the claim has a link on the NIC of this name.
+dra::DeviceIdentity identity_of_old_name(const devices::NodeOptions& options, const std::string& device) {
+  auto socket = netlink::Socket::open();
+  auto inventory = socket ? sys::read_inventory(*socket, {.sysfs_root = options.sysfs_root}) : socket.error();
+  if (!inventory) {
+    log::warn("which NIC a claim of an older version has cannot be told now",
+              {{"device", device}, {"error", inventory.error().what()}});
+    return {};
+  }
+  const devices::NodeView node(*std::move(inventory), options);
+  const sys::InventoryLink* nic = node.find_device(device);
+  return nic == nullptr ? dra::DeviceIdentity() : dra::DeviceIdentity{.key = node.device_name(*nic)};
+}
+
+}  // namespace
+
+std::vector<dra::DeviceIdentity> NetDriver::identities(const dra::ClaimRecord& record) const {
+  std::vector<dra::DeviceIdentity> identities(record.claim.devices.size());
+  const auto plan = parse_claim_plan(record.plan);
+  if (!plan || plan->devices.size() != identities.size()) {
+    return identities;
+  }
+  for (std::size_t i = 0; i < identities.size(); ++i) {
+    const DevicePlan& device = plan->devices[i];
+    const std::string& name = record.claim.devices[i].device;
+    if (device.kind.empty() || name == devices::kVirtualDevice) {
+      continue;
+    }
+    if (!device.nic.empty()) {
+      identities[i] = {.key = device.nic, .data = device.identity};
+    } else if (const auto was = taken_by(device)) {
+      identities[i] = identity_of_old_record(*was);
+    } else {
+      identities[i] = identity_of_old_name(options_.node, name);
+    }
+  }
+  return identities;
+}
+
+}  // namespace fairlead::agent

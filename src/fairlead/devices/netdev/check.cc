@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/devices/netdev/check.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "fairlead/core/log.h"
+#include "fairlead/devices/netdev/common.h"
+
+namespace fairlead::devices::netdev {
+namespace {
+
+using netlink::IpAddress;
+using netlink::IpPrefix;
+
+constexpr std::uint32_t kMinMtu6 = 1280;  // RFC 8200, section 5
+
+bool contains(const IpPrefix& network, const IpAddress& address) {
+  return network.is_v6() == address.is_v6() &&
+         IpPrefix(address, network.length()).network() == network.network();
+}
+
+/// fe80::/10
+bool is_link_local(const IpAddress& address) {
+  return address.is_v6() && address.octets()[0] == 0xfe && (address.octets()[1] & 0xc0U) == 0x80;
+}
+
+std::string list_of(const std::vector<IpPrefix>& prefixes) {
+  std::string out;
+  for (const IpPrefix& prefix : prefixes) {
+    out += (out.empty() ? "" : ", ") + prefix.to_string();
+  }
+  return out.empty() ? "there are none" : out;
+}
+
+std::string item(const std::string& path, std::size_t index) {
+  return path + "[" + std::to_string(index) + "]";
+}
+
+/// The kernel's number for a route's place among those to the same destination.
+std::uint32_t metric_of(const RouteConfig& route) {
+  const bool v6 = route.destination.is_v6();
+  if (!route.metric && route.is_main_default()) {
+    return default_route_metric(v6);
+  }
+  const std::uint32_t metric = route.metric.value_or(0);
+  return v6 && metric == 0 ? kKernelMetric6 : metric;
+}
+
+bool is_same_place(const RouteConfig& a, const RouteConfig& b) {
+  return a.destination == b.destination && a.table == b.table && metric_of(a) == metric_of(b);
+}
+
+/// A route of the claim that leads to the gateway without another gateway, where the kernel looks for one
+/// (net/ipv4/fib_semantics.c fib_check_nh_v4_gw: the route's own table, then by the rules, so the main one).
+bool is_covered(const RouteConfig& wanted, const std::vector<RouteConfig>& routes) {
+  return std::ranges::any_of(routes, [&](const RouteConfig& other) {
+    return !other.gateway && contains(other.destination, *wanted.gateway) &&
+           (other.table == wanted.table || other.table == netlink::kMainTable);
+  });
+}
+
+Result<> check_gateway(const RouteConfig& route, const std::string& path,
+                       const std::vector<IpPrefix>& addresses, const std::vector<RouteConfig>& routes) {
+  const IpAddress& gateway = *route.gateway;
+  if (std::ranges::find(addresses, gateway, &IpPrefix::address) != addresses.end()) {
+    return Error(Code::kInvalid, path + ": " + gateway.to_string() +
+                                     " is the interface's own address; a gateway is another machine's");
+  }
+  const auto subnet =
+      std::ranges::find_if(addresses, [&](const IpPrefix& prefix) { return contains(prefix, gateway); });
+  if (subnet == addresses.end()) {
+    if (route.onlink || is_link_local(gateway) || is_covered(route, routes)) {
+      return {};
+    }
+    return Error(Code::kInvalid, path + ": " + gateway.to_string() +
+                                     " is in no network of the interface's addresses (" + list_of(addresses) +
+                                     "); add an address, or a route without gw that leads to it, or say "
+                                     "onlink: true if it is on the link all the same");
+  }
+  const IpPrefix in_subnet(gateway, subnet->length());
+  const bool is_network = !gateway.is_v6() && subnet->length() < 31 && in_subnet == in_subnet.network();
+  if (is_network || is_broadcast(in_subnet)) {
+    return Error(Code::kInvalid, path + ": " + gateway.to_string() + " is the " +
+                                     (is_network ? "address" : "broadcast address") + " of " +
+                                     in_subnet.network().to_string() + " itself, not a machine's");
+  }
+  return {};
+}
+
+Result<> check_route(const RouteConfig& route, const std::string& path,
+                     const std::vector<IpPrefix>& addresses, const std::vector<RouteConfig>& routes) {
+  if (route.gateway) {
+    FL_TRY(check_gateway(route, path + ".gw", addresses, routes));
+  }
+  if (route.source && std::ranges::find(addresses, *route.source, &IpPrefix::address) == addresses.end()) {
+    return Error(Code::kInvalid, path + ".src: " + route.source->to_string() +
+                                     " is none of the interface's addresses (" + list_of(addresses) + ")");
+  }
+  // The kernel makes this one with the address; only that without gateway is the same.
+  const bool makes_it =
+      route.gateway && !route.destination.is_v6() && metric_of(route) == 0 &&
+      route.table == netlink::kMainTable &&
+      std::ranges::find(addresses, route.destination, &IpPrefix::network) != addresses.end();
+  if (makes_it) {
+    return Error(Code::kInvalid, path + ".dst: " + route.destination.to_string() +
+                                     " is on the link, by the interface's address there; leave the route "
+                                     "out, or give it a metric");
+  }
+  return {};
+}
+
+/// What needs IPv6; nothing when nothing does.
+std::string ipv6_need(const Config& config) {
+  if (config.addresses) {
+    const auto& all = config.addresses->value;
+    const auto found = std::ranges::find_if(all, &IpPrefix::is_v6);
+    if (found != all.end()) {
+      return "the address " + found->to_string();
+    }
+  }
+  if (config.routes) {
+    for (const RouteConfig& route : config.routes->value) {
+      if (route.destination.is_v6()) {
+        return "the route to " + route.destination.to_string();
+      }
+    }
+  }
+  return "";
+}
+
+/// The link of the node that the interface shares its network on; empty: there is none.
+const std::string& shared_link(const NetdevPlan& plan) {
+  return plan.master.empty() ? plan.bridge : plan.master;
+}
+
+/// "request b of this claim", "claim data-net", or no name for one of another namespace: that is in the log.
+std::string name_of(const PlanInput& input, const PlannedClaim& other, const DevicePlan& device,
+                    const std::string& what) {
+  if (input.claim != nullptr && other.uid == input.claim->uid) {
+    return "request " + device.request + " of this claim";
+  }
+  if (input.claim != nullptr && other.namespace_ == input.claim->namespace_) {
+    return "claim " + other.name;
+  }
+  log::info("a claim wants what one of another namespace has",
+            {{"claim", input.claim == nullptr ? "" : input.claim->namespace_ + "/" + input.claim->name},
+             {"wants", what},
+             {"of", other.namespace_ + "/" + other.name}});
+  return "another claim";
+}
+
+Result<> check_taken_by(const PlanInput& input, const Config& config, const NetdevPlan& plan,
+                        const PlannedClaim& other, const DevicePlan& device) {
+  const auto theirs = parse_plan(device.body);
+  const std::string& link = shared_link(plan);
+  if (!theirs || shared_link(*theirs) != link) {
+    return {};
+  }
+  if (plan.mac && theirs->mac == plan.mac) {
+    const std::string what = "the MAC address " + plan.mac->to_string();
+    return Error(Code::kExists, config.mac->path + ": " + what + " is taken on " + link + ", by " +
+                                    name_of(input, other, device, what) +
+                                    "; take another, or leave mac out to get one");
+  }
+  for (std::size_t i = 0; i < plan.addresses.size(); ++i) {
+    const IpAddress& address = plan.addresses[i].address();
+    if (std::ranges::find(theirs->addresses, address, &IpPrefix::address) != theirs->addresses.end()) {
+      const std::string what = "the address " + address.to_string();
+      return Error(Code::kExists, item(config.addresses->path, i) + ": " + what + " is taken on " + link +
+                                      ", by " + name_of(input, other, device, what) + "; take another");
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+bool is_broadcast(const IpPrefix& prefix) {
+  if (prefix.is_v6() || prefix.length() > 30) {
+    return false;
+  }
+  std::uint32_t address = 0;
+  for (const std::uint8_t octet : prefix.address().octets()) {
+    address = address << 8U | octet;
+  }
+  const std::uint32_t host_bits = ~std::uint32_t{0} >> prefix.length();
+  return (address & host_bits) == host_bits;
+}
+
+Result<> check_routes(const Config& config) {
+  if (!config.routes) {
+    return {};
+  }
+  const std::vector<IpPrefix> none;
+  const auto& addresses = config.addresses ? config.addresses->value : none;
+  const auto& routes = config.routes->value;
+  for (std::size_t i = 0; i < routes.size(); ++i) {
+    const std::string path = item(config.routes->path, i);
+    FL_TRY(check_route(routes[i], path, addresses, routes));
+    const auto before =
+        std::ranges::find_if(routes.begin(), routes.begin() + static_cast<std::ptrdiff_t>(i),
+                             [&](const auto& other) { return is_same_place(other, routes[i]); });
+    if (before != routes.begin() + static_cast<std::ptrdiff_t>(i)) {
+      return Error(Code::kInvalid, path + ": the destination " + routes[i].destination.to_string() +
+                                       " with this metric is " +
+                                       item("routes", static_cast<std::size_t>(before - routes.begin())) +
+                                       " already; give one of them another metric, or leave it out");
+    }
+  }
+  return {};
+}
+
+Result<> check_mtu(const Config& config) {
+  const std::string need = ipv6_need(config);
+  if (need.empty() || !config.mtu || config.mtu->value >= kMinMtu6) {
+    return {};
+  }
+  return Error(Code::kInvalid, config.mtu->path + ": " + std::to_string(config.mtu->value) +
+                                   " is too small for IPv6, which needs " + std::to_string(kMinMtu6) +
+                                   ", and there is " + need);
+}
+
+Result<> check_inherited_mtu(const Config& config, std::string_view parent, std::uint32_t mtu) {
+  const std::string need = ipv6_need(config);
+  if (need.empty() || config.mtu || mtu >= kMinMtu6) {
+    return {};
+  }
+  return Error(Code::kInvalid, config.path + ": " + need + " needs IPv6, which needs an MTU of " +
+                                   std::to_string(kMinMtu6) + ", and the interface gets the " +
+                                   std::to_string(mtu) + " of " + std::string(parent));
+}
+
+Result<> check_taken(const PlanInput& input, const Config& config, const NetdevPlan& plan) {
+  if (input.others == nullptr || shared_link(plan).empty()) {
+    return {};
+  }
+  for (const PlannedClaim& other : *input.others) {
+    for (const DevicePlan& device : other.devices) {
+      if (device.type == "netdev") {
+        FL_TRY(check_taken_by(input, config, plan, other, device));
+      }
+    }
+  }
+  return {};
+}
+
+}  // namespace fairlead::devices::netdev

@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/devices/netdev/common.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <functional>
+
+#include "fairlead/core/fd.h"
+#include "fairlead/core/log.h"
+#include "fairlead/devices/netdev/check.h"
+#include "fairlead/devices/netdev/routes.h"
+#include "fairlead/sys/sysctl.h"
+
+namespace fairlead::devices::netdev {
+
+std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
+
+namespace {
+
+/// What waits in the node's namespace for the container runtime may have no address there: it would be the
+/// node's own (net/ipv4/fib_frontend.c fib_add_ifaddr makes the local route even on a link that is down).
+/// And OCI runtime-spec 1.3.0, linux.netDevices, carries no routes. So both are the guard's work.
+template <class T>
+Result<> check_addressing(const NodeView& node, const Field<std::vector<T>>& field) {
+  const NodeOptions& options = node.options();
+  if (field.value.empty() || options.mode != AttachMode::kNetdevices || options.has_guard) {
+    return {};
+  }
+  return Error(Code::kUnsupported,
+               field.path +
+                   ": this node attaches with --attach=netdevices and has no fairlead-guard, which sets "
+                   "addresses and routes after the container runtime moved the interface; leave them out, or "
+                   "install the guard on the node (--install-guard, --guard-path)");
+}
+
+}  // namespace
+
+Result<NetdevPlan> common_plan(const PlanInput& input, const Config& config) {
+  FL_TRY(check_mtu(config));
+  FL_TRY(check_routes(config));
+  NetdevPlan plan;
+  if (config.mtu) {
+    plan.mtu = config.mtu->value;
+  }
+  if (config.mac) {
+    plan.mac = config.mac->value;
+  }
+  if (config.addresses) {
+    FL_TRY(check_addressing(*input.node, *config.addresses));
+    plan.addresses = config.addresses->value;
+  }
+  if (config.routes) {
+    FL_TRY(check_addressing(*input.node, *config.routes));
+    plan.routes = config.routes->value;
+  }
+  return plan;
+}
+
+DevicePlan device_plan(const Config& config, const NetdevPlan& plan) {
+  DevicePlan out;
+  if (config.interface_name) {
+    out.interface_name = config.interface_name->value;
+    out.interface_name_path = config.interface_name->path;
+  }
+  out.body = to_json(plan);
+  return out;
+}
+
+Result<const sys::InventoryLink*> find_link(const NodeView& node, const Field<std::string>& name,
+                                            std::string_view what) {
+  const sys::InventoryLink* link = node.find(name.value);
+  if (link != nullptr) {
+    return link;
+  }
+  std::string links;
+  for (const sys::InventoryLink& other : node.inventory().links()) {
+    const bool ours = Marker::parse(other.link.alias).has_value();
+    if (!ours && !other.link.is_loopback() && links.size() < 80) {
+      links += (links.empty() ? "" : ", ") + other.link.name;
+    }
+  }
+  return Error(Code::kNotFound, name.path + ": this node has no " + std::string(what) + " " +
+                                    quoted(name.value) + " (it has " + (links.empty() ? "no links" : links) +
+                                    ")");
+}
+
+Error name_taken(std::string_view interface_name) {
+  return {Code::kExists, "the name " + quoted(interface_name) +
+                             " is already taken in the container's network namespace; choose another "
+                             "interfaceName"};
+}
+
+Result<std::optional<netlink::Link>> find_marked(netlink::Socket& socket, std::string_view alias) {
+  FL_ASSIGN(auto links, socket.links());
+  const auto it = std::ranges::find(links, alias, &netlink::Link::alias);
+  return it == links.end() ? std::nullopt : std::optional(std::move(*it));
+}
+
+namespace {
+
+/// The kernel's text for what only it can know, as a sentence with a code that says whose it is.
+Error address_refused(Error error, const netlink::IpPrefix& address) {
+  if (error.sys_errno() == EEXIST) {
+    return {Code::kExists,
+            "the address " + address.address().to_string() +
+                " is there already with another prefix length than " + std::to_string(address.length()),
+            EEXIST};
+  }
+  if (error.sys_errno() == EACCES && address.is_v6()) {  // net/ipv6/addrconf.c: disable_ipv6 is set
+    return {Code::kUnsupported,
+            "the address " + address.address().to_string() +
+                " cannot be set: IPv6 is switched off for the interface in the pod's network namespace",
+            EACCES};
+  }
+  return error;
+}
+
+Error up_refused(Error error, netlink::Socket& pod, const Interface& interface, const NetdevPlan& plan) {
+  if (error.sys_errno() != EADDRINUSE) {
+    return error;
+  }
+  // drivers/net/macvlan.c macvlan_open: the master's own, or that of another macvlan on it.
+  const auto link = pod.link(interface.index);
+  const std::string mac = link && *link ? " " + (*link)->mac.to_string() : "";
+  return {
+      Code::kExists,
+      "the MAC address" + mac + " is taken on " + (plan.master.empty() ? "its master" : plan.master) +
+          ", by that link itself or by another interface on it; take another, or leave mac out to get one",
+      EADDRINUSE};
+}
+
+/// "through eth0", of the route that is in the way.
+std::string holder_of(netlink::Socket& pod, const netlink::NewRoute& wanted) {
+  const auto routes = pod.routes(wanted.table);
+  if (!routes) {
+    return "";
+  }
+  for (const netlink::Route& route : *routes) {
+    if (route.destination == wanted.destination && route.metric == wanted.metric && !route.hops.empty()) {
+      const auto link = pod.link(route.hops.front().link);
+      return link && *link ? " through " + (*link)->name : "";
+    }
+  }
+  return "";
+}
+
+Error route_refused(Error error, netlink::Socket& pod, const netlink::NewRoute& route) {
+  const std::string to = "the route to " + route.destination.to_string();
+  switch (error.sys_errno()) {
+    case EEXIST:
+      return {Code::kExists,
+              to + " with the metric " + std::to_string(route.metric) + " is in the pod already" +
+                  holder_of(pod, route) + "; give the one of the claim another metric",
+              EEXIST};
+    case EINVAL:
+    case ENETUNREACH:
+    case EHOSTUNREACH:
+      return {Code::kInvalid, "the kernel does not take " + to + ": " + error.what(), error.sys_errno()};
+    default:
+      return error;
+  }
+}
+
+bool needs_ipv6(const NetdevPlan& plan) {
+  return std::ranges::any_of(plan.addresses, &netlink::IpPrefix::is_v6) ||
+         std::ranges::any_of(plan.routes, [](const RouteConfig& route) { return route.destination.is_v6(); });
+}
+
+/// A cluster network without IPv6 leaves it switched off in a pod's namespace for every interface to come.
+Result<> switch_ipv6_on(const Place& pod, const std::string& interface) {
+  const std::string setting = "ipv6/conf/" + interface + "/disable_ipv6";
+  const auto disabled = sys::read_net_sysctl(pod.netns, setting);
+  if (!disabled && disabled.error().code() == Code::kNotFound) {
+    return Error(Code::kUnsupported,
+                 "the claim asks for IPv6, and there is none for this interface: the node's kernel "
+                 "runs without it, or the MTU is below 1280");
+  }
+  if (!disabled || *disabled == "0") {
+    return {};  // what cannot be read need not be wrong: the kernel says it with the first address
+  }
+  if (const auto written = sys::write_net_sysctl(pod.netns, setting, "0"); !written) {
+    return Error(Code::kUnsupported,
+                 "IPv6 is switched off in the pod's network namespace (net.ipv6.conf." + interface +
+                     ".disable_ipv6), and the agent cannot switch it on for the claim's interface: " +
+                     written.error().what());
+  }
+  return {};
+}
+
+/// So that the kernel tells neighbours of the addresses when the interface is set up: one may know the
+/// address under the MAC of an earlier pod. ndisc_notify has no netlink request of its own.
+void announce_ipv6(const Place& pod, const std::string& interface) {
+  const auto written = sys::write_net_sysctl(pod.netns, "ipv6/conf/" + interface + "/ndisc_notify", "1");
+  if (!written) {
+    log::warn("neighbours are not told of a pod's IPv6 addresses",
+              {{"interface", interface}, {"error", written.error().what()}});
+  }
+}
+
+/// One exchange for an interface; after it, who is to blame for what failed.
+class Setup {
+ public:
+  Setup(const Place& pod, const Interface& interface, const NetdevPlan& plan)
+      : pod_(pod), interface_(interface), plan_(plan) {}
+
+  Result<> run(const std::vector<netlink::NewRoute>& routes) {
+    if (!interface_.alias.empty()) {
+      batch_.change_link(interface_.index, {.alias = interface_.alias, .group = 0});
+      refused_.emplace_back();
+    }
+    if (!std::ranges::all_of(plan_.addresses, &netlink::IpPrefix::is_v6)) {
+      batch_.change_link(interface_.index, {.arp_notify = true});
+      refused_.emplace_back();
+    }
+    for (const netlink::IpPrefix& prefix : plan_.addresses) {
+      batch_.add_address({.link = interface_.index, .prefix = prefix});
+      refused_.emplace_back([&](Error error) { return address_refused(std::move(error), prefix); });
+    }
+    batch_.change_link(interface_.index, {.up = true});
+    refused_.emplace_back(
+        [&](Error error) { return up_refused(std::move(error), *pod_.socket, interface_, plan_); });
+    for (const netlink::NewRoute& route : routes) {
+      batch_.add_route(route);
+      refused_.emplace_back(
+          [&](Error error) { return route_refused(std::move(error), *pod_.socket, route); });
+    }
+    FL_ASSIGN(const auto failures, pod_.socket->run_each(std::move(batch_)));
+    if (failures.empty()) {
+      return {};
+    }
+    const auto& [at, error] = failures.front();
+    return refused_[at] ? refused_[at](error) : error;
+  }
+
+ private:
+  const Place& pod_;
+  const Interface& interface_;
+  const NetdevPlan& plan_;
+  netlink::Batch batch_;
+  std::vector<std::function<Error(Error)>> refused_;  // one per request; empty: as the kernel says it
+};
+
+}  // namespace
+
+Result<std::function<void()>> configure(const Place& pod, const Interface& interface,
+                                        const NetdevPlan& plan) {
+  if (needs_ipv6(plan)) {
+    FL_TRY(switch_ipv6_on(pod, interface.name));
+    announce_ipv6(pod, interface.name);
+  }
+  MovedRoutes moved;
+  std::vector<netlink::NewRoute> routes;
+  ScopeExit undo([&] { moved.undo(*pod.socket, routes); });
+  FL_ASSIGN(routes, arrange_routes(*pod.socket, interface.index, plan.routes, moved));
+  FL_TRY(Setup(pod, interface, plan).run(routes));
+  undo.release();
+  if (moved.empty()) {
+    return std::function<void()>();
+  }
+  return std::function<void()>(
+      [moved, routes, socket = pod.socket]() mutable { moved.undo(*socket, routes); });
+}
+
+}  // namespace fairlead::devices::netdev

@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/devices/netdev/host_device/host_device.h"
+
+#include <poll.h>
+
+#include <algorithm>
+
+#include "fairlead/core/fd.h"
+#include "fairlead/core/log.h"
+#include "fairlead/devices/netdev/check.h"
+#include "fairlead/devices/netdev/host_device/find_nic.h"
+#include "fairlead/devices/netdev/host_device/restore.h"
+#include "fairlead/devices/netdev/sharing.h"
+#include "fairlead/sys/net_hardware.h"
+#include "fairlead/sys/netlink/monitor.h"
+
+namespace fairlead::devices::netdev {
+namespace {
+
+using std::chrono::steady_clock;
+
+/// The kernel gives NICs back when a namespace's last user is gone, from a worker of its own (net/core/dev.c
+/// default_device_exit_batch): usually milliseconds later. When it takes longer the kubelet calls again, and
+/// no worker is held meanwhile.
+constexpr std::chrono::seconds kComeHomeTime{2};
+
+Error is_uplink(const std::string& path, const std::string& name) {
+  return {Code::kDenied, path + ": " + quoted(name) + " is the node's uplink and can never be taken"};
+}
+
+/// Does a field of the claim name this NIC?
+struct Named {
+  const Field<std::string>* field = nullptr;
+  const sys::InventoryLink* link = nullptr;  // on this node; nullptr when there is none of that name
+};
+
+Named named_by_claim(const NodeView& node, const Config& config) {
+  if (config.device) {
+    const sys::InventoryLink* link = node.find(config.device->value);
+    return {.field = &*config.device,
+            .link = link != nullptr ? link : node.find_device(config.device->value)};
+  }
+  if (config.pci_bus_id) {
+    const auto links = node.inventory().find_bdf(config.pci_bus_id->value);
+    return {.field = &*config.pci_bus_id, .link = links.empty() ? nullptr : links.front()};
+  }
+  return {};
+}
+
+bool names(const NodeView& node, const Config& config, const sys::InventoryLink& nic) {
+  // Version 0.1 called a device by its link.
+  if (config.device && !nic.link.has_name(config.device->value) &&
+      node.device_name(nic) != config.device->value && name_by_link(nic.link.name) != config.device->value) {
+    return false;
+  }
+  if (!config.pci_bus_id) {
+    return true;
+  }
+  const auto links = node.inventory().find_bdf(config.pci_bus_id->value);
+  return std::ranges::find(links, &nic) != links.end();
+}
+
+/// A selector that works: netdev-virtual has no ifName, and CEL's error about a missing key on any device
+/// fails the whole allocation, so the kind is asked first.
+std::string how_to_ask(const NodeView& node, const Named& named) {
+  const std::string attributes = "device.attributes[\"" + node.options().driver_name + "\"]";
+  const std::string name = named.link != nullptr ? named.link->link.name : "...";
+  return "ask for a NIC with a selector such as " + attributes + ".kind == \"host-device\" && " + attributes +
+         ".ifName == \"" + name + "\"";
+}
+
+/// The NIC this request was allocated, after every check of who may take what.
+Result<const sys::InventoryLink*> allocated_nic(const PlanInput& input, const Config& config) {
+  const NodeView& node = *input.node;
+  const Named named = named_by_claim(node, config);
+  if (named.link != nullptr && node.is_uplink(*named.link)) {
+    return is_uplink(named.field->path, named.field->value);
+  }
+  const std::string& allocated = input.device->device;
+  if (allocated == kVirtualDevice) {
+    return Error(Code::kInvalid, config.path + ".kind: host-device takes a NIC, but the request " +
+                                     quoted(input.device->request) + " was allocated " + allocated + "; " +
+                                     how_to_ask(node, named));
+  }
+  const sys::InventoryLink* nic = node.find_device(allocated);
+  if (nic == nullptr) {
+    return Error(Code::kNotFound, "the device " + allocated + " that the request " +
+                                      quoted(input.device->request) +
+                                      " was allocated is not on this node now");
+  }
+  if (!names(node, config, *nic)) {
+    return Error(Code::kInvalid, named.field->path + ": " + quoted(named.field->value) +
+                                     " is not the NIC that the request " + quoted(input.device->request) +
+                                     " was allocated, which is " + nic->link.name + "; " +
+                                     how_to_ask(node, named));
+  }
+  FL_TRY(check_alone(input, *nic));
+  return nic;
+}
+
+Result<Original> as_it_is(const PlanInput& input, const sys::InventoryLink& nic) {
+  if (const auto marker = Marker::parse(nic.link.alias)) {
+    return Error(Code::kBusy,
+                 "the NIC " + nic.link.name + " is still being given back by the claim " + marker->claim_uid);
+  }
+  FL_ASSIGN(const auto addresses, input.addresses_of(nic.link.index),
+            "read the addresses of " + nic.link.name);
+  FL_ASSIGN(const auto routes, input.routes ? input.routes() : std::vector<netlink::Route>(),
+            "read the routes of " + nic.link.name);
+  return remember(nic, addresses, routes);
+}
+
+/// Everything that can be wrong with taking it may have changed since the claim was planned.
+Result<> check_free(const Place& place, const NodeOptions& options, const netlink::Link& nic) {
+  FL_ASSIGN(sys::Inventory inventory, sys::read_inventory(*place.socket, {.sysfs_root = options.sysfs_root}));
+  const NodeView node(std::move(inventory), options);
+  const sys::InventoryLink* link = node.inventory().find(nic.index);
+  if (link == nullptr) {
+    return Error(Code::kNotFound, "the NIC " + nic.name + " is not on this node now");
+  }
+  if (node.is_uplink(*link)) {
+    return Error(Code::kDenied, quoted(nic.name) + " has become the node's uplink and can never be taken");
+  }
+  if (const auto withheld = node.withheld(*link)) {
+    return Error(Code::kBusy, "the NIC " + nic.name + " cannot be taken any more: " + withheld->text);
+  }
+  if (const sys::InventoryLink* other = node.link_on(*link)) {
+    return Error(Code::kBusy,
+                 "the NIC " + nic.name + " cannot be taken any more: " + other->link.name + " sits on it");
+  }
+  return check_not_connected(options, *link, [&](const netlink::SocketQuery& query) {
+    return netlink::connected_sockets(query, place.netns);
+  });
+}
+
+/// Moves the NIC into the pod; it is home again when that fails.
+Result<netlink::Link> take(const AttachInput& input, const Original& original) {
+  FL_ASSIGN(const auto nic, find_on_node(*input.node.socket, original, input.marker));
+  if (!nic) {
+    return Error(Code::kNotFound, "the NIC " + original.link.link.name + " is not on this node now");
+  }
+  FL_TRY(check_free(input.node, *input.options, *nic));
+  FL_ASSIGN(const auto taken, input.pod.socket->link(input.plan->interface_name));
+  if (taken) {
+    return name_taken(input.plan->interface_name);
+  }
+  ScopeExit undo([&] { (void)restore(*input.node.socket, *nic, original, input.marker); });
+  FL_TRY(input.node.socket->change_link(nic->index, {.up = false, .alias = input.marker.alias()}));
+  FL_ASSIGN(netlink::Link there,
+            input.node.socket->move_link(
+                {.link = nic->index, .netns = input.pod.netns, .new_name = input.plan->interface_name}));
+  undo.release();
+  return there;
+}
+
+/// MAC and MTU asked for by the claim.
+Result<> set_properties(netlink::Socket& socket, const netlink::Link& link, const NetdevPlan& plan) {
+  netlink::LinkChange change;
+  if (plan.mac && *plan.mac != link.mac) {
+    change.mac = plan.mac;
+  }
+  if (plan.mtu && *plan.mtu != link.mtu) {
+    change.mtu = plan.mtu;
+  }
+  return change.mac || change.mtu ? socket.change_link(link.index, change) : Result<>();
+}
+
+Result<NetdevPlan> read_plan(const DevicePlan& plan) {
+  FL_ASSIGN(NetdevPlan parsed, parse_plan(plan.body));
+  if (!parsed.original) {
+    return Error(Code::kCorrupt, "the claim's record does not say how the NIC was");
+  }
+  return parsed;
+}
+
+/// Why a NIC that is neither in the pod nor on the node is not on the node.
+enum class Absence : std::uint8_t {
+  kGone,      // there is no such NIC any more
+  kUnbound,   // its device has no network interface: its driver left it, and may come back
+  kOnItsWay,  // in a namespace that dies, perhaps: the kernel gives it back
+  kKept,      // in a namespace that something keeps alive; the kernel would delete it with that
+};
+
+Result<Absence> why_absent(const DetachInput& input, const Original& original) {
+  const netlink::Link& was = original.link.link;
+  // Links with a kind are deleted with their namespace (net/core/dev.c: only those without rtnl_link_ops go
+  // back to the first one). Both ends of a veth go together: while one is there the other is.
+  if (!was.kind.empty()) {
+    const bool peer_on_node = was.kind == "veth" && was.parent.valid() && !was.parent_netnsid;
+    FL_ASSIGN(const auto peer,
+              peer_on_node ? input.node.socket->link(was.parent) : std::optional<netlink::Link>());
+    return peer && peer->kind == was.kind ? Absence::kKept : Absence::kGone;
+  }
+  if (input.options == nullptr) {
+    return Absence::kOnItsWay;
+  }
+  switch (sys::net_hardware(input.options->sysfs_root, was.parent_bus, was.parent_dev)) {
+    case sys::NetHardware::kGone:
+      return Absence::kGone;
+    case sys::NetHardware::kNoLink:
+      return Absence::kUnbound;
+    case sys::NetHardware::kUnknown:
+    case sys::NetHardware::kHasLink:
+      break;
+  }
+  return Absence::kOnItsWay;
+}
+
+struct Search {
+  std::optional<netlink::Link> nic;  // on the node
+  Absence absence = Absence::kGone;  // without it: why
+};
+
+/// Waits a little for a NIC that the kernel is giving back. Whoever calls holds a worker.
+Result<Search> wait_for_nic(const DetachInput& input, const Original& original) {
+  FL_ASSIGN(netlink::Monitor monitor, netlink::Monitor::open_in(input.node.netns, {}));
+  const auto end = std::min(input.deadline, steady_clock::now() + kComeHomeTime);
+  bool look = true;
+  Search search;
+  while (true) {
+    if (look) {
+      FL_ASSIGN(search.nic, find_on_node(*input.node.socket, original, input.marker));
+    }
+    if (search.nic) {
+      return search;
+    }
+    FL_ASSIGN(search.absence, why_absent(input, original));
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - steady_clock::now());
+    const bool may_come = search.absence == Absence::kOnItsWay || search.absence == Absence::kUnbound;
+    if (!may_come || left.count() <= 0) {
+      return search;
+    }
+    pollfd ready{.fd = monitor.fd(), .events = POLLIN, .revents = 0};
+    (void)::poll(&ready, 1, static_cast<int>(left.count()));
+    // Other pods' links come and go all the time: only what may be the NIC is looked at.
+    look = false;
+    FL_TRY(monitor.drain([&](const netlink::Event& event) {
+      const auto* changed = std::get_if<netlink::LinkChanged>(&event);
+      look = look || std::holds_alternative<netlink::Overrun>(event) ||
+             (changed != nullptr && may_be_nic(original.link, changed->link));
+    }));
+  }
+}
+
+/// What to say of a NIC that does not come home: an error while it may.
+Result<> not_home(const DetachInput& input, const Original& original, Absence absence) {
+  const netlink::Link& was = original.link.link;
+  const std::string device =
+      was.parent_dev.empty() ? "" : " (" + was.parent_bus + " device " + was.parent_dev + ")";
+  switch (absence) {
+    case Absence::kGone:
+    case Absence::kUnbound:
+      log::warn(absence == Absence::kGone
+                    ? "a NIC of a claim is gone from the node"
+                    : "the device of a claim's NIC has no network interface any more; its driver left it",
+                {{"nic", was.name + device}, {"claim", input.marker.claim_uid}});
+      return {};
+    case Absence::kOnItsWay:
+    case Absence::kKept:
+      break;
+  }
+  return Error(Code::kUnavailable,
+               "the NIC " + was.name + device +
+                   " has not come home: it is in a network namespace that the agent cannot see and that a "
+                   "process, a mount or an open file keeps alive; it comes home when that ends");
+}
+
+/// Whether the NIC on the node may have been in a pod, which need not have left the marker.
+bool is_changed(const netlink::Link& now, const netlink::Link& was) {
+  return now.name != was.name || now.mac != was.mac || now.mtu != was.mtu || now.alias != was.alias ||
+         now.altnames != was.altnames;
+}
+
+/// The NIC is home; if it could not have its name, somebody should know.
+Result<> told(const DetachInput& input, Result<Restored> restored) {
+  FL_ASSIGN(const Restored done, std::move(restored));
+  if (!done.waits.empty() && input.tell) {
+    input.tell("NicNameTaken", done.waits);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<DevicePlan> HostDeviceKind::plan(const PlanInput& input, std::vector<Section> sections) const {
+  FL_ASSIGN(const Config config, decode(kind(), std::move(sections)));
+  FL_ASSIGN(const sys::InventoryLink* nic, allocated_nic(input, config));
+  FL_TRY(check_not_connected(input.node->options(), *nic, input.connections));
+  FL_ASSIGN(NetdevPlan plan, common_plan(input, config));
+  FL_TRY(check_inherited_mtu(config, nic->link.name, nic->link.mtu));
+  FL_ASSIGN(plan.original, as_it_is(input, *nic));
+  return device_plan(config, plan);
+}
+
+Result<Attached> HostDeviceKind::attach(const AttachInput& input) const {
+  FL_ASSIGN(const NetdevPlan plan, read_plan(*input.plan));
+  FL_ASSIGN(auto nic, find_in_pod(input.pod, input.node, *plan.original, input.marker, input.index_in_pod));
+  Attached attached{.addresses = plan.addresses};
+  if (!nic) {
+    FL_ASSIGN(nic, take(input, *plan.original));
+    attached.changed = true;
+  }
+  attached.index = nic->index;
+  attached.mac = plan.mac.value_or(nic->mac);
+  if (!attached.changed && input.was_attached) {
+    return attached;
+  }
+  ScopeExit undo([&] {
+    if (attached.changed) {
+      const auto home = bring_home(input.pod, input.node, *nic, *plan.original, input.marker);
+      if (!home) {
+        log::error("a NIC could not be taken home after a failed attach", {{"error", home.error().what()}});
+      }
+    }
+  });
+  FL_TRY(set_properties(*input.pod.socket, *nic, plan));
+  FL_ASSIGN(attached.undo_in_pod, configure(input.pod, {.index = nic->index, .name = nic->name}, plan));
+  undo.release();
+  return attached;
+}
+
+Result<std::string> HostDeviceKind::stage(const StageInput& input) const {
+  FL_ASSIGN(const NetdevPlan plan, read_plan(*input.plan));
+  FL_ASSIGN(const auto nic, find_on_node(*input.node.socket, *plan.original, input.marker));
+  if (!nic) {
+    return Error(Code::kNotFound, "the NIC " + plan.original->link.link.name + " is not on this node now");
+  }
+  FL_TRY(check_free(input.node, *input.options, *nic));
+  ScopeExit undo([&] { (void)restore(*input.node.socket, *nic, *plan.original, input.marker); });
+  // The runtime finds it by its own name. Down, and without addresses: see VirtualLink::stage.
+  const std::string& name = plan.original->link.link.name;
+  FL_TRY(input.node.socket->change_link(nic->index, {.up = false, .alias = input.marker.alias()}));
+  if (nic->name != name) {
+    FL_TRY(input.node.socket->rename(nic->index, name));  // staged before, and renamed by a runtime
+  }
+  FL_TRY(set_properties(*input.node.socket, *nic, plan));
+  FL_TRY(remove_addresses(*input.node.socket, nic->index));
+  undo.release();
+  return name;
+}
+
+Result<> HostDeviceKind::detach(const DetachInput& input) const {
+  FL_ASSIGN(const NetdevPlan plan, read_plan(*input.plan));
+  const Original& original = *plan.original;
+  if (input.pod) {
+    FL_ASSIGN(const auto nic,
+              find_in_pod(*input.pod, input.node, original, input.marker, input.index_in_pod));
+    if (nic) {
+      return told(input, bring_home(*input.pod, input.node, *nic, original, input.marker));
+    }
+  }
+  FL_ASSIGN(const Search search, wait_for_nic(input, original));
+  if (!search.nic) {
+    return not_home(input, original, search.absence);
+  }
+  const bool touched = input.was_attached || search.nic->alias == input.marker.alias() ||
+                       (input.was_begun && is_changed(*search.nic, original.link.link));
+  return touched ? told(input, restore(*input.node.socket, *search.nic, original, input.marker)) : Result<>();
+}
+
+Result<> HostDeviceKind::links_changed(netlink::Socket& node, const NodeOptions& options) const {
+  FL_TRY(give_names_back(node, options.driver_name));
+  return {};
+}
+
+std::optional<sys::InventoryLink> HostDeviceKind::takes(const DevicePlan& plan) const {
+  const auto parsed = parse_plan(plan.body);
+  if (!parsed || !parsed->original) {
+    return std::nullopt;
+  }
+  return parsed->original->link;
+}
+
+}  // namespace fairlead::devices::netdev

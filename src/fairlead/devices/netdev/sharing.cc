@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/devices/netdev/sharing.h"
+
+#include <algorithm>
+
+#include "fairlead/core/log.h"
+#include "fairlead/devices/netdev/common.h"
+
+namespace fairlead::devices::netdev {
+namespace {
+
+/// How somebody has a link of the node.
+struct Use {
+  const PlannedClaim* claim = nullptr;
+  bool whole = false;  // the NIC itself; else a virtual link sits on it
+};
+
+std::optional<Use> use_of(const PlannedClaim& claim, const DevicePlan& device, const netlink::Link& link) {
+  if (device.type != "netdev") {
+    return std::nullopt;
+  }
+  const auto plan = parse_plan(device.body);
+  if (!plan) {
+    return std::nullopt;
+  }
+  if (plan->original && is_same_link(plan->original->link, link)) {
+    return Use{.claim = &claim, .whole = true};
+  }
+  if (const auto parent = parent_of(*plan); parent && is_same_link(*parent, link)) {
+    return Use{.claim = &claim, .whole = plan->exclusive};
+  }
+  return std::nullopt;
+}
+
+/// The first use of the link that `counts`.
+template <class F>
+std::optional<Use> find_use(const PlanInput& input, const netlink::Link& link, F&& counts) {
+  if (input.others == nullptr) {
+    return std::nullopt;
+  }
+  for (const PlannedClaim& claim : *input.others) {
+    for (const DevicePlan& device : claim.devices) {
+      const auto use = use_of(claim, device, link);
+      if (use && counts(*use)) {
+        return use;
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+/// What the author of the claim may know of who has it: names of other namespaces are for the log only.
+std::string owner_of(const PlanInput& input, const Use& use, const netlink::Link& link) {
+  if (input.claim != nullptr && use.claim->uid == input.claim->uid) {
+    return "another device of this claim";
+  }
+  if (input.claim != nullptr && use.claim->namespace_ == input.claim->namespace_) {
+    return "the claim " + use.claim->name;
+  }
+  log::info("a claim is refused a link that another claim has",
+            {{"link", link.name},
+             {"claim", input.claim == nullptr ? "" : input.claim->namespace_ + "/" + input.claim->name},
+             {"other", use.claim->namespace_ + "/" + use.claim->name}});
+  return "another claim";
+}
+
+}  // namespace
+
+Result<> check_nobody_has(const PlanInput& input, const Field<std::string>& field,
+                          const sys::InventoryLink& link) {
+  const sys::InventoryLink* below = &link;
+  for (int depth = 0; below != nullptr && depth < 16; ++depth) {  // a loop of veth ends would have no end
+    if (const auto use = find_use(input, below->link, [](const Use& one) { return one.whole; })) {
+      return Error(Code::kDenied, field.path + ": " + quoted(field.value) +
+                                      (below == &link ? "" : " sits on " + below->link.name + ", which") +
+                                      " belongs to " + owner_of(input, *use, below->link));
+    }
+    const netlink::IfIndex lower =
+        below->link.kind == "veth" ? netlink::IfIndex() : below->link.local_parent();
+    below = lower.valid() ? input.node->inventory().find(lower) : nullptr;
+  }
+  return {};
+}
+
+Result<> check_alone(const PlanInput& input, const sys::InventoryLink& nic) {
+  const std::string refusal = "the device " + input.device->device + " that the request " +
+                              quoted(input.device->request) + " was allocated cannot be taken now: ";
+  if (const auto withheld = input.node->withheld(nic)) {
+    // What is not known yet is no fault of the claim's author, and may be known at the next try.
+    const bool is_temporary =
+        withheld->why == Withheld::Why::kNodeUnknown || withheld->why == Withheld::Why::kUplinkMissing;
+    return Error(is_temporary ? Code::kUnavailable : Code::kDenied, refusal + withheld->text);
+  }
+  if (const auto use = find_use(input, nic.link, [](const Use&) { return true; })) {
+    const std::string owner = owner_of(input, *use, nic.link);
+    const bool own = input.claim != nullptr && use->claim->uid == input.claim->uid;
+    const std::string on_it = (own ? owner : "an interface of " + owner) + " sits on it";
+    return Error(Code::kBusy, refusal + (use->whole ? owner + " has it" : on_it));
+  }
+  return {};
+}
+
+Result<> check_not_connected(const NodeOptions& options, const sys::InventoryLink& nic,
+                             const AskConnections& ask) {
+  if (options.allow_connected || !ask) {
+    return {};
+  }
+  const auto found = ask({.local = nic.addresses, .device = nic.link.index});
+  if (!found && found.error().code() == Code::kUnsupported) {
+    log::warn("whether the node has connections over a NIC that a claim takes is not known; ignoring that",
+              {{"nic", nic.link.name}, {"error", found.error().what()}});
+    return {};
+  }
+  if (!found) {
+    return found.error();
+  }
+  if (found->count == 0) {
+    return {};
+  }
+  return Error(Code::kBusy, "the NIC " + nic.link.name + " cannot be taken now: the node itself has " +
+                                std::to_string(found->count) +
+                                (found->count == 1 ? " connection" : " connections") + " over it, such as " +
+                                to_string(found->examples.front()) +
+                                "; end them, or let the node's admin start the agent with --allow-connected");
+}
+
+Result<netlink::Link> find_parent(netlink::Socket& node, const std::optional<sys::InventoryLink>& planned,
+                                  const std::string& name, std::string_view what) {
+  const Error gone(Code::kNotFound,
+                   "the " + std::string(what) + " " + quoted(name) + " is gone from this node");
+  if (!planned) {
+    FL_ASSIGN(auto link, node.link(name));
+    return link ? Result<netlink::Link>(*std::move(link)) : gone;
+  }
+  FL_ASSIGN(auto links, node.links());
+  auto found =
+      std::ranges::find_if(links, [&](const netlink::Link& link) { return is_same_link(*planned, link); });
+  if (found == links.end() && !planned->link.kind.empty()) {
+    // A bridge or VLAN that whoever manages it made anew: its name is all that it ever was.
+    found = std::ranges::find_if(links, [&](const netlink::Link& link) {
+      return link.name == planned->link.name && link.kind == planned->link.kind &&
+             link.arphrd == planned->link.arphrd && link.parent == planned->link.parent;
+    });
+  }
+  return found == links.end() ? Result<netlink::Link>(gone) : std::move(*found);
+}
+
+}  // namespace fairlead::devices::netdev

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/devices/netdev/veth/veth.h"
+
+#include "fairlead/devices/netdev/check.h"
+#include "fairlead/devices/netdev/sharing.h"
+
+namespace fairlead::devices::netdev {
+namespace {
+
+/// The host end of this marker. Between its birth and the alias that finish_host_side() sets there is a
+/// moment when only the name tells it.
+Result<std::optional<netlink::Link>> host_end(const Marker& marker, const Place& node) {
+  FL_ASSIGN(auto link, node.socket->link(marker.host_name()));
+  const bool ours =
+      link && link->kind == "veth" && (link->alias.empty() || link->alias == marker.host_alias());
+  return ours ? std::move(link) : std::nullopt;
+}
+
+}  // namespace
+
+Result<> VethKind::resolve(const PlanInput& input, const Config& config, NetdevPlan& plan) const {
+  FL_TRY(require_virtual_device(input, config, kind()));
+  if (!config.bridge) {
+    return {};
+  }
+  FL_ASSIGN(const sys::InventoryLink* bridge, find_link(*input.node, *config.bridge, "bridge"));
+  if (bridge->link.kind != "bridge") {
+    return Error(Code::kInvalid, config.bridge->path + ": " + quoted(config.bridge->value) +
+                                     " is not a bridge" +
+                                     (bridge->link.kind.empty() ? "" : " but a " + bridge->link.kind));
+  }
+  plan.bridge = bridge->link.name;
+  plan.parent = *bridge;
+  FL_TRY(check_inherited_mtu(config, "the bridge " + bridge->link.name, bridge->link.mtu));
+  // The host end has the bridge's; what is larger would not get through.
+  if (config.mtu && config.mtu->value > bridge->link.mtu) {
+    return Error(Code::kInvalid, config.mtu->path + ": " + std::to_string(config.mtu->value) +
+                                     " is more than the bridge " + bridge->link.name + " has (" +
+                                     std::to_string(bridge->link.mtu) + ")");
+  }
+  if (!config.mtu) {
+    plan.mtu = bridge->link.mtu;
+  }
+  return {};
+}
+
+Result<netlink::NewLink> VethKind::make(const NetdevPlan& plan, const Marker& marker,
+                                        const Place& node) const {
+  // A bridge whose MTU and MAC nobody set follows its ports: the smallest MTU (net/bridge/br_if.c
+  // br_mtu_auto_adjust) and the lowest MAC (br_stp_if.c br_stp_recalculate_bridge_id). Those of a claim must
+  // not become those of all who use the bridge, so the host end has the bridge's own.
+  netlink::VethPeer peer{.name = marker.host_name(), .mtu = plan.mtu, .netns = node.netns};
+  if (!plan.bridge.empty()) {
+    FL_ASSIGN(const netlink::Link bridge, find_parent(*node.socket, plan.parent, plan.bridge, "bridge"));
+    peer.mtu = bridge.mtu;
+    if (!bridge.mac.is_zero()) {
+      peer.mac = bridge.mac;
+    }
+  }
+  return netlink::NewLink{.kind = netlink::Veth{.peer = std::move(peer)}};
+}
+
+Result<> VethKind::remove_host_side(const Marker& marker, const Place& node) const {
+  FL_ASSIGN(const auto link, host_end(marker, node));
+  return link ? node.socket->delete_link(link->index) : Result<>();
+}
+
+Result<> VethKind::finish_host_side(const NetdevPlan& plan, const Marker& marker, const Place& node) const {
+  FL_ASSIGN(const auto link, host_end(marker, node));
+  if (!link) {
+    return Error(Code::kNotFound, "the host end " + marker.host_name() + " of the pair is gone");
+  }
+  if (link->alias.empty()) {  // new: what an admin changed later stays
+    FL_TRY(keep_out_of_ipv6(node, link->name));
+  }
+  netlink::LinkChange change{.up = true, .alias = marker.host_alias()};
+  if (!plan.bridge.empty()) {
+    FL_ASSIGN(const netlink::Link bridge, find_parent(*node.socket, plan.parent, plan.bridge, "bridge"));
+    change.master = bridge.index;
+  }
+  return node.socket->change_link(link->index, change);
+}
+
+}  // namespace fairlead::devices::netdev

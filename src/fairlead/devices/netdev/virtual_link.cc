@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/devices/netdev/virtual_link.h"
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include "fairlead/core/fd.h"
+#include "fairlead/core/log.h"
+#include "fairlead/devices/netdev/check.h"
+#include "fairlead/sys/sysctl.h"
+
+namespace fairlead::devices::netdev {
+
+Result<DevicePlan> VirtualLink::plan(const PlanInput& input, std::vector<Section> sections) const {
+  FL_ASSIGN(const Config config, decode(kind(), std::move(sections)));
+  if (!input.node->options().kinds_of_kernel.contains(std::string(kind()))) {
+    return Error(Code::kUnsupported, config.path + ".kind: this node's kernel has no " + std::string(kind()) +
+                                         " links (module " + std::string(kind()) + ")");
+  }
+  FL_ASSIGN(NetdevPlan plan, common_plan(input, config));
+  FL_TRY(resolve(input, config, plan));
+  FL_TRY(check_taken(input, config, plan));
+  return device_plan(config, plan);
+}
+
+Result<> VirtualLink::remove_host_side(const Marker& /*marker*/, const Place& /*node*/) const { return {}; }
+
+Result<> VirtualLink::finish_host_side(const NetdevPlan& /*plan*/, const Marker& /*marker*/,
+                                       const Place& /*node*/) const {
+  return {};
+}
+
+namespace {
+
+/// The kernel's text for what changed since the claim was planned.
+Error creation_refused(Error error, const NetdevPlan& plan) {
+  if (error.sys_errno() != EBUSY || plan.master.empty()) {
+    return error;
+  }
+  // drivers/net/macvlan.c macvlan_port_create: one receive handler per link; a passthru one wants it all.
+  return {Code::kBusy,
+          "the master " + quoted(plan.master) +
+              " has no room for a macvlan: its traffic goes to another link (a bridge, a bond, a macvlan in "
+              "mode passthru); name another master",
+          EBUSY};
+}
+
+/// Kernels before 6.15 refuse a name that a link has in the namespace of whoever asks, not only one where the
+/// new link is to be (net/core/rtnetlink.c __rtnl_newlink): then it is born under another name and renamed.
+Result<> create_renamed(netlink::Socket& node, netlink::Socket& where, netlink::NewLink link,
+                        const Marker& marker) {
+  FL_ASSIGN(const auto other, where.link(link.name));
+  const std::string name = std::exchange(link.name, marker.transit_name());
+  if (other || name == link.name) {
+    return Error(Code::kExists, "there is a link " + quoted(name) + " already");
+  }
+  FL_ASSIGN(const auto half_born, where.link(link.name));
+  if (half_born && half_born->group == marker.birth_group()) {
+    FL_TRY(where.delete_link(half_born->index));
+  }
+  FL_TRY(node.create_link(link));
+  FL_ASSIGN(const auto made, where.link(link.name));
+  if (!made) {
+    return Error(Code::kInternal, "link " + link.name + " was made but is not there");
+  }
+  auto renamed = where.rename(made->index, name);
+  if (!renamed) {
+    (void)where.delete_link(made->index);
+  }
+  return renamed;
+}
+
+}  // namespace
+
+/// Makes the link where it is to be born; nothing is left when that fails. Its alias comes first in the
+/// configuration that follows, before the link is set up; until then its group tells whose it is.
+Result<netlink::Link> VirtualLink::create(const NetdevPlan& plan, const Marker& marker, const Place& node,
+                                          const Birth& birth) const {
+  FL_TRY(remove_host_side(marker, node));
+  if (birth.taken != nullptr) {
+    // Ours, from a process that was killed right after the birth. Another claim's is just being made.
+    const bool half_born = birth.taken->kind == kind() && birth.taken->alias.empty() &&
+                           !birth.taken->is_up() && birth.taken->group == marker.birth_group();
+    if (!half_born) {
+      return name_taken(birth.name);
+    }
+    FL_TRY(birth.where.socket->delete_link(birth.taken->index));
+  }
+  FL_ASSIGN(netlink::NewLink link, make(plan, marker, node));
+  link.name = birth.name;
+  link.mac = plan.mac;
+  link.mtu = plan.mtu;
+  link.netns = birth.where.netns;
+  link.group = marker.birth_group();
+  auto created = node.socket->create_link(link);
+  if (!created && created.error().code() == Code::kExists) {
+    created = create_renamed(*node.socket, *birth.where.socket, link, marker);
+  }
+  if (!created) {
+    // Another claim of the pod may have been a moment faster.
+    const auto other = birth.where.socket->link(birth.name);
+    const bool is_taken = created.error().code() == Code::kExists && other && *other;
+    return is_taken ? name_taken(birth.name) : creation_refused(std::move(created).error(), plan);
+  }
+  FL_ASSIGN(auto made, birth.where.socket->link(birth.name));
+  if (!made) {
+    return Error(Code::kInternal, "link " + birth.name + " was made but is not there");
+  }
+  return *std::move(made);
+}
+
+Result<Attached> VirtualLink::attach(const AttachInput& input) const {
+  FL_ASSIGN(const NetdevPlan plan, parse_plan(input.plan->body));
+  const std::string alias = input.marker.alias();
+  const auto there = std::ranges::find(*input.pod_links, alias, &netlink::Link::alias);
+  Attached attached{.addresses = plan.addresses};
+  Interface interface{.name = input.plan->interface_name};
+  if (there != input.pod_links->end()) {
+    attached.index = there->index;
+    attached.mac = there->mac;
+    interface.name = there->name;
+  } else {
+    const auto taken = std::ranges::find_if(*input.pod_links, [&](const netlink::Link& link) {
+      return link.has_name(input.plan->interface_name);
+    });
+    FL_ASSIGN(const netlink::Link made,
+              create(plan, input.marker, input.node,
+                     {.name = input.plan->interface_name,
+                      .where = input.pod,
+                      .taken = taken == input.pod_links->end() ? nullptr : &*taken}));
+    attached.index = made.index;
+    attached.mac = made.mac;
+    attached.changed = true;
+    interface.alias = alias;
+  }
+  interface.index = attached.index;
+  ScopeExit undo([&] {
+    if (attached.changed) {
+      if (const auto gone = input.pod.socket->delete_link(attached.index); !gone) {
+        log::warn("a half-made link stays in the pod", {{"error", gone.error().what()}});
+      }
+      (void)remove_host_side(input.marker, input.node);
+    }
+  });
+  FL_TRY(finish_host_side(plan, input.marker, input.node));
+  if (attached.changed || !input.was_attached) {
+    FL_ASSIGN(attached.undo_in_pod, configure(input.pod, interface, plan));
+  }
+  undo.release();
+  return attached;
+}
+
+Result<std::string> VirtualLink::stage(const StageInput& input) const {
+  FL_ASSIGN(const NetdevPlan plan, parse_plan(input.plan->body));
+  const DetachInput leftovers{.plan = input.plan, .marker = input.marker, .node = input.node};
+  FL_TRY(detach(leftovers));  // start over: no container has it yet
+  const std::string name = input.marker.transit_name();
+  FL_ASSIGN(const auto taken, input.node.socket->link(name));
+  FL_ASSIGN(const netlink::Link link,
+            create(plan, input.marker, input.node,
+                   {.name = name, .where = input.node, .taken = taken ? &*taken : nullptr}));
+  ScopeExit undo([&] { (void)detach(leftovers); });
+  FL_TRY(finish_host_side(plan, input.marker, input.node));
+  // It stays down and without addresses: here they would be the node's own. attach() adds them in the pod. A
+  // runtime may set it up here, too (hostNetwork); settings do not go with it when it is moved.
+  FL_TRY(keep_out_of_ipv6(input.node, name));
+  FL_TRY(input.node.socket->change_link(link.index, {.alias = input.marker.alias(), .group = 0}));
+  undo.release();
+  return name;
+}
+
+Result<> VirtualLink::detach(const DetachInput& input) const {
+  if (input.pod) {
+    FL_ASSIGN(const auto link, find_marked(*input.pod->socket, input.marker.alias()));
+    if (link) {
+      FL_TRY(input.pod->socket->delete_link(link->index));
+    }
+  }
+  FL_ASSIGN(const auto staged, input.node.socket->link(input.marker.transit_name()));
+  if (staged && (staged->alias.empty() || staged->alias == input.marker.alias())) {
+    FL_TRY(input.node.socket->delete_link(staged->index));
+  }
+  // A pod that uses the node's own network: the runtime "moved" the link to where it was, under its new name.
+  FL_ASSIGN(const auto renamed, input.node.socket->link(input.plan->interface_name));
+  if (renamed && renamed->alias == input.marker.alias()) {
+    FL_TRY(input.node.socket->delete_link(renamed->index));
+  }
+  return remove_host_side(input.marker, input.node);
+}
+
+std::optional<sys::InventoryLink> VirtualLink::shares(const DevicePlan& plan) const {
+  const auto parsed = parse_plan(plan.body);
+  return parsed && !parsed->exclusive ? parent_of(*parsed) : std::nullopt;
+}
+
+Result<> keep_out_of_ipv6(const Place& node, const std::string& link) {
+  // net/ipv6: disable_ipv6 drops all that comes in (ip6_input.c) and makes no address. The others hold when
+  // an admin switches it on again: addr_gen_mode 1 is "none", which alone would not stop advertisements.
+  struct Setting {
+    const char* name;
+    const char* value;
+  };
+  constexpr std::array<Setting, 4> kSettings = {
+      {{"disable_ipv6", "1"}, {"accept_ra", "0"}, {"autoconf", "0"}, {"addr_gen_mode", "1"}}};
+  for (const Setting& setting : kSettings) {
+    const auto written =
+        sys::write_net_sysctl(node.netns, "ipv6/conf/" + link + "/" + setting.name, setting.value);
+    if (!written && written.error().code() == Code::kNotFound) {
+      return {};  // no IPv6 on it: the kernel has none, or the MTU is too small
+    }
+    FL_TRY(written, "keep the node's IPv6 off " + link);
+  }
+  return {};
+}
+
+Result<> require_virtual_device(const PlanInput& input, const Config& config, std::string_view kind) {
+  if (input.device->device == kVirtualDevice) {
+    return {};
+  }
+  return Error(Code::kInvalid, config.path + ".kind: a " + std::string(kind) +
+                                   " is made from nothing, but the request " + quoted(input.device->request) +
+                                   " was allocated the NIC " + input.device->device +
+                                   "; ask for the device " + std::string(kVirtualDevice) +
+                                   " (its attribute kind is \"virtual\")");
+}
+
+}  // namespace fairlead::devices::netdev

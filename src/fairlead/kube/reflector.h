@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reflector: keeps its user told of a set of objects by list and watch.
+//
+//   list (all pages) --> on_sync(all) --> watch from that version --> on_event(...) ...
+//     ^                                    |  ended or broke: watch again from the newest version seen
+//     |                                    |  (events and bookmarks)
+//     +--- 410 Gone, refused, damaged, <---+
+//          every `relist_interval`
+//
+// While the server cannot be reached it is probed at least every RetryDelay::kMaxOutage; after what it
+// refuses the pauses grow. Both are short again once a watch has worked. One thread per reflector. It makes
+// the callbacks: be quick there (post to your own thread), never call stop() there.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "fairlead/core/backoff.h"
+#include "fairlead/core/clock.h"
+#include "fairlead/core/result.h"
+#include "fairlead/kube/api.h"
+#include "fairlead/kube/api_codec.h"
+#include "fairlead/kube/client.h"
+
+namespace fairlead::kube {
+
+enum class EventType : std::uint8_t { kAdded, kModified, kDeleted };
+
+struct ReflectorOptions {
+  int page_size = 500;
+  std::chrono::milliseconds list_timeout = std::chrono::seconds(30);
+  /// timeoutSeconds of a watch is drawn from [min_watch, 2 * min_watch), as client-go does.
+  std::chrono::seconds min_watch = std::chrono::minutes(5);
+  /// No byte for this long (the API server sends a bookmark about every minute): the connection is dead.
+  std::chrono::milliseconds idle_timeout = std::chrono::seconds(150);
+  std::size_t max_line = std::size_t{4} << 20;
+  /// A list from time to time, whatever the watch says; looked at when a watch ends. 0: never.
+  std::chrono::milliseconds relist_interval = std::chrono::minutes(10);
+  Backoff::Options backoff = {};  // after what the server refuses
+  Clock* clock = &real_clock();
+  /// Each failure, before its back-off, for a metric and a rate-limited log. May be null.
+  std::function<void(const Error&)> on_error;
+};
+
+/// Which objects, untyped.
+struct ReflectorSource {
+  std::string path;            // of the collection
+  std::string field_selector;  // never empty for what other nodes have too
+  std::string label_selector;
+};
+
+/// The untyped machine. Use SliceReflector or TypedReflector<T>.
+class Reflector {
+ public:
+  struct Handlers {
+    /// One page of a list as the server sent it; `first` starts a new list. Gives the page's metadata.
+    std::function<Result<ListOf<std::monostate>>(std::string_view body, bool first)> on_page;
+    /// The last page was taken.
+    std::function<void()> on_listed;
+    std::function<Result<>(EventType type, std::string_view object)> on_event;
+  };
+
+  /// `client` must outlive the reflector.
+  Reflector(Client& client, ReflectorSource source, Handlers handlers, ReflectorOptions options);
+  Reflector(const Reflector&) = delete;
+  Reflector& operator=(const Reflector&) = delete;
+  Reflector(Reflector&&) = delete;
+  Reflector& operator=(Reflector&&) = delete;
+  ~Reflector();
+
+  /// Starts the thread, once.
+  void start();
+  /// Ends it and waits for it: at once, even in the middle of a read. No callback runs afterwards.
+  /// Repeatable.
+  void stop();
+  /// A list was taken and the watch is open, or about to be: for readiness.
+  [[nodiscard]] bool healthy() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+/// How objects of one kind are read from JSON text.
+template <class T>
+struct ReflectorCodec {
+  Result<T> (*parse)(std::string_view json);
+  Result<ListOf<T>> (*parse_list)(std::string_view json);
+};
+
+template <class T>
+class TypedReflector {
+ public:
+  struct Callbacks {
+    /// After every list: all objects there are. What was known before and is not in it, is gone.
+    std::function<void(std::vector<T> all)> on_sync;
+    /// One change, in the server's order. For kDeleted the last state of the object.
+    std::function<void(EventType type, T object)> on_event;
+  };
+
+  TypedReflector(Client& client, ReflectorSource source, ReflectorCodec<T> codec, Callbacks callbacks,
+                 ReflectorOptions options = {})
+      : codec_(codec),
+        callbacks_(std::move(callbacks)),
+        reflector_(client, std::move(source), handlers(), std::move(options)) {}
+
+  void start() { reflector_.start(); }
+  void stop() { reflector_.stop(); }
+  [[nodiscard]] bool healthy() const { return reflector_.healthy(); }
+
+ private:
+  Reflector::Handlers handlers() {
+    return {.on_page = [this](std::string_view body, bool first) { return take_page(body, first); },
+            .on_listed = [this] { callbacks_.on_sync(std::exchange(listed_, {})); },
+            .on_event = [this](EventType type, std::string_view object) { return take_event(type, object); }};
+  }
+  Result<ListOf<std::monostate>> take_page(std::string_view body, bool first) {
+    FL_ASSIGN(auto page, codec_.parse_list(body));
+    if (first) {
+      listed_.clear();
+    }
+    std::move(page.items.begin(), page.items.end(), std::back_inserter(listed_));
+    return ListOf<std::monostate>{.resource_version = std::move(page.resource_version),
+                                  .continue_token = std::move(page.continue_token),
+                                  .items = {}};
+  }
+  Result<> take_event(EventType type, std::string_view json) {
+    FL_ASSIGN(auto object, codec_.parse(json));
+    callbacks_.on_event(type, std::move(object));
+    return {};
+  }
+
+  ReflectorCodec<T> codec_;
+  Callbacks callbacks_;
+  std::vector<T> listed_;  // reflector thread only
+  Reflector reflector_;    // last: its thread uses the members above
+};
+
+/// Our own ResourceSlices on our own node.
+class SliceReflector : public TypedReflector<ResourceSlice> {
+ public:
+  SliceReflector(Client& client, const SliceSelector& selector, Callbacks callbacks,
+                 ReflectorOptions options = {})
+      : TypedReflector(client,
+                       {.path = slice_path(), .field_selector = ::fairlead::kube::field_selector(selector)},
+                       {.parse = parse_slice, .parse_list = parse_slice_list}, std::move(callbacks),
+                       std::move(options)) {}
+};
+
+}  // namespace fairlead::kube

@@ -1,0 +1,905 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/sys/netlink/codec.h"
+
+#include <libmnl/libmnl.h>
+#include <linux/if.h>
+#include <linux/if_addr.h>
+#include <linux/if_link.h>
+#include <linux/if_tunnel.h>
+#include <linux/ip.h>
+#include <linux/net_namespace.h>
+#include <linux/nexthop.h>
+#include <linux/rtnetlink.h>
+#include <linux/veth.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <limits>
+
+namespace fairlead::netlink::codec {
+namespace {
+
+constexpr std::size_t kMaxMessage = 2048;  // twice of what the longest of our requests needs
+constexpr std::size_t kMaxAltName = 127;   // ALTIFNAMSIZ - 1
+constexpr std::size_t kMaxAlias = 255;     // IFALIASZ - 1
+constexpr std::uint16_t kRequest = NLM_F_REQUEST | NLM_F_ACK;
+constexpr std::uint16_t kCreate = kRequest | NLM_F_CREATE | NLM_F_EXCL;
+constexpr std::uint16_t kDump = NLM_F_REQUEST | NLM_F_DUMP;
+
+// ---------------------------------------------------------------------------------------------- writing
+
+/// Writes one message. Attributes that would not fit are refused, and finish() then reports it.
+class Writer {
+ public:
+  Writer(std::uint16_t type, std::uint16_t flags) : header_(mnl_nlmsg_put_header(buffer_.data())) {
+    header_->nlmsg_type = type;
+    header_->nlmsg_flags = flags;
+  }
+
+  /// The family's fixed header: right behind the message header, or inside a nest (a veth's peer).
+  template <class T>
+  T& fixed() {
+    return *static_cast<T*>(mnl_nlmsg_put_extra_header(header_, sizeof(T)));
+  }
+  void raw(std::uint16_t type, View value) {
+    fits_ = mnl_attr_put_check(header_, buffer_.size(), type, value.size(), value.data()) && fits_;
+  }
+  void u32(std::uint16_t type, std::uint32_t value) {
+    fits_ = mnl_attr_put_u32_check(header_, buffer_.size(), type, value) && fits_;
+  }
+  void descriptor(std::uint16_t type, int fd) { u32(type, static_cast<std::uint32_t>(fd)); }
+  void index(std::uint16_t type, IfIndex value) { u32(type, static_cast<std::uint32_t>(value.value())); }
+  void text(std::uint16_t type, std::string_view value) {
+    const std::string terminated(value);
+    fits_ = mnl_attr_put_strz_check(header_, buffer_.size(), type, terminated.c_str()) && fits_;
+  }
+  template <class F>
+  void nest(std::uint16_t type, F&& fill) {
+    nlattr* start = mnl_attr_nest_start_check(header_, buffer_.size(), type);
+    if (start == nullptr) {
+      fits_ = false;
+      return;
+    }
+    std::forward<F>(fill)();
+    mnl_attr_nest_end(header_, start);
+  }
+
+  [[nodiscard]] Result<Bytes> finish() const {
+    if (!fits_) {
+      return Error(Code::kInvalid, "the request does not fit into one netlink message");
+    }
+    return Bytes(buffer_.begin(), buffer_.begin() + header_->nlmsg_len);
+  }
+
+ private:
+  alignas(NLMSG_ALIGNTO) std::array<std::uint8_t, kMaxMessage> buffer_ = {};
+  nlmsghdr* header_;
+  bool fits_ = true;
+};
+
+Result<> check_alias(std::string_view alias) {
+  if (alias.size() > kMaxAlias || alias.contains('\0')) {
+    return Error(Code::kInvalid, "an interface alias has at most 255 bytes and no NUL");
+  }
+  return {};
+}
+
+Result<> check_index(IfIndex link) {
+  if (!link.valid()) {
+    return Error(Code::kInvalid, "link index " + std::to_string(link.value()) + " is not valid");
+  }
+  return {};
+}
+
+Result<> check_new_link(const NewLink& link) {
+  FL_TRY(check_link_name(link.name));
+  FL_TRY(check_alias(link.alias));
+  if (const auto* veth = std::get_if<Veth>(&link.kind)) {
+    FL_TRY(check_link_name(veth->peer.name), "veth peer");
+  }
+  if (const auto* macvlan = std::get_if<Macvlan>(&link.kind)) {
+    FL_TRY(check_index(macvlan->parent), "macvlan parent");
+  }
+  return {};
+}
+
+void set_up_flag(ifinfomsg& info, bool up) {
+  info.ifi_change |= IFF_UP;
+  info.ifi_flags |= up ? unsigned{IFF_UP} : 0U;
+}
+
+/// What a link and a veth's peer have in common.
+template <class T>
+void put_identity(Writer& writer, const T& link) {
+  writer.text(IFLA_IFNAME, link.name);
+  if (link.mac) {
+    writer.raw(IFLA_ADDRESS, link.mac->octets());
+  }
+  if (link.mtu) {
+    writer.u32(IFLA_MTU, *link.mtu);
+  }
+  if (link.netns) {
+    writer.descriptor(IFLA_NET_NS_FD, *link.netns);
+  }
+}
+
+struct KindData {
+  Writer& writer;  // NOLINT(cppcoreguidelines-avoid-const-or-ref-data-members): lives for one visit
+  void operator()(const Macvlan& macvlan) const {
+    writer.nest(IFLA_INFO_DATA,
+                [&] { writer.u32(IFLA_MACVLAN_MODE, static_cast<std::uint32_t>(macvlan.mode)); });
+  }
+  void operator()(const Veth& veth) const {
+    writer.nest(IFLA_INFO_DATA, [&] {
+      writer.nest(VETH_INFO_PEER, [&] {
+        // No flags here: the kernel applies them before the ends are joined, and an end without peer cannot
+        // be up (drivers/net/veth.c veth_open: ENOTCONN).
+        (void)writer.fixed<ifinfomsg>();
+        put_identity(writer, veth.peer);
+      });
+    });
+  }
+  void operator()(const Dummy& /*kind*/) const {}
+  void operator()(const Bridge& /*kind*/) const {}
+};
+
+void put_change(Writer& writer, ifinfomsg& info, const LinkChange& change) {
+  if (change.up) {
+    set_up_flag(info, *change.up);
+  }
+  if (change.name) {
+    writer.text(IFLA_IFNAME, *change.name);
+  }
+  if (change.mac) {
+    writer.raw(IFLA_ADDRESS, change.mac->octets());
+  }
+  if (change.mtu) {
+    writer.u32(IFLA_MTU, *change.mtu);
+  }
+  if (change.alias && !change.alias->empty()) {
+    writer.text(IFLA_IFALIAS, *change.alias);
+  }
+  if (change.alias && change.alias->empty()) {
+    writer.raw(IFLA_IFALIAS, {});  // dev_set_alias: no bytes at all removes it
+  }
+  if (change.master) {
+    writer.index(IFLA_MASTER, *change.master);
+  }
+  if (change.group) {
+    writer.u32(IFLA_GROUP, *change.group);
+  }
+  if (change.arp_notify) {
+    writer.nest(IFLA_AF_SPEC, [&] {
+      writer.nest(AF_INET, [&] {
+        writer.nest(IFLA_INET_CONF, [&] { writer.u32(IPV4_DEVCONF_ARP_NOTIFY, *change.arp_notify ? 1 : 0); });
+      });
+    });
+  }
+}
+
+Result<> check_change(const LinkChange& change) {
+  if (change.name) {
+    FL_TRY(check_link_name(*change.name));
+  }
+  if (change.alias) {
+    FL_TRY(check_alias(*change.alias));
+  }
+  return {};
+}
+
+IpAddress broadcast_of(const IpPrefix& prefix) {
+  std::array<std::uint8_t, 4> octets = {};
+  std::ranges::copy(prefix.address().octets().first<4>(), octets.begin());
+  for (std::size_t i = 0; i < octets.size(); ++i) {
+    const std::size_t kept = std::clamp<std::size_t>(prefix.length(), i * 8, (i + 1) * 8) - (i * 8);
+    octets.at(i) |= static_cast<std::uint8_t>(0xFFU >> kept);
+  }
+  return IpAddress::from_octets(octets).value_or(IpAddress());
+}
+
+Result<Bytes> address_request(std::uint16_t type, std::uint16_t flags, const NewAddress& address) {
+  FL_TRY(check_index(address.link));
+  Writer writer(type, flags);
+  const IpPrefix& prefix = address.prefix;
+  const bool loopback = !prefix.is_v6() && prefix.address().octets()[0] == 127;
+  auto& info = writer.fixed<ifaddrmsg>();
+  info.ifa_family = prefix.address().family();
+  info.ifa_prefixlen = prefix.length();
+  info.ifa_scope = loopback ? RT_SCOPE_HOST : RT_SCOPE_UNIVERSE;
+  info.ifa_index = static_cast<std::uint32_t>(address.link.value());
+  if (prefix.is_v6() && address.no_dad) {
+    info.ifa_flags = IFA_F_NODAD;
+  }
+  writer.raw(IFA_LOCAL, prefix.address().octets());
+  writer.raw(IFA_ADDRESS, prefix.address().octets());
+  // RFC 3021: a /31 has no broadcast address; a /32 has nobody to talk to.
+  if (type == RTM_NEWADDR && !prefix.is_v6() && prefix.length() < 31 && !loopback) {
+    writer.raw(IFA_BROADCAST, broadcast_of(prefix).octets());
+  }
+  return writer.finish();
+}
+
+void put_gateway(Writer& writer, const IpAddress& gateway, bool route_is_v6) {
+  if (gateway.is_v6() == route_is_v6) {
+    writer.raw(RTA_GATEWAY, gateway.octets());
+    return;
+  }
+  // struct rtvia: the family in host order, then the address.
+  Bytes via(sizeof(std::uint16_t));
+  const std::uint16_t family = gateway.family();
+  std::memcpy(via.data(), &family, sizeof family);
+  via.insert(via.end(), gateway.octets().begin(), gateway.octets().end());
+  writer.raw(RTA_VIA, via);
+}
+
+void put_table(Writer& writer, rtmsg& info, std::uint32_t table) {
+  info.rtm_table = table < 256 ? static_cast<std::uint8_t>(table) : std::uint8_t{RT_TABLE_UNSPEC};
+  if (table >= 256) {
+    writer.u32(RTA_TABLE, table);
+  }
+}
+
+// ---------------------------------------------------------------------------------------------- reading
+
+template <class T>
+std::optional<T> read_fixed(View bytes) {
+  if (bytes.size() < sizeof(T)) {
+    return std::nullopt;
+  }
+  T value = {};
+  std::memcpy(&value, bytes.data(), sizeof(T));
+  return value;
+}
+
+template <class T>
+void read_into(T& target, View bytes) {
+  if (const auto value = read_fixed<T>(bytes)) {
+    target = *value;
+  }
+}
+
+void read_index(IfIndex& target, View bytes) {
+  if (const auto value = read_fixed<std::int32_t>(bytes)) {
+    target = IfIndex(*value);
+  }
+}
+
+std::string read_text(View bytes) {
+  const auto end = std::ranges::find(bytes, std::uint8_t{0});
+  return {bytes.begin(), end};
+}
+
+View behind(View bytes, std::size_t size) {
+  const std::size_t aligned = (size + NLMSG_ALIGNTO - 1) & ~std::size_t{NLMSG_ALIGNTO - 1};
+  return bytes.subspan(std::min(aligned, bytes.size()));
+}
+
+/// Calls `visit(type, value)` for each attribute that is whole.
+template <class F>
+void for_each_attribute(View bytes, F&& visit) {
+  const auto* attribute = reinterpret_cast<const nlattr*>(bytes.data());
+  const auto left = [&] {
+    const auto* end = bytes.data() + bytes.size();
+    return static_cast<int>(end - reinterpret_cast<const std::uint8_t*>(attribute));
+  };
+  while (mnl_attr_ok(attribute, left())) {
+    visit(mnl_attr_get_type(attribute),
+          View(static_cast<const std::uint8_t*>(mnl_attr_get_payload(attribute)),
+               mnl_attr_get_payload_len(attribute)));
+    attribute = mnl_attr_next(attribute);
+  }
+}
+
+void read_kind_data(Link& link, View data) {
+  for_each_attribute(data, [&](std::uint16_t type, View value) {
+    const auto mode = read_fixed<std::uint32_t>(value);
+    if (type == IFLA_MACVLAN_MODE && mode && *mode <= std::numeric_limits<std::uint8_t>::max()) {
+      link.macvlan_mode = static_cast<MacvlanMode>(*mode);
+    }
+  });
+}
+
+/// Which attributes of a tunnel's kind say where its packets go (include/uapi/linux/if_link.h, if_tunnel.h).
+/// 0 where there is none; the IPv6 kinds use the numbers of their IPv4 brothers but for vxlan and geneve.
+struct TunnelAttributes {
+  std::string_view kind;
+  std::uint16_t link, local, remote, local6, remote6;
+};
+constexpr std::uint16_t kNoAttribute = 0;
+constexpr std::array kTunnels = {
+    TunnelAttributes{"vxlan", IFLA_VXLAN_LINK, IFLA_VXLAN_LOCAL, IFLA_VXLAN_GROUP, IFLA_VXLAN_LOCAL6,
+                     IFLA_VXLAN_GROUP6},
+    TunnelAttributes{"geneve", kNoAttribute, kNoAttribute, IFLA_GENEVE_REMOTE, kNoAttribute,
+                     IFLA_GENEVE_REMOTE6},
+    TunnelAttributes{"gre", IFLA_GRE_LINK, IFLA_GRE_LOCAL, IFLA_GRE_REMOTE, kNoAttribute, kNoAttribute},
+    TunnelAttributes{"gretap", IFLA_GRE_LINK, IFLA_GRE_LOCAL, IFLA_GRE_REMOTE, kNoAttribute, kNoAttribute},
+    TunnelAttributes{"erspan", IFLA_GRE_LINK, IFLA_GRE_LOCAL, IFLA_GRE_REMOTE, kNoAttribute, kNoAttribute},
+    TunnelAttributes{"ip6gre", IFLA_GRE_LINK, IFLA_GRE_LOCAL, IFLA_GRE_REMOTE, kNoAttribute, kNoAttribute},
+    TunnelAttributes{"ip6gretap", IFLA_GRE_LINK, IFLA_GRE_LOCAL, IFLA_GRE_REMOTE, kNoAttribute, kNoAttribute},
+    TunnelAttributes{"ip6erspan", IFLA_GRE_LINK, IFLA_GRE_LOCAL, IFLA_GRE_REMOTE, kNoAttribute, kNoAttribute},
+    TunnelAttributes{"ipip", IFLA_IPTUN_LINK, IFLA_IPTUN_LOCAL, IFLA_IPTUN_REMOTE, kNoAttribute,
+                     kNoAttribute},
+    TunnelAttributes{"sit", IFLA_IPTUN_LINK, IFLA_IPTUN_LOCAL, IFLA_IPTUN_REMOTE, kNoAttribute, kNoAttribute},
+    TunnelAttributes{"ip6tnl", IFLA_IPTUN_LINK, IFLA_IPTUN_LOCAL, IFLA_IPTUN_REMOTE, kNoAttribute,
+                     kNoAttribute},
+    TunnelAttributes{"vti", IFLA_VTI_LINK, IFLA_VTI_LOCAL, IFLA_VTI_REMOTE, kNoAttribute, kNoAttribute},
+    TunnelAttributes{"vti6", IFLA_VTI_LINK, IFLA_VTI_LOCAL, IFLA_VTI_REMOTE, kNoAttribute, kNoAttribute},
+};
+
+std::optional<IpAddress> read_tunnel_end(View value) {
+  auto address = IpAddress::from_octets(value);
+  return address && !address->is_unspecified() ? address : std::nullopt;
+}
+
+void read_tunnel(Link& link, View data) {
+  const auto* known = std::ranges::find(kTunnels, link.kind, &TunnelAttributes::kind);
+  if (known == kTunnels.end()) {
+    return;
+  }
+  link.tunnel.emplace();
+  for_each_attribute(data, [&](std::uint16_t type, View value) {
+    if (type == kNoAttribute) {
+      return;
+    }
+    if (type == known->link) {
+      read_index(link.tunnel->link, value);
+    } else if (type == known->local || type == known->local6) {
+      link.tunnel->local = read_tunnel_end(value);
+    } else if (type == known->remote || type == known->remote6) {
+      link.tunnel->remote = read_tunnel_end(value);
+    }
+  });
+}
+
+void read_link_info(Link& link, View info) {
+  View data;
+  for_each_attribute(info, [&](std::uint16_t type, View value) {
+    if (type == IFLA_INFO_KIND) {
+      link.kind = read_text(value);
+    } else if (type == IFLA_INFO_SLAVE_KIND) {
+      link.slave_kind = read_text(value);
+    } else if (type == IFLA_INFO_DATA) {
+      data = value;
+    }
+  });
+  if (link.kind == "macvlan" || link.kind == "macvtap") {
+    read_kind_data(link, data);
+  }
+  read_tunnel(link, data);
+}
+
+void read_alt_names(Link& link, View list) {
+  for_each_attribute(list, [&](std::uint16_t type, View value) {
+    if (type == IFLA_ALT_IFNAME) {
+      link.altnames.push_back(read_text(value));
+    }
+  });
+}
+
+void read_operstate(Link& link, View value) {
+  const auto state = read_fixed<std::uint8_t>(value);
+  if (state && *state <= static_cast<std::uint8_t>(OperState::kUp)) {
+    link.operstate = static_cast<OperState>(*state);
+  }
+}
+
+std::string read_hex(View value) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string text;
+  for (const std::uint8_t byte : value) {
+    text += kDigits[byte >> 4U];
+    text += kDigits[byte & 0xfU];
+  }
+  return text;
+}
+
+void read_link_attribute(Link& link, std::uint16_t type, View value) {
+  switch (type) {
+    case IFLA_IFNAME:
+      link.name = read_text(value);
+      break;
+    case IFLA_ADDRESS:
+      link.mac = MacAddress(value);
+      break;
+    case IFLA_PERM_ADDRESS:
+      link.permanent_mac = MacAddress(value);
+      break;
+    case IFLA_MTU:
+      read_into(link.mtu, value);
+      break;
+    case IFLA_LINK:
+      read_index(link.parent, value);
+      break;
+    case IFLA_LINK_NETNSID:
+      link.parent_netnsid = read_fixed<std::int32_t>(value);
+      break;
+    case IFLA_MASTER:
+      read_index(link.master, value);
+      break;
+    case IFLA_GROUP:
+      read_into(link.group, value);
+      break;
+    case IFLA_IFALIAS:
+      link.alias = read_text(value);
+      break;
+    case IFLA_OPERSTATE:
+      read_operstate(link, value);
+      break;
+    case IFLA_LINKINFO:
+      read_link_info(link, value);
+      break;
+    case IFLA_PROP_LIST:
+      read_alt_names(link, value);
+      break;
+    case IFLA_PARENT_DEV_NAME:
+      link.parent_dev = read_text(value);
+      break;
+    case IFLA_PARENT_DEV_BUS_NAME:
+      link.parent_bus = read_text(value);
+      break;
+    case IFLA_PHYS_PORT_NAME:
+      link.phys_port_name = read_text(value);
+      break;
+    case IFLA_PHYS_PORT_ID:
+      link.phys_port_id = read_hex(value);
+      break;
+    case IFLA_PHYS_SWITCH_ID:
+      link.phys_switch_id = read_hex(value);
+      break;
+    default:
+      break;
+  }
+}
+
+std::optional<IpAddress> read_via(View value) {
+  return value.size() < sizeof(std::uint16_t) ? std::nullopt
+                                              : IpAddress::from_octets(value.subspan(sizeof(std::uint16_t)));
+}
+
+void read_hop_attribute(NextHop& hop, std::uint16_t type, View value) {
+  if (type == RTA_OIF) {
+    read_index(hop.link, value);
+  } else if (type == RTA_GATEWAY) {
+    hop.gateway = IpAddress::from_octets(value);
+  } else if (type == RTA_VIA) {
+    hop.gateway = read_via(value);
+  }
+}
+
+std::vector<NextHop> read_multipath(View list) {
+  std::vector<NextHop> hops;
+  while (const auto entry = read_fixed<rtnexthop>(list)) {
+    if (entry->rtnh_len < sizeof(rtnexthop) || entry->rtnh_len > list.size()) {
+      break;
+    }
+    NextHop hop{.link = IfIndex(entry->rtnh_ifindex)};
+    for_each_attribute(behind(list.first(entry->rtnh_len), sizeof(rtnexthop)),
+                       [&](std::uint16_t type, View value) { read_hop_attribute(hop, type, value); });
+    hops.push_back(hop);
+    list = behind(list, entry->rtnh_len);
+  }
+  return hops;
+}
+
+std::optional<IpAddress> unspecified(std::uint8_t family) {
+  constexpr std::array<std::uint8_t, 16> kZero = {};
+  return IpAddress::from_octets(View(kZero).first(family == AF_INET6 ? 16 : 4));
+}
+
+bool is_ip(std::uint8_t family) { return family == AF_INET || family == AF_INET6; }
+
+/// The kernel's sentence among the TLVs of an answer.
+std::string read_extended_ack(View attributes) {
+  std::string text;
+  for_each_attribute(attributes, [&](std::uint16_t type, View value) {
+    if (type == NLMSGERR_ATTR_MSG) {
+      text = read_text(value);
+    }
+  });
+  return text;
+}
+
+}  // namespace
+
+// ---------------------------------------------------------------------------------------------- requests
+
+void set_sequence(Bytes& message, std::uint32_t sequence) {
+  std::memcpy(message.data() + offsetof(nlmsghdr, nlmsg_seq), &sequence, sizeof sequence);
+}
+
+Result<Bytes> create_link(const NewLink& link) {
+  FL_TRY(check_new_link(link));
+  Writer writer(RTM_NEWLINK, kCreate);
+  auto& info = writer.fixed<ifinfomsg>();
+  info.ifi_index = link.index.value();
+  if (link.up) {
+    set_up_flag(info, true);
+  }
+  put_identity(writer, link);
+  if (const auto* macvlan = std::get_if<Macvlan>(&link.kind)) {
+    writer.index(IFLA_LINK, macvlan->parent);
+  }
+  if (link.master.valid()) {
+    writer.index(IFLA_MASTER, link.master);
+  }
+  if (link.group != 0) {
+    writer.u32(IFLA_GROUP, link.group);
+  }
+  writer.nest(IFLA_LINKINFO, [&] {
+    writer.text(IFLA_INFO_KIND, kind_name(link));
+    std::visit(KindData{writer}, link.kind);
+  });
+  return writer.finish();
+}
+
+Result<Bytes> change_link(IfIndex link, const LinkChange& change) {
+  FL_TRY(check_index(link));
+  FL_TRY(check_change(change));
+  Writer writer(RTM_SETLINK, kRequest);
+  auto& info = writer.fixed<ifinfomsg>();
+  info.ifi_index = link.value();
+  put_change(writer, info, change);
+  return writer.finish();
+}
+
+Result<Bytes> change_link(std::string_view name, const LinkChange& change) {
+  FL_TRY(check_link_name(name));
+  FL_TRY(check_change(change));
+  if (change.name) {
+    return Error(Code::kInvalid, "a link that is addressed by name cannot be renamed in the same request");
+  }
+  Writer writer(RTM_SETLINK, kRequest);
+  auto& info = writer.fixed<ifinfomsg>();
+  writer.text(IFLA_IFNAME, name);
+  put_change(writer, info, change);
+  return writer.finish();
+}
+
+namespace {
+
+Result<Bytes> altname_request(std::uint16_t type, std::uint16_t flags, IfIndex link,
+                              std::string_view altname) {
+  constexpr std::size_t kLongest = 127;  // ALTIFNAMSIZ - 1
+  FL_TRY(check_index(link));
+  if (altname.empty() || altname.size() > kLongest || altname.find('\0') != std::string_view::npos) {
+    return Error(Code::kInvalid, "\"" + std::string(altname) + "\" is no altname (1 to 127 bytes)");
+  }
+  Writer writer(type, flags);
+  writer.fixed<ifinfomsg>().ifi_index = link.value();
+  writer.nest(IFLA_PROP_LIST, [&] { writer.text(IFLA_ALT_IFNAME, altname); });
+  return writer.finish();
+}
+
+}  // namespace
+
+Result<Bytes> add_altname(IfIndex link, std::string_view altname) {
+  return altname_request(RTM_NEWLINKPROP, kCreate | NLM_F_APPEND, link, altname);
+}
+
+Result<Bytes> delete_altname(IfIndex link, std::string_view altname) {
+  return altname_request(RTM_DELLINKPROP, kRequest, link, altname);
+}
+
+Result<Bytes> move_link(const MoveLink& move) {
+  FL_TRY(check_index(move.link));
+  Writer writer(RTM_SETLINK, kRequest);
+  writer.fixed<ifinfomsg>().ifi_index = move.link.value();
+  writer.descriptor(IFLA_NET_NS_FD, move.netns);
+  if (!move.new_name.empty()) {
+    FL_TRY(check_link_name(move.new_name));
+    writer.text(IFLA_IFNAME, move.new_name);
+  }
+  return writer.finish();
+}
+
+Result<Bytes> get_netnsid(int netns) {
+  Writer writer(RTM_GETNSID, NLM_F_REQUEST);
+  writer.fixed<rtgenmsg>().rtgen_family = AF_UNSPEC;
+  writer.descriptor(NETNSA_FD, netns);
+  return writer.finish();
+}
+
+Result<Bytes> delete_link(IfIndex link) {
+  FL_TRY(check_index(link));
+  Writer writer(RTM_DELLINK, kRequest);
+  writer.fixed<ifinfomsg>().ifi_index = link.value();
+  return writer.finish();
+}
+
+Result<Bytes> get_link(IfIndex link) {
+  FL_TRY(check_index(link));
+  Writer writer(RTM_GETLINK, NLM_F_REQUEST);
+  writer.fixed<ifinfomsg>().ifi_index = link.value();
+  writer.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+  return writer.finish();
+}
+
+Result<Bytes> get_link(std::string_view name) {
+  if (name.empty() || name.size() > kMaxAltName || name.contains('\0')) {
+    return Error(Code::kInvalid, "an interface name has 1 to 127 bytes and no NUL");
+  }
+  Writer writer(RTM_GETLINK, NLM_F_REQUEST);
+  (void)writer.fixed<ifinfomsg>();
+  // The kernel looks both attributes up among names and altnames alike (rtnl_dev_get); only the room differs.
+  writer.text(name.size() < IFNAMSIZ ? IFLA_IFNAME : IFLA_ALT_IFNAME, name);
+  writer.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+  return writer.finish();
+}
+
+Result<Bytes> dump_links() {
+  Writer writer(RTM_GETLINK, kDump);
+  (void)writer.fixed<ifinfomsg>();
+  writer.u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+  return writer.finish();
+}
+
+Result<Bytes> add_address(const NewAddress& address) {
+  return address_request(RTM_NEWADDR, kCreate, address);
+}
+
+Result<Bytes> delete_address(const NewAddress& address) {
+  return address_request(RTM_DELADDR, kRequest, address);
+}
+
+Result<Bytes> dump_addresses(IfIndex link) {
+  Writer writer(RTM_GETADDR, kDump);
+  writer.fixed<ifaddrmsg>().ifa_index = static_cast<std::uint32_t>(link.value());
+  return writer.finish();
+}
+
+namespace {
+
+bool describes_state(std::uint16_t type) { return type == RTA_CACHEINFO || type == RTA_EXPIRES; }
+
+/// What a nexthop object says, and the kernel repeats for readers that do not know such objects
+/// (net/ipv4/fib_semantics.c fib_dump_info, sysctl nexthop_compat_mode).
+bool belongs_to_nexthop(std::uint16_t type) {
+  return type == RTA_OIF || type == RTA_GATEWAY || type == RTA_VIA || type == RTA_MULTIPATH ||
+         type == RTA_ENCAP || type == RTA_ENCAP_TYPE;
+}
+
+/// A request about a route as it was told, with another metric if there is one.
+Result<Bytes> told_route(std::uint16_t type, std::uint16_t flags, const Message& told,
+                         std::optional<std::uint32_t> metric) {
+  const auto info = read_fixed<rtmsg>(told.payload);
+  if (!info) {
+    return Error(Code::kInvalid, "a route's message is too short");
+  }
+  const View attributes = behind(told.payload, sizeof(rtmsg));
+  bool has_nexthop = false;
+  for_each_attribute(attributes, [&](std::uint16_t attribute, View) {
+    has_nexthop = has_nexthop || attribute == RTA_NH_ID;
+  });
+  Writer writer(type, flags);
+  auto& out = writer.fixed<rtmsg>();
+  out = *info;
+  out.rtm_flags &= RTNH_F_ONLINK;
+  for_each_attribute(attributes, [&](std::uint16_t attribute, View value) {
+    const bool replaced = metric && attribute == RTA_PRIORITY;
+    if (!replaced && !describes_state(attribute) && !(has_nexthop && belongs_to_nexthop(attribute))) {
+      writer.raw(attribute, value);
+    }
+  });
+  if (metric && *metric != 0) {
+    writer.u32(RTA_PRIORITY, *metric);
+  }
+  return writer.finish();
+}
+
+}  // namespace
+
+Result<Bytes> add_route(const NewRoute& route) {
+  FL_TRY(check_index(route.link));
+  if (route.gateway && route.gateway->is_v6() != route.destination.is_v6() && route.destination.is_v6()) {
+    return Error(Code::kInvalid,
+                 "an IPv6 destination cannot have the IPv4 gateway " + route.gateway->to_string());
+  }
+  Writer writer(RTM_NEWROUTE, kCreate);
+  const IpPrefix destination = route.destination.network();
+  auto& info = writer.fixed<rtmsg>();
+  info.rtm_family = destination.address().family();
+  info.rtm_dst_len = destination.length();
+  info.rtm_protocol = RTPROT_STATIC;
+  // Without a gateway the destination is on the link itself (ip-route(8)); IPv6 has no scopes.
+  const std::uint8_t usual = route.gateway || destination.is_v6() ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK;
+  info.rtm_scope = destination.is_v6() ? usual : route.scope.value_or(usual);
+  info.rtm_type = RTN_UNICAST;
+  info.rtm_flags = route.onlink ? RTNH_F_ONLINK : 0;
+  put_table(writer, info, route.table);
+  if (!destination.is_default()) {
+    writer.raw(RTA_DST, destination.address().octets());
+  }
+  if (route.gateway) {
+    put_gateway(writer, *route.gateway, destination.is_v6());
+  }
+  writer.index(RTA_OIF, route.link);
+  if (route.metric != 0) {
+    writer.u32(RTA_PRIORITY, route.metric);
+  }
+  if (route.source) {
+    writer.raw(RTA_PREFSRC, route.source->octets());
+  }
+  return writer.finish();
+}
+
+Result<Bytes> copy_route(const Message& route, std::uint32_t metric) {
+  return told_route(RTM_NEWROUTE, kCreate, route, metric);
+}
+
+Result<Bytes> delete_route(const Message& route) {
+  return told_route(RTM_DELROUTE, kRequest, route, std::nullopt);
+}
+
+Result<Bytes> dump_routes(std::uint8_t family, std::optional<std::uint32_t> table) {
+  Writer writer(RTM_GETROUTE, kDump);
+  auto& info = writer.fixed<rtmsg>();
+  info.rtm_family = family;
+  if (table) {
+    put_table(writer, info, *table);
+  }
+  return writer.finish();
+}
+
+Result<Bytes> dump_nexthops() {
+  Writer writer(RTM_GETNEXTHOP, kDump);
+  writer.fixed<nhmsg>();
+  return writer.finish();
+}
+
+// ---------------------------------------------------------------------------------------------- answers
+
+std::optional<Message> next_message(View& rest) {
+  const auto* header = reinterpret_cast<const nlmsghdr*>(rest.data());
+  // libmnl compares as int: a length beyond 2 GiB would pass its check.
+  if (!mnl_nlmsg_ok(header, static_cast<int>(rest.size())) || header->nlmsg_len > rest.size()) {
+    rest = {};
+    return std::nullopt;
+  }
+  const Message message{.type = header->nlmsg_type,
+                        .flags = header->nlmsg_flags,
+                        .sequence = header->nlmsg_seq,
+                        .port = header->nlmsg_pid,
+                        .payload = rest.first(header->nlmsg_len).subspan(sizeof(nlmsghdr))};
+  rest = behind(rest, header->nlmsg_len);
+  return message;
+}
+
+std::optional<Answer> read_answer(const Message& message) {
+  const auto code = read_fixed<std::int32_t>(message.payload);
+  if (!code || (message.type != NLMSG_ERROR && message.type != NLMSG_DONE)) {
+    return std::nullopt;
+  }
+  // The kernel's codes are -errno; anything else is damage and must not become a success.
+  constexpr int kMaxErrno = 4095;
+  Answer answer{.error = *code <= 0 && *code >= -kMaxErrno ? -*code : EPROTO};
+  if ((message.flags & NLM_F_ACK_TLVS) == 0) {
+    return answer;
+  }
+  if (message.type == NLMSG_DONE) {
+    answer.text = read_extended_ack(behind(message.payload, sizeof(std::int32_t)));
+    return answer;
+  }
+  View attributes = behind(message.payload, sizeof(nlmsgerr));
+  const auto envelope = read_fixed<nlmsgerr>(message.payload);
+  // Without NLM_F_CAPPED the request's own payload stands in between.
+  if (envelope && (message.flags & NLM_F_CAPPED) == 0 && envelope->msg.nlmsg_len > sizeof(nlmsghdr)) {
+    attributes = behind(attributes, envelope->msg.nlmsg_len - sizeof(nlmsghdr));
+  }
+  answer.text = read_extended_ack(attributes);
+  return answer;
+}
+
+std::optional<std::int32_t> read_netnsid(const Message& message) {
+  if (message.type != RTM_NEWNSID || message.payload.size() < MNL_ALIGN(sizeof(rtgenmsg))) {
+    return std::nullopt;
+  }
+  std::optional<std::int32_t> number;
+  for_each_attribute(behind(message.payload, MNL_ALIGN(sizeof(rtgenmsg))),
+                     [&](std::uint16_t type, View value) {
+                       if (type == NETNSA_NSID) {
+                         number = read_fixed<std::int32_t>(value);
+                       }
+                     });
+  return number;
+}
+
+std::optional<Link> read_link(const Message& message) {
+  const auto info = read_fixed<ifinfomsg>(message.payload);
+  if (!info || info->ifi_family != AF_UNSPEC || info->ifi_index <= 0) {
+    return std::nullopt;
+  }
+  Link link{.index = IfIndex(info->ifi_index), .flags = info->ifi_flags, .arphrd = info->ifi_type};
+  for_each_attribute(behind(message.payload, sizeof(ifinfomsg)),
+                     [&](std::uint16_t type, View value) { read_link_attribute(link, type, value); });
+  return link;
+}
+
+std::optional<Address> read_address(const Message& message) {
+  const auto info = read_fixed<ifaddrmsg>(message.payload);
+  if (!info || !is_ip(info->ifa_family)) {
+    return std::nullopt;
+  }
+  Address address{.link = IfIndex(static_cast<std::int32_t>(info->ifa_index)),
+                  .scope = info->ifa_scope,
+                  .flags = info->ifa_flags};
+  std::optional<IpAddress> local;
+  std::optional<IpAddress> other;
+  for_each_attribute(behind(message.payload, sizeof(ifaddrmsg)), [&](std::uint16_t type, View value) {
+    if (type == IFA_LOCAL) {
+      local = IpAddress::from_octets(value);
+    } else if (type == IFA_ADDRESS) {
+      other = IpAddress::from_octets(value);  // the peer's when there is a local one, else our own
+    } else if (type == IFA_FLAGS) {
+      read_into(address.flags, value);
+    }
+  });
+  const auto own = local ? local : other;
+  if (!own || own->family() != info->ifa_family) {
+    return std::nullopt;
+  }
+  address.prefix = IpPrefix(*own, info->ifa_prefixlen);
+  return address;
+}
+
+std::optional<Route> read_route(const Message& message) {
+  const auto info = read_fixed<rtmsg>(message.payload);
+  if (!info || !is_ip(info->rtm_family) || (info->rtm_flags & RTM_F_CLONED) != 0) {
+    return std::nullopt;
+  }
+  Route route{.table = info->rtm_table,
+              .type = info->rtm_type,
+              .scope = info->rtm_scope,
+              .protocol = info->rtm_protocol};
+  auto destination = unspecified(info->rtm_family);
+  NextHop hop;
+  for_each_attribute(behind(message.payload, sizeof(rtmsg)), [&](std::uint16_t type, View value) {
+    if (type == RTA_DST) {
+      destination = IpAddress::from_octets(value);
+    } else if (type == RTA_PRIORITY) {
+      read_into(route.metric, value);
+    } else if (type == RTA_TABLE) {
+      read_into(route.table, value);
+    } else if (type == RTA_PREFSRC) {
+      route.source = IpAddress::from_octets(value);
+    } else if (type == RTA_NH_ID) {
+      read_into(route.nexthop_id, value);
+    } else if (type == RTA_MULTIPATH) {
+      route.hops = read_multipath(value);
+    } else {
+      read_hop_attribute(hop, type, value);
+    }
+  });
+  if (!destination || destination->family() != info->rtm_family) {
+    return std::nullopt;
+  }
+  route.destination = IpPrefix(*destination, info->rtm_dst_len);
+  if (route.hops.empty() && (hop.link.valid() || hop.gateway)) {
+    route.hops.push_back(hop);
+  }
+  return route;
+}
+
+std::optional<NextHopObject> read_nexthop(const Message& message) {
+  if (message.type != RTM_NEWNEXTHOP || !read_fixed<nhmsg>(message.payload)) {
+    return std::nullopt;
+  }
+  NextHopObject object;
+  for_each_attribute(behind(message.payload, sizeof(nhmsg)), [&](std::uint16_t type, View value) {
+    if (type == NHA_ID) {
+      read_into(object.id, value);
+    } else if (type == NHA_OIF) {
+      read_index(object.hop.link, value);
+    } else if (type == NHA_GATEWAY) {
+      object.hop.gateway = IpAddress::from_octets(value);
+    } else if (type == NHA_GROUP) {
+      for (; value.size() >= sizeof(nexthop_grp); value = value.subspan(sizeof(nexthop_grp))) {
+        object.group.push_back(read_fixed<nexthop_grp>(value)->id);
+      }
+    }
+  });
+  return object.id == 0 ? std::nullopt : std::optional(std::move(object));
+}
+
+}  // namespace fairlead::netlink::codec
