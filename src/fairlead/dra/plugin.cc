@@ -48,8 +48,12 @@ class KubeClaimSource final : public ClaimSource {
   explicit KubeClaimSource(kube::Client& client) : client_(client) {}
   Result<kube::ResourceClaim> get_claim(const std::string& namespace_, const std::string& name,
                                         milliseconds timeout, const std::stop_token& stop) override {
+    // A pod waits for this: never behind our own writes of statuses and slices.
     return client_.get_claim(namespace_, name,
-                             {.timeout = timeout, .stop = stop, .max_tries = kube::CallOptions::kAnyTries});
+                             {.timeout = timeout,
+                              .stop = stop,
+                              .max_tries = kube::CallOptions::kAnyTries,
+                              .limited = false});
   }
 
  private:

@@ -210,7 +210,9 @@ Result<HttpResponse> Client::Impl::send(HttpRequest request, const CallOptions& 
   request.stop = call.stop;
   std::optional<Error> last_failure;
   for (int tries = 1;; ++tries) {
-    FL_TRY(limiter.acquire(deadline, call.stop));
+    if (call.limited) {
+      FL_TRY(limiter.acquire(deadline, call.stop));
+    }
     const auto left = std::chrono::duration_cast<milliseconds>(deadline - clock.now());
     request.timeout = std::clamp(left, milliseconds(1), try_timeout);
     auto outcome = observed(request);

@@ -40,6 +40,8 @@ struct CallOptions {
   /// For Client::request: an answer of any status is a success, once it would not be tried again. So that a
   /// refusal by the server is not taken for one of its certificate, which has the same code.
   bool any_status = false;
+  /// false: at once, whatever ClientOptions::qps says, and not counted there. For what a pod's start waits for.
+  bool limited = true;
 };
 
 /// One HTTP exchange, for metrics.
@@ -54,8 +56,8 @@ struct RequestRecord {
 using RequestObserver = std::function<void(const RequestRecord&)>;
 
 struct ClientOptions {
-  /// Requests per second over time and at once, all threads together; retries count. Watches too, when they
-  /// start.
+  /// Requests per second over time and at once, all threads together; retries count, and watches, when they
+  /// start. Calls with CallOptions::limited = false do not.
   double qps = 20;
   int burst = 40;
   RequestObserver observer;

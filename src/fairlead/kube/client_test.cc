@@ -591,6 +591,19 @@ TEST_F(ClientTest, ManyThreads_ShareOneClient) {
   EXPECT_EQ(wrong, 0);
 }
 
+TEST_F(ClientTest, UnlimitedCall_DoesNotWaitBehindLimitedOnes) {
+  serve([](const TestRequest&) { return TestResponse{.body = R"({"metadata":{"name":"c","uid":"u"}})"}; },
+        {.qps = 1, .burst = 1});
+  ASSERT_TRUE(client().get_node_uid("n1"));
+  const auto before = clock_.now();
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_TRUE(client().get_claim("ns", "c", {.limited = false}));
+  }
+  EXPECT_EQ(clock_.now(), before) << "a pod's start waited for our own limit";
+  ASSERT_TRUE(client().get_node_uid("n1"));
+  EXPECT_EQ(clock_.now(), before + seconds(1)) << "unlimited calls take no tokens from the others";
+}
+
 TEST(RateLimiter, BurstIsFreeThenTokensComeAtTheRate) {
   VirtualClock clock(VirtualClock::Mode::kJump);
   RateLimiter limiter(10, 5, clock);
