@@ -18,6 +18,9 @@ constexpr unsigned kTypeMeta = 1, kRaw = 2;
 namespace type_meta_fields {
 constexpr unsigned kApiVersion = 1, kKind = 2;
 }
+namespace refusal_fields {  // metav1.Status
+constexpr unsigned kMessage = 3, kReason = 4;
+}
 namespace claim_fields {
 constexpr unsigned kMetadata = 1, kStatus = 3;
 }
@@ -253,6 +256,24 @@ Result<std::string> replace_claim_devices(std::string_view object, std::string_v
             replace_in_claim(payload_of(fields, unknown_fields::kRaw), uid, driver, devices));
   put_bytes(out, unknown_fields::kRaw, claim);
   return out;
+}
+
+std::optional<ProtoStatus> read_proto_status(std::string_view body) {
+  if (!body.starts_with(kMagic)) {
+    return std::nullopt;
+  }
+  const auto status = [&]() -> Result<ProtoStatus> {
+    FL_ASSIGN(const auto unknown, fields_of(body.substr(kMagic.size())));
+    FL_ASSIGN(const std::string kind,
+              text_at(payload_of(unknown, unknown_fields::kTypeMeta), type_meta_fields::kKind));
+    if (kind != "Status") {
+      return Error(Code::kCorrupt, "the object is a " + kind);
+    }
+    FL_ASSIGN(const auto fields, fields_of(payload_of(unknown, unknown_fields::kRaw)));
+    return ProtoStatus{.reason = std::string(payload_of(fields, refusal_fields::kReason)),
+                       .message = std::string(payload_of(fields, refusal_fields::kMessage))};
+  }();
+  return status ? std::optional(*status) : std::nullopt;
 }
 
 }  // namespace fairlead::kube

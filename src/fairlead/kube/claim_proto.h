@@ -9,6 +9,7 @@
 // are.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,5 +26,13 @@ inline constexpr const char* kProtobufType = "application/vnd.kubernetes.protobu
 /// kCorrupt: not a resource.k8s.io/v1 ResourceClaim in protobuf.
 Result<std::string> replace_claim_devices(std::string_view object, std::string_view uid,
                                           std::string_view driver, const std::vector<DeviceStatus>& devices);
+
+/// What a request in protobuf is refused with: a v1 Status in the same form.
+struct ProtoStatus {
+  std::string reason;   // "NotFound"
+  std::string message;  // a sentence
+};
+/// nullopt for anything else.
+std::optional<ProtoStatus> read_proto_status(std::string_view body);
 
 }  // namespace fairlead::kube

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "fairlead/kube/status.h"
+
 namespace fairlead::kube {
 namespace {
 
@@ -98,6 +100,27 @@ TEST(ClaimProto, CutAnywhere_IsCorruptOrAnotherUidAndNeverRead) {
     damaged[at] = static_cast<char>(0xFF);
     (void)replace_claim_devices(damaged, "uid-1", "d", {});  // the sanitizers look on
   }
+}
+
+std::string refusal(const std::string& message, const std::string& reason) {
+  return std::string("k8s\0", 4) + field(1, field(1, "v1") + field(2, "Status")) +
+         field(2, field(1, "") + field(2, "Failure") + field(3, message) + field(4, reason) + "\x30\x94\x03");
+}
+
+/// The claim is gone: the answer must be as clear as one in JSON, or the write is tried for ever.
+TEST(ClaimProto, RefusalInProtobuf_IsUnderstood) {
+  const Error gone =
+      error_of_status(404, refusal(R"(resourceclaims.resource.k8s.io "c" not found)", "NotFound"));
+  EXPECT_EQ(gone.code(), Code::kNotFound);
+  EXPECT_EQ(gone.what(), R"(resourceclaims.resource.k8s.io "c" not found (HTTP 404))");
+  EXPECT_EQ(error_of_status(409, refusal("taken", "AlreadyExists")).code(), Code::kExists);
+  EXPECT_EQ(error_of_status(404, refusal("", "NotFound")).what(), "NotFound (HTTP 404)");
+}
+
+TEST(ClaimProto, BytesThatAreNoStatus_AreQuotedAsText) {
+  const Error strange = error_of_status(502, std::string("k8s\0\xff\xfe\n", 7));
+  EXPECT_EQ(strange.what(), "the API server answered \"k8s \\xff\\xfe \" (HTTP 502)");
+  EXPECT_FALSE(read_proto_status(envelope(claim_with(""))));
 }
 
 }  // namespace

@@ -5,6 +5,9 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "fairlead/core/utf8.h"
+#include "fairlead/kube/claim_proto.h"
+
 namespace fairlead::kube {
 namespace {
 
@@ -60,13 +63,11 @@ Code code_of(int status, std::string_view reason) {
   }
 }
 
-/// One line, no control characters: it goes into logs and events.
+/// One line of UTF-8 without control characters: it goes into logs and events.
 std::string one_line(std::string_view text, std::size_t limit) {
-  std::string out;
-  for (const char c : text.substr(0, limit)) {
-    out += static_cast<unsigned char>(c) < ' ' ? ' ' : c;
-  }
-  return text.size() > limit ? out + "..." : out;
+  std::string out = cut_utf8(std::string(text), limit);
+  std::ranges::replace_if(out, [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
+  return printable(out) + (text.size() > limit ? "..." : "");
 }
 
 /// "field: message; ..." of those causes whose field the message does not name.
@@ -112,6 +113,10 @@ Error error_of_status(int status, std::string_view body) {
   const Json object = Json::parse(body, nullptr, /*allow_exceptions=*/false);
   if (is_status(object)) {
     return {code_of_status(status, object), sentence(object) + suffix};
+  }
+  if (const auto refusal = read_proto_status(body)) {  // in the form that the request asked for
+    return {code_of(status, refusal->reason),
+            sentence({{"message", refusal->message}, {"reason", refusal->reason}}) + suffix};
   }
   std::string what = "the API server answered";
   if (!body.empty()) {
