@@ -174,61 +174,12 @@ Result<agent::NetDriverOptions> driver_options(const OwnFlags& flags, const dra:
               {{"attach", flags.attach}, {"reason", guard.error().what()}});
   }
   options.guard_socket = plugin.state_dir + "/guard.sock";
-  return options;
-}
-
-agent::DoorsOptions doors_options(const OwnFlags& flags, const agent::NetDriverOptions& driver) {
-  agent::DoorsOptions options{.guard_socket = driver.guard_socket};
+  options.doors.emplace();
   if (flags.attach == "auto") {
-    options.nri = fairlead::rpc::NriPluginOptions{
-        .name = driver.node.driver_name, .index = flags.nri_index, .socket = flags.nri_socket, .events = {}};
+    options.doors->nri = fairlead::rpc::NriPluginOptions{
+        .name = plugin.driver_name, .index = flags.nri_index, .socket = flags.nri_socket, .events = {}};
   }
   return options;
-}
-
-/// Reads the Node object, again and again. The first answer is waited for, so that a node's NICs do not
-/// vanish from its slices for a moment at each start.
-std::unique_ptr<agent::NodeReader> start_node_reader(const dra::PluginOptions& plugin,
-                                                     std::shared_ptr<devices::NodeMemory> memory,
-                                                     std::function<void()> changed) {
-  constexpr std::chrono::seconds kFirstAnswer{2};
-  auto client = std::make_shared<std::unique_ptr<fairlead::kube::Client>>();
-  const auto read = [client, kubeconfig = plugin.kubeconfig,
-                     node = plugin.node_name](std::stop_token stop) -> Result<std::vector<std::string>> {
-    if (!*client) {
-      FL_ASSIGN(auto config,
-                fairlead::kube::load_config({.kubeconfig = kubeconfig, .context = {}, .environment = {}}));
-      FL_ASSIGN(*client, fairlead::kube::Client::open(std::move(config)));
-    }
-    return (*client)->get_node_addresses(node, {.stop = std::move(stop)});
-  };
-  auto reader = std::make_unique<agent::NodeReader>(
-      agent::NodeReaderOptions{.read = read, .memory = std::move(memory), .changed = std::move(changed)});
-  reader->wait_first(kFirstAnswer);
-  return reader;
-}
-
-/// The framework as the doors see it.
-agent::Claims claims_of(dra::Plugin& plugin) {
-  agent::Claims claims;
-  claims.records_of_pod = [&plugin](const std::string& pod_uid) { return plugin.records_of_pod(pod_uid); };
-  claims.find = [&plugin](const std::string& uid) { return plugin.find(uid); };
-  claims.update = [&plugin](const std::string& uid, std::chrono::steady_clock::time_point deadline,
-                            const agent::Claims::Change& change) {
-    return plugin.update(uid, deadline, change);
-  };
-  claims.report = [&plugin](const std::string& uid, std::vector<dra::DeviceReport> reports) {
-    plugin.report(uid, std::move(reports));
-  };
-  claims.pod_event = [&plugin](const std::string& uid, const std::string& reason, const std::string& message,
-                               const std::optional<dra::Pod>& pod) {
-    plugin.pod_event(uid, reason, message, pod);
-  };
-  claims.operation_finished = [&plugin](std::string_view operation, std::string_view via,
-                                        std::optional<Code> error, std::chrono::duration<double> took) {
-    plugin.operation_finished(operation, via, error, took);
-  };
-  return claims;
 }
 
 /// At the very end: the guard goes when fairlead was uninstalled, and only then. A successor that has taken
@@ -268,49 +219,12 @@ Result<int> run(const OwnFlags& flags, dra::PluginOptions plugin_options) {
   const devices::Registry registry = all_kinds();
   FL_ASSIGN(agent::InstalledGuard guard, installed_guard(flags, plugin_options));
   FL_ASSIGN(agent::NetDriverOptions options, driver_options(flags, plugin_options, guard));
-  const agent::DoorsOptions door_options = doors_options(flags, options);
-  // These refer to each other through callbacks, which run only between
-  // create() and the end of run().
-  std::unique_ptr<agent::Doors> doors;
-  std::unique_ptr<agent::LinkWatch> watch;
-  std::unique_ptr<agent::NodeReader> node_reader;
-  dra::Plugin* plugin_now = nullptr;
-  options.on_restored = [&doors](const std::vector<dra::ClaimRecord>& records) { doors->open(records); };
-  options.on_stopping = [&doors] { doors->close(); };
-  options.on_staged = [&doors](const std::string& claim_uid) { doors->service().report_staged(claim_uid); };
-  options.on_prepared = [&doors](const std::string& claim_uid) {
-    doors->service().report_waiting(claim_uid);
-  };
-  options.before_first_discover = [&, memory = options.node.memory] {
-    auto started = agent::LinkWatch::start([&] { plugin_now->republish(); });
-    if (started) {
-      watch = *std::move(started);
-    } else {
-      log::error("changes of links are seen at the next resync only", {{"error", started.error().what()}});
-    }
-    node_reader =
-        start_node_reader(plugin_now->options(), memory, [&plugin_now] { plugin_now->republish(); });
-  };
-  options.records = [&plugin_now] { return plugin_now->records(); };
-  options.on_offers_changed = [&plugin_now] { plugin_now->republish(); };
-  options.if_unknown = [&plugin_now](const std::string& claim_uid, const std::function<void()>& action) {
-    constexpr std::chrono::seconds kPatience{2};  // whoever holds the claim is alive and at work on it
-    return plugin_now->if_unknown(claim_uid, std::chrono::steady_clock::now() + kPatience, action);
-  };
-  options.tell = [&plugin_now](const std::string& uid, const std::string& reason,
-                               const std::string& message) {
-    plugin_now->pod_event(uid, reason, message);
-    plugin_now->operation_finished("restore-name", "host-device", Code::kExists,
-                                   std::chrono::duration<double>(0));
-  };
-  agent::NetDriver driver(std::move(options), registry);
-  FL_ASSIGN(const auto plugin, dra::Plugin::create(std::move(plugin_options), driver));
-  plugin_now = plugin.get();
-  FL_ASSIGN(doors, agent::Doors::create(door_options, driver, claims_of(*plugin)));
+  FL_ASSIGN(auto plugin, dra::Plugin::create(std::move(plugin_options),
+                                             [&](dra::Host& host) -> Result<std::unique_ptr<dra::Driver>> {
+                                               return agent::NetDriver::create(host, std::move(options),
+                                                                               registry);
+                                             }));
   const int status = plugin->run();
-  doors->close();
-  node_reader.reset();
-  watch.reset();
   leave_the_host(flags, *plugin, std::move(guard));
   return status;
 }

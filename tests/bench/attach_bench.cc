@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "fairlead/agent/attach_service.h"
+#include "fairlead/agent/fake_host.h"
 #include "fairlead/agent/net_driver.h"
 #include "fairlead/agent/nri_door.h"
 #include "fairlead/agent/probe.h"
@@ -134,25 +135,30 @@ dra::Claim claim_of(int interfaces) {
   return claim;
 }
 
-/// The doors' framework: records on disk, as dra::Plugin keeps them.
-agent::Claims claims_of(const dra::ClaimStore& store, const std::string& uid) {
-  agent::Claims claims;
-  claims.find = [&store](const std::string& which) {
-    const auto record = store.read(which);
+/// The framework: records on disk, as dra::Plugin keeps them. The pod's claim is the one of this uid.
+class DiskHost final : public agent::FakeHost {
+ public:
+  DiskHost(const dra::ClaimStore& store, std::string uid) : store_(&store), uid_(std::move(uid)) {}
+
+  [[nodiscard]] std::optional<dra::ClaimRecord> find(const std::string& uid) const override {
+    const auto record = store_->read(uid);
     return record && *record ? std::optional<dra::ClaimRecord>(**record) : std::nullopt;
-  };
-  claims.records_of_pod = [claims, uid](const std::string& /*pod*/) {
-    return std::vector<dra::ClaimRecord>{*claims.find(uid)};
-  };
-  claims.update = [&store, claims](const std::string& which, auto deadline,
-                                   const agent::Claims::Change& change) -> Result<> {
-    FL_ASSIGN(const auto keys, store.lock({"claim/" + which}, deadline));
-    dra::ClaimRecord record = *claims.find(which);
+  }
+  [[nodiscard]] Result<std::vector<dra::ClaimRecord>> records_of_pod(
+      const std::string& /*pod_uid*/) const override {
+    return std::vector<dra::ClaimRecord>{*find(uid_)};
+  }
+  Result<> update(const std::string& uid, TimePoint deadline, const Change& change) override {
+    FL_ASSIGN(const auto keys, store_->lock({"claim/" + uid}, deadline));
+    dra::ClaimRecord record = *find(uid);
     FL_ASSIGN(record.prepared.state, change(record));
-    return store.write(record);
-  };
-  return claims;
-}
+    return store_->write(record);
+  }
+
+ private:
+  const dra::ClaimStore* store_;
+  std::string uid_;
+};
 
 struct Bench {
   agent::NetDriver* driver;
@@ -184,7 +190,7 @@ Result<> measure(const Bench& bench, int interfaces, int rounds) {
            "RunPodSandbox");
     const double event_us = micros_since(start);
     start = SteadyClock::now();
-    FL_TRY(driver.attach(record, {.netns = second.get(), .container = "c"}));
+    FL_TRY(driver.attacher().attach(record, {.netns = second.get(), .container = "c"}));
     const double attach_us = micros_since(start);
     start = SteadyClock::now();
     FL_TRY(by_hand(node, third.get(), interfaces), "bare loop");
@@ -217,12 +223,13 @@ Result<> run(int rounds) {
   const devices::Registry registry = devices::testing::all_kinds();
   agent::NetDriverOptions options{.guard_path = "/opt/fairlead-guard", .guard_socket = "/run/x/guard.sock"};
   FL_ASSIGN(auto kinds, agent::probe_link_kinds());
+  options.watch_node = false;
   options.node = {.driver_name = "dra.example.com", .kinds_of_kernel = std::move(kinds)};
-  agent::NetDriver driver(std::move(options), registry);
   FL_ASSIGN(const auto store,
             dra::ClaimStore::open({.state_dir = folder + "/state", .boot_id = "", .on_quarantine = {}}));
-  agent::AttachService service(driver, claims_of(*store, claim_of(1).uid));
-  agent::NriDoor door(service);
+  DiskHost host(*store, claim_of(1).uid);
+  FL_ASSIGN(const auto driver, agent::NetDriver::create(host, std::move(options), registry));
+  agent::NriDoor door(driver->attach_service());
   const std::string socket = folder + "/nri/nri.sock";
   FL_ASSIGN(const auto runtime,
             rpc::NriRuntimeServer::start({.socket = socket}, [] { return rpc::NriInventory(); }));
@@ -232,7 +239,8 @@ Result<> run(int rounds) {
   plugin->start();
   FL_TRY(plugin->wait_ready(SteadyClock::now() + std::chrono::seconds(5)));
   for (const int interfaces : {1, 2, 8}) {
-    FL_TRY(measure({.driver = &driver, .store = store.get(), .runtime = runtime.get()}, interfaces, rounds));
+    FL_TRY(measure({.driver = driver.get(), .store = store.get(), .runtime = runtime.get()}, interfaces,
+                   rounds));
   }
   plugin->stop();
   return {};

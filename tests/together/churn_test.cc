@@ -173,9 +173,6 @@ class Churn : public agent::KernelTest {
   void TearDown() override {
     kubelet_.reset();
     plugin_.reset();
-    doors_.reset();
-    watch_.reset();
-    net_driver_.reset();
     api_.reset();
     (void)sys::remove_tree(dir_);
   }
@@ -185,17 +182,7 @@ class Churn : public agent::KernelTest {
     agent::NetDriverOptions options{.guard_path = "/opt/fairlead-guard",
                                     .guard_socket = dir_ + "/state/guard.sock"};
     options.node = {.driver_name = kDriver, .mode = mode_, .kinds_of_kernel = kinds_};
-    options.on_restored = [this](const auto& records) { doors_->open(records); };
-    options.on_stopping = [this] { doors_->close(); };
-    options.on_prepared = [this](const std::string& uid) { doors_->service().report_waiting(uid); };
-    options.before_first_discover = [this] {
-      watch_ = agent::LinkWatch::start([this] { plugin_->republish(); }).value();
-    };
-    options.records = [this] { return plugin_->records(); };
-    options.if_unknown = [this](const std::string& uid, const std::function<void()>& action) {
-      return plugin_->if_unknown(uid, std::chrono::steady_clock::now() + 2s, action);
-    };
-    net_driver_ = std::make_unique<agent::NetDriver>(std::move(options), registry_);
+    options.doors.emplace();
     dra::PluginOptions plugin;
     plugin.driver_name = kDriver;
     plugin.node_name = kNode;
@@ -205,35 +192,19 @@ class Churn : public agent::KernelTest {
     plugin.cdi_dir = dir_ + "/cdi";
     plugin.state_dir = dir_ + "/state";
     plugin.kube_qps = 100'000;
-    auto created = dra::Plugin::create(std::move(plugin), *net_driver_);
+    auto created =
+        dra::Plugin::create(std::move(plugin), [&](dra::Host& host) -> Result<std::unique_ptr<dra::Driver>> {
+          auto driver = agent::NetDriver::create(host, options, registry_);
+          driver_ = driver ? driver->get() : nullptr;
+          return driver;
+        });
     ASSERT_OK(created);
     plugin_ = *std::move(created);
-    auto doors = agent::Doors::create({.guard_socket = dir_ + "/state/guard.sock"}, *net_driver_, claims());
-    ASSERT_OK(doors);
-    doors_ = *std::move(doors);
     ASSERT_OK(plugin_->start());
     kubelet_ = std::make_unique<drydock::DraPlugin>(
         drydock::DraPlugin::Settings{.driver = kDriver, .endpoint = dir_ + "/plugin/dra.sock"});
     ASSERT_TRUE(eventually([&] { return kubelet_->connected(); }));
     ASSERT_TRUE(eventually([&] { return counted("slice_writes_total", R"(verb="create")") == 1; }));
-  }
-
-  agent::Claims claims() {
-    agent::Claims claims;
-    claims.records_of_pod = [this](const std::string& pod) { return plugin_->records_of_pod(pod); };
-    claims.find = [this](const std::string& uid) { return plugin_->find(uid); };
-    claims.update = [this](const std::string& uid, std::chrono::steady_clock::time_point deadline,
-                           const agent::Claims::Change& change) {
-      return plugin_->update(uid, deadline, change);
-    };
-    claims.report = [this](const std::string& uid, std::vector<dra::DeviceReport> reports) {
-      plugin_->report(uid, std::move(reports));
-    };
-    claims.pod_event = [this](const std::string& uid, const std::string& reason, const std::string& message,
-                              const std::optional<dra::Pod>& pod) {
-      plugin_->pod_event(uid, reason, message, pod);
-    };
-    return claims;
   }
 
   template <class Condition>
@@ -290,12 +261,12 @@ class Churn : public agent::KernelTest {
     ASSERT_OK(prepared);
     for (const auto& [uid, answer] : *prepared) {
       ASSERT_EQ(answer.error, "");
-      ASSERT_OK(doors_->service().attach({.door = agent::Door::kGuard,
-                                          .claim_uid = uid,
-                                          .netns = pod_.netns.get(),
-                                          .sandbox = "",
-                                          .container = "container",
-                                          .deadline = std::chrono::steady_clock::now() + 60s}));
+      ASSERT_OK(driver_->attach_service().attach({.door = agent::Door::kGuard,
+                                                  .claim_uid = uid,
+                                                  .netns = pod_.netns.get(),
+                                                  .sandbox = "",
+                                                  .container = "container",
+                                                  .deadline = std::chrono::steady_clock::now() + 60s}));
     }
     ASSERT_EQ(names(*pod_.socket).size(), 1U + (2U * kWave)) << "lo, and two for each claim";
     ASSERT_TRUE(
@@ -310,9 +281,7 @@ class Churn : public agent::KernelTest {
 
   std::string dir_ = ::testing::TempDir() + "fl-churn-XXXXXX";
   std::unique_ptr<FarApiServer> api_;
-  std::unique_ptr<agent::NetDriver> net_driver_;
-  std::unique_ptr<agent::LinkWatch> watch_;
-  std::unique_ptr<agent::Doors> doors_;
+  agent::NetDriver* driver_ = nullptr;  // the plugin's
   std::unique_ptr<dra::Plugin> plugin_;
   std::unique_ptr<drydock::DraPlugin> kubelet_;
 };

@@ -74,6 +74,9 @@ constexpr std::chrono::seconds kLeaveTime{8};
 /// The same for an Unprepare or the end of a sandbox: for all NICs of the claim together.
 constexpr std::chrono::seconds kHomeTime{2};
 
+/// How long the sweep waits for an instance that is at work on the claim of a link that it found.
+constexpr std::chrono::seconds kSweepPatience{2};
+
 /// What a failed call has just put into the pod is there; nothing has to be waited for.
 constexpr std::chrono::seconds kUndoTime{1};
 
@@ -83,6 +86,13 @@ steady_clock::time_point leave_deadline(const AttachTarget& target) {
 
 bool is_other_sandbox(const ClaimState& state, const AttachTarget& target) {
   return !state.sandbox.empty() && !target.sandbox.empty() && state.sandbox != target.sandbox;
+}
+
+Result<> must_be_prepared(const dra::ClaimRecord& record) {
+  if (record.state != dra::ClaimState::kPrepared) {
+    return Error(Code::kUnavailable, "the claim is not prepared on this node (yet, or any more)");
+  }
+  return {};
 }
 
 Given given_by(const devices::Attached& attached) {
@@ -387,6 +397,7 @@ bool Attacher::takes_nic(const dra::ClaimRecord& record) const {
 }
 
 Result<std::string> Attacher::begin(const dra::ClaimRecord& record, const AttachTarget& target) {
+  FL_TRY(must_be_prepared(record));
   FL_ASSIGN(ClaimPlan plan, parse_claim_plan(record.plan));
   FL_ASSIGN(ClaimState state, parse_claim_state(record.prepared.state));
   FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(plan)));
@@ -396,6 +407,7 @@ Result<std::string> Attacher::begin(const dra::ClaimRecord& record, const Attach
 }
 
 Result<std::string> Attacher::attach(const dra::ClaimRecord& record, const AttachTarget& target) {
+  FL_TRY(must_be_prepared(record));
   FL_ASSIGN(ClaimPlan plan, parse_claim_plan(record.plan));
   FL_ASSIGN(ClaimState state, parse_claim_state(record.prepared.state));
   FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(plan)));
@@ -506,9 +518,9 @@ Result<> Attacher::detach_from(const Session& session, const std::optional<Place
                               .deadline = deadline,
                               .options = options_,
                               .tell = [&](const std::string& reason, const std::string& message) {
-                                if (tell_) {
-                                  tell_(session.claim_uid, reason, message);
-                                }
+                                host_->pod_event(session.claim_uid, reason, message);
+                                host_->operation_finished("restore-name", device.kind, Code::kExists,
+                                                          std::chrono::duration<double>(0));
                               }});
     }();
     if (!undone && first) {
@@ -658,7 +670,7 @@ dra::ClaimUse Attacher::use_of(const dra::ClaimRecord& record) const {
                  " is there, but none of its links says that it is the claim's"};
 }
 
-Result<> Attacher::sweep(const std::vector<dra::ClaimRecord>& records, const IfUnknown& if_unknown) const {
+Result<> Attacher::sweep(const std::vector<dra::ClaimRecord>& records) const {
   std::set<std::string> known;
   for (const dra::ClaimRecord& record : records) {
     known.insert(record.claim.uid);
@@ -671,8 +683,8 @@ Result<> Attacher::sweep(const std::vector<dra::ClaimRecord>& records, const IfU
       continue;
     }
     // The records were read before the links: another instance may have begun this claim in between.
-    const auto swept =
-        if_unknown(found->claim_uid, [&] { sweep_link(socket, link.index, found->claim_uid); });
+    const auto swept = host_->if_unknown(found->claim_uid, steady_clock::now() + kSweepPatience,
+                                         [&] { sweep_link(socket, link.index, found->claim_uid); });
     if (!swept) {
       log::warn("a link of a claim that is not known here stays",
                 {{"link", link.name}, {"claim", found->claim_uid}, {"error", swept.error().what()}});

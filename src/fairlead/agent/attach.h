@@ -17,6 +17,7 @@
 #include "fairlead/core/result.h"
 #include "fairlead/devices/registry.h"
 #include "fairlead/dra/driver.h"
+#include "fairlead/dra/host.h"
 
 namespace fairlead::agent {
 
@@ -36,23 +37,20 @@ extern const char* const kHostNetworkRefusal;
 /// Any thread; calls for one claim must not overlap (Plugin::update sees to that).
 class Attacher {
  public:
-  /// What a claim's user should know although nothing failed: a reason in CamelCase and a sentence.
-  using Tell = std::function<void(const std::string& claim_uid, const std::string& reason,
-                                  const std::string& message)>;
-  /// Both must outlive it. `tell` may be empty.
-  Attacher(const devices::Registry& registry, const devices::NodeOptions& options, Tell tell = {})
-      : registry_(&registry), options_(&options), tell_(std::move(tell)) {}
+  /// All must outlive it.
+  Attacher(const devices::Registry& registry, const devices::NodeOptions& options, dra::Host& host)
+      : registry_(&registry), options_(&options), host_(&host) {}
 
   /// Whether begin() must be recorded before attach(): the claim takes a NIC that is not in this sandbox
   /// yet. A process that is killed during the move must find out where the NIC went; links that we make need
   /// nothing, they die with the namespace, and what a runtime moves is there already.
   [[nodiscard]] Result<bool> must_begin(const dra::ClaimRecord& record, const AttachTarget& target) const;
   [[nodiscard]] bool takes_nic(const dra::ClaimRecord& record) const;
-  /// Answers the text for Prepared::state that says where attach() is going. kBusy, kDenied: as attach().
+  /// Answers the text for Prepared::state that says where attach() is going. Errors: as attach().
   Result<std::string> begin(const dra::ClaimRecord& record, const AttachTarget& target);
   /// Puts every device of the claim into the namespace, completes what is there, and answers the new text for
   /// Prepared::state. On failure everything this call did is undone. kBusy: the claim's interfaces are in
-  /// another pod that lives. kDenied: it is the node's own namespace.
+  /// another pod that lives. kDenied: it is the node's own namespace. kUnavailable: it is not prepared.
   Result<std::string> attach(const dra::ClaimRecord& record, const AttachTarget& target);
 
   /// The pod's sandbox (the record learns its id) ends: NICs come home; links that were made are left to die
@@ -79,11 +77,9 @@ class Attacher {
   /// instance has undone or released the claim. What is held anew since stays.
   void let_go_of_others(const HeldNow& before, const std::vector<dra::ClaimRecord>& records);
 
-  /// Runs an action if the claim has no record, while nobody begins, changes or ends it (Plugin::if_unknown).
-  using IfUnknown = std::function<Result<bool>(const std::string& claim_uid, const std::function<void()>&)>;
   /// Deletes links in the node's namespace that carry this driver's marker and belong to no record: neither
   /// to one of `records`, nor, seen from later, to one that another instance has made since.
-  Result<> sweep(const std::vector<dra::ClaimRecord>& records, const IfUnknown& if_unknown) const;
+  Result<> sweep(const std::vector<dra::ClaimRecord>& records) const;
   /// Whether a pod may still have the claim's interfaces. "Unused" is said only when that is certain.
   [[nodiscard]] dra::ClaimUse use_of(const dra::ClaimRecord& record) const;
 
@@ -124,7 +120,7 @@ class Attacher {
 
   const devices::Registry* registry_;
   const devices::NodeOptions* options_;
-  const Tell tell_;
+  dra::Host* host_;
   mutable Mutex mutex_;
   /// The namespaces of pods that have a NIC of the node, from before it goes there until it is home. A pod
   /// that gave its namespace's descriptor to somebody could keep the NIC otherwise: the kernel gives one back

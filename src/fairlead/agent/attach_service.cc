@@ -68,8 +68,13 @@ std::vector<dra::DeviceReport> all_devices(const dra::ClaimRecord& record, const
 
 std::string_view to_string(Door door) { return door == Door::kNri ? "nri" : "guard"; }
 
-AttachService::AttachService(NetDriver& driver, Claims claims, AttachServiceOptions options)
-    : driver_(&driver), claims_(std::move(claims)), options_(options), background_({.lanes = {1}}) {}
+AttachService::AttachService(Attacher& attacher, dra::Host& host, std::string driver_name,
+                             AttachServiceOptions options)
+    : attacher_(&attacher),
+      host_(&host),
+      driver_name_(std::move(driver_name)),
+      options_(options),
+      background_({.lanes = {1}}) {}
 
 AttachService::~AttachService() { stop(); }
 
@@ -92,7 +97,7 @@ std::vector<std::string> AttachService::cdi_ids(const dra::ClaimRecord& record) 
   std::vector<std::string> ids;
   for (std::size_t i = 0; i < record.claim.devices.size(); ++i) {
     if (dra::has_cdi_device(record, i)) {
-      ids.push_back(dra::cdi_id(driver_->driver_name(), record, i));
+      ids.push_back(dra::cdi_id(driver_name_, record, i));
     }
   }
   return ids;
@@ -141,20 +146,20 @@ AttachCall AttachService::identified(AttachCall call) const {
   return call;
 }
 
-/// Claims::update that gives up when the program stops.
+/// Host::update that gives up when the program stops.
 Result<> AttachService::update(const std::string& claim_uid, TimePoint deadline,
-                               const Claims::Change& change) {
+                               const dra::Host::Change& change) {
   bool begun = false;
   while (true) {
     const auto now = steady_clock::now();
     if (now >= wound_up_.load()) {
       return Error(Code::kCancelled, "the program is stopping");
     }
-    auto done = claims_.update(claim_uid, std::min({deadline, wound_up_.load(), now + kSlice}),
-                               [&](const dra::ClaimRecord& record) {
-                                 begun = true;
-                                 return change(record);
-                               });
+    auto done = host_->update(claim_uid, std::min({deadline, wound_up_.load(), now + kSlice}),
+                              [&](const dra::ClaimRecord& record) {
+                                begun = true;
+                                return change(record);
+                              });
     const bool again = !done && !begun && done.error().code() == Code::kTimeout;
     if (!again || steady_clock::now() >= deadline) {
       return done;
@@ -164,11 +169,9 @@ Result<> AttachService::update(const std::string& claim_uid, TimePoint deadline,
 
 void AttachService::finished(std::string_view operation, std::string_view via, const Result<>& result,
                              steady_clock::time_point start) const {
-  if (claims_.operation_finished) {
-    claims_.operation_finished(operation, via,
-                               result ? std::nullopt : std::optional<Code>(result.error().code()),
-                               steady_clock::now() - start);
-  }
+  host_->operation_finished(operation, via,
+                            result ? std::nullopt : std::optional<Code>(result.error().code()),
+                            steady_clock::now() - start);
 }
 
 // ---- attach
@@ -189,16 +192,16 @@ Result<> AttachService::begin_and_attach(const AttachCall& call) {
     }
     return {};
   };
-  const auto record = claims_.find(call.claim_uid);
+  const auto record = host_->find(call.claim_uid);
   if (!record) {
     return Error(Code::kNotFound, "the claim " + call.claim_uid + " is not prepared on this node");
   }
-  FL_ASSIGN(const bool must_begin, driver_->must_begin(*record, target));
+  FL_ASSIGN(const bool must_begin, attacher_->must_begin(*record, target));
   if (must_begin) {
     auto begun =
         update(call.claim_uid, call.deadline, [&](const dra::ClaimRecord& current) -> Result<std::string> {
           FL_TRY(in_time());
-          return driver_->begin(current, target);
+          return attacher_->begin(current, target);
         });
     FL_TRY(std::move(begun));
     fault_point(faults.after_begin);
@@ -208,11 +211,11 @@ Result<> AttachService::begin_and_attach(const AttachCall& call) {
       update(call.claim_uid, call.deadline, [&](const dra::ClaimRecord& current) -> Result<std::string> {
         FL_TRY(in_time());
         // Between the two another pod may have begun: then the record does not say where this one goes.
-        FL_ASSIGN(const bool overtaken, driver_->must_begin(current, target));
+        FL_ASSIGN(const bool overtaken, attacher_->must_begin(current, target));
         if (overtaken) {
           return Error(Code::kConflict, "another pod wants the claim at the same moment");
         }
-        auto state = driver_->attach(current, target);
+        auto state = attacher_->attach(current, target);
         fault_point(faults.after_attach);
         if (state && call.door == Door::kNri && steady_clock::now() >= call.deadline) {
           return unless_too_late(current, call, *std::move(state), too_late);
@@ -235,12 +238,12 @@ Result<std::string> AttachService::unless_too_late(const dra::ClaimRecord& befor
     return made;
   }
   too_late = true;
-  if (!driver_->takes_nic(before)) {
+  if (!attacher_->takes_nic(before)) {
     return made;
   }
   dra::ClaimRecord record = before;
   record.prepared.state = made;
-  const auto home = driver_->release(record, call.sandbox, steady_clock::now() + kGiveBackTime);
+  const auto home = attacher_->release(record, call.sandbox, steady_clock::now() + kGiveBackTime);
   if (!home) {
     log::warn("a NIC that came too late for a sandbox stays in it; Unprepare takes it back",
               {{"claim", call.claim_uid}, {"sandbox", call.sandbox}, {"error", home.error().what()}});
@@ -274,7 +277,7 @@ Result<> AttachService::attach(const AttachCall& asked) {
   auto result = carry_out(call);
   finished("attach", to_string(call.door), result, start);
   if (!result) {
-    const auto record = claims_.find(call.claim_uid);
+    const auto record = host_->find(call.claim_uid);
     if (record && dra::is_for_the_author(result.error().code())) {
       tell(*record, call.netns, call.pod, "AttachFailed", result.error().what());
     }
@@ -285,7 +288,7 @@ Result<> AttachService::attach(const AttachCall& asked) {
   auto netns = std::make_shared<UniqueFd>(::fcntl(call.netns, F_DUPFD_CLOEXEC, 0));
   timer_.at(steady_clock::now() + kBehindTheAnswer, [this, netns, uid = call.claim_uid] {
     (void)background_.submit({uid}, [this, netns, uid](Executor::Turn&) {
-      if (const auto record = claims_.find(uid)) {
+      if (const auto record = host_->find(uid)) {
         check(*record, netns->get());
       }
     });
@@ -300,12 +303,12 @@ void AttachService::tell(const dra::ClaimRecord& record, int netns, const std::o
   const auto state = parse_claim_state(record.prepared.state);
   const auto id = netns >= 0 ? sys::netns_id(netns) : Result<sys::NetnsId>(sys::NetnsId{});
   const bool elsewhere = state && state->is_in_a_pod() && (!id || state->netns != *id);
-  if (!elsewhere && claims_.report) {
-    claims_.report(record.claim.uid, all_devices(record, reason, message));
+  if (!elsewhere) {
+    host_->report(record.claim.uid, all_devices(record, reason, message));
   }
   // The kubelet prepares a claim once: the record knows its first pod only.
-  if (claims_.pod_event && (pod || !elsewhere)) {
-    claims_.pod_event(record.claim.uid, reason, message, pod);
+  if (pod || !elsewhere) {
+    host_->pod_event(record.claim.uid, reason, message, pod);
   }
 }
 
@@ -316,8 +319,8 @@ void AttachService::refuse(const dra::ClaimRecord& record, const dra::Pod& pod, 
 
 void AttachService::report_not_attached(const dra::ClaimRecord& record, const std::string& message) {
   const auto state = parse_claim_state(record.prepared.state);
-  if (claims_.report && state && !state->is_in_a_pod()) {
-    claims_.report(record.claim.uid, all_devices(record, "NotAttached", message));
+  if (state && !state->is_in_a_pod()) {
+    host_->report(record.claim.uid, all_devices(record, "NotAttached", message));
   }
 }
 
@@ -330,7 +333,7 @@ void AttachService::check(const dra::ClaimRecord& record, int netns, bool silent
   if (!plan || !state || !id || state->phase != AttachPhase::kAttached || state->netns != *id) {
     return;  // it went on in the meantime; whoever did that reports
   }
-  auto facts = read_facts(*plan, *state, record.claim.uid, driver_->driver_name(), netns);
+  auto facts = read_facts(*plan, *state, record.claim.uid, driver_name_, netns);
   if (!facts) {
     log::warn("what a claim has in its pod cannot be read",
               {{"claim", record.claim.uid}, {"error", facts.error().what()}});
@@ -347,16 +350,14 @@ void AttachService::check(const dra::ClaimRecord& record, int netns, bool silent
   if (!still_in(record.claim.uid, *id)) {
     return;
   }
-  if (gone != facts->end() && claims_.pod_event) {
-    claims_.pod_event(record.claim.uid, gone->reason, gone->message, std::nullopt);
+  if (gone != facts->end()) {
+    host_->pod_event(record.claim.uid, gone->reason, gone->message, std::nullopt);
   }
-  if (claims_.report) {
-    claims_.report(record.claim.uid, *std::move(facts));
-  }
+  host_->report(record.claim.uid, *std::move(facts));
 }
 
 bool AttachService::still_in(const std::string& claim_uid, const sys::NetnsId& netns) const {
-  const auto record = claims_.find(claim_uid);
+  const auto record = host_->find(claim_uid);
   const auto state = record ? parse_claim_state(record->prepared.state) : Result<ClaimState>(ClaimState());
   return record && record->state == dra::ClaimState::kPrepared && state &&
          state->phase == AttachPhase::kAttached && state->netns == netns &&
@@ -370,7 +371,7 @@ void AttachService::check_all(const std::vector<dra::ClaimRecord>& records) {
   }
   (void)background_.submit({}, [this, uids = std::move(uids)](Executor::Turn&) {
     for (const std::string& uid : uids) {
-      const auto record = claims_.find(uid);
+      const auto record = host_->find(uid);
       const auto state =
           record ? parse_claim_state(record->prepared.state) : Result<ClaimState>(ClaimState());
       const auto netns = state && state->is_in_a_pod() ? find_netns(*state->netns) : std::nullopt;
@@ -382,16 +383,14 @@ void AttachService::check_all(const std::vector<dra::ClaimRecord>& records) {
 }
 
 void AttachService::report_staged(const std::string& claim_uid) {
-  if (claims_.report) {
-    report_staged_until(claim_uid, steady_clock::now() + kReportTime);
-  }
+  report_staged_until(claim_uid, steady_clock::now() + kReportTime);
 }
 
 /// The claim is being prepared: looks again until that is on disk.
 void AttachService::report_staged_until(const std::string& claim_uid, TimePoint give_up) {
   timer_.at(steady_clock::now() + kReportAgain, [this, claim_uid, give_up] {
     (void)background_.submit({claim_uid}, [this, claim_uid, give_up](Executor::Turn&) {
-      const auto record = claims_.find(claim_uid);
+      const auto record = host_->find(claim_uid);
       if (!record || steady_clock::now() >= give_up) {
         return;
       }
@@ -406,7 +405,7 @@ void AttachService::report_staged_until(const std::string& claim_uid, TimePoint 
       const auto plan = parse_claim_plan(record->plan);
       auto facts = plan ? read_staged_facts(*plan, *record) : plan.error();
       if (facts) {
-        claims_.report(claim_uid, *std::move(facts));
+        host_->report(claim_uid, *std::move(facts));
       } else {
         log::warn("what waits for the runtime cannot be read",
                   {{"claim", claim_uid}, {"error", facts.error().what()}});
@@ -418,16 +417,15 @@ void AttachService::report_staged_until(const std::string& claim_uid, TimePoint 
 void AttachService::report_waiting(const std::string& claim_uid) {
   timer_.at(steady_clock::now() + options_.waiting_after, [this, claim_uid] {
     (void)background_.submit({claim_uid}, [this, claim_uid](Executor::Turn&) {
-      const auto record = claims_.find(claim_uid);
+      const auto record = host_->find(claim_uid);
       const auto state =
           record ? parse_claim_state(record->prepared.state) : Result<ClaimState>(ClaimState());
-      if (!record || !is_attachable(*record) || !state || state->phase != AttachPhase::kNone ||
-          !claims_.report) {
+      if (!record || !is_attachable(*record) || !state || state->phase != AttachPhase::kNone) {
         return;
       }
-      claims_.report(claim_uid, all_devices(*record, "WaitingForContainer",
-                                            "prepared; attached when the first container that lists the "
-                                            "claim in resources.claims is created"));
+      host_->report(claim_uid, all_devices(*record, "WaitingForContainer",
+                                           "prepared; attached when the first container that lists the "
+                                           "claim in resources.claims is created"));
     });
   });
 }
@@ -440,7 +438,7 @@ Result<> AttachService::release(const std::string& claim_uid, const Sandbox& san
     const auto state = parse_claim_state(record.prepared.state);
     return record.state == dra::ClaimState::kPrepared && state && belongs_to(*state, sandbox);
   };
-  const auto record = claims_.find(claim_uid);
+  const auto record = host_->find(claim_uid);
   if (!record || !is_here(*record)) {
     return {};
   }
@@ -460,18 +458,18 @@ Result<> AttachService::release(const std::string& claim_uid, const Sandbox& san
     if (!is_here(current)) {
       return Result<std::string>(current.prepared.state);
     }
-    auto state = driver_->release(current, sandbox.id, deadline);
+    auto state = attacher_->release(current, sandbox.id, deadline);
     released = state.has_value();
     fault_point("release-after-effect");
     return state;
   });
   finished("detach", to_string(Door::kNri), result, start);
-  if (result && released && claims_.report) {
+  if (result && released) {
     auto reports = all_devices(*record, "Detached", "the pod's sandbox has ended");
     for (dra::DeviceReport& report : reports) {
       report.delay = kDetachedDelay;
     }
-    claims_.report(claim_uid, std::move(reports));
+    host_->report(claim_uid, std::move(reports));
   }
   return result;
 }

@@ -13,12 +13,12 @@
 #include <utility>
 #include <vector>
 
-#include "fairlead/agent/claims.h"
-#include "fairlead/agent/net_driver.h"
+#include "fairlead/agent/attach.h"
 #include "fairlead/core/executor.h"
 #include "fairlead/core/mutex.h"
 #include "fairlead/core/result.h"
 #include "fairlead/core/timer.h"
+#include "fairlead/dra/host.h"
 #include "fairlead/sys/netns.h"
 
 namespace fairlead::agent {
@@ -51,8 +51,9 @@ struct AttachServiceOptions {
 /// Any thread.
 class AttachService {
  public:
-  /// The driver must outlive it.
-  AttachService(NetDriver& driver, Claims claims, AttachServiceOptions options = {});
+  /// All must outlive it.
+  AttachService(Attacher& attacher, dra::Host& host, std::string driver_name,
+                AttachServiceOptions options = {});
   AttachService(const AttachService&) = delete;
   AttachService& operator=(const AttachService&) = delete;
   AttachService(AttachService&&) = delete;
@@ -60,7 +61,7 @@ class AttachService {
   /// stop().
   ~AttachService();
 
-  [[nodiscard]] const Claims& claims() const { return claims_; }
+  [[nodiscard]] dra::Host& host() const { return *host_; }
   /// What the containers that use the claim list.
   [[nodiscard]] std::vector<std::string> cdi_ids(const dra::ClaimRecord& record) const;
   /// Whether a door has anything to do for the claim: it is prepared, and not only watched, and not moved by
@@ -110,7 +111,7 @@ class AttachService {
     sys::NetnsId netns;
     dra::Pod pod;
   };
-  Result<> update(const std::string& claim_uid, TimePoint deadline, const Claims::Change& change);
+  Result<> update(const std::string& claim_uid, TimePoint deadline, const dra::Host::Change& change);
   AttachCall identified(AttachCall call) const;
   Result<> carry_out(const AttachCall& call);
   Result<> begin_and_attach(const AttachCall& call);
@@ -126,14 +127,15 @@ class AttachService {
                 std::chrono::steady_clock::time_point start) const;
   [[nodiscard]] bool has_ended(const std::string& sandbox) const;
 
-  NetDriver* driver_;
-  const Claims claims_;
+  Attacher* attacher_;
+  dra::Host* host_;
+  const std::string driver_name_;
   const AttachServiceOptions options_;
   mutable Mutex mutex_;
   std::map<std::string, KnownSandbox> sandboxes_ FL_GUARDED_BY(mutex_);
   std::deque<std::string> ended_ FL_GUARDED_BY(mutex_);  // the last ones
   /// What was read in a pod is reported only if the claim is still there, and nobody is taking it away. Taken
-  /// before mutex_ and before what Claims take.
+  /// before mutex_ and before what the host takes.
   mutable Mutex reports_mutex_;
   std::multiset<std::pair<std::string, sys::NetnsId>> releasing_ FL_GUARDED_BY(reports_mutex_);  // claim, of
   std::atomic<TimePoint> wound_up_{TimePoint::max()};

@@ -306,7 +306,7 @@ TEST_F(Attach, NewSandboxAfterTheFirstIsGone_AttachesAnew) {
 TEST_F(Attach, NodesOwnNamespace_IsRefused) {
   auto record = prepare(claim("u1", {{R"("veth")"}}));
   ASSERT_OK(record);
-  const auto attached = driver_->attach(*record, {.netns = node_netns_.get(), .container = "c"});
+  const auto attached = driver_->attacher().attach(*record, {.netns = node_netns_.get(), .container = "c"});
   ASSERT_FALSE(attached);
   EXPECT_EQ(attached.error().what(),
             "the pod uses the node's own network (hostNetwork: true), so it can get no network interface");
@@ -503,7 +503,8 @@ TEST_F(HostDevice, LinkThatThePodMadeOnTheNic_DoesNotComeHomeWithIt) {
 TEST_F(HostDevice, FallenBackFromAnAttachThatWasCutOff_IsRestored) {
   auto record = prepare_nic(R"(,"mtu":1200)");
   ASSERT_OK(record);
-  const auto begun = driver_->begin(*record, {.netns = pod_.netns.get(), .container = "container-1"});
+  const auto begun =
+      driver_->attacher().begin(*record, {.netns = pod_.netns.get(), .container = "container-1"});
   ASSERT_OK(begun);
   record->prepared.state = *begun;
   auto lost = *record;
@@ -521,7 +522,8 @@ TEST_F(HostDevice, FallenBackFromAnAttachThatWasCutOff_IsRestored) {
 TEST_F(HostDevice, AttachThatWasCutOffBeforeTheMove_LeavesTheNicAlone) {
   auto record = prepare_nic();
   ASSERT_OK(record);
-  const auto begun = driver_->begin(*record, {.netns = pod_.netns.get(), .container = "container-1"});
+  const auto begun =
+      driver_->attacher().begin(*record, {.netns = pod_.netns.get(), .container = "container-1"});
   ASSERT_OK(begun);
   record->prepared.state = *begun;
   ASSERT_OK(
@@ -878,7 +880,7 @@ TEST_F(HostDevice, Use_OfANicOnItsWayThroughAPod) {
   ASSERT_OK(pod_.socket->change_link(link(*pod_.socket, "net1").index, {.alias = ""}));
   EXPECT_EQ(driver_->use_of(*record).kind, Kind::kInUse) << "whatever the pod does to the alias";
   auto released = *record;
-  const auto state = driver_->release(*record, "s1", std::chrono::steady_clock::time_point::max());
+  const auto state = driver_->attacher().release(*record, "s1", std::chrono::steady_clock::time_point::max());
   ASSERT_OK(state);
   released.prepared.state = *state;
   EXPECT_EQ(driver_->use_of(released).kind, Kind::kUnused) << "its sandbox has stopped";
@@ -1182,7 +1184,7 @@ TEST_F(Netdevices, PodWithTheNodesNetwork_IsRefused_AndTheLinksWaitAsBefore) {
       ASSERT_OK(node_->rename(index, moved.name));
       ASSERT_OK(node_->set_up(index));
     }
-    const auto refused = driver_->attach(*record, {.netns = node_netns_.get(), .container = "c"});
+    const auto refused = driver_->attacher().attach(*record, {.netns = node_netns_.get(), .container = "c"});
     ASSERT_FALSE(refused);
     EXPECT_THAT(refused.error().what(), HasSubstr("hostNetwork: true"));
     EXPECT_EQ(node_names(), staged);

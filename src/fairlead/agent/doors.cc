@@ -14,13 +14,13 @@ namespace fairlead::agent {
 using std::chrono::steady_clock;
 
 struct Doors::Impl {
-  Impl(DoorsOptions with, NetDriver& driver, Claims claims)
-      : options(std::move(with)), service(driver, std::move(claims)), door(service) {}
+  Impl(DoorsOptions with, AttachService& attach_service)
+      : options(std::move(with)), service(attach_service), door(service) {}
 
   std::string open_nri() const;
 
   const DoorsOptions options;
-  AttachService service;
+  AttachService& service;
   NriDoor door;
   std::unique_ptr<GuardServer> guard;
   std::unique_ptr<rpc::NriPlugin> nri;  // last: it calls the door
@@ -28,8 +28,8 @@ struct Doors::Impl {
 
 Doors::Doors(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-Result<std::unique_ptr<Doors>> Doors::create(DoorsOptions options, NetDriver& driver, Claims claims) {
-  auto impl = std::make_unique<Impl>(std::move(options), driver, std::move(claims));
+Result<std::unique_ptr<Doors>> Doors::create(DoorsOptions options, AttachService& service) {
+  auto impl = std::make_unique<Impl>(std::move(options), service);
   Impl* self = impl.get();
   FL_ASSIGN(self->guard,
             GuardServer::open({.path = self->options.guard_socket}, [self](const GuardCall& call) {
@@ -49,8 +49,6 @@ Result<std::unique_ptr<Doors>> Doors::create(DoorsOptions options, NetDriver& dr
 }
 
 Doors::~Doors() { close(); }
-
-AttachService& Doors::service() { return impl_->service; }
 
 /// What to say about it.
 std::string Doors::Impl::open_nri() const {

@@ -10,8 +10,6 @@
 #include <vector>
 
 #include "fairlead/agent/attach_service.h"
-#include "fairlead/agent/claims.h"
-#include "fairlead/agent/net_driver.h"
 #include "fairlead/core/result.h"
 #include "fairlead/rpc/nri.h"
 
@@ -33,8 +31,8 @@ struct DoorsOptions {
 
 class Doors {
  public:
-  /// Binds the guard's socket, so that a wrong path is an error at start. The driver must outlive it.
-  static Result<std::unique_ptr<Doors>> create(DoorsOptions options, NetDriver& driver, Claims claims);
+  /// Binds the guard's socket, so that a wrong path is an error at start. The service must outlive it.
+  static Result<std::unique_ptr<Doors>> create(DoorsOptions options, AttachService& service);
   Doors(const Doors&) = delete;
   Doors& operator=(const Doors&) = delete;
   Doors(Doors&&) = delete;
@@ -50,8 +48,6 @@ class Doors {
   /// claim is busy for longer than `close_time`, ask the next agent; the runtime sees us go, so no pod waits
   /// for us. Idempotent.
   void close();
-
-  [[nodiscard]] AttachService& service();
 
  private:
   struct Impl;

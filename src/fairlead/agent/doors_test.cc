@@ -11,7 +11,7 @@
 #include <string>
 #include <thread>
 
-#include "fairlead/agent/claims_fixture.h"
+#include "fairlead/agent/fake_host.h"
 #include "fairlead/agent/guard_program.h"
 #include "fairlead/agent/kernel_fixture.h"
 #include "fairlead/core/fd.h"
@@ -72,6 +72,7 @@ class BothDoors : public KernelTest {
   }
 
   void open_doors(milliseconds close_time = milliseconds(8'000)) {
+    service_ = std::make_unique<AttachService>(driver_->attacher(), framework_, "net.example.com");
     auto doors = Doors::create({.guard_socket = dir_ + "/guard.sock",
                                 .nri = rpc::NriPluginOptions{.name = "net.example.com",
                                                              .socket = nri_socket(),
@@ -79,7 +80,7 @@ class BothDoors : public KernelTest {
                                                              .first_retry = milliseconds(10),
                                                              .last_retry = milliseconds(50)},
                                 .close_time = close_time},
-                               *driver_, framework_.claims());
+                               *service_);
     ASSERT_OK(doors);
     doors_ = std::move(*doors);
     doors_->open();
@@ -99,7 +100,8 @@ class BothDoors : public KernelTest {
   }
 
   std::string dir_;
-  FakeFramework framework_;
+  FakeHost framework_;
+  std::unique_ptr<AttachService> service_;
   std::optional<Inhabitant> pause_;
   std::unique_ptr<rpc::NriRuntimeServer> runtime_;
   std::unique_ptr<Doors> doors_;

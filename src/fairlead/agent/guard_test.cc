@@ -95,8 +95,8 @@ TEST_F(Guard, HandsTheContainersNamespaceOver_AndTheInterfaceIsThere) {
     EXPECT_EQ(call.claim_uid, "u1");
     EXPECT_EQ(call.container, "c1");
     return sys::with_netns(node, [&]() -> Result<> {
-      FL_ASSIGN(record->prepared.state,
-                driver_->attach(*record, {.netns = call.netns.get(), .container = call.container}));
+      FL_ASSIGN(record->prepared.state, driver_->attacher().attach(*record, {.netns = call.netns.get(),
+                                                                             .container = call.container}));
       return {};
     });
   });

@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "fairlead/agent/fake_host.h"
 #include "fairlead/agent/net_driver.h"
 #include "fairlead/agent/probe.h"
 #include "fairlead/devices/testing/node.h"
@@ -131,17 +132,8 @@ class KernelTest : public ::testing::Test {
     options.node.not_uplinks = not_uplinks_;
     options.node.allow_connected = allow_connected_;
     options.node.memory = memory_;
-    options.records = [this] {
-      if (on_records_) {
-        on_records_();
-      }
-      return records_;
-    };
-    options.if_unknown = if_unknown_;
-    options.tell = [this](const std::string& uid, const std::string& reason, const std::string& message) {
-      told_.push_back(uid + " " + reason + ": " + message);
-    };
-    driver_ = std::make_unique<NetDriver>(std::move(options), registry_);
+    options.watch_node = false;
+    driver_ = NetDriver::create(host_, std::move(options), registry_).value();
   }
 
   struct Wanted {
@@ -174,7 +166,7 @@ class KernelTest : public ::testing::Test {
   /// attach(), with the new state in the record as Plugin::update keeps it.
   Result<> attach(dra::ClaimRecord& record, const Pod& pod) {
     FL_ASSIGN(record.prepared.state,
-              driver_->attach(record, {.netns = pod.netns.get(), .container = "container-1"}));
+              driver_->attacher().attach(record, {.netns = pod.netns.get(), .container = "container-1"}));
     return {};
   }
 
@@ -194,6 +186,33 @@ class KernelTest : public ::testing::Test {
     return found && *found ? **found : netlink::Link{};
   }
 
+  /// The framework, of which the test's members say what it knows.
+  class Host final : public FakeHost {
+   public:
+    explicit Host(KernelTest& test) : test_(&test) {}
+    Result<std::vector<dra::ClaimRecord>> records() const override {
+      if (test_->on_records_) {
+        test_->on_records_();
+      }
+      return test_->records_;
+    }
+    Result<bool> if_unknown(const std::string& uid, TimePoint /*deadline*/,
+                            const std::function<void()>& action) override {
+      if (test_->if_unknown_) {
+        return test_->if_unknown_(uid, action);
+      }
+      action();
+      return true;
+    }
+    void pod_event(const std::string& uid, const std::string& reason, const std::string& message,
+                   const std::optional<dra::Pod>& /*pod*/) override {
+      test_->told_.push_back(uid + " " + reason + ": " + message);
+    }
+
+   private:
+    KernelTest* test_;
+  };
+
   UniqueFd node_netns_;
   std::optional<sys::NetnsScope> scope_;
   std::unique_ptr<netlink::Socket> node_;
@@ -204,11 +223,13 @@ class KernelTest : public ::testing::Test {
   bool allow_connected_ = false;
   std::shared_ptr<devices::NodeMemory> memory_;
   devices::Registry registry_ = devices::testing::all_kinds();
-  std::unique_ptr<NetDriver> driver_;
   std::vector<dra::ClaimRecord> records_;  // what the framework would know
   std::function<void()> on_records_;       // runs just before somebody gets them
-  Attacher::IfUnknown if_unknown_;         // as make_driver() finds it
-  std::vector<std::string> told_;          // "<claim uid> <reason>: <message>"
+  /// Instead of running the action.
+  std::function<Result<bool>(const std::string& uid, const std::function<void()>& action)> if_unknown_;
+  std::vector<std::string> told_;  // "<claim uid> <reason>: <message>"
+  Host host_{*this};
+  std::unique_ptr<NetDriver> driver_;
   Pod pod_;
 };
 

@@ -118,12 +118,39 @@ std::vector<std::string> environment_names(const dra::Claim& claim) {
   return names;
 }
 
+Result<std::unique_ptr<NetDriver>> NetDriver::create(dra::Host& host, NetDriverOptions options,
+                                                     const devices::Registry& registry) {
+  auto driver = std::unique_ptr<NetDriver>(new NetDriver(host, std::move(options), registry));
+  if (auto doors = driver->options_.doors) {
+    doors->guard_socket = driver->options_.guard_socket;
+    FL_ASSIGN(driver->doors_, Doors::create(*std::move(doors), driver->service_));
+  }
+  return driver;
+}
+
+/// Before the node's links are first read, so that no change is missed. The Node object's first answer is
+/// waited for, so that a node's NICs do not vanish from its slices for a moment at each start.
+void NetDriver::watch_node() {
+  constexpr std::chrono::seconds kFirstAnswer{2};
+  auto watch = LinkWatch::start([host = host_] { host->republish(); });
+  if (watch) {
+    link_watch_ = *std::move(watch);
+  } else {
+    log::error("changes of links are seen at the next resync only", {{"error", watch.error().what()}});
+  }
+  if (options_.node.memory) {
+    node_reader_ = std::make_unique<NodeReader>(NodeReaderOptions{
+        .read = [host = host_](std::stop_token stop) { return host->node_addresses(std::move(stop)); },
+        .memory = options_.node.memory,
+        .changed = [host = host_] { host->republish(); }});
+    node_reader_->wait_first(kFirstAnswer);
+  }
+}
+
 Result<std::vector<dra::Pool>> NetDriver::discover() {
-  std::call_once(discovered_, [this] {
-    if (options_.before_first_discover) {
-      options_.before_first_discover();
-    }
-  });
+  if (options_.watch_node) {
+    std::call_once(discovered_, [this] { watch_node(); });
+  }
   FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
   look_after_links(socket);
   // A NIC that moves between the two looks must not seem to be nowhere: the records are the same before and
@@ -277,16 +304,14 @@ Result<std::vector<devices::PlannedClaim>> NetDriver::planned_but(const std::str
   for (const auto& [uid, planned] : just_planned_) {
     plans[uid] = planned.claim;
   }
-  if (options_.records) {
-    FL_ASSIGN(const auto records, options_.records(), "tell what other claims have");
-    for (const dra::ClaimRecord& record : records) {
-      if (auto plan = parse_claim_plan(record.plan)) {
-        plans[record.claim.uid] = {.namespace_ = record.claim.namespace_,
-                                   .name = record.claim.name,
-                                   .uid = record.claim.uid,
-                                   .devices = std::move(plan->devices),
-                                   .reserved_for = record.claim.reserved_for};
-      }
+  FL_ASSIGN(const auto records, host_->records(), "tell what other claims have");
+  for (const dra::ClaimRecord& record : records) {
+    if (auto plan = parse_claim_plan(record.plan)) {
+      plans[record.claim.uid] = {.namespace_ = record.claim.namespace_,
+                                 .name = record.claim.name,
+                                 .uid = record.claim.uid,
+                                 .devices = std::move(plan->devices),
+                                 .reserved_for = record.claim.reserved_for};
     }
   }
   plans.erase(claim_uid);
@@ -339,20 +364,16 @@ Result<dra::Prepared> NetDriver::prepare(const dra::Claim& claim, const std::str
     if (options_.node.has_guard && is_any_attached) {
       prepared.claim_edits.hooks = {guard_hook(claim.uid)};
     }
-    if (options_.on_staged) {
-      options_.on_staged(claim.uid);
-    }
+    service_.report_staged(claim.uid);
   } else if (is_any_attached) {
     prepared.claim_edits.hooks = {guard_hook(claim.uid)};
-    if (options_.on_prepared) {
-      options_.on_prepared(claim.uid);
-    }
-  } else if (options_.on_staged) {
-    options_.on_staged(claim.uid);
+    service_.report_waiting(claim.uid);
+  } else {
+    service_.report_staged(claim.uid);  // a claim that only watches devices waits for nothing
   }
   prepared.state = to_json(state);
-  if (options_.on_offers_changed && shares_any(plan)) {
-    options_.on_offers_changed();
+  if (shares_any(plan)) {
+    host_->republish();  // no event of the kernel tells
   }
   return prepared;
 }
@@ -366,9 +387,7 @@ Result<> NetDriver::unprepare(const dra::ClaimRecord& record, const dra::CallCon
       const Lock lock(plans_mutex_);
       undone_.insert(record.claim.uid);
     }
-    if (options_.on_offers_changed) {
-      options_.on_offers_changed();
-    }
+    host_->republish();
   }
   return {};
 }
@@ -382,45 +401,18 @@ bool NetDriver::shares_any(const ClaimPlan& plan) const {
 
 void NetDriver::restored(const std::vector<dra::ClaimRecord>& records) {
   attacher_.adopt(records);
-  const Attacher::IfUnknown alone = [](const std::string& /*claim_uid*/,
-                                       const std::function<void()>& action) {
-    action();
-    return true;
-  };
-  if (const auto swept = attacher_.sweep(records, options_.if_unknown ? options_.if_unknown : alone);
-      !swept) {
+  if (const auto swept = attacher_.sweep(records); !swept) {
     log::warn("links that were left behind could not be looked for", {{"error", swept.error().what()}});
   }
-  if (options_.on_restored) {
-    options_.on_restored(records);
+  if (doors_) {
+    doors_->open(records);
   }
 }
 
 void NetDriver::stopping() {
-  if (options_.on_stopping) {
-    options_.on_stopping();
+  if (doors_) {
+    doors_->close();
   }
-}
-
-namespace {
-
-Result<> must_be_prepared(const dra::ClaimRecord& record) {
-  if (record.state != dra::ClaimState::kPrepared) {
-    return Error(Code::kUnavailable, "the claim is not prepared on this node (yet, or any more)");
-  }
-  return {};
-}
-
-}  // namespace
-
-Result<std::string> NetDriver::attach(const dra::ClaimRecord& record, const AttachTarget& target) {
-  FL_TRY(must_be_prepared(record));
-  return attacher_.attach(record, target);
-}
-
-Result<std::string> NetDriver::begin(const dra::ClaimRecord& record, const AttachTarget& target) {
-  FL_TRY(must_be_prepared(record));
-  return attacher_.begin(record, target);
 }
 
 std::optional<sys::InventoryLink> NetDriver::taken_by(const DevicePlan& plan) const {
@@ -430,11 +422,8 @@ std::optional<sys::InventoryLink> NetDriver::taken_by(const DevicePlan& plan) co
 
 Result<NetDriver::InUse> NetDriver::in_use() {
   InUse used;
-  if (!options_.records) {
-    return used;
-  }
   const auto held_before = attacher_.held_now();
-  FL_ASSIGN(const auto records, options_.records(), "tell which links claims have");
+  FL_ASSIGN(const auto records, host_->records(), "tell which links claims have");
   attacher_.let_go_of_others(held_before, records);
   const Lock lock(plans_mutex_);
   std::erase_if(undone_, [&](const std::string& uid) {

@@ -3,8 +3,8 @@
 #pragma once
 
 #include <chrono>
-#include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -12,11 +12,16 @@
 #include <vector>
 
 #include "fairlead/agent/attach.h"
+#include "fairlead/agent/attach_service.h"
+#include "fairlead/agent/doors.h"
+#include "fairlead/agent/link_watch.h"
+#include "fairlead/agent/node_reader.h"
 #include "fairlead/core/mutex.h"
 #include "fairlead/core/result.h"
 #include "fairlead/devices/node.h"
 #include "fairlead/devices/registry.h"
 #include "fairlead/dra/driver.h"
+#include "fairlead/dra/host.h"
 
 namespace fairlead::agent {
 
@@ -29,38 +34,20 @@ struct NetDriverOptions {
   std::string guard_socket;
   /// What the hook gets from the runtime; the agent's answer comes before.
   std::chrono::seconds hook_timeout{30};
-  /// Called when the records are known and calls may come: the moment to open the doors.
-  std::function<void(const std::vector<dra::ClaimRecord>& records)> on_restored = {};
-  /// All that is done before a pod's sandbox is done: in netdevices mode the claim's links wait in the node's
-  /// namespace for the runtime; a claim that only watches devices (adminAccess) waits for nothing.
-  std::function<void(const std::string& claim_uid)> on_staged = {};
-  /// Guard mode: the claim is as good as prepared; it waits for a pod's sandbox or a container.
-  std::function<void(const std::string& claim_uid)> on_prepared = {};
-  /// What a claim's user should know although nothing failed (dra::Plugin::pod_event).
-  std::function<void(const std::string& claim_uid, const std::string& reason, const std::string& message)>
-      tell = {};
-  /// Called when the plugin ends, before calls are refused: the moment to close the doors.
-  std::function<void()> on_stopping = {};
-  /// Called once, before the node's links are first read: the moment to watch them, so that no change is
-  /// missed.
-  std::function<void()> before_first_discover = {};
-  /// The claims' records as they are now (Plugin::records): NICs of claims stay published while they are in
-  /// pods.
-  std::function<Result<std::vector<dra::ClaimRecord>>()> records = {};
-  /// A NIC is free again or not any more, which no event of the kernel tells: discover() says so.
-  std::function<void()> on_offers_changed = {};
-  /// Plugin::if_unknown: what is found of other claims than the recorded ones may be what another instance is
-  /// making at this moment. Empty: there is no other.
-  Attacher::IfUnknown if_unknown = {};
+  /// The ways by which claims are attached; guard_socket above is the guard's. nullopt: none are opened, and
+  /// nobody but the caller attaches claims (tests).
+  std::optional<DoorsOptions> doors = std::nullopt;
+  AttachServiceOptions attach = {};
+  /// discover() is called when links change, and the Node object is read (NodeOptions::memory).
+  bool watch_node = true;
 };
 
 class NetDriver final : public dra::Driver {
  public:
-  /// The registry must outlive it.
-  NetDriver(NetDriverOptions options, const devices::Registry& registry)
-      : options_(std::move(options)),
-        registry_(&registry),
-        attacher_(registry, options_.node, options_.tell) {}
+  /// Host and registry must outlive it. Errors: what keeps the ways in (NetDriverOptions::doors) from being
+  /// opened.
+  static Result<std::unique_ptr<NetDriver>> create(dra::Host& host, NetDriverOptions options,
+                                                   const devices::Registry& registry);
 
   [[nodiscard]] const std::string& driver_name() const { return options_.node.driver_name; }
 
@@ -78,20 +65,17 @@ class NetDriver final : public dra::Driver {
   [[nodiscard]] std::string metrics_text() const override;
   dra::ClaimUse use_of(const dra::ClaimRecord& record) override { return attacher_.use_of(record); }
 
-  /// The doors' way in, all for Plugin::update: see Attacher. The claim must be prepared.
-  Result<std::string> attach(const dra::ClaimRecord& record, const AttachTarget& target);
-  Result<std::string> begin(const dra::ClaimRecord& record, const AttachTarget& target);
-  [[nodiscard]] Result<bool> must_begin(const dra::ClaimRecord& record, const AttachTarget& target) const {
-    return attacher_.must_begin(record, target);
-  }
-  /// Whether the claim has a NIC of the node, not only links that we make.
-  [[nodiscard]] bool takes_nic(const dra::ClaimRecord& record) const { return attacher_.takes_nic(record); }
-  Result<std::string> release(const dra::ClaimRecord& record, const std::string& sandbox,
-                              std::chrono::steady_clock::time_point deadline) {
-    return attacher_.release(record, sandbox, deadline);
-  }
+  [[nodiscard]] Attacher& attacher() { return attacher_; }
+  [[nodiscard]] AttachService& attach_service() { return service_; }
 
  private:
+  NetDriver(dra::Host& host, NetDriverOptions options, const devices::Registry& registry)
+      : options_(std::move(options)),
+        host_(&host),
+        registry_(&registry),
+        attacher_(registry, options_.node, host),
+        service_(attacher_, host, options_.node.driver_name, options_.attach) {}
+  void watch_node();
   /// Of the known claims.
   struct InUse {
     std::vector<devices::HeldDevice> held;   // NICs that were allocated as a whole
@@ -111,8 +95,11 @@ class NetDriver final : public dra::Driver {
   void look_after_links(netlink::Socket& socket);
 
   const NetDriverOptions options_;
+  dra::Host* host_;
   const devices::Registry* registry_;
   Attacher attacher_;
+  AttachService service_;
+  std::unique_ptr<Doors> doors_;
   std::once_flag discovered_;
   /// Held while a claim is planned: of two that want one thing at the same moment, the second sees the first.
   Mutex plans_mutex_;
@@ -128,6 +115,9 @@ class NetDriver final : public dra::Driver {
   /// At the last discover(). By the NIC's name.
   std::map<std::string, devices::Withheld> withheld_ FL_GUARDED_BY(withheld_mutex_);
   std::optional<devices::Withheld> problem_ FL_GUARDED_BY(withheld_mutex_);
+  // Last: their threads use the host, and are made by the first discover().
+  std::unique_ptr<LinkWatch> link_watch_;
+  std::unique_ptr<NodeReader> node_reader_;
 };
 
 /// Interface names in a pod that are other claims', and whose.

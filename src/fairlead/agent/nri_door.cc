@@ -177,7 +177,7 @@ void NriDoor::leave_to_guard(const NriPod& pod, const std::vector<dra::ClaimReco
 }
 
 Result<> NriDoor::run_pod_sandbox(const NriPod& pod, const NriCall& call) {
-  auto found = service_->claims().records_of_pod(pod.uid);
+  auto found = service_->host().records_of_pod(pod.uid);
   if (!found && found.error().code() == Code::kCorrupt) {  // it has claims, and what they say is lost
     Error error = std::move(found).error().with("cannot tell which claims pod " + name_of(pod) + " has");
     log::error("attach failed", {{"pod", name_of(pod)}, {"sandbox", pod.id}, {"error", error.what()}});
@@ -228,7 +228,7 @@ Result<> NriDoor::refuse_host_network(const NriPod& pod, const std::vector<dra::
 // ---- a sandbox ends
 
 void NriDoor::release_pod(const NriPod& pod, int netns) {
-  auto found = service_->claims().records_of_pod(pod.uid);
+  auto found = service_->host().records_of_pod(pod.uid);
   if (!found) {
     log::warn("cannot tell what a pod that ends has; Unprepare takes it back",
               {{"pod", name_of(pod)}, {"sandbox", pod.id}, {"error", found.error().what()}});
@@ -302,11 +302,9 @@ Result<> NriDoor::synchronize(const std::vector<NriPod>& pods, const std::vector
     }
     const auto start = steady_clock::now();
     const auto done = reconcile(*current);
-    if (service_->claims().operation_finished) {
-      service_->claims().operation_finished("reconcile", to_string(Door::kNri),
-                                            done ? std::nullopt : std::optional<Code>(done.error().code()),
-                                            steady_clock::now() - start);
-    }
+    service_->host().operation_finished("reconcile", to_string(Door::kNri),
+                                        done ? std::nullopt : std::optional<Code>(done.error().code()),
+                                        steady_clock::now() - start);
     if (!done) {
       log::warn("not everything is as it should be", {{"error", done.error().what()}});
     }
@@ -351,7 +349,7 @@ Result<> NriDoor::reconcile(const Snapshot& snapshot) {
     if (!is_current(snapshot)) {
       return Error(Code::kCancelled, "the runtime connected again, or the program is stopping");
     }
-    auto found = service_->claims().records_of_pod(uid);
+    auto found = service_->host().records_of_pod(uid);
     if (!found) {
       if (first) {
         first = std::move(found).error().with("pod with uid " + uid);

@@ -12,7 +12,7 @@
 #include <string>
 #include <thread>
 
-#include "fairlead/agent/claims_fixture.h"
+#include "fairlead/agent/fake_host.h"
 #include "fairlead/agent/kernel_fixture.h"
 #include "fairlead/devices/netdev/host_device/host_device.h"
 
@@ -53,7 +53,7 @@ class NriDoors : public KernelTest {
   void start() {
     door_.reset();
     service_.reset();
-    service_ = std::make_unique<AttachService>(*driver_, framework_.claims(),
+    service_ = std::make_unique<AttachService>(driver_->attacher(), framework_, "net.example.com",
                                                AttachServiceOptions{.waiting_after = milliseconds(1)});
     door_ = std::make_unique<NriDoor>(*service_);
   }
@@ -103,7 +103,7 @@ class NriDoors : public KernelTest {
                              .deadline = soon().deadline});
   }
 
-  FakeFramework framework_;
+  FakeHost framework_;
   std::unique_ptr<AttachService> service_;
   std::unique_ptr<NriDoor> door_;
 };
@@ -444,7 +444,7 @@ TEST_F(NriDoors, ReleasedSandboxsNumber_IsUsedAgainByTheNext) {
 TEST_F(NriDoors, StrangersNamespaceWithThePodsNumber_SaysNothingAboutTheClaim) {
   prepared("u1", {{kMacvlan}});
   auto before = *framework_.find("u1");
-  ASSERT_OK(driver_->attach(before, {.netns = pod_.netns.get()}));
+  ASSERT_OK(driver_->attacher().attach(before, {.netns = pod_.netns.get()}));
   ClaimState state{.phase = AttachPhase::kAttached, .ifindexes = {1}};
   const Pod stranger = make_pod();
   state.netns = sys::netns_id(stranger.netns.get()).value();
@@ -609,13 +609,14 @@ TEST_F(NriNic, AgentKilledBetweenMoveAndRecord_FindsTheNicAndTakesItHome) {
   const Inhabitant pause(pod_.netns.get());
   // What carry_out() does, up to the moment of the kill: the intent is on disk, the result is not.
   auto record = *framework_.find("u1");
-  const auto must_begin = driver_->must_begin(record, {.netns = pod_.netns.get(), .sandbox = "s1"});
+  const auto must_begin =
+      driver_->attacher().must_begin(record, {.netns = pod_.netns.get(), .sandbox = "s1"});
   ASSERT_OK(must_begin);
   EXPECT_TRUE(*must_begin);
-  const auto intent = driver_->begin(record, {.netns = pod_.netns.get(), .sandbox = "s1"});
+  const auto intent = driver_->attacher().begin(record, {.netns = pod_.netns.get(), .sandbox = "s1"});
   ASSERT_OK(intent);
   record.prepared.state = *intent;
-  ASSERT_OK(driver_->attach(record, {.netns = pod_.netns.get(), .sandbox = "s1"}));
+  ASSERT_OK(driver_->attacher().attach(record, {.netns = pod_.netns.get(), .sandbox = "s1"}));
 
   make_driver();
   driver_->restored({record});
@@ -628,10 +629,10 @@ TEST_F(NriNic, AgentKilledBetweenMoveAndRecord_FindsTheNicAndTakesItHome) {
 TEST_F(NriNic, AgentKilledBetweenMoveAndRecord_TheNextAttachCompletesIt) {
   const Inhabitant pause(pod_.netns.get());
   auto record = *framework_.find("u1");
-  const auto intent = driver_->begin(record, {.netns = pod_.netns.get(), .sandbox = "s1"});
+  const auto intent = driver_->attacher().begin(record, {.netns = pod_.netns.get(), .sandbox = "s1"});
   ASSERT_OK(intent);
   record.prepared.state = *intent;
-  ASSERT_OK(driver_->attach(record, {.netns = pod_.netns.get(), .sandbox = "s1"}));
+  ASSERT_OK(driver_->attacher().attach(record, {.netns = pod_.netns.get(), .sandbox = "s1"}));
   framework_.add(record);
   make_driver();
   start();
@@ -677,7 +678,8 @@ TEST_F(NriNic, TwoPodsAtOnce_TheRecordSaysWhereTheNicGoesBeforeItMoves) {
   framework_.before_change = [&] {
     if (++changes == 2) {  // between this pod's begin and attach
       auto record = *framework_.find("u1");
-      record.prepared.state = driver_->begin(record, {.netns = other.netns.get(), .sandbox = "s2"}).value();
+      record.prepared.state =
+          driver_->attacher().begin(record, {.netns = other.netns.get(), .sandbox = "s2"}).value();
       framework_.add(record);
     }
     intent = framework_.state("u1");

@@ -49,11 +49,9 @@ class KubeClaimSource final : public ClaimSource {
   Result<kube::ResourceClaim> get_claim(const std::string& namespace_, const std::string& name,
                                         milliseconds timeout, const std::stop_token& stop) override {
     // A pod waits for this: never behind our own writes of statuses and slices.
-    return client_.get_claim(namespace_, name,
-                             {.timeout = timeout,
-                              .stop = stop,
-                              .max_tries = kube::CallOptions::kAnyTries,
-                              .limited = false});
+    return client_.get_claim(
+        namespace_, name,
+        {.timeout = timeout, .stop = stop, .max_tries = kube::CallOptions::kAnyTries, .limited = false});
   }
 
  private:
@@ -135,51 +133,79 @@ std::vector<DeviceIdentity> identities(const Driver& driver, const ClaimRecord& 
   }
 }
 
-}  // namespace
-
-class Plugin::Impl {
+class PluginImpl final : public Plugin {
  public:
-  Impl(PluginOptions with, SocketPaths sockets, Driver& driver)
+  PluginImpl(PluginOptions with, SocketPaths sockets)
       : options_(std::move(with)),
         paths_(std::move(sockets)),
-        driver_(driver),
         metrics_(options_.driver_name, FAIRLEAD_VERSION) {}
-  Impl(const Impl&) = delete;
-  Impl& operator=(const Impl&) = delete;
-  Impl(Impl&&) = delete;
-  Impl& operator=(Impl&&) = delete;
-  ~Impl() { stop(); }
-
-  Result<> start();
-  void stop();
-  int run();
-
-  [[nodiscard]] const PluginOptions& options() const { return options_; }
-  [[nodiscard]] ClaimService* claims() const { return claims_.get(); }
-  void republish() {
-    if (publisher_) {
-      publisher_->republish();
-    }
+  PluginImpl(const PluginImpl&) = delete;
+  PluginImpl& operator=(const PluginImpl&) = delete;
+  PluginImpl(PluginImpl&&) = delete;
+  PluginImpl& operator=(PluginImpl&&) = delete;
+  ~PluginImpl() override {
+    end();
+    own_driver_.reset();  // its threads call us
   }
-  void report(const std::string& claim_uid, std::vector<DeviceReport> reports) {
+
+  Result<> make_driver(const MakeDriver& make) {
+    FL_ASSIGN(own_driver_, make(*this));
+    driver_ = own_driver_->get();
+    return {};
+  }
+  void use_driver(Driver& driver) { driver_ = &driver; }
+
+  Result<> start() override;
+  void stop() override { end(); }
+  int run() override;
+  [[nodiscard]] const PluginOptions& options() const override { return options_; }
+  [[nodiscard]] std::string metrics_text() override;
+
+  [[nodiscard]] std::optional<ClaimRecord> find(const std::string& claim_uid) const override {
+    return claims_ ? claims_->find(claim_uid) : std::nullopt;
+  }
+  [[nodiscard]] Result<std::vector<ClaimRecord>> records() const override {
+    return claims_ ? claims_->records() : not_open();
+  }
+  [[nodiscard]] Result<std::vector<ClaimRecord>> records_of_pod(const std::string& pod_uid) const override {
+    return claims_ ? claims_->records_of_pod(pod_uid) : not_open();
+  }
+  Result<> update(const std::string& claim_uid, TimePoint deadline, const Change& change) override {
+    if (!claims_) {
+      return Error(Code::kNotFound, "no claim with uid " + claim_uid + " is prepared here");
+    }
+    return claims_->update(claim_uid, deadline, change);
+  }
+  Result<bool> if_unknown(const std::string& claim_uid, TimePoint deadline,
+                          const std::function<void()>& action) override {
+    return claims_ ? claims_->if_unknown(claim_uid, deadline, action) : not_open().error();
+  }
+  void report(const std::string& claim_uid, std::vector<DeviceReport> reports) override {
     if (reporter_) {
       reporter_->report(claim_uid, std::move(reports));
     }
   }
   void pod_event(const std::string& claim_uid, const std::string& reason, const std::string& message,
-                 const std::optional<Pod>& pod) {
-    auto record = claims_ ? claims_->find(claim_uid) : std::nullopt;
-    if (record) {
-      if (pod) {
-        record->claim.reserved_for = {*pod};
-      }
-      events_->tell(record->claim, reason, message);
+                 const std::optional<Pod>& pod) override;
+  void operation_finished(std::string_view operation, std::string_view via, std::optional<Code> error,
+                          std::chrono::duration<double> took) override {
+    metrics_.operation_finished(operation, via, error, took);
+  }
+  Result<std::vector<std::string>> node_addresses(std::stop_token stop) override {
+    if (!client_) {
+      return Error(Code::kUnavailable, "the plugin has not started");
+    }
+    return client_->get_node_addresses(options_.node_name, {.stop = std::move(stop)});
+  }
+  void republish() override {
+    if (publisher_) {
+      publisher_->republish();
     }
   }
-  [[nodiscard]] Metrics& metrics() { return metrics_; }
-  [[nodiscard]] std::string metrics_text();
 
  private:
+  Result<> begin();
+  void end();
   Result<> open_client();
   void make_tellers();
   void on_prepare_failed(const Claim& claim, const Error& error);
@@ -194,8 +220,9 @@ class Plugin::Impl {
 
   const PluginOptions options_;
   const SocketPaths paths_;
-  Driver& driver_;
   Metrics metrics_;
+  std::unique_ptr<Driver> own_driver_;
+  Driver* driver_ = nullptr;  // from create() on
   std::atomic<bool> registered_{false};
   bool stopping_ = false;
   // What stands below is made by start() in this order and goes in reverse.
@@ -215,7 +242,7 @@ class Plugin::Impl {
   std::unique_ptr<rpc::GrpcServer> registration_server_;
 };
 
-Result<> Plugin::Impl::open_client() {
+Result<> PluginImpl::open_client() {
   FL_ASSIGN(auto config,
             kube::load_config({.kubeconfig = options_.kubeconfig, .context = {}, .environment = {}}));
   log::info("API server", {{"server", config.server}, {"from", config.origin}});
@@ -232,11 +259,11 @@ Result<> Plugin::Impl::open_client() {
 }
 
 /// Before the claims, whose hooks and restored drivers use them.
-void Plugin::Impl::make_tellers() {
+void PluginImpl::make_tellers() {
   status_api_ = make_claim_status_api(*client_, options_.driver_name);
   ClaimReporter::Options reporter_options;
   reporter_options.driver_name = options_.driver_name;
-  reporter_options.identities = [this](const ClaimRecord& record) { return identities(driver_, record); };
+  reporter_options.identities = [this](const ClaimRecord& record) { return identities(*driver_, record); };
   reporter_ = std::make_unique<ClaimReporter>(
       std::move(reporter_options), *status_api_,
       [this](const std::string& uid) { return claims_->find(uid); }, metrics_);
@@ -247,13 +274,24 @@ void Plugin::Impl::make_tellers() {
   events_ = std::make_unique<PodEvents>(std::move(event_options), *event_api_, metrics_);
 }
 
-void Plugin::Impl::on_prepare_failed(const Claim& claim, const Error& error) {
+void PluginImpl::pod_event(const std::string& claim_uid, const std::string& reason,
+                           const std::string& message, const std::optional<Pod>& pod) {
+  auto record = find(claim_uid);
+  if (record) {
+    if (pod) {
+      record->claim.reserved_for = {*pod};
+    }
+    events_->tell(record->claim, reason, message);
+  }
+}
+
+void PluginImpl::on_prepare_failed(const Claim& claim, const Error& error) {
   if (is_for_the_author(error.code())) {
     events_->tell(claim, "FailedPrepareClaim", "claim " + claim.name + ": " + error.what());
   }
 }
 
-Result<> Plugin::Impl::open_claims() {
+Result<> PluginImpl::open_claims() {
   ClaimService::Options claim_options;
   claim_options.driver_name = options_.driver_name;
   claim_options.node_name = options_.node_name;
@@ -266,12 +304,12 @@ Result<> Plugin::Impl::open_claims() {
     on_prepare_failed(claim, error);
   };
   claim_options.hooks.unprepared = [this](const std::string& uid) { reporter_->unprepared(uid); };
-  FL_ASSIGN(claims_, ClaimService::open(std::move(claim_options), driver_, *claim_source_, metrics_));
+  FL_ASSIGN(claims_, ClaimService::open(std::move(claim_options), *driver_, *claim_source_, metrics_));
   return claims_->restore();
 }
 
 /// As the kubelet would have it unprepared.
-Result<> Plugin::Impl::undo(const ClaimRecord& record) {
+Result<> PluginImpl::undo(const ClaimRecord& record) {
   const ClaimRef claim{
       .namespace_ = record.claim.namespace_, .name = record.claim.name, .uid = record.claim.uid};
   auto promise = std::make_shared<std::promise<UnprepareAnswers>>();
@@ -283,11 +321,11 @@ Result<> Plugin::Impl::undo(const ClaimRecord& record) {
   return answer == given.end() ? Result<>(Error(Code::kInternal, "no answer")) : answer->second;
 }
 
-void Plugin::Impl::watch_stale_claims() {
+void PluginImpl::watch_stale_claims() {
   stale_claims_ = std::make_unique<StaleClaims>(
       StaleClaims::Options{}, *claim_source_,
       StaleClaims::Calls{.records = [this] { return claims_->records(); },
-                         .use_of = [this](const ClaimRecord& record) { return driver_.use_of(record); },
+                         .use_of = [this](const ClaimRecord& record) { return driver_->use_of(record); },
                          .undo = [this](const ClaimRecord& record) { return undo(record); },
                          .tell =
                              [this](const ClaimRecord& record, const std::string& sentence) {
@@ -297,7 +335,7 @@ void Plugin::Impl::watch_stale_claims() {
   stale_claims_->start();
 }
 
-Result<> Plugin::Impl::serve_admin() {
+Result<> PluginImpl::serve_admin() {
   if (options_.http_listen.empty()) {
     return {};
   }
@@ -310,7 +348,7 @@ Result<> Plugin::Impl::serve_admin() {
   return {};
 }
 
-Result<> Plugin::Impl::serve_kubelet() {
+Result<> PluginImpl::serve_kubelet() {
   services_.push_back(make_dra_v1_service(*claims_));
   services_.push_back(make_dra_v1beta1_service(*claims_));
   FL_ASSIGN(dra_server_, rpc::GrpcServer::start(paths_.dra, {services_[0].get(), services_[1].get()}));
@@ -324,19 +362,27 @@ Result<> Plugin::Impl::serve_kubelet() {
   return {};
 }
 
-Result<> Plugin::Impl::start() {
+Result<> PluginImpl::start() {
+  auto started = begin();
+  if (!started) {
+    end();
+  }
+  return started;
+}
+
+Result<> PluginImpl::begin() {
   const auto begin = steady_clock::now();
   FL_TRY(open_client());
   make_tellers();
-  FL_TRY(open_claims());
-  reporter_->start();
-  events_->start();
   publisher_ = std::make_unique<SlicePublisher>(
       PublisherOptions{.driver_name = options_.driver_name,
                        .node_name = options_.node_name,
                        .resync = options_.resync,
                        .state_dir = options_.state_dir},
-      *slice_api_, [this] { return discover(driver_, options_.node_name); }, metrics_);
+      *slice_api_, [this] { return discover(*driver_, options_.node_name); }, metrics_);
+  FL_TRY(open_claims());
+  reporter_->start();
+  events_->start();
   FL_TRY(serve_admin());
   remove_dead_sockets(options_);
   FL_TRY(serve_kubelet());
@@ -350,10 +396,10 @@ Result<> Plugin::Impl::start() {
   return {};
 }
 
-void Plugin::Impl::stop() {
+void PluginImpl::end() {
   const auto until = steady_clock::now() + kDrainTime;
   if (claims_ && !std::exchange(stopping_, true)) {
-    driver_.stopping();
+    driver_->stopping();
   }
   if (registration_server_) {
     registration_server_->stop(kFlushTime);
@@ -378,10 +424,9 @@ void Plugin::Impl::stop() {
   admin_.reset();
 }
 
-int Plugin::Impl::run() {
+int PluginImpl::run() {
   if (const auto started = start(); !started) {
     log::error("cannot start", {{"error", started.error().what()}});
-    stop();
     return 1;
   }
   const sigset_t signals = ending_signals();
@@ -402,7 +447,7 @@ int Plugin::Impl::run() {
   return 0;
 }
 
-void Plugin::Impl::on_registration(bool registered, const std::string& error) {
+void PluginImpl::on_registration(bool registered, const std::string& error) {
   metrics_.registration_finished(registered);
   metrics_.set_registered(registered);
   registered_ = registered;
@@ -414,20 +459,18 @@ void Plugin::Impl::on_registration(bool registered, const std::string& error) {
   publisher_->check_now();  // a kubelet that has just started wipes the node's slices
 }
 
-Result<> Plugin::Impl::health() const {
-  return probe_sockets(paths_.registration, paths_.dra, kProbeTimeout);
-}
+Result<> PluginImpl::health() const { return probe_sockets(paths_.registration, paths_.dra, kProbeTimeout); }
 
-Result<> Plugin::Impl::ready() const {
+Result<> PluginImpl::ready() const {
   if (!registered_) {
     return Error(Code::kUnavailable,
                  "the kubelet has not registered the driver yet; it looks for " + paths_.registration);
   }
   FL_TRY(publisher_->ready());
-  return driver_.ready();
+  return driver_->ready();
 }
 
-std::string Plugin::Impl::metrics_text() {
+std::string PluginImpl::metrics_text() {
   // Without an answer the gauge keeps what it said last.
   if (const auto records = claims_ ? claims_->records() : not_open()) {
     std::size_t prepared = 0;
@@ -436,8 +479,10 @@ std::string Plugin::Impl::metrics_text() {
     }
     metrics_.set_claims_prepared(prepared);
   }
-  return metrics_.text() + driver_.metrics_text();
+  return metrics_.text() + driver_->metrics_text();
 }
+
+}  // namespace
 
 // ---- the public face ----
 
@@ -450,11 +495,9 @@ void fill_defaults(PluginOptions& options) {
   }
 }
 
-Plugin::Plugin(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+namespace {
 
-Plugin::~Plugin() = default;
-
-Result<std::unique_ptr<Plugin>> Plugin::create(PluginOptions options, Driver& driver) {
+Result<std::unique_ptr<PluginImpl>> prepare_process(PluginOptions options) {
   fill_defaults(options);
   FL_TRY(validate(options));
   FL_ASSIGN(auto paths,
@@ -463,68 +506,21 @@ Result<std::unique_ptr<Plugin>> Plugin::create(PluginOptions options, Driver& dr
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   sys::ignore_broken_pipes();
   log::debug("descriptors", {{"limit", sys::raise_descriptor_limit()}});
-  return std::unique_ptr<Plugin>(
-      new Plugin(std::make_unique<Impl>(std::move(options), std::move(paths), driver)));
+  return std::make_unique<PluginImpl>(std::move(options), std::move(paths));
 }
 
-Result<> Plugin::start() {
-  auto started = impl_->start();
-  if (!started) {
-    impl_->stop();
-  }
-  return started;
+}  // namespace
+
+Result<std::unique_ptr<Plugin>> Plugin::create(PluginOptions options, const MakeDriver& make_driver) {
+  FL_ASSIGN(auto plugin, prepare_process(std::move(options)));
+  FL_TRY(plugin->make_driver(make_driver));
+  return plugin;
 }
 
-void Plugin::stop() { impl_->stop(); }
-
-int Plugin::run() { return impl_->run(); }
-
-void Plugin::republish() { impl_->republish(); }
-
-const PluginOptions& Plugin::options() const { return impl_->options(); }
-
-std::optional<ClaimRecord> Plugin::find(const std::string& claim_uid) const {
-  return impl_->claims() != nullptr ? impl_->claims()->find(claim_uid) : std::nullopt;
+Result<std::unique_ptr<Plugin>> Plugin::create(PluginOptions options, Driver& driver) {
+  FL_ASSIGN(auto plugin, prepare_process(std::move(options)));
+  plugin->use_driver(driver);
+  return plugin;
 }
-
-Result<std::vector<ClaimRecord>> Plugin::records() const {
-  return impl_->claims() != nullptr ? impl_->claims()->records() : not_open();
-}
-
-Result<std::vector<ClaimRecord>> Plugin::records_of_pod(const std::string& pod_uid) const {
-  return impl_->claims() != nullptr ? impl_->claims()->records_of_pod(pod_uid) : not_open();
-}
-
-void Plugin::report(const std::string& claim_uid, std::vector<DeviceReport> reports) {
-  impl_->report(claim_uid, std::move(reports));
-}
-
-void Plugin::pod_event(const std::string& claim_uid, const std::string& reason, const std::string& message,
-                       const std::optional<Pod>& pod) {
-  impl_->pod_event(claim_uid, reason, message, pod);
-}
-
-void Plugin::operation_finished(std::string_view operation, std::string_view via, std::optional<Code> error,
-                                std::chrono::duration<double> took) {
-  impl_->metrics().operation_finished(operation, via, error, took);
-}
-
-Result<> Plugin::update(const std::string& claim_uid, std::chrono::steady_clock::time_point deadline,
-                        const std::function<Result<std::string>(const ClaimRecord&)>& change) {
-  if (impl_->claims() == nullptr) {
-    return Error(Code::kNotFound, "no claim with uid " + claim_uid + " is prepared here");
-  }
-  return impl_->claims()->update(claim_uid, deadline, change);
-}
-
-Result<bool> Plugin::if_unknown(const std::string& claim_uid, std::chrono::steady_clock::time_point deadline,
-                                const std::function<void()>& action) {
-  if (impl_->claims() == nullptr) {
-    return not_open().error();
-  }
-  return impl_->claims()->if_unknown(claim_uid, deadline, action);
-}
-
-std::string Plugin::metrics_text() const { return impl_->metrics_text(); }
 
 }  // namespace fairlead::dra

@@ -13,13 +13,13 @@
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "fairlead/core/result.h"
 #include "fairlead/dra/driver.h"
+#include "fairlead/dra/host.h"
 
 namespace CLI {
 class App;
@@ -61,77 +61,33 @@ void fill_defaults(PluginOptions& options);
 /// One sentence per broken rule, or nothing.
 Result<> validate(const PluginOptions& options);
 
-class Plugin {
+/// Makes the driver for the framework that will run it. The host outlives the driver; it may be kept, and
+/// knows no claim before Driver::restored().
+using MakeDriver = std::function<Result<std::unique_ptr<Driver>>(Host& host)>;
+
+class Plugin : public Host {
  public:
-  /// The driver must outlive the plugin. Fills empty options with their defaults and validates them. Of the
-  /// process it blocks the signals of run(), ignores SIGPIPE unless somebody handles it, and raises the limit
-  /// of descriptors to the hard one; nothing else is touched yet.
+  /// Fills empty options with their defaults, validates them, and makes the driver. Of the process it blocks
+  /// the signals of run(), ignores SIGPIPE unless a handler is set, and raises the limit of descriptors to
+  /// the hard one; nothing else is touched yet.
+  static Result<std::unique_ptr<Plugin>> create(PluginOptions options, const MakeDriver& make_driver);
+  /// For a driver that asks nothing of the framework; it must outlive the plugin.
   static Result<std::unique_ptr<Plugin>> create(PluginOptions options, Driver& driver);
-  Plugin(const Plugin&) = delete;
-  Plugin& operator=(const Plugin&) = delete;
-  Plugin(Plugin&&) = delete;
-  Plugin& operator=(Plugin&&) = delete;
-  ~Plugin();
 
   /// Restores records, finishes or undoes what was in flight, rebuilds CDI files, then serves and registers.
   /// Does not wait for the API server nor the kubelet.
-  Result<> start();
+  virtual Result<> start() = 0;
   /// Unregisters, finishes calls in flight, removes the sockets. Slices, records and CDI files stay.
   /// Idempotent.
-  void stop();
+  virtual void stop() = 0;
   /// start(), wait for SIGTERM or SIGINT (a second one ends the process at once), stop(). The exit status for
   /// main(). Signals are blocked in create(), so that every thread inherits it: call create() before starting
   /// threads of your own.
-  int run();
+  virtual int run() = 0;
 
-  /// Something changed: discover() again soon. Any thread; calls in quick succession become one.
-  void republish();
-
-  [[nodiscard]] const PluginOptions& options() const;
-  /// A copy of the record, if the claim is known. Any thread.
-  [[nodiscard]] std::optional<ClaimRecord> find(const std::string& claim_uid) const;
-  /// All records; one whose file cannot be read at the moment is as it was read last. An error never stands
-  /// for "none": kUnavailable before they are open (start()), otherwise what kept them from being read. Any
-  /// thread.
-  [[nodiscard]] Result<std::vector<ClaimRecord>> records() const;
-  /// The records of the claims that are reserved for this pod, in the order of the claims' names. Cheap: for
-  /// a pod's start. Errors as of records(), and kCorrupt when a damaged record was the pod's. Any thread.
-  [[nodiscard]] Result<std::vector<ClaimRecord>> records_of_pod(const std::string& pod_uid) const;
-  /// What people see of the claim: one entry per device of its record, in that order; none removes what was
-  /// reported before. Written to the claim's status within a second when it differs from what stands there,
-  /// tried again for as long as the claim is prepared; only the newest report of a claim counts. Report what
-  /// is true now again after a restart: what stands there already is not written again. Never blocks; any
-  /// thread, also from Driver calls.
-  void report(const std::string& claim_uid, std::vector<DeviceReport> reports);
-  /// Tells the authors of the claim's pods what they can mend: a Warning at each pod the claim is reserved
-  /// for, or at `pod` alone (of the claim's namespace; it need not be reserved). `reason` is one
-  /// CamelCase word. The same thing again counts up in the same Event. Never blocks on the API server; any
-  /// thread. A failed prepare needs none: the plugin tells of those itself.
-  void pod_event(const std::string& claim_uid, const std::string& reason, const std::string& message,
-                 const std::optional<Pod>& pod = std::nullopt);
-  /// For /metrics: one piece of the driver's own work, such as "attach" via "nri". Few different words: each
-  /// pair is a time series. Any thread.
-  void operation_finished(std::string_view operation, std::string_view via, std::optional<Code> error,
-                          std::chrono::duration<double> took);
-  /// Runs `change` with the claim's record while no prepare, unprepare or other change of this claim runs
-  /// (waits until `deadline`), and keeps the text it returns as the record's Prepared::state, on disk before
-  /// this returns. kNotFound when the claim is not known.
-  Result<> update(const std::string& claim_uid, std::chrono::steady_clock::time_point deadline,
-                  const std::function<Result<std::string>(const ClaimRecord&)>& change);
-  /// Runs `action` if no claim of this uid has a record, while no instance of the driver on this node begins,
-  /// changes or ends it; whether it ran. kTimeout: somebody is at work on it until `deadline`. For what a
-  /// driver finds of a claim that it does not know: another instance may just be making it. Any thread, also
-  /// from Driver::restored(), not from other Driver calls.
-  Result<bool> if_unknown(const std::string& claim_uid, std::chrono::steady_clock::time_point deadline,
-                          const std::function<void()>& action);
+  [[nodiscard]] virtual const PluginOptions& options() const = 0;
   /// /metrics as text. Any thread.
-  [[nodiscard]] std::string metrics_text() const;
-
-  class Impl;
-
- private:
-  explicit Plugin(std::unique_ptr<Impl> impl);
-  std::unique_ptr<Impl> impl_;
+  [[nodiscard]] virtual std::string metrics_text() = 0;
 };
 
 }  // namespace fairlead::dra

@@ -11,17 +11,19 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
 
-#include "fairlead/agent/claims.h"
 #include "fairlead/agent/record.h"
+#include "fairlead/dra/host.h"
 
 namespace fairlead::agent {
 
-class FakeFramework {
+class FakeHost : public dra::Host {
  public:
   void add(dra::ClaimRecord record) {
     const std::lock_guard lock(mutex_);
@@ -30,42 +32,76 @@ class FakeFramework {
     locks_.try_emplace(uid, std::make_unique<std::timed_mutex>());
   }
 
-  Claims claims() {
-    Claims claims;
-    claims.records_of_pod = [this](const std::string& pod_uid) -> Result<std::vector<dra::ClaimRecord>> {
-      {
-        const std::lock_guard lock(mutex_);
-        if (unreadable_) {
-          return *unreadable_;
-        }
-      }
-      return of_pod(pod_uid);
-    };
-    claims.find = [this](const std::string& uid) { return find(uid); };
-    claims.update = [this](const std::string& uid, auto deadline, const Claims::Change& change) {
-      return update(uid, deadline, change);
-    };
-    claims.report = [this](const std::string& uid, std::vector<dra::DeviceReport> reports) {
-      const std::lock_guard lock(mutex_);
-      reports_[uid] = std::move(reports);
-      changed_.notify_all();
-    };
-    claims.pod_event = [this](const std::string& uid, const std::string& reason, const std::string& message,
-                              const std::optional<dra::Pod>& pod) {
-      const std::lock_guard lock(mutex_);
-      events_.push_back(uid + (pod ? " at " + pod->name : "") + " " + reason + ": " + message);
-      changed_.notify_all();
-    };
-    claims.operation_finished = [this](std::string_view operation, std::string_view via,
-                                       std::optional<Code> error,
-                                       std::chrono::duration<double> /*duration*/) {
-      const std::lock_guard lock(mutex_);
-      operations_.push_back(std::string(operation) + " " + std::string(via) + " " +
-                            (error ? std::string(to_string(*error)) : "ok"));
-      changed_.notify_all();
-    };
-    return claims;
+  Result<std::vector<dra::ClaimRecord>> records() const override {
+    const std::lock_guard lock(mutex_);
+    std::vector<dra::ClaimRecord> out;
+    for (const auto& [uid, record] : records_) {
+      out.push_back(record);
+    }
+    return out;
   }
+  Result<std::vector<dra::ClaimRecord>> records_of_pod(const std::string& pod_uid) const override {
+    const std::lock_guard lock(mutex_);
+    if (unreadable_) {
+      return *unreadable_;
+    }
+    return of_pod(pod_uid);
+  }
+  Result<> update(const std::string& uid, TimePoint deadline, const Change& change) override {
+    {
+      const std::lock_guard lock(mutex_);
+      ++updates_;
+      changed_.notify_all();
+    }
+    const auto current = find(uid);
+    if (!current) {
+      return Error(Code::kNotFound, "no claim with uid " + uid + " is prepared here");
+    }
+    const std::unique_lock turn(*locks_.at(uid), deadline);
+    if (!turn.owns_lock()) {
+      return Error(Code::kTimeout, "wait for claim " + uid);
+    }
+    if (before_change) {
+      before_change();
+    }
+    FL_ASSIGN(std::string state, change(*find(uid)));
+    if (after_change) {
+      after_change(parse_claim_state(state).value());
+    }
+    const std::lock_guard lock(mutex_);
+    records_[uid].prepared.state = std::move(state);
+    return {};
+  }
+  void report(const std::string& uid, std::vector<dra::DeviceReport> reports) override {
+    const std::lock_guard lock(mutex_);
+    reports_[uid] = std::move(reports);
+    changed_.notify_all();
+  }
+  void pod_event(const std::string& uid, const std::string& reason, const std::string& message,
+                 const std::optional<dra::Pod>& pod) override {
+    const std::lock_guard lock(mutex_);
+    events_.push_back(uid + (pod ? " at " + pod->name : "") + " " + reason + ": " + message);
+    changed_.notify_all();
+  }
+  void operation_finished(std::string_view operation, std::string_view via, std::optional<Code> error,
+                          std::chrono::duration<double> /*took*/) override {
+    const std::lock_guard lock(mutex_);
+    operations_.push_back(std::string(operation) + " " + std::string(via) + " " +
+                          (error ? std::string(to_string(*error)) : "ok"));
+    changed_.notify_all();
+  }
+  Result<bool> if_unknown(const std::string& uid, TimePoint /*deadline*/,
+                          const std::function<void()>& action) override {
+    if (find(uid)) {
+      return false;
+    }
+    action();
+    return true;
+  }
+  Result<std::vector<std::string>> node_addresses(std::stop_token /*stop*/) override {
+    return std::vector<std::string>();
+  }
+  void republish() override {}
 
   /// From now on the records of pods cannot be read.
   void lose_records(const Error& why = Error(Code::kInternal,
@@ -79,7 +115,7 @@ class FakeFramework {
     return std::unique_lock(*locks_.at(uid));
   }
 
-  std::optional<dra::ClaimRecord> find(const std::string& uid) {
+  std::optional<dra::ClaimRecord> find(const std::string& uid) const override {
     std::unique_lock lock(mutex_);
     const auto found = records_.find(uid);
     auto record = found == records_.end() ? std::nullopt : std::optional(found->second);
@@ -142,8 +178,7 @@ class FakeFramework {
  private:
   static constexpr std::chrono::seconds kLong{30};
 
-  std::vector<dra::ClaimRecord> of_pod(const std::string& pod_uid) {
-    const std::lock_guard lock(mutex_);
+  std::vector<dra::ClaimRecord> of_pod(const std::string& pod_uid) const {
     std::vector<dra::ClaimRecord> out;
     for (const auto& [uid, record] : records_) {
       if (std::ranges::find(record.claim.reserved_for, pod_uid, &dra::Pod::uid) !=
@@ -154,41 +189,14 @@ class FakeFramework {
     return out;
   }
 
-  Result<> update(const std::string& uid, std::chrono::steady_clock::time_point deadline,
-                  const Claims::Change& change) {
-    {
-      const std::lock_guard lock(mutex_);
-      ++updates_;
-      changed_.notify_all();
-    }
-    const auto current = find(uid);
-    if (!current) {
-      return Error(Code::kNotFound, "no claim with uid " + uid + " is prepared here");
-    }
-    const std::unique_lock turn(*locks_.at(uid), deadline);
-    if (!turn.owns_lock()) {
-      return Error(Code::kTimeout, "wait for claim " + uid);
-    }
-    if (before_change) {
-      before_change();
-    }
-    FL_ASSIGN(std::string state, change(*find(uid)));
-    if (after_change) {
-      after_change(parse_claim_state(state).value());
-    }
-    const std::lock_guard lock(mutex_);
-    records_[uid].prepared.state = std::move(state);
-    return {};
-  }
-
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::optional<Error> unreadable_;
   std::condition_variable changed_;
   std::map<std::string, dra::ClaimRecord> records_;
   std::map<std::string, std::unique_ptr<std::timed_mutex>> locks_;
   std::map<std::string, std::vector<dra::DeviceReport>> reports_;
   std::thread::id owner_;
-  std::function<void()> meanwhile_;
+  mutable std::function<void()> meanwhile_;
   std::vector<std::string> events_, operations_;
   std::size_t updates_ = 0;
 };
