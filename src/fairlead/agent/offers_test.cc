@@ -14,6 +14,7 @@ namespace {
 
 using ::testing::AllOf;
 using ::testing::Contains;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
@@ -50,6 +51,9 @@ class Offers : public KernelTest {
   }
   static dra::Claim nic_claim(const std::string& uid, const std::string& nic = "nic1") {
     return claim(uid, {{.netdev = R"("host-device","interfaceName":"fast0")", .device = nic}});
+  }
+  static dra::Claim passthru_claim(const std::string& uid) {
+    return claim(uid, {{.netdev = R"("macvlan","mode":"passthru")", .device = "nic1"}});
   }
   std::string refusal(const dra::Claim& claim) {
     const auto planned = driver_->plan(claim);
@@ -131,6 +135,17 @@ TEST_F(Offers, LinkThatCameOntoTheNicSincePlan_KeepsItHome) {
   ASSERT_FALSE(attached);
   EXPECT_THAT(attached.error().what(), HasSubstr("shim0 of this node sits on it"));
   EXPECT_EQ(link(*node_, "nic1").index, nic1_);
+}
+
+TEST_F(Offers, LinkThatCameOntoTheNicSincePlan_LetsNoMacvlanHaveItAsAWhole) {
+  auto whole = prepare(claim("u1", {{.netdev = R"("macvlan")", .device = "nic1"}}));
+  ASSERT_OK(whole);
+  ASSERT_OK(node_->create_link({.name = "shim0", .kind = netlink::Macvlan{.parent = nic1_}}));
+  const auto attached = attach(*whole, pod_);
+  ASSERT_FALSE(attached);
+  EXPECT_THAT(attached.error().what(),
+              HasSubstr("the NIC nic1 cannot be taken any more: shim0 of this node sits on it"));
+  EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
 }
 
 TEST_F(Offers, MasterThatBecameAPortSincePlan_IsRefused) {
@@ -232,6 +247,23 @@ TEST_F(NodesOwn, NicWithTheNodesAddress_IsNeverTaken) {
   EXPECT_THAT(refusal(nic_claim("u2")), HasSubstr("it has the Node's address 192.0.2.5"));
 }
 
+/// Not by a route: passthru once asked only for that just before the effect.
+TEST_F(NodesOwn, NicThatGotTheNodesAddressSincePlan_CarriesNoPassthru) {
+  remember_in(folder_.path().string());
+  memory_->set_addresses({});
+  auto record = prepare(passthru_claim("u1"));
+  ASSERT_OK(record);
+  const auto before = node_names();
+  ASSERT_OK(node_->add_address({.link = nic1_, .prefix = *netlink::IpPrefix::parse("192.0.2.5/24")}));
+  memory_->set_addresses({*netlink::IpAddress::parse("192.0.2.5")});
+  const auto attached = attach(*record, pod_);
+  ASSERT_FALSE(attached);
+  EXPECT_EQ(attached.error().code(), Code::kDenied);
+  EXPECT_THAT(attached.error().what(), HasSubstr("\"nic1\" has become the node's uplink"));
+  EXPECT_EQ(node_names(), before);
+  EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
+}
+
 TEST_F(NodesOwn, NothingIsKnownOfTheNode_NoNicIsOffered_AndReadinessSaysWhy) {
   remember_in(folder_.path().string());
   EXPECT_THAT(published(), ::testing::ElementsAre("netdev-virtual"));
@@ -300,7 +332,7 @@ TEST_F(Connected, NicThatTheNodeTalksOver_IsRefusedAtPrepare) {
 
 /// It takes all that the NIC receives, as if the NIC were gone; the other modes share it.
 TEST_F(Connected, PassthruOnANicThatTheNodeTalksOver_IsRefusedAtPrepare) {
-  const auto passthru = claim("u1", {{.netdev = R"("macvlan","mode":"passthru")", .device = "nic1"}});
+  const auto passthru = passthru_claim("u1");
   const auto bridge = claim("u2", {{.netdev = R"("macvlan","mode":"bridge")", .device = "nic1"}});
   {
     const UniqueFd talk = connect();
@@ -321,13 +353,35 @@ TEST_F(Connected, ConnectionThatCameSincePlan_KeepsTheNicHome) {
   EXPECT_EQ(link(*node_, "nic1").index, nic1_);
 }
 
+TEST_F(Connected, ConnectionThatCameSincePlan_IsNotCutOffByPassthru) {
+  auto record = prepare(passthru_claim("u1"));
+  ASSERT_OK(record);
+  const auto before = node_names();
+  {
+    const UniqueFd talk = connect();
+    const auto attached = attach(*record, pod_);
+    ASSERT_FALSE(attached);
+    EXPECT_EQ(attached.error().code(), Code::kBusy);
+    EXPECT_THAT(attached.error().what(),
+                AllOf(HasSubstr("the NIC nic1 cannot be taken now: the node itself has 1 connection over it, "
+                                "such as UDP 198.51.100.7:"),
+                      HasSubstr("--allow-connected")));
+    EXPECT_EQ(node_names(), before);
+    EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
+  }
+  EXPECT_TRUE(attach(*record, pod_)) << "it has ended";
+}
+
 TEST_F(Connected, FlagAllowsIt) {
   allow_connected_ = true;
   make_driver();
   const UniqueFd talk = connect();
-  auto record = prepare(nic_claim("u1"));
-  ASSERT_OK(record);
-  EXPECT_TRUE(attach(*record, pod_));
+  for (const auto& wanted : {passthru_claim("u1"), nic_claim("u2")}) {
+    auto record = prepare(wanted);
+    ASSERT_OK(record);
+    EXPECT_TRUE(attach(*record, pod_));
+    ASSERT_OK(driver_->unprepare(*record, {}));
+  }
 }
 
 // ---- what was planned is what is used

@@ -64,42 +64,19 @@ std::string owner_of(const PlanInput& input, const Use& use, const netlink::Link
   return "another claim";
 }
 
-}  // namespace
-
-Result<> check_nobody_has(const PlanInput& input, const Field<std::string>& field,
-                          const sys::InventoryLink& link) {
-  const sys::InventoryLink* below = &link;
-  for (int depth = 0; below != nullptr && depth < 16; ++depth) {  // a loop of veth ends would have no end
-    if (const auto use = find_use(input, below->link, [](const Use& one) { return one.whole; })) {
-      return Error(Code::kDenied, field.path + ": " + quoted(field.value) +
-                                      (below == &link ? "" : " sits on " + below->link.name + ", which") +
-                                      " belongs to " + owner_of(input, *use, below->link));
-    }
-    const netlink::IfIndex lower =
-        below->link.kind == "veth" ? netlink::IfIndex() : below->link.local_parent();
-    below = lower.valid() ? input.node->inventory().find(lower) : nullptr;
+/// Nothing keeps the NIC from being handed out as a whole. `refusal` begins the sentence.
+Result<> check_available(const NodeView& node, const sys::InventoryLink& nic, const std::string& refusal) {
+  const auto withheld = node.withheld(nic);
+  if (!withheld) {
+    return {};
   }
-  return {};
+  // What is not known yet is no fault of the claim's author, and may be known at the next try.
+  const bool is_temporary =
+      withheld->why == Withheld::Why::kNodeUnknown || withheld->why == Withheld::Why::kUplinkMissing;
+  return Error(is_temporary ? Code::kUnavailable : Code::kDenied, refusal + withheld->text);
 }
 
-Result<> check_alone(const PlanInput& input, const sys::InventoryLink& nic) {
-  const std::string refusal = "the device " + input.device->device + " that the request " +
-                              quoted(input.device->request) + " was allocated cannot be taken now: ";
-  if (const auto withheld = input.node->withheld(nic)) {
-    // What is not known yet is no fault of the claim's author, and may be known at the next try.
-    const bool is_temporary =
-        withheld->why == Withheld::Why::kNodeUnknown || withheld->why == Withheld::Why::kUplinkMissing;
-    return Error(is_temporary ? Code::kUnavailable : Code::kDenied, refusal + withheld->text);
-  }
-  if (const auto use = find_use(input, nic.link, [](const Use&) { return true; })) {
-    const std::string owner = owner_of(input, *use, nic.link);
-    const bool own = input.claim != nullptr && use->claim->uid == input.claim->uid;
-    const std::string on_it = (own ? owner : "an interface of " + owner) + " sits on it";
-    return Error(Code::kBusy, refusal + (use->whole ? owner + " has it" : on_it));
-  }
-  return {};
-}
-
+/// kBusy: the node itself talks over the NIC.
 Result<> check_not_connected(const NodeOptions& options, const sys::InventoryLink& nic,
                              const AskConnections& ask) {
   if (options.allow_connected || !ask) {
@@ -122,6 +99,61 @@ Result<> check_not_connected(const NodeOptions& options, const sys::InventoryLin
                                 (found->count == 1 ? " connection" : " connections") + " over it, such as " +
                                 to_string(found->examples.front()) +
                                 "; end them, or let the node's admin start the agent with --allow-connected");
+}
+
+}  // namespace
+
+Result<> check_nobody_has(const PlanInput& input, const Field<std::string>& field,
+                          const sys::InventoryLink& link) {
+  const sys::InventoryLink* below = &link;
+  for (int depth = 0; below != nullptr && depth < 16; ++depth) {  // a loop of veth ends would have no end
+    if (const auto use = find_use(input, below->link, [](const Use& one) { return one.whole; })) {
+      return Error(Code::kDenied, field.path + ": " + quoted(field.value) +
+                                      (below == &link ? "" : " sits on " + below->link.name + ", which") +
+                                      " belongs to " + owner_of(input, *use, below->link));
+    }
+    const netlink::IfIndex lower =
+        below->link.kind == "veth" ? netlink::IfIndex() : below->link.local_parent();
+    below = lower.valid() ? input.node->inventory().find(lower) : nullptr;
+  }
+  return {};
+}
+
+Result<> check_alone(const PlanInput& input, const sys::InventoryLink& nic, NicUse use) {
+  const std::string refusal = "the device " + input.device->device + " that the request " +
+                              quoted(input.device->request) + " was allocated cannot be taken now: ";
+  FL_TRY(check_available(*input.node, nic, refusal));
+  if (const auto other = find_use(input, nic.link, [](const Use&) { return true; })) {
+    const std::string owner = owner_of(input, *other, nic.link);
+    const bool own = input.claim != nullptr && other->claim->uid == input.claim->uid;
+    const std::string on_it = (own ? owner : "an interface of " + owner) + " sits on it";
+    return Error(Code::kBusy, refusal + (other->whole ? owner + " has it" : on_it));
+  }
+  return use == NicUse::kAll ? check_not_connected(input.node->options(), nic, input.connections)
+                             : Result<>();
+}
+
+Result<> check_still_alone(const Place& node, const NodeOptions& options, const netlink::Link& nic,
+                           NicUse use) {
+  FL_ASSIGN(sys::Inventory inventory, sys::read_inventory(*node.socket, {.sysfs_root = options.sysfs_root}));
+  const NodeView now(std::move(inventory), options);
+  const sys::InventoryLink* link = now.inventory().find(nic.index);
+  if (link == nullptr) {
+    return Error(Code::kNotFound, "the NIC " + nic.name + " is not on this node now");
+  }
+  if (now.is_uplink(*link)) {
+    return Error(Code::kDenied, quoted(nic.name) + " has become the node's uplink and can never be taken");
+  }
+  const std::string refusal = "the NIC " + nic.name + " cannot be taken any more: ";
+  FL_TRY(check_available(now, *link, refusal));
+  if (const sys::InventoryLink* other = now.link_on(*link)) {  // one of ours, of whatever claim
+    return Error(Code::kBusy, refusal + other->link.name + " sits on it");
+  }
+  return use == NicUse::kAll ? check_not_connected(options, *link,
+                                                   [&](const netlink::SocketQuery& query) {
+                                                     return netlink::connected_sockets(query, node.netns);
+                                                   })
+                             : Result<>();
 }
 
 Result<netlink::Link> find_parent(netlink::Socket& node, const std::optional<sys::InventoryLink>& planned,

@@ -88,7 +88,7 @@ Result<netlink::Link> VirtualLink::create(const NetdevPlan& plan, const Marker& 
     }
     FL_TRY(birth.where.socket->delete_link(birth.taken->index));
   }
-  FL_ASSIGN(netlink::NewLink link, make(plan, marker, node));
+  FL_ASSIGN(netlink::NewLink link, make(plan, marker, node, *birth.options));
   link.name = birth.name;
   link.mac = plan.mac;
   link.mtu = plan.mtu;
@@ -125,11 +125,11 @@ Result<Attached> VirtualLink::attach(const AttachInput& input) const {
     const auto taken = std::ranges::find_if(*input.pod_links, [&](const netlink::Link& link) {
       return link.has_name(input.plan->interface_name);
     });
-    FL_ASSIGN(const netlink::Link made,
-              create(plan, input.marker, input.node,
-                     {.name = input.plan->interface_name,
-                      .where = input.pod,
-                      .taken = taken == input.pod_links->end() ? nullptr : &*taken}));
+    FL_ASSIGN(const netlink::Link made, create(plan, input.marker, input.node,
+                                               {.name = input.plan->interface_name,
+                                                .where = input.pod,
+                                                .taken = taken == input.pod_links->end() ? nullptr : &*taken,
+                                                .options = input.options}));
     attached.index = made.index;
     attached.mac = made.mac;
     attached.changed = true;
@@ -158,9 +158,11 @@ Result<std::string> VirtualLink::stage(const StageInput& input) const {
   FL_TRY(detach(leftovers));  // start over: no container has it yet
   const std::string name = input.marker.transit_name();
   FL_ASSIGN(const auto taken, input.node.socket->link(name));
-  FL_ASSIGN(const netlink::Link link,
-            create(plan, input.marker, input.node,
-                   {.name = name, .where = input.node, .taken = taken ? &*taken : nullptr}));
+  FL_ASSIGN(
+      const netlink::Link link,
+      create(
+          plan, input.marker, input.node,
+          {.name = name, .where = input.node, .taken = taken ? &*taken : nullptr, .options = input.options}));
   ScopeExit undo([&] { (void)detach(leftovers); });
   FL_TRY(finish_host_side(plan, input.marker, input.node));
   // It stays down and without addresses: here they would be the node's own. attach() adds them in the pod. A

@@ -20,9 +20,10 @@ class VirtualLink : public Handler {
  protected:
   /// The kind's own fields and rules.
   virtual Result<> resolve(const PlanInput& input, const Config& config, NetdevPlan& plan) const = 0;
-  /// The kind's own part of the request; name, MAC, MTU, namespace and alias are filled in by the caller.
-  virtual Result<netlink::NewLink> make(const NetdevPlan& plan, const Marker& marker,
-                                        const Place& node) const = 0;
+  /// The kind's own part of the request, after a check of what may have changed on the node since plan();
+  /// name, MAC, MTU, namespace and alias are filled in by the caller.
+  virtual Result<netlink::NewLink> make(const NetdevPlan& plan, const Marker& marker, const Place& node,
+                                        const NodeOptions& options) const = 0;
   /// What else belongs to the link in the node's namespace: removed before one is made and after one is
   /// deleted.
   virtual Result<> remove_host_side(const Marker& marker, const Place& node) const;
@@ -35,6 +36,7 @@ class VirtualLink : public Handler {
     Place where;
     /// What is called so there already; nothing when nobody is.
     const netlink::Link* taken = nullptr;
+    const NodeOptions* options = nullptr;
   };
   Result<netlink::Link> create(const NetdevPlan& plan, const Marker& marker, const Place& node,
                                const Birth& birth) const;

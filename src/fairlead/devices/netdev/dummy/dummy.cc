@@ -8,7 +8,7 @@ Result<> DummyKind::resolve(const PlanInput& input, const Config& config, Netdev
 }
 
 Result<netlink::NewLink> DummyKind::make(const NetdevPlan& /*plan*/, const Marker& /*marker*/,
-                                         const Place& /*node*/) const {
+                                         const Place& /*node*/, const NodeOptions& /*options*/) const {
   return netlink::NewLink{.kind = netlink::Dummy{}};
 }
 

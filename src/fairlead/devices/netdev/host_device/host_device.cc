@@ -94,7 +94,7 @@ Result<const sys::InventoryLink*> allocated_nic(const PlanInput& input, const Co
                                      " was allocated, which is " + nic->link.name + "; " +
                                      how_to_ask(node, named));
   }
-  FL_TRY(check_alone(input, *nic));
+  FL_TRY(check_alone(input, *nic, NicUse::kAll));
   return nic;
 }
 
@@ -110,36 +110,13 @@ Result<Original> as_it_is(const PlanInput& input, const sys::InventoryLink& nic)
   return remember(nic, addresses, routes);
 }
 
-/// Everything that can be wrong with taking it may have changed since the claim was planned.
-Result<> check_free(const Place& place, const NodeOptions& options, const netlink::Link& nic) {
-  FL_ASSIGN(sys::Inventory inventory, sys::read_inventory(*place.socket, {.sysfs_root = options.sysfs_root}));
-  const NodeView node(std::move(inventory), options);
-  const sys::InventoryLink* link = node.inventory().find(nic.index);
-  if (link == nullptr) {
-    return Error(Code::kNotFound, "the NIC " + nic.name + " is not on this node now");
-  }
-  if (node.is_uplink(*link)) {
-    return Error(Code::kDenied, quoted(nic.name) + " has become the node's uplink and can never be taken");
-  }
-  if (const auto withheld = node.withheld(*link)) {
-    return Error(Code::kBusy, "the NIC " + nic.name + " cannot be taken any more: " + withheld->text);
-  }
-  if (const sys::InventoryLink* other = node.link_on(*link)) {
-    return Error(Code::kBusy,
-                 "the NIC " + nic.name + " cannot be taken any more: " + other->link.name + " sits on it");
-  }
-  return check_not_connected(options, *link, [&](const netlink::SocketQuery& query) {
-    return netlink::connected_sockets(query, place.netns);
-  });
-}
-
 /// Moves the NIC into the pod; it is home again when that fails.
 Result<netlink::Link> take(const AttachInput& input, const Original& original) {
   FL_ASSIGN(const auto nic, find_on_node(*input.node.socket, original, input.marker));
   if (!nic) {
     return Error(Code::kNotFound, "the NIC " + original.link.link.name + " is not on this node now");
   }
-  FL_TRY(check_free(input.node, *input.options, *nic));
+  FL_TRY(check_still_alone(input.node, *input.options, *nic, NicUse::kAll));
   FL_ASSIGN(const auto taken, input.pod.socket->link(input.plan->interface_name));
   if (taken) {
     return name_taken(input.plan->interface_name);
@@ -285,7 +262,6 @@ Result<> told(const DetachInput& input, Result<Restored> restored) {
 Result<DevicePlan> HostDeviceKind::plan(const PlanInput& input, std::vector<Section> sections) const {
   FL_ASSIGN(const Config config, decode(kind(), std::move(sections)));
   FL_ASSIGN(const sys::InventoryLink* nic, allocated_nic(input, config));
-  FL_TRY(check_not_connected(input.node->options(), *nic, input.connections));
   FL_ASSIGN(NetdevPlan plan, common_plan(input, config));
   FL_TRY(check_inherited_mtu(config, nic->link.name, nic->link.mtu));
   FL_ASSIGN(plan.original, as_it_is(input, *nic));
@@ -325,7 +301,7 @@ Result<std::string> HostDeviceKind::stage(const StageInput& input) const {
   if (!nic) {
     return Error(Code::kNotFound, "the NIC " + plan.original->link.link.name + " is not on this node now");
   }
-  FL_TRY(check_free(input.node, *input.options, *nic));
+  FL_TRY(check_still_alone(input.node, *input.options, *nic, NicUse::kAll));
   ScopeExit undo([&] { (void)restore(*input.node.socket, *nic, *plan.original, input.marker); });
   // The runtime finds it by its own name. Down, and without addresses: see VirtualLink::stage.
   const std::string& name = plan.original->link.link.name;

@@ -11,6 +11,12 @@
 namespace fairlead::devices::netdev {
 namespace {
 
+/// A macvlan in passthru mode takes every frame that comes in on its master (drivers/net/macvlan.c
+/// macvlan_handle_frame), so that whatever else uses the master is cut off: on the uplink, the node itself.
+NicUse use_by(netlink::MacvlanMode mode) {
+  return mode == netlink::MacvlanMode::kPassthru ? NicUse::kAll : NicUse::kBeside;
+}
+
 /// The link that a request for a whole NIC was allocated.
 Result<const sys::InventoryLink*> allocated_nic(const PlanInput& input, const Config& config) {
   const sys::InventoryLink* nic = input.node->find_device(input.device->device);
@@ -24,24 +30,19 @@ Result<const sys::InventoryLink*> allocated_nic(const PlanInput& input, const Co
                                      "); leave master out, or ask for the device " +
                                      std::string(kVirtualDevice));
   }
-  FL_TRY(check_alone(input, *nic));
+  FL_TRY(check_alone(input, *nic, config.mode ? use_by(config.mode->value) : NicUse::kBeside));
   return nic;
 }
 
-/// A macvlan in passthru mode takes every frame that comes in on its master (drivers/net/macvlan.c
-/// macvlan_handle_frame), so that whatever else uses the master is cut off: on the uplink, the node itself.
-Result<> check_passthru(const PlanInput& input, const Config& config, const sys::InventoryLink& master) {
-  if (!config.mode || config.mode->value != netlink::MacvlanMode::kPassthru) {
+/// On a NIC that was not allocated as a whole there may be others: the node, or other claims.
+Result<> check_passthru(const Config& config, const sys::InventoryLink& master) {
+  if (!config.mode || use_by(config.mode->value) != NicUse::kAll) {
     return {};
   }
-  // A NIC that was allocated as a whole is this claim's alone (check_alone).
-  if (input.device->device == kVirtualDevice) {
-    return Error(Code::kDenied, config.mode->path + ": \"passthru\" takes all that " + master.link.name +
-                                    " receives, and that link is not this claim's alone; take another mode, "
-                                    "or ask for a whole NIC (a device of kind host-device) and leave master "
-                                    "out");
-  }
-  return check_not_connected(input.node->options(), master, input.connections);
+  return Error(Code::kDenied, config.mode->path + ": \"passthru\" takes all that " + master.link.name +
+                                  " receives, and that link is not this claim's alone; take another mode, "
+                                  "or ask for a whole NIC (a device of kind host-device) and leave master "
+                                  "out");
 }
 
 /// The node's end of a pair whose other end is a pod's interface, as CNI plugins make them: what sits on it
@@ -92,7 +93,7 @@ Result<> check_free(const Field<std::string>& field, const PlanInput& input,
 
 /// What may have become of the master since the claim was planned.
 Result<> check_again(const NetdevPlan& plan, const Marker& marker, const Place& node,
-                     const netlink::Link& master) {
+                     const NodeOptions& options, const netlink::Link& master) {
   if (master.arphrd != ARPHRD_ETHER) {
     return Error(Code::kInvalid, "the master " + quoted(plan.master) + " is no Ethernet link any more");
   }
@@ -103,14 +104,9 @@ Result<> check_again(const NetdevPlan& plan, const Marker& marker, const Place& 
   if (master.master.valid()) {
     return Error(Code::kBusy, "the master " + quoted(plan.master) + " has become a port of another link");
   }
-  if (plan.mode == netlink::MacvlanMode::kPassthru) {
-    FL_ASSIGN(const sys::Inventory inventory, sys::read_inventory(*node.socket));
-    const sys::InventoryLink* now = inventory.find(master.index);
-    if (now != nullptr && now->is_uplink) {
-      return Error(Code::kDenied, "the master " + quoted(plan.master) +
-                                      " has become the node's uplink, and \"passthru\" takes all that it "
-                                      "receives");
-    }
+  // A record of version 0.1 may have passthru on a link that is not the claim's alone.
+  if (plan.exclusive || plan.mode == netlink::MacvlanMode::kPassthru) {
+    return check_still_alone(node, options, master, use_by(plan.mode));
   }
   return {};
 }
@@ -130,6 +126,7 @@ Result<const sys::InventoryLink*> find_master(const PlanInput& input, const Conf
                                      " is no Ethernet link, a macvlan needs one");
   }
   FL_TRY(check_free(*config.master, input, *master));
+  FL_TRY(check_passthru(config, *master));
   return master;
 }
 
@@ -137,7 +134,6 @@ Result<const sys::InventoryLink*> find_master(const PlanInput& input, const Conf
 
 Result<> MacvlanKind::resolve(const PlanInput& input, const Config& config, NetdevPlan& plan) const {
   FL_ASSIGN(const sys::InventoryLink* master, find_master(input, config));
-  FL_TRY(check_passthru(input, config, *master));
   plan.master = master->link.name;
   plan.parent = *master;
   plan.exclusive = input.device->device != kVirtualDevice;
@@ -160,10 +156,10 @@ Result<> MacvlanKind::resolve(const PlanInput& input, const Config& config, Netd
   return {};
 }
 
-Result<netlink::NewLink> MacvlanKind::make(const NetdevPlan& plan, const Marker& marker,
-                                           const Place& node) const {
+Result<netlink::NewLink> MacvlanKind::make(const NetdevPlan& plan, const Marker& marker, const Place& node,
+                                           const NodeOptions& options) const {
   FL_ASSIGN(const netlink::Link master, find_parent(*node.socket, plan.parent, plan.master, "master"));
-  FL_TRY(check_again(plan, marker, node, master));
+  FL_TRY(check_again(plan, marker, node, options, master));
   return netlink::NewLink{.kind = netlink::Macvlan{.parent = master.index, .mode = plan.mode}};
 }
 

@@ -44,8 +44,8 @@ Result<> VethKind::resolve(const PlanInput& input, const Config& config, NetdevP
   return {};
 }
 
-Result<netlink::NewLink> VethKind::make(const NetdevPlan& plan, const Marker& marker,
-                                        const Place& node) const {
+Result<netlink::NewLink> VethKind::make(const NetdevPlan& plan, const Marker& marker, const Place& node,
+                                        const NodeOptions& /*options*/) const {
   // A bridge whose MTU and MAC nobody set follows its ports: the smallest MTU (net/bridge/br_if.c
   // br_mtu_auto_adjust) and the lowest MAC (br_stp_if.c br_stp_recalculate_bridge_id). Those of a claim must
   // not become those of all who use the bridge, so the host end has the bridge's own.

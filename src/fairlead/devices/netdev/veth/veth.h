@@ -13,8 +13,8 @@ class VethKind : public VirtualLink {
 
  protected:
   Result<> resolve(const PlanInput& input, const Config& config, NetdevPlan& plan) const override;
-  Result<netlink::NewLink> make(const NetdevPlan& plan, const Marker& marker,
-                                const Place& node) const override;
+  Result<netlink::NewLink> make(const NetdevPlan& plan, const Marker& marker, const Place& node,
+                                const NodeOptions& options) const override;
   Result<> remove_host_side(const Marker& marker, const Place& node) const override;
   Result<> finish_host_side(const NetdevPlan& plan, const Marker& marker, const Place& node) const override;
 };
