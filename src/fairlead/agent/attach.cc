@@ -105,7 +105,8 @@ Given given_by(const devices::Attached& attached) {
 
 /// Netdevices mode: the link that the runtime should have moved, ready to be configured.
 Result<> receive_moved(const Place& pod, const std::vector<netlink::Link>& pod_links, const Marker& marker) {
-  const auto moved = std::ranges::find(pod_links, marker.alias(), &netlink::Link::alias);
+  const auto moved =
+      std::ranges::find_if(pod_links, [&](const netlink::Link& link) { return marker.marks(link.alias); });
   if (moved == pod_links.end()) {
     return Error(Code::kNotFound,
                  "the container runtime has not moved it into the container's network namespace; "
@@ -587,43 +588,47 @@ void Attacher::adopt(const std::vector<dra::ClaimRecord>& records) {
   }
 }
 
-namespace {
-
-/// Whether a link that has the transit name is a NIC on its way home, not one that we made. (A dummy that is
-/// lent by --host-devices cannot be told from ours.)
-bool is_nic(netlink::Socket& node, const netlink::Link& link, const Marker& marker) {
-  if (link.kind.empty() || !link.parent_dev.empty()) {
-    return true;
-  }
-  if (link.kind != "veth" || link.parent_netnsid) {
-    return link.kind == "veth";  // the other end of ours is on the node
-  }
-  const auto peer = node.link(link.parent);
-  return !peer || !*peer || (*peer)->name != marker.host_name();
-}
-
-}  // namespace
-
 /// The claim has no record and gets none now. Looks again: since the link was found it may have gone, and
 /// another have its number.
 void Attacher::sweep_link(netlink::Socket& socket, netlink::IfIndex index,
                           const std::string& claim_uid) const {
+  using Origin = devices::MarkedLink::Origin;
   const auto link = socket.link(index);
-  const auto found = link && *link ? Marker::parse((*link)->alias) : std::nullopt;
-  if (!found || found->driver != options_->driver_name || found->claim_uid != claim_uid) {
+  const auto found = link && *link ? devices::MarkedLink::parse((*link)->alias) : std::nullopt;
+  if (!found || found->marker.driver != options_->driver_name || found->marker.claim_uid != claim_uid) {
     return;
   }
-  // Only what we made ourselves is deleted. A NIC with a marker and no record has lost its story: whoever
-  // looks at it must decide, so it keeps its settings and only becomes free.
   const std::string& name = (*link)->name;
-  const bool made_by_us =
-      name == found->host_name() || (name == found->transit_name() && !is_nic(socket, **link, *found));
-  log::warn(
-      made_by_us ? "a link of a claim without record is deleted" : "a NIC of a claim without record is freed",
-      {{"link", name}, {"claim", claim_uid}});
-  const auto done = made_by_us ? socket.delete_link(index) : socket.change_link(index, {.alias = ""});
+  Result<> done;
+  switch (found->origin) {
+    case Origin::kMade:
+    case Origin::kHostEnd:
+      log::warn("a link that was made for a claim without record is deleted",
+                {{"link", name}, {"claim", claim_uid}});
+      done = socket.delete_link(index);
+      break;
+    case Origin::kLent:
+      // Whoever waits for a name gets it when nobody else has it (Handler::links_changed).
+      log::warn(
+          "a NIC of a claim without record is free again: it gets back its name and alias; what else the pod "
+          "changed (MTU, MAC, addresses, routes, up or down) is not known any more, so look at it",
+          {{"nic", found->name}, {"link", name}, {"claim", claim_uid}});
+      done = socket.change_link(index, {.alias = devices::NameWanted{.driver = options_->driver_name,
+                                                                     .name = found->name,
+                                                                     .alias = found->alias}
+                                                     .text()});
+      break;
+    case Origin::kUnknown:
+      log::warn(
+          "a link that version 0.1 made or took for a claim stays, for the claim has no record that tells "
+          "which: delete the link if it is none of the node's, else give it its name back",
+          {{"link", name}, {"claim", claim_uid}});
+      done = socket.change_link(index, {.alias = ""});
+      break;
+  }
   if (!done) {
-    log::warn("that failed", {{"link", name}, {"error", done.error().what()}});
+    log::warn("that failed, and is tried again at the next start",
+              {{"link", name}, {"claim", claim_uid}, {"error", done.error().what()}});
   }
 }
 

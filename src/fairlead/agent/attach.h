@@ -77,8 +77,9 @@ class Attacher {
   /// instance has undone or released the claim. What is held anew since stays.
   void let_go_of_others(const HeldNow& before, const std::vector<dra::ClaimRecord>& records);
 
-  /// Deletes links in the node's namespace that carry this driver's marker and belong to no record: neither
-  /// to one of `records`, nor, seen from later, to one that another instance has made since.
+  /// Looks after links in the node's namespace that carry this driver's marker and belong to no record:
+  /// neither to one of `records`, nor, seen from later, to one that another instance has made since. What was
+  /// made is deleted; what was lent gets its name and alias back.
   Result<> sweep(const std::vector<dra::ClaimRecord>& records) const;
   /// Whether a pod may still have the claim's interfaces. "Unused" is said only when that is certain.
   [[nodiscard]] dra::ClaimUse use_of(const dra::ClaimRecord& record) const;

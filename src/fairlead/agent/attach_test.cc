@@ -59,7 +59,7 @@ TEST_F(Attach, Macvlan_IsBornInThePodAsAsked) {
   EXPECT_EQ(data0.mac.to_string(), "02:00:00:00:aa:01");
   EXPECT_EQ(data0.mtu, 1400);
   EXPECT_TRUE(data0.is_up());
-  EXPECT_EQ(data0.alias, "fairlead:net.example.com:u1/0");
+  EXPECT_EQ(data0.alias, "fairlead:net.example.com:u1/0/made");
   EXPECT_THAT(global_addresses(*pod_.socket, data0.index), ElementsAre("192.0.2.10/24", "fd00::5/64"));
   int routes_found = 0;
   const auto routes = pod_.socket->routes().value();
@@ -198,7 +198,7 @@ TEST_F(Attach, TwoClaimsOfAPodAtOnce_NeverShareALink) {
   ASSERT_FALSE(late);
   EXPECT_THAT(late.error().what(), HasSubstr("the name \"net1\" is already taken"));
   const netlink::Link net1 = link(*pod_.socket, "net1");
-  EXPECT_EQ(net1.alias, "fairlead:net.example.com:u1/0");
+  EXPECT_EQ(net1.alias, "fairlead:net.example.com:u1/0/made");
   EXPECT_EQ(net1.group, 0);
   EXPECT_TRUE(net1.is_up());
 }
@@ -214,7 +214,7 @@ TEST_F(Attach, LinkOfAProcessThatWasKilledAtItsBirth_IsMadeAnew) {
   const netlink::IfIndex old = link(*pod_.socket, "net1").index;
   ASSERT_OK(attach(*record, pod_));
   EXPECT_NE(link(*pod_.socket, "net1").index, old);
-  EXPECT_EQ(link(*pod_.socket, "net1").alias, marker.alias());
+  EXPECT_EQ(link(*pod_.socket, "net1").alias, marker.made_alias());
 }
 
 TEST_F(Attach, MasterGoneSincePlan_IsOneSentence) {
@@ -1358,7 +1358,78 @@ TEST_F(Attach, Sweep_OfAClaimThatSomebodyIsAtWorkOn_WaitsForTheNextStart) {
   EXPECT_EQ(node_names(), before);
 }
 
-/// Killed on its way home, and its record is damaged: it has the name of a link that we make.
+/// Killed on its way home, and its record is damaged: it has the name of a link that we make, and its kind.
+TEST_F(HostDevice, Sweep_OfALentLinkWithoutRecord_BringsItHome_WhateverItsKind) {
+  ASSERT_OK(
+      node_->create_link({.name = "nic2", .kind = netlink::Macvlan{.parent = link(*node_, "eth0").index}}));
+  Pod outside = make_pod();
+  ASSERT_OK(node_->create_link(
+      {.name = "nic3", .kind = netlink::Veth{.peer = {.name = "cable3", .netns = outside.netns.get()}}}));
+  std::vector<std::string> nics = {"nic1", "nic2", "nic3"};
+  if (kinds_.contains("dummy")) {
+    ASSERT_OK(node_->create_link({.name = "nic4", .kind = netlink::Dummy{}}));
+    nics.emplace_back("nic4");
+  }
+  const auto before = node_names();
+  for (const std::string& nic : nics) {
+    const netlink::Link was = link(*node_, nic);
+    ASSERT_OK(node_->change_link(was.index, {.alias = "bay of " + nic}));
+    const std::string uid = "of-" + nic;
+    auto lost = prepare(claim(uid, {{.netdev = R"("host-device","interfaceName":"fast0")", .device = nic}}));
+    ASSERT_OK(lost);
+    ASSERT_OK(attach(*lost, pod_));
+    const devices::Marker marker{.driver = "net.example.com", .claim_uid = uid};
+    ASSERT_OK(pod_.socket->move_link({.link = link(*pod_.socket, "fast0").index,
+                                      .netns = node_netns_.get(),
+                                      .new_name = marker.transit_name()}));
+    make_driver();
+    driver_->restored({});
+    ASSERT_OK(driver_->discover());
+    const netlink::Link home = link(*node_, nic);
+    EXPECT_EQ(home.kind, was.kind) << nic;
+    EXPECT_EQ(home.mac, was.mac) << nic;
+    EXPECT_EQ(home.alias, "bay of " + nic);
+    EXPECT_EQ(node_names(), before) << nic;
+  }
+}
+
+TEST_F(HostDevice, Sweep_OfALentLinkWhoseNameIsTaken_WaitsForTheName) {
+  auto lost = prepare_nic(R"(,"interfaceName":"fast0")");
+  ASSERT_OK(lost);
+  ASSERT_OK(attach(*lost, pod_));
+  ASSERT_OK(pod_.socket->move_link(
+      {.link = link(*pod_.socket, "fast0").index, .netns = node_netns_.get(), .new_name = "dev7"}));
+  ASSERT_OK(node_->create_link({.name = "nic1", .kind = netlink::Veth{.peer = {.name = "other"}}}));
+  driver_->restored({});
+  ASSERT_OK(driver_->discover());
+  EXPECT_EQ(link(*node_, "dev7").mac, before_.mac);
+  ASSERT_OK(node_->delete_link(link(*node_, "nic1").index));
+  ASSERT_OK(driver_->discover());
+  EXPECT_EQ(link(*node_, "nic1").mac, before_.mac);
+  EXPECT_EQ(link(*node_, "nic1").alias, before_.alias);
+}
+
+/// Version 0.1 marked what it made and what it took alike.
+TEST_F(HostDevice, Sweep_DeletesNothingThatVersion01Marked_ButHostEnds) {
+  const devices::Marker marker{.driver = "net.example.com", .claim_uid = "lost"};
+  ASSERT_OK(node_->create_link({.name = marker.transit_name(),
+                                .kind = netlink::Macvlan{.parent = link(*node_, "eth0").index},
+                                .alias = marker.alias()}));
+  driver_->restored({});
+  EXPECT_EQ(link(*node_, marker.transit_name()).alias, "");
+}
+
+TEST_F(Netdevices, Sweep_DeletesWhatWasMadeAndWaits) {
+  const auto before = node_names();
+  for (const char* netdev : {R"("macvlan","master":"eth0")", R"("veth")"}) {
+    ASSERT_OK(prepare(claim("lost", {{netdev}})));
+    ASSERT_NE(node_names(), before);
+    driver_->restored({});
+    EXPECT_EQ(node_names(), before) << netdev;
+  }
+}
+
+/// Version 0.1's marker, on its way home.
 TEST_F(HostDevice, Sweep_FreesANicOnItsWayHome) {
   const devices::Marker marker{.driver = "net.example.com", .claim_uid = "lost"};
   ASSERT_OK(node_->set_down(before_.index));

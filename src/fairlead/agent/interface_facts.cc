@@ -42,7 +42,8 @@ Result<std::vector<dra::DeviceReport>> read_facts(const ClaimPlan& plan, const C
       continue;
     }
     const devices::Marker marker{.driver = driver_name, .claim_uid = claim_uid, .index = i};
-    const auto link = std::ranges::find(links, marker.alias(), &netlink::Link::alias);
+    const auto link =
+        std::ranges::find_if(links, [&](const netlink::Link& one) { return marker.marks(one.alias); });
     dra::DeviceReport report{
         .reason = "InterfaceGone",
         .message = "the interface " + device.interface_name + " was attached and is not in the pod any more"};

@@ -5,11 +5,15 @@
 #include <charconv>
 #include <cstdint>
 
+#include "fairlead/sys/netlink/types.h"
+
 namespace fairlead::devices {
 namespace {
 
 constexpr std::string_view kPrefix = "fairlead:";
+constexpr std::string_view kMade = "/made";
 constexpr std::string_view kHostEnd = "/host";
+constexpr std::string_view kLent = "/lent:";
 constexpr std::string_view kWantsName = "fairlead-wants-name:";
 constexpr std::size_t kAliasMax = 255;  // IFALIASZ - 1
 
@@ -40,6 +44,18 @@ std::string Marker::alias() const {
   return std::string(kPrefix) + driver + ":" + claim_uid + "/" + std::to_string(index);
 }
 
+std::string Marker::made_alias() const { return alias() + std::string(kMade); }
+
+std::string Marker::lent_alias(std::string_view name, std::string_view own_alias) const {
+  const std::string head = alias() + std::string(kLent) + std::string(name) + ":";
+  return head.size() + own_alias.size() <= kAliasMax ? head + std::string(own_alias) : head;
+}
+
+bool Marker::marks(std::string_view alias) const {
+  const auto found = MarkedLink::parse(alias);
+  return found && found->marker == *this && found->origin != MarkedLink::Origin::kHostEnd;
+}
+
 std::string Marker::host_alias() const { return alias() + std::string(kHostEnd); }
 
 std::string Marker::transit_name() const { return "fl" + twelve_hex(alias()); }
@@ -64,7 +80,8 @@ std::optional<NameWanted> NameWanted::parse(std::string_view alias) {
   const auto driver_end = alias.find(':');
   // A link's name has no colon (net/core/dev.c dev_valid_name).
   const auto name_end = driver_end == std::string_view::npos ? driver_end : alias.find(':', driver_end + 1);
-  if (name_end == std::string_view::npos || name_end == driver_end + 1) {
+  if (name_end == std::string_view::npos ||
+      !netlink::check_link_name(alias.substr(driver_end + 1, name_end - driver_end - 1))) {
     return std::nullopt;
   }
   return NameWanted{.driver = std::string(alias.substr(0, driver_end)),
@@ -73,26 +90,45 @@ std::optional<NameWanted> NameWanted::parse(std::string_view alias) {
 }
 
 std::optional<Marker> Marker::parse(std::string_view alias) {
+  auto found = MarkedLink::parse(alias);
+  return found ? std::optional(std::move(found->marker)) : std::nullopt;
+}
+
+std::optional<MarkedLink> MarkedLink::parse(std::string_view alias) {
   if (!alias.starts_with(kPrefix)) {
     return std::nullopt;
   }
   alias.remove_prefix(kPrefix.size());
-  if (alias.ends_with(kHostEnd)) {
-    alias.remove_suffix(kHostEnd.size());
-  }
   const auto colon = alias.find(':');
-  const auto slash = alias.rfind('/');
-  if (colon == std::string_view::npos || slash == std::string_view::npos || slash < colon) {
+  const auto slash = colon == std::string_view::npos ? colon : alias.find('/', colon);
+  if (slash == std::string_view::npos) {
     return std::nullopt;
   }
-  Marker marker{.driver = std::string(alias.substr(0, colon)),
-                .claim_uid = std::string(alias.substr(colon + 1, slash - colon - 1))};
-  const std::string_view digits = alias.substr(slash + 1);
-  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), marker.index);
-  if (digits.empty() || error != std::errc{} || end != digits.data() + digits.size()) {
+  MarkedLink link{.marker = {.driver = std::string(alias.substr(0, colon)),
+                             .claim_uid = std::string(alias.substr(colon + 1, slash - colon - 1))}};
+  alias.remove_prefix(slash + 1);
+  const auto [end, error] = std::from_chars(alias.data(), alias.data() + alias.size(), link.marker.index);
+  if (error != std::errc{}) {
     return std::nullopt;
   }
-  return marker;
+  alias.remove_prefix(static_cast<std::size_t>(end - alias.data()));
+  if (alias == kMade) {
+    link.origin = Origin::kMade;
+  } else if (alias == kHostEnd) {
+    link.origin = Origin::kHostEnd;
+  } else if (alias.starts_with(kLent)) {
+    alias.remove_prefix(kLent.size());
+    const auto name_end = alias.find(':');  // a link's name has none (net/core/dev.c dev_valid_name)
+    if (name_end == std::string_view::npos || !netlink::check_link_name(alias.substr(0, name_end))) {
+      return std::nullopt;
+    }
+    link.origin = Origin::kLent;
+    link.name = std::string(alias.substr(0, name_end));
+    link.alias = std::string(alias.substr(name_end + 1));
+  } else if (!alias.empty()) {
+    return std::nullopt;
+  }
+  return link;
 }
 
 }  // namespace fairlead::devices

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How a link that we made or took says whose it is, in the kernel itself: by its alias (IFLA_IFALIAS). It
-// survives our death and the link's moves between namespaces.
+// How a link that we made or took says whose it is, and which of the two, in the kernel itself: by its alias
+// (IFLA_IFALIAS). It survives our death and the link's moves between namespaces.
 #pragma once
 
 #include <cstddef>
@@ -17,11 +17,17 @@ struct Marker {
   std::string claim_uid;
   std::size_t index = 0;  // of the device in the claim
 
-  /// "fairlead:<driver>:<claim uid>/<index>". The kernel takes up to 255 bytes.
+  /// "fairlead:<driver>:<claim uid>/<index>": how the others begin, and all that version 0.1 wrote.
   [[nodiscard]] std::string alias() const;
-  /// The same for the end of a veth pair that stays on the node: "fairlead:<driver>:<claim
-  /// uid>/<index>/host".
+  /// Of a link that we made: alias() + "/made".
+  [[nodiscard]] std::string made_alias() const;
+  /// Of the end of a veth pair of ours that stays on the node: alias() + "/host".
   [[nodiscard]] std::string host_alias() const;
+  /// Of a link of the node that a claim has, with what it was called and its own alias: alias() +
+  /// "/lent:<name>:<alias>", without the latter when the kernel's 255 bytes do not hold that too.
+  [[nodiscard]] std::string lent_alias(std::string_view name, std::string_view own_alias) const;
+  /// Whether the alias is this device's, other than host_alias().
+  [[nodiscard]] bool marks(std::string_view alias) const;
   /// A link's name in the node's namespace while it waits to be moved: "fl" and twelve hex digits.
   [[nodiscard]] std::string transit_name() const;
   /// The name of a veth pair's host end: "flh" and twelve hex digits.
@@ -31,9 +37,24 @@ struct Marker {
   /// Not 0. It goes when the alias comes.
   [[nodiscard]] std::uint32_t birth_group() const;
 
-  /// From alias() or host_alias(); nothing for any other text.
+  /// From any of these; nothing for any other text.
   static std::optional<Marker> parse(std::string_view alias);
   friend bool operator==(const Marker&, const Marker&) = default;
+};
+
+/// What the alias of a link of ours says. A pod can change that of a link that it has.
+struct MarkedLink {
+  enum class Origin : std::uint8_t {
+    kMade,     // by us: to be deleted
+    kHostEnd,  // the same
+    kLent,     // of the node: to come home, never to be deleted
+    kUnknown,  // one or the other: version 0.1 marked both alike
+  };
+  Marker marker;
+  Origin origin = Origin::kUnknown;
+  std::string name, alias;  // kLent: its own; the alias is empty when it had none, or a long one
+
+  static std::optional<MarkedLink> parse(std::string_view alias);
 };
 
 /// The alias of a NIC that is home and has everything back but its name, which another link has.

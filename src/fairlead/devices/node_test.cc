@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "fairlead/devices/marker.h"
 #include "fairlead/devices/testing/node.h"
 
@@ -21,14 +23,38 @@ std::vector<std::string> names(const std::vector<dra::Device>& devices) {
 }
 
 TEST(Marker, Alias_ComesBack) {
+  using Origin = MarkedLink::Origin;
   const Marker marker{.driver = "net.example.com", .claim_uid = "0b1c", .index = 12};
   EXPECT_EQ(marker.alias(), "fairlead:net.example.com:0b1c/12");
-  EXPECT_EQ(Marker::parse(marker.alias()), marker);
-  EXPECT_EQ(Marker::parse(marker.host_alias()), marker);
-  for (const char* other :
-       {"", "fairlead:", "fairlead:a", "fairlead:a:b", "fairlead:a:b/", "fairlead:a:b/x", "uplink"}) {
+  const std::string lent = marker.lent_alias("nic1", "rack 4/a:b");
+  EXPECT_EQ(lent, "fairlead:net.example.com:0b1c/12/lent:nic1:rack 4/a:b");
+  const std::map<std::string, Origin> all = {{marker.alias(), Origin::kUnknown},
+                                             {marker.made_alias(), Origin::kMade},
+                                             {marker.host_alias(), Origin::kHostEnd},
+                                             {lent, Origin::kLent}};
+  for (const auto& [alias, origin] : all) {
+    const auto parsed = MarkedLink::parse(alias);
+    ASSERT_TRUE(parsed) << alias;
+    EXPECT_EQ(parsed->marker, marker) << alias;
+    EXPECT_EQ(parsed->origin, origin) << alias;
+    EXPECT_EQ(Marker::parse(alias), marker) << alias;
+    EXPECT_EQ(marker.marks(alias), origin != Origin::kHostEnd) << alias;
+    EXPECT_FALSE((Marker{.driver = "net.example.com", .claim_uid = "0b1c", .index = 1}.marks(alias)));
+  }
+  EXPECT_EQ(MarkedLink::parse(lent)->name, "nic1");
+  EXPECT_EQ(MarkedLink::parse(lent)->alias, "rack 4/a:b");
+  for (const char* other : {"", "fairlead:", "fairlead:a", "fairlead:a:b", "fairlead:a:b/", "fairlead:a:b/x",
+                            "fairlead:a:b/1x", "fairlead:a:b/1/lent", "fairlead:a:b/1/lent:nic1",
+                            "fairlead:a:b/1/lent::x", "fairlead:a:b/1/lent:a b:x", "uplink"}) {
     EXPECT_EQ(Marker::parse(other), std::nullopt) << other;
   }
+}
+
+TEST(Marker, AliasOfALentLink_FitsTheKernel) {
+  const Marker marker{.driver = std::string(63, 'd'), .claim_uid = std::string(36, 'u'), .index = 31};
+  const std::string lent = marker.lent_alias("abcdefghijklmno", std::string(255, 'x'));
+  EXPECT_LE(lent.size(), 255);
+  EXPECT_EQ(MarkedLink::parse(lent)->name, "abcdefghijklmno");
 }
 
 TEST(NameWanted, Text_ComesBack) {
@@ -40,8 +66,8 @@ TEST(NameWanted, Text_ComesBack) {
   const NameWanted long_one{.driver = "net.example.com", .name = "nic1", .alias = std::string(255, 'x')};
   EXPECT_LE(long_one.text().size(), 255) << "the kernel takes no more";
   EXPECT_EQ(NameWanted::parse(long_one.text())->name, "nic1");
-  for (const char* other :
-       {"", "rack 4", "fairlead-wants-name:", "fairlead-wants-name:a:", "fairlead-wants-name:a::x"}) {
+  for (const char* other : {"", "rack 4", "fairlead-wants-name:", "fairlead-wants-name:a:",
+                            "fairlead-wants-name:a::x", "fairlead-wants-name:a:b c:x"}) {
     EXPECT_FALSE(NameWanted::parse(other)) << other;
   }
 }

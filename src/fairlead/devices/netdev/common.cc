@@ -90,9 +90,10 @@ Error name_taken(std::string_view interface_name) {
                              "interfaceName"};
 }
 
-Result<std::optional<netlink::Link>> find_marked(netlink::Socket& socket, std::string_view alias) {
+Result<std::optional<netlink::Link>> find_marked(netlink::Socket& socket, const Marker& marker) {
   FL_ASSIGN(auto links, socket.links());
-  const auto it = std::ranges::find(links, alias, &netlink::Link::alias);
+  const auto it =
+      std::ranges::find_if(links, [&](const netlink::Link& link) { return marker.marks(link.alias); });
   return it == links.end() ? std::nullopt : std::optional(std::move(*it));
 }
 

@@ -28,8 +28,8 @@ Result<const sys::InventoryLink*> find_link(const NodeView& node, const Field<st
 
 /// kExists, in the words of whoever wrote the claim.
 Error name_taken(std::string_view interface_name);
-/// The link that carries the alias; nothing when there is none.
-Result<std::optional<netlink::Link>> find_marked(netlink::Socket& socket, std::string_view alias);
+/// The link that says it is this device's; nothing when there is none.
+Result<std::optional<netlink::Link>> find_marked(netlink::Socket& socket, const Marker& marker);
 
 /// An interface in a pod.
 struct Interface {

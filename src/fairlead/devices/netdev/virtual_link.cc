@@ -113,8 +113,8 @@ Result<netlink::Link> VirtualLink::create(const NetdevPlan& plan, const Marker& 
 
 Result<Attached> VirtualLink::attach(const AttachInput& input) const {
   FL_ASSIGN(const NetdevPlan plan, parse_plan(input.plan->body));
-  const std::string alias = input.marker.alias();
-  const auto there = std::ranges::find(*input.pod_links, alias, &netlink::Link::alias);
+  const auto there = std::ranges::find_if(
+      *input.pod_links, [&](const netlink::Link& link) { return input.marker.marks(link.alias); });
   Attached attached{.addresses = plan.addresses};
   Interface interface{.name = input.plan->interface_name};
   if (there != input.pod_links->end()) {
@@ -133,7 +133,7 @@ Result<Attached> VirtualLink::attach(const AttachInput& input) const {
     attached.index = made.index;
     attached.mac = made.mac;
     attached.changed = true;
-    interface.alias = alias;
+    interface.alias = input.marker.made_alias();
   }
   interface.index = attached.index;
   ScopeExit undo([&] {
@@ -168,25 +168,25 @@ Result<std::string> VirtualLink::stage(const StageInput& input) const {
   // It stays down and without addresses: here they would be the node's own. attach() adds them in the pod. A
   // runtime may set it up here, too (hostNetwork); settings do not go with it when it is moved.
   FL_TRY(keep_out_of_ipv6(input.node, name));
-  FL_TRY(input.node.socket->change_link(link.index, {.alias = input.marker.alias(), .group = 0}));
+  FL_TRY(input.node.socket->change_link(link.index, {.alias = input.marker.made_alias(), .group = 0}));
   undo.release();
   return name;
 }
 
 Result<> VirtualLink::detach(const DetachInput& input) const {
   if (input.pod) {
-    FL_ASSIGN(const auto link, find_marked(*input.pod->socket, input.marker.alias()));
+    FL_ASSIGN(const auto link, find_marked(*input.pod->socket, input.marker));
     if (link) {
       FL_TRY(input.pod->socket->delete_link(link->index));
     }
   }
   FL_ASSIGN(const auto staged, input.node.socket->link(input.marker.transit_name()));
-  if (staged && (staged->alias.empty() || staged->alias == input.marker.alias())) {
+  if (staged && (staged->alias.empty() || input.marker.marks(staged->alias))) {
     FL_TRY(input.node.socket->delete_link(staged->index));
   }
   // A pod that uses the node's own network: the runtime "moved" the link to where it was, under its new name.
   FL_ASSIGN(const auto renamed, input.node.socket->link(input.plan->interface_name));
-  if (renamed && renamed->alias == input.marker.alias()) {
+  if (renamed && input.marker.marks(renamed->alias)) {
     FL_TRY(input.node.socket->delete_link(renamed->index));
   }
   return remove_host_side(input.marker, input.node);

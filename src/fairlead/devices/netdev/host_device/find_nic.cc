@@ -57,7 +57,7 @@ const Link* pick_nic(const std::vector<Link>& links, const NicSearch& search) {
       candidates.push_back(&link);
     }
   }
-  const auto is_marked = [&](const Link& link) { return link.alias == search.marker.alias(); };
+  const auto is_marked = [&](const Link& link) { return search.marker.marks(link.alias); };
   if (has_identity(was.link)) {
     // More than one: ports of a switch that share a MAC and have no names.
     return candidates.size() == 1 ? candidates.front() : only(candidates, is_marked);

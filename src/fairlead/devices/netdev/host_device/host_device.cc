@@ -122,7 +122,8 @@ Result<netlink::Link> take(const AttachInput& input, const Original& original) {
     return name_taken(input.plan->interface_name);
   }
   ScopeExit undo([&] { (void)restore(*input.node.socket, *nic, original, input.marker); });
-  FL_TRY(input.node.socket->change_link(nic->index, {.up = false, .alias = input.marker.alias()}));
+  FL_TRY(
+      input.node.socket->change_link(nic->index, {.up = false, .alias = lent_alias(original, input.marker)}));
   FL_ASSIGN(netlink::Link there,
             input.node.socket->move_link(
                 {.link = nic->index, .netns = input.pod.netns, .new_name = input.plan->interface_name}));
@@ -305,7 +306,8 @@ Result<std::string> HostDeviceKind::stage(const StageInput& input) const {
   ScopeExit undo([&] { (void)restore(*input.node.socket, *nic, *plan.original, input.marker); });
   // The runtime finds it by its own name. Down, and without addresses: see VirtualLink::stage.
   const std::string& name = plan.original->link.link.name;
-  FL_TRY(input.node.socket->change_link(nic->index, {.up = false, .alias = input.marker.alias()}));
+  FL_TRY(input.node.socket->change_link(nic->index,
+                                        {.up = false, .alias = lent_alias(*plan.original, input.marker)}));
   if (nic->name != name) {
     FL_TRY(input.node.socket->rename(nic->index, name));  // staged before, and renamed by a runtime
   }
@@ -329,7 +331,7 @@ Result<> HostDeviceKind::detach(const DetachInput& input) const {
   if (!search.nic) {
     return not_home(input, original, search.absence);
   }
-  const bool touched = input.was_attached || search.nic->alias == input.marker.alias() ||
+  const bool touched = input.was_attached || input.marker.marks(search.nic->alias) ||
                        (input.was_begun && is_changed(*search.nic, original.link.link));
   return touched ? told(input, restore(*input.node.socket, *search.nic, original, input.marker)) : Result<>();
 }

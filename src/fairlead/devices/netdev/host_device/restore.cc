@@ -87,8 +87,8 @@ Result<bool> make_room(netlink::Socket& node, const Link& now, const std::string
   if (!other || other->index == now.index) {
     return true;
   }
-  const auto marker = Marker::parse(other->alias);
-  if (!marker || other->alias != marker->alias()) {
+  const auto ours = MarkedLink::parse(other->alias);
+  if (!ours || ours->origin == MarkedLink::Origin::kHostEnd) {
     return false;
   }
   if (other->name != name) {
@@ -96,7 +96,7 @@ Result<bool> make_room(netlink::Socket& node, const Link& now, const std::string
     return true;
   }
   FL_TRY(node.set_down(other->index));
-  FL_TRY(node.rename(other->index, marker->transit_name()));
+  FL_TRY(node.rename(other->index, ours->marker.transit_name()));
   return true;
 }
 
@@ -131,6 +131,10 @@ Result<Original> remember(const sys::InventoryLink& nic, const std::vector<netli
   // Those that make a gateway reachable come first.
   std::ranges::stable_partition(original.routes, [](const auto& route) { return !route.gateway; });
   return original;
+}
+
+std::string lent_alias(const Original& original, const Marker& marker) {
+  return marker.lent_alias(original.link.link.name, original.link.link.alias);
 }
 
 Result<> remove_addresses(netlink::Socket& node, netlink::IfIndex link) {
@@ -223,8 +227,8 @@ Result<> remove_links_on(netlink::Socket& pod, const Link& nic) {
 Result<Restored> bring_home(const Place& pod, const Place& node, const Link& there, const Original& original,
                             const Marker& marker) {
   FL_TRY(pod.socket->set_down(there.index));
-  if (there.alias != marker.alias()) {
-    FL_TRY(pod.socket->change_link(there.index, {.alias = marker.alias()}));
+  if (const std::string alias = lent_alias(original, marker); there.alias != alias) {
+    FL_TRY(pod.socket->change_link(there.index, {.alias = alias}));
   }
   FL_TRY(drop_altnames(*pod.socket, there));
   FL_TRY(remove_links_on(*pod.socket, there));
@@ -254,8 +258,12 @@ Result<int> give_names_back(netlink::Socket& node, const std::string& driver_nam
     FL_ASSIGN(Original original, remember({.link = link}, addresses, routes));
     original.link.link.name = wanted->name;
     original.link.link.alias = wanted->alias;
-    FL_TRY(restore(node, link, original, {.driver = driver_name}),
-           "give the NIC " + wanted->name + " its name");
+    if (const auto named = restore(node, link, original, {.driver = driver_name}); !named) {
+      ++waiting;  // the others need not wait for this one
+      log::warn("a NIC cannot have its name",
+                {{"nic", wanted->name}, {"link", link.name}, {"error", named.error().what()}});
+      continue;
+    }
     log::info("a NIC has its name again", {{"nic", wanted->name}, {"was", link.name}});
   }
   return waiting;

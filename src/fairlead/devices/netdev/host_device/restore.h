@@ -15,6 +15,9 @@ namespace fairlead::devices::netdev {
 Result<Original> remember(const sys::InventoryLink& nic, const std::vector<netlink::Address>& addresses,
                           const std::vector<netlink::Route>& routes);
 
+/// What a NIC's alias says while a claim has it: Marker::lent_alias().
+std::string lent_alias(const Original& original, const Marker& marker);
+
 struct Restored {
   /// Another link has the NIC's name: the sentence that says so, and what the NIC is called meanwhile. It
   /// gets its name from give_names_back().
