@@ -148,6 +148,70 @@ TEST_F(Offers, LinkThatCameOntoTheNicSincePlan_LetsNoMacvlanHaveItAsAWhole) {
   EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
 }
 
+// ---- what no look at the node tells
+
+TEST_F(Offers, MacvlanInAnotherNamespace_KeepsTheNicHome) {
+  const Pod other = make_pod();
+  auto whole = prepare(nic_claim("u1"));
+  auto single = prepare(claim("u2", {{.netdev = R"("macvlan","interfaceName":"data0")", .device = "nic1"}}));
+  ASSERT_OK(whole);
+  ASSERT_OK(single);
+  ASSERT_OK(node_->create_link(
+      {.name = "spy0", .kind = netlink::Macvlan{.parent = nic1_}, .netns = other.netns.get()}));
+  const auto before = node_names();
+  for (auto* record : {&*whole, &*single}) {
+    const auto attached = attach(*record, pod_);
+    ASSERT_FALSE(attached);
+    EXPECT_EQ(attached.error().code(), Code::kBusy);
+    EXPECT_THAT(
+        attached.error().what(),
+        HasSubstr("the NIC nic1 cannot be taken any more: a macvlan in another network namespace sits "
+                  "on it"));
+    EXPECT_EQ(link(*node_, "nic1").alias, "");
+    EXPECT_EQ(node_names(), before);
+    EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
+  }
+  ASSERT_OK(other.socket->delete_link(link(*other.socket, "spy0").index));
+  for (auto* record : {&*whole, &*single}) {
+    ASSERT_OK(attach(*record, pod_));
+    ASSERT_OK(driver_->unprepare(*record, {}));
+  }
+}
+
+TEST_F(Offers, MacvlanThatAPodLeftOnItsNicElsewhere_KeepsTheNicFromTheNext) {
+  auto first = prepare(nic_claim("u1"));
+  ASSERT_OK(first);
+  ASSERT_OK(attach(*first, pod_));
+  const Pod third = make_pod();
+  ASSERT_OK(pod_.socket->create_link({.name = "spy0",
+                                      .kind = netlink::Macvlan{.parent = link(*pod_.socket, "fast0").index},
+                                      .netns = third.netns.get()}));
+  ASSERT_OK(driver_->unprepare(*first, {}));
+  auto next = prepare(nic_claim("u2"));
+  ASSERT_OK(next);
+  const Pod pod = make_pod();
+  const auto attached = attach(*next, pod);
+  ASSERT_FALSE(attached);
+  EXPECT_THAT(attached.error().what(), HasSubstr("a macvlan in another network namespace sits on it"));
+  EXPECT_EQ(link(*node_, "nic1").index, nic1_);
+}
+
+/// A VLAN of the node would be the usual one; this stands for it.
+TEST_F(Offers, NicUnderALentLinkOfTheNode_IsNeitherPublishedNorLent) {
+  ASSERT_OK(node_->create_link({.name = "nic1.5", .kind = netlink::Macvlan{.parent = nic1_}}));
+  auto lent = prepare(nic_claim("u1", published().back()));
+  ASSERT_OK(lent);
+  EXPECT_THAT(refusal(nic_claim("u2")), HasSubstr("nic1.5 of this node sits on it"));
+  ASSERT_OK(attach(*lent, pod_));
+  records_ = {*lent};
+  EXPECT_THAT(published(), Not(Contains("nic1")));
+  EXPECT_THAT(refusal(nic_claim("u2")), HasSubstr("an interface of the claim claim-u1 sits on it"));
+  ASSERT_OK(driver_->unprepare(*lent, {}));
+  ASSERT_OK(node_->delete_link(link(*node_, "nic1.5").index));
+  records_.clear();
+  EXPECT_THAT(published(), Contains("nic1"));
+}
+
 TEST_F(Offers, MasterThatBecameAPortSincePlan_IsRefused) {
   auto shared = prepare(macvlan_claim("u1", "nic1"));
   ASSERT_OK(shared);

@@ -34,11 +34,6 @@ bool looks_physical(const netlink::Link& link) {
   return known_family && (link.kind.empty() || link.parent_bus == "pci");
 }
 
-/// The parent of a veth is its other end: neither sits on the other.
-bool sits_on(const netlink::Link& upper, const netlink::Link& lower) {
-  return upper.local_parent() == lower.index && upper.kind != "veth";
-}
-
 void put(dra::Device& device, const std::string& key, std::string_view text) {
   if (!text.empty() && text.size() <= kAttributeStringMax) {
     device.attributes[key] = std::string(text);
@@ -58,6 +53,10 @@ void put_pci(dra::Device& device, const sys::PciDevice& pci) {
 }
 
 }  // namespace
+
+bool sits_on(const netlink::Link& upper, const netlink::Link& lower) {
+  return upper.local_parent() == lower.index && upper.kind != "veth";
+}
 
 namespace {
 
@@ -387,8 +386,12 @@ std::vector<dra::Device> published_devices(const NodeView& node, const std::vect
   const auto names = device_names(links);
   for (std::size_t i = away; i < links.size(); ++i) {
     const HeldDevice* holder = holder_of(held, *links[i], names[i]);
+    // A VLAN of the node that a claim has cannot be seen on it from here.
+    const bool is_below_one_away =
+        std::any_of(links.begin(), links.begin() + static_cast<std::ptrdiff_t>(away),
+                    [&](const sys::InventoryLink* was) { return sits_on(was->link, links[i]->link); });
     // Whatever withholds it from others: a device that is allocated must not vanish.
-    if (holder != nullptr || node.is_offered(*links[i])) {
+    if (holder != nullptr || (node.is_offered(*links[i]) && !is_below_one_away)) {
       nics.push_back(nic_device(*links[i], holder == nullptr ? names[i] : holder->name));
     }
   }

@@ -123,6 +123,10 @@ class NodeView {
   std::map<netlink::IfIndex, std::string> names_;
 };
 
+/// A VLAN, a macvlan and the like on its lower link, both of one namespace. The parent of a veth is its other
+/// end: neither sits on the other.
+bool sits_on(const netlink::Link& upper, const netlink::Link& lower);
+
 /// A device that a claim has for itself.
 struct HeldDevice {
   std::string name;                       // by which it was allocated

@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/devices/netdev/sharing.h"
 
+#include <net/if_arp.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <thread>
 
 #include "fairlead/core/log.h"
 #include "fairlead/devices/netdev/common.h"
@@ -25,6 +30,9 @@ std::optional<Use> use_of(const PlannedClaim& claim, const DevicePlan& device, c
   }
   if (plan->original && is_same_link(plan->original->link, link)) {
     return Use{.claim = &claim, .whole = true};
+  }
+  if (plan->original && sits_on(plan->original->link.link, link)) {
+    return Use{.claim = &claim};  // a VLAN of the node, lent
   }
   if (const auto parent = parent_of(*plan); parent && is_same_link(*parent, link)) {
     return Use{.claim = &claim, .whole = plan->exclusive};
@@ -74,6 +82,50 @@ Result<> check_available(const NodeView& node, const sys::InventoryLink& nic, co
   const bool is_temporary =
       withheld->why == Withheld::Why::kNodeUnknown || withheld->why == Withheld::Why::kUplinkMissing;
   return Error(is_temporary ? Code::kUnavailable : Code::kDenied, refusal + withheld->text);
+}
+
+/// Whatever receives in the place of the NIC is away within milliseconds when its namespace ends.
+constexpr std::chrono::milliseconds kDyingTime{1000};
+
+/// The kernel's answer to a request for a macvlan on the NIC that is refused in any case, at the latest
+/// because the loopback takes no ports (net/core/rtnetlink.c do_set_master, EOPNOTSUPP): the link is there
+/// for a moment only, within the one request.
+int ask_for_macvlan(netlink::Socket& node, const netlink::Link& nic, netlink::MacvlanMode mode) {
+  constexpr netlink::IfIndex kLoopback(1);
+  const auto made = node.create_link(
+      {.name = "fl-probe", .kind = netlink::Macvlan{.parent = nic.index, .mode = mode}, .master = kLoopback});
+  return made ? 0 : made.error().sys_errno();
+}
+
+/// Macvlans, macvtaps, ipvlans, MACsec links in other network namespaces, which no dump and no sysfs tells: a
+/// pod made them on a NIC it had and moved them on, or a CNI plugin did. They hear what the NIC receives. But
+/// one link only can receive in the NIC's place (net/core/dev.c netdev_rx_handler_register, EBUSY), and a
+/// passthru macvlan must be alone (drivers/net/macvlan.c macvlan_common_newlink, EINVAL). A VLAN is not seen.
+Result<> check_nobody_hidden(netlink::Socket& node, const NodeOptions& options, const netlink::Link& nic,
+                             const std::string& refusal) {
+  using Mode = netlink::MacvlanMode;
+  // A macvlan stands for the link that it sits on, where it is one itself.
+  const bool can_tell = options.kinds_of_kernel.contains("macvlan") && nic.arphrd == ARPHRD_ETHER &&
+                        nic.kind != "macvlan" && nic.kind != "macvtap";
+  if (!can_tell) {
+    return {};
+  }
+  const auto end = std::chrono::steady_clock::now() + kDyingTime;
+  for (auto pause = std::chrono::milliseconds(10);; pause *= 2) {
+    const int error = ask_for_macvlan(node, nic, Mode::kPassthru);
+    // What refuses every macvlan says nothing of others.
+    const bool not_alone = error == EINVAL && ask_for_macvlan(node, nic, Mode::kBridge) == EOPNOTSUPP;
+    if (error != EBUSY && !not_alone) {
+      return {};
+    }
+    if (std::chrono::steady_clock::now() + pause > end) {
+      return Error(Code::kBusy,
+                   refusal + (not_alone ? "a macvlan" : "a link that receives in its place (an ipvlan?)") +
+                       " in another network namespace sits on it, which an earlier pod or a CNI plugin has "
+                       "made and this node cannot see; find it (ip netns, lsns -t net) and delete it");
+    }
+    std::this_thread::sleep_for(pause);
+  }
 }
 
 /// kBusy: the node itself talks over the NIC.
@@ -149,6 +201,7 @@ Result<> check_still_alone(const Place& node, const NodeOptions& options, const 
   if (const sys::InventoryLink* other = now.link_on(*link)) {  // one of ours, of whatever claim
     return Error(Code::kBusy, refusal + other->link.name + " sits on it");
   }
+  FL_TRY(check_nobody_hidden(*node.socket, options, link->link, refusal));
   return use == NicUse::kAll ? check_not_connected(options, *link,
                                                    [&](const netlink::SocketQuery& query) {
                                                      return netlink::connected_sockets(query, node.netns);

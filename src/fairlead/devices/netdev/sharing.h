@@ -30,7 +30,8 @@ enum class NicUse : std::uint8_t {
 /// tell, the log says so. NodeOptions::allow_connected: no question is asked.
 Result<> check_alone(const PlanInput& input, const sys::InventoryLink& nic, NicUse use);
 /// The same just before the effect, for what may have changed since the claim was planned; the plans of other
-/// claims kept others away since.
+/// claims kept others away since. And what cannot be asked without an effect: whether macvlans or the like in
+/// other network namespaces sit on the NIC. Takes up to a second when they do.
 Result<> check_still_alone(const Place& node, const NodeOptions& options, const netlink::Link& nic,
                            NicUse use);
 
