@@ -3,10 +3,14 @@
 // kernel.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <chrono>
 #include <string>
 #include <thread>
@@ -14,12 +18,14 @@
 
 #include "fairlead/agent/attach.h"
 #include "fairlead/agent/kernel_fixture.h"
+#include "fairlead/devices/netdev/common.h"
 #include "fairlead/dra/pod_events.h"
 #include "fairlead/sys/sysctl.h"
 
 namespace fairlead::agent {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -278,6 +284,81 @@ TEST_F(AttachNetwork, Ipv6IsSwitchedOnForTheInterface_WhereThePodHasItOff) {
               "1")
         << interface;
   }
+}
+
+/// An interface of the pod with IPv6 switched off, and a plan with an address for it.
+class Ipv6Off : public AttachNetwork {
+ protected:
+  void SetUp() override {
+    AttachNetwork::SetUp();
+    if (IsSkipped() || HasFatalFailure()) {
+      return;
+    }
+    ASSERT_OK(sys::write_net_sysctl(pod_.netns.get(), "ipv6/conf/default/disable_ipv6", "1"));
+    ASSERT_OK(pod_.socket->create_link({.name = "data0", .kind = netlink::Veth{.peer = {.name = "peer"}}}));
+    plan_.addresses = {prefix("2001:db8::10/64")};
+  }
+
+  Error refusal(int netns) {
+    const auto configured =
+        devices::netdev::configure({.netns = netns, .socket = pod_.socket.get()},
+                                   {.index = link(*pod_.socket, "data0").index, .name = "data0"}, plan_);
+    EXPECT_FALSE(configured);
+    return configured ? Error(Code::kInternal, "") : configured.error();
+  }
+
+  /// Runs it in a thread that may do all that root may but set network settings.
+  template <class Action>
+  static void without_net_admin(Action&& action) {
+    std::thread([&] {
+      // glibc's setresuid() and capset() would do it to the whole process.
+      ASSERT_EQ(::syscall(SYS_setresuid, -1, 65534, -1), 0);
+      __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+      std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> sets = {};
+      ASSERT_EQ(::syscall(SYS_capget, &header, sets.data()), 0);
+      for (auto& set : sets) {
+        set.effective = set.permitted;
+      }
+      sets[0].effective &= ~(1U << CAP_NET_ADMIN);
+      ASSERT_EQ(::syscall(SYS_capset, &header, sets.data()), 0);
+      action();
+    }).join();
+  }
+
+  devices::netdev::NetdevPlan plan_;
+};
+
+/// The agent cannot read whether it is off, so that the kernel says it, by EACCES.
+TEST_F(Ipv6Off, WhatTheKernelRefuses_IsOneSentenceForTheAuthor) {
+  const std::string why =
+      " cannot be set: IPv6 is switched off for the interface in the pod's network namespace "
+      "(net.ipv6.conf.data0.disable_ipv6 is 1 there), and the agent could not switch it on; leave IPv6 out "
+      "of "
+      "the claim, or switch it on in the pod's namespace";
+  const Error address = refusal(/*netns=*/-1);
+  plan_.addresses.clear();
+  plan_.routes = {{.destination = prefix("2001:db8:1::/48")}};
+  const Error route = refusal(/*netns=*/-1);
+  EXPECT_EQ(address.what(), "the address 2001:db8::10" + why);
+  EXPECT_EQ(route.what(), "the route to 2001:db8:1::/48" + why);
+  for (const Error& error : {address, route}) {
+    EXPECT_EQ(error.code(), Code::kUnsupported);
+    EXPECT_TRUE(dra::is_for_the_author(error.code()));
+    EXPECT_EQ(error.sys_errno(), EACCES);
+  }
+}
+
+TEST_F(Ipv6Off, SettingThatMayNotBeWritten_IsOneSentenceForTheAuthor) {
+  ASSERT_OK(sys::read_net_sysctl(pod_.netns.get(), "ipv6/conf/data0/disable_ipv6"));
+  without_net_admin([&] {
+    const Error error = refusal(pod_.netns.get());
+    EXPECT_EQ(error.code(), Code::kUnsupported);
+    EXPECT_THAT(error.what(),
+                AllOf(HasSubstr("IPv6 is switched off in the pod's network namespace "
+                                "(net.ipv6.conf.data0.disable_ipv6), and the agent cannot switch it on"),
+                      HasSubstr("Permission denied")));
+  });
+  EXPECT_THAT(pod_.socket->addresses(link(*pod_.socket, "data0").index).value(), IsEmpty());
 }
 
 /// A pod with an interface on eth0 whose kernel knows the new pod's address under the MAC of an earlier one.

@@ -99,8 +99,20 @@ Result<std::optional<netlink::Link>> find_marked(netlink::Socket& socket, const 
 
 namespace {
 
+/// switch_ipv6_on() could not read the setting, or the pod has changed it since.
+Error ipv6_is_off(const std::string& what, const std::string& interface) {
+  return {Code::kUnsupported,
+          what +
+              " cannot be set: IPv6 is switched off for the interface in the pod's network namespace "
+              "(net.ipv6.conf." +
+              interface +
+              ".disable_ipv6 is 1 there), and the agent could not switch it "
+              "on; leave IPv6 out of the claim, or switch it on in the pod's namespace",
+          EACCES};
+}
+
 /// The kernel's text for what only it can know, as a sentence with a code that says whose it is.
-Error address_refused(Error error, const netlink::IpPrefix& address) {
+Error address_refused(Error error, const netlink::IpPrefix& address, const std::string& interface) {
   if (error.sys_errno() == EEXIST) {
     return {Code::kExists,
             "the address " + address.address().to_string() +
@@ -108,10 +120,7 @@ Error address_refused(Error error, const netlink::IpPrefix& address) {
             EEXIST};
   }
   if (error.sys_errno() == EACCES && address.is_v6()) {  // net/ipv6/addrconf.c: disable_ipv6 is set
-    return {Code::kUnsupported,
-            "the address " + address.address().to_string() +
-                " cannot be set: IPv6 is switched off for the interface in the pod's network namespace",
-            EACCES};
+    return ipv6_is_off("the address " + address.address().to_string(), interface);
   }
   return error;
 }
@@ -145,8 +154,12 @@ std::string holder_of(netlink::Socket& pod, const netlink::NewRoute& wanted) {
   return "";
 }
 
-Error route_refused(Error error, netlink::Socket& pod, const netlink::NewRoute& route) {
+Error route_refused(Error error, netlink::Socket& pod, const netlink::NewRoute& route,
+                    const std::string& interface) {
   const std::string to = "the route to " + route.destination.to_string();
+  if (error.sys_errno() == EACCES && route.destination.is_v6()) {  // net/ipv6/route.c: likewise
+    return ipv6_is_off(to, interface);
+  }
   switch (error.sys_errno()) {
     case EEXIST:
       return {Code::kExists,
@@ -215,7 +228,8 @@ class Setup {
     }
     for (const netlink::IpPrefix& prefix : plan_.addresses) {
       batch_.add_address({.link = interface_.index, .prefix = prefix});
-      refused_.emplace_back([&](Error error) { return address_refused(std::move(error), prefix); });
+      refused_.emplace_back(
+          [&](Error error) { return address_refused(std::move(error), prefix, interface_.name); });
     }
     batch_.change_link(interface_.index, {.up = true});
     refused_.emplace_back(
@@ -223,7 +237,7 @@ class Setup {
     for (const netlink::NewRoute& route : routes) {
       batch_.add_route(route);
       refused_.emplace_back(
-          [&](Error error) { return route_refused(std::move(error), *pod_.socket, route); });
+          [&](Error error) { return route_refused(std::move(error), *pod_.socket, route, interface_.name); });
     }
     FL_ASSIGN(const auto failures, pod_.socket->run_each(std::move(batch_)));
     if (failures.empty()) {
