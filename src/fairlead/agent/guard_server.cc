@@ -163,6 +163,7 @@ struct GuardServer::Impl {
   void run();
   bool wait(int fd, int timeout_ms) const;
   bool listen();
+  void note_unreachable(const Error& error) const;
   void listen_again();
   [[nodiscard]] bool accept_one();
   void handle(int connection);
@@ -177,13 +178,27 @@ bool GuardServer::Impl::wait(int fd, int timeout_ms) const {
   return fds[0].revents == 0;
 }
 
+void GuardServer::Impl::note_unreachable(const Error& error) const {
+  log::error(
+      "the socket of the guard cannot be made; until it can, no container that lists a claim starts on this "
+      "node; trying on",
+      {{"socket", options.path}, {"error", error.what()}});
+}
+
 /// Another instance listens: waits until it has gone. False when it is time to stop.
 bool GuardServer::Impl::listen() {
+  std::string told;
   while (!listener) {
     auto opened = rpc::UnixListener::open(options.path);
     if (opened) {
       listener.emplace(*std::move(opened));
-    } else if (!wait(-1, kRetryListenMs)) {
+      continue;
+    }
+    if (opened.error().code() != Code::kBusy && opened.error().what() != told) {
+      told = opened.error().what();
+      note_unreachable(opened.error());
+    }
+    if (!wait(-1, kRetryListenMs)) {
       return false;
     }
   }
@@ -196,8 +211,7 @@ void GuardServer::Impl::listen_again() {
   auto opened = rpc::UnixListener::open(options.path);
   if (!opened) {
     if (opened.error().code() != Code::kBusy) {  // else the other one serves
-      log::error("the guard cannot find us, trying on",
-                 {{"socket", options.path}, {"error", opened.error().what()}});
+      note_unreachable(opened.error());
     }
     return;
   }

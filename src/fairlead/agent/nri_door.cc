@@ -305,9 +305,6 @@ Result<> NriDoor::synchronize(const std::vector<NriPod>& pods, const std::vector
     service_->host().operation_finished("reconcile", to_string(Door::kNri),
                                         done ? std::nullopt : std::optional<Code>(done.error().code()),
                                         steady_clock::now() - start);
-    if (!done) {
-      log::warn("not everything is as it should be", {{"error", done.error().what()}});
-    }
     const Lock lock(mutex_);
     newest_ = newest_ == current ? nullptr : newest_;
   };
@@ -351,6 +348,10 @@ Result<> NriDoor::reconcile(const Snapshot& snapshot) {
     }
     auto found = service_->host().records_of_pod(uid);
     if (!found) {
+      log::warn(
+          "which claims a pod has cannot be told, so its interfaces were not looked at after the runtime "
+          "connected; the guard asks again when a container of it starts",
+          {{"pod", name_of(*of_pod.front())}, {"pod_uid", uid}, {"error", found.error().what()}});
       if (first) {
         first = std::move(found).error().with("pod with uid " + uid);
       }
@@ -368,6 +369,11 @@ Result<> NriDoor::reconcile(const Snapshot& snapshot) {
     }
     for (const dra::ClaimRecord& record : records) {
       auto done = sandboxes.empty() ? Result<>() : reconcile_claim(record, sandboxes, tells_cdi);
+      if (!done) {
+        log::warn(
+            "a claim of a pod that runs is not attached, as was seen when the runtime connected",
+            {{"pod", name_of(*of_pod.front())}, {"claim", record.claim.uid}, {"error", done.error().what()}});
+      }
       if (!done && first) {
         first = std::move(done).error().with("claim " + name_of(record));
       }

@@ -705,6 +705,28 @@ TEST_F(NriDoors, Reconcile_AttachesWhatNobodyAttached) {
   EXPECT_THAT(names(*pod_.socket), Contains("data0"));
 }
 
+TEST_F(NriDoors, Reconcile_TellsOfEachClaimThatIsNotAttached) {
+  const Pod second = make_pod();
+  prepared("u1", {{kMacvlan}});
+  prepared("u2", {{R"("macvlan","master":"eth0","interfaceName":"data0")"}}, {"pod-2"});
+  std::vector<NriContainer> running;
+  for (const char* number : {"1", "2"}) {
+    running.push_back({.id = std::string("c") + number,
+                       .pod_id = std::string("s") + number,
+                       .state = NriContainerState::kRunning,
+                       .cdi_devices = {cdi_id(std::string("u") + number)}});
+  }
+  ::testing::internal::CaptureStderr();
+  const auto begun =
+      door_->synchronize({sandbox("s1", pod_), sandbox("s2", second, "pod-2")}, running, soon());
+  const bool done = framework_.wait_for_operation("reconcile nri conflict");
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  ASSERT_OK(begun);
+  ASSERT_TRUE(done);
+  EXPECT_THAT(log, HasSubstr("as was seen when the runtime connected pod=default/pod-1 claim=u1 error="));
+  EXPECT_THAT(log, HasSubstr("as was seen when the runtime connected pod=default/pod-2 claim=u2 error="));
+}
+
 TEST_F(NriDoors, Reconcile_NeverBehindTheApplicationsBack) {
   prepared("u1", {{kMacvlan}});
   const NriContainer running{
