@@ -312,8 +312,10 @@ Result<> Attacher::attach_all(Session& session, const Place& pod, ClaimState& st
                                           .deadline = steady_clock::now() + kUndoTime,
                                           .options = options_});
         if (!undone) {
-          log::warn("undo of a failed attach left something",
-                    {{"claim", session.claim_uid}, {"error", undone.error().what()}});
+          log::warn("a claim's interface stays in the pod after its attach failed; Unprepare takes it back",
+                    {{"claim", session.claim_uid},
+                     {"interface", describe(other)},
+                     {"error", undone.error().what()}});
         }
       }
       return std::move(attached).error().with(describe(device));

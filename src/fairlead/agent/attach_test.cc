@@ -680,6 +680,20 @@ TEST_F(HostDevice, AliasMovedFromADummyThatIsLent_TheDummyComesHomeAndTheOtherSt
   EXPECT_THAT(names(*pod_.socket), Contains("mine0"));
 }
 
+TEST_F(HostDevice, SettingThatTheNicRefuses_IsOneSentenceThatNamesIt_AndTheNicIsHome) {
+  ASSERT_OK(
+      node_->create_link({.name = "nic2", .kind = netlink::Macvlan{.parent = link(*node_, "eth0").index}}));
+  const auto before = node_names();
+  auto record = prepare(claim("u1", {{.netdev = R"("host-device","mtu":9000)", .device = "nic2"}}));
+  ASSERT_OK(record);
+  const auto attached = attach(*record, pod_);
+  ASSERT_FALSE(attached);
+  EXPECT_THAT(attached.error().what(),
+              HasSubstr("the NIC nic2 does not take the MTU 9000 that the claim asks for: "));
+  EXPECT_EQ(node_names(), before);
+  EXPECT_EQ(link(*node_, "nic2").alias, "");
+}
+
 TEST_F(HostDevice, AliasesSwappedByThePod_EachClaimHasItsOwnNic) {
   ASSERT_OK(node_->create_link({.name = "nic2",
                                 .kind = netlink::Veth{.peer = {.name = "cable2", .up = true}},

@@ -150,7 +150,7 @@ class PluginImpl final : public Plugin {
 
   Result<> make_driver(const MakeDriver& make) {
     FL_ASSIGN(own_driver_, make(*this));
-    driver_ = own_driver_->get();
+    driver_ = own_driver_.get();
     return {};
   }
   void use_driver(Driver& driver) { driver_ = &driver; }

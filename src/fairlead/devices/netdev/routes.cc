@@ -108,7 +108,15 @@ void MovedRoutes::undo(netlink::Socket& socket, const std::vector<netlink::NewRo
           {.destination = change.destination, .from = change.to, .to = change.from, .table = change.table});
     }
     if (!back) {
-      log::warn("a pod's default route did not get its old metric back", {{"error", back.error().what()}});
+      log::warn(
+          "after a failed attach, a route of the pod's cluster network did not get its metric back, so the "
+          "pod "
+          "may prefer another; the kubelet makes the pod's sandbox anew when it tries again",
+          {{"route", change.destination.to_string()},
+           {"metric", std::to_string(change.to)},
+           {"metric_before", std::to_string(change.from)},
+           {"table", std::to_string(change.table)},
+           {"error", back.error().what()}});
     }
   }
   done_.clear();

@@ -139,7 +139,10 @@ Result<Attached> VirtualLink::attach(const AttachInput& input) const {
   ScopeExit undo([&] {
     if (attached.changed) {
       if (const auto gone = input.pod.socket->delete_link(attached.index); !gone) {
-        log::warn("a half-made link stays in the pod", {{"error", gone.error().what()}});
+        log::warn("an interface whose attach failed stays in the pod; Unprepare deletes it",
+                  {{"interface", interface.name},
+                   {"claim", input.marker.claim_uid},
+                   {"error", gone.error().what()}});
       }
       (void)remove_host_side(input.marker, input.node);
     }

@@ -110,6 +110,15 @@ Result<Original> as_it_is(const PlanInput& input, const sys::InventoryLink& nic)
   return remember(nic, addresses, routes);
 }
 
+/// After a failure that is told elsewhere.
+void note_undone(const Result<Restored>& undone, const Original& original, const Marker& marker) {
+  if (!undone) {
+    log::error(
+        "a NIC is not what it was after it could not be given to a pod; Unprepare tries again",
+        {{"nic", original.link.link.name}, {"claim", marker.claim_uid}, {"error", undone.error().what()}});
+  }
+}
+
 /// Moves the NIC into the pod; it is home again when that fails.
 Result<netlink::Link> take(const AttachInput& input, const Original& original) {
   FL_ASSIGN(const auto nic, find_on_node(*input.node.socket, original, input.marker));
@@ -121,7 +130,9 @@ Result<netlink::Link> take(const AttachInput& input, const Original& original) {
   if (taken) {
     return name_taken(input.plan->interface_name);
   }
-  ScopeExit undo([&] { (void)restore(*input.node.socket, *nic, original, input.marker); });
+  ScopeExit undo([&] {
+    note_undone(restore(*input.node.socket, *nic, original, input.marker), original, input.marker);
+  });
   FL_TRY(
       input.node.socket->change_link(nic->index, {.up = false, .alias = lent_alias(original, input.marker)}));
   FL_ASSIGN(netlink::Link there,
@@ -131,16 +142,18 @@ Result<netlink::Link> take(const AttachInput& input, const Original& original) {
   return there;
 }
 
-/// MAC and MTU asked for by the claim.
+/// MAC and MTU asked for by the claim. Only the kernel knows what a NIC's driver takes.
 Result<> set_properties(netlink::Socket& socket, const netlink::Link& link, const NetdevPlan& plan) {
-  netlink::LinkChange change;
+  const std::string nic = "the NIC " + plan.original->link.link.name + " does not take the ";
   if (plan.mac && *plan.mac != link.mac) {
-    change.mac = plan.mac;
+    FL_TRY(socket.change_link(link.index, {.mac = plan.mac}),
+           nic + "MAC address " + plan.mac->to_string() + " that the claim asks for");
   }
   if (plan.mtu && *plan.mtu != link.mtu) {
-    change.mtu = plan.mtu;
+    FL_TRY(socket.change_link(link.index, {.mtu = plan.mtu}),
+           nic + "MTU " + std::to_string(*plan.mtu) + " that the claim asks for");
   }
-  return change.mac || change.mtu ? socket.change_link(link.index, change) : Result<>();
+  return {};
 }
 
 Result<NetdevPlan> read_plan(const DevicePlan& plan) {
@@ -284,10 +297,8 @@ Result<Attached> HostDeviceKind::attach(const AttachInput& input) const {
   }
   ScopeExit undo([&] {
     if (attached.changed) {
-      const auto home = bring_home(input.pod, input.node, *nic, *plan.original, input.marker);
-      if (!home) {
-        log::error("a NIC could not be taken home after a failed attach", {{"error", home.error().what()}});
-      }
+      note_undone(bring_home(input.pod, input.node, *nic, *plan.original, input.marker), *plan.original,
+                  input.marker);
     }
   });
   FL_TRY(set_properties(*input.pod.socket, *nic, plan));
@@ -303,7 +314,10 @@ Result<std::string> HostDeviceKind::stage(const StageInput& input) const {
     return Error(Code::kNotFound, "the NIC " + plan.original->link.link.name + " is not on this node now");
   }
   FL_TRY(check_still_alone(input.node, *input.options, *nic, NicUse::kAll));
-  ScopeExit undo([&] { (void)restore(*input.node.socket, *nic, *plan.original, input.marker); });
+  ScopeExit undo([&] {
+    note_undone(restore(*input.node.socket, *nic, *plan.original, input.marker), *plan.original,
+                input.marker);
+  });
   // The runtime finds it by its own name. Down, and without addresses: see VirtualLink::stage.
   const std::string& name = plan.original->link.link.name;
   FL_TRY(input.node.socket->change_link(nic->index,
