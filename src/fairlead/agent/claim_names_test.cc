@@ -87,6 +87,51 @@ TEST_F(ClaimNames, AddressOfAnotherDeviceOfTheClaim_IsRefused) {
               HasSubstr("addresses[0]: the address 192.0.2.10 is taken on eth0, by request a of this claim"));
 }
 
+TEST_F(ClaimNames, VariableOfAnotherClaimOfThePod_IsRefused) {
+  dra::Claim first = claim_of_pod("u1", "pod", {{.netdev = kVeth, .request = "b-c"}});
+  dra::Claim second = claim_of_pod("u2", "pod", {{.netdev = kVeth, .request = "c"}});
+  first.pod_claim_name = "a";
+  second.pod_claim_name = "a-b";
+  EXPECT_THAT(planned(first), ElementsAre("net1"));
+  const auto refused = driver_->plan(second);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Code::kInvalid);
+  EXPECT_EQ(
+      refused.error().what(),
+      "request c of claim claim-u2 and request b-c of claim claim-u1 of the same pod would both be "
+      "FAIRLEAD_A_B_C in the environment of a container; give one of the requests, or of the claims in the "
+      "pod, another name");
+  second.reserved_for = {{.name = "other", .uid = "uid-other"}};
+  EXPECT_THAT(planned(second), ElementsAre("net1"));
+}
+
+TEST_F(ClaimNames, VariableOfAClaimThatIsOnDiskAlready_IsRefused) {
+  dra::Claim first = claim_of_pod("u1", "pod", {{.netdev = kVeth, .request = "b-c"}});
+  first.pod_claim_name = "a";
+  auto record = prepare(first);
+  ASSERT_OK(record);
+  records_ = {*record};
+  dra::Claim second = claim_of_pod("u2", "pod", {{.netdev = kVeth, .request = "c"}});
+  second.pod_claim_name = "a-b";
+  EXPECT_THAT(driver_->plan(second).error().what(), HasSubstr("would both be FAIRLEAD_A_B_C"));
+}
+
+TEST_F(ClaimNames, VariableOfTwoRequestsOfAClaim_IsRefused) {
+  const Wanted nics = {.netdev = kVeth, .request = "x"};
+  const Wanted other = {.netdev = kVeth, .request = "x-1"};
+  dra::Claim both = claim("u1", {nics, nics, other});
+  both.pod_claim_name = "fast";
+  EXPECT_EQ(driver_->plan(both).error().what(),
+            "request x-1 and request x (count 2) of claim claim-u1 would both be FAIRLEAD_FAST_X_1 in the "
+            "environment of a container; give one of the requests another name");
+  dra::Claim one = claim("u2", {nics, other});
+  EXPECT_EQ(planned(one).size(), 2U);
+  // What is only watched has no variable.
+  both.devices[2].admin_access = true;
+  both.devices[2].config.clear();
+  EXPECT_TRUE(driver_->plan(both));
+}
+
 TEST(EnvironmentNames, BeginWithWhatThePodCallsTheClaim) {
   dra::Claim claim{.name = "pod-fast-x7k2", .devices = {{.request = "data-nic"}, {.request = "main/sub"}}};
   claim.pod_claim_name = "fast-1";

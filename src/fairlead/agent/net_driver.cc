@@ -40,15 +40,19 @@ Error name_asked_for_twice(const std::vector<DevicePlan>& devices, const DeviceP
                               (count == "2" ? "two" : count) + " requests"};
 }
 
+bool shares_a_pod(const dra::Claim& claim, const devices::PlannedClaim& other) {
+  return std::ranges::any_of(other.reserved_for, [&](const dra::Pod& pod) {
+    return std::ranges::find(claim.reserved_for, pod.uid, &dra::Pod::uid) != claim.reserved_for.end();
+  });
+}
+
 /// Interface names of the other claims that the claim's pods have.
 TakenNames names_in_pods_of(const dra::Claim& claim, const std::vector<devices::PlannedClaim>& others) {
   TakenNames names;
   for (const devices::PlannedClaim& other : others) {
-    const bool shares_a_pod = std::ranges::any_of(other.reserved_for, [&](const dra::Pod& pod) {
-      return std::ranges::find(claim.reserved_for, pod.uid, &dra::Pod::uid) != claim.reserved_for.end();
-    });
+    const bool in_one_pod = shares_a_pod(claim, other);
     for (const DevicePlan& device : other.devices) {
-      if (shares_a_pod && !device.interface_name.empty()) {
+      if (in_one_pod && !device.interface_name.empty()) {
         names.emplace(device.interface_name, other.name);
       }
     }
@@ -146,6 +150,63 @@ void NetDriver::watch_node() {
     node_reader_->wait_first(kFirstAnswer);
   }
 }
+
+namespace {
+
+/// "request x (count 2)"
+std::string request_of(const dra::Claim& claim, std::size_t device) {
+  const std::string request = claim.devices[device].main_request();
+  const auto count = std::ranges::count_if(
+      claim.devices, [&](const dra::AllocatedDevice& other) { return other.main_request() == request; });
+  return "request " + request + (count > 1 ? " (count " + std::to_string(count) + ")" : "");
+}
+
+/// What is only watched has no interface whose name could be told.
+std::vector<std::string> variables_of(const dra::Claim& claim) {
+  std::vector<std::string> variables = environment_names(claim);
+  for (std::size_t i = 0; i < variables.size(); ++i) {
+    if (claim.devices[i].admin_access) {
+      variables[i].clear();
+    }
+  }
+  return variables;
+}
+
+/// Two devices of one pod whose interfaces' names would be found under one name. Which of its claims a
+/// container lists nobody knows yet.
+Result<> check_variables(const dra::Claim& claim, const std::vector<devices::PlannedClaim>& others) {
+  const std::vector<std::string> variables = variables_of(claim);
+  const auto both = [](const std::string& one, const std::string& other, const std::string& variable,
+                       const std::string& what_to_do) {
+    return Error(Code::kInvalid, one + " and " + other + " would both be " + variable +
+                                     " in the environment of a container; give " + what_to_do);
+  };
+  for (std::size_t i = 0; i < variables.size(); ++i) {
+    if (variables[i].empty()) {
+      continue;
+    }
+    const auto first = std::ranges::find(variables, variables[i]) - variables.begin();
+    if (const auto before = static_cast<std::size_t>(first); before < i) {
+      return both(request_of(claim, i), request_of(claim, before) + " of claim " + claim.name, variables[i],
+                  "one of the requests another name");
+    }
+    for (const devices::PlannedClaim& other : others) {
+      const auto found = std::ranges::find(other.variables, variables[i]);
+      if (found == other.variables.end() || !shares_a_pod(claim, other)) {
+        continue;
+      }
+      const auto at = static_cast<std::size_t>(found - other.variables.begin());
+      const std::string request =
+          at < other.devices.size() ? "request " + other.devices[at].request + " of " : "";
+      return both(request_of(claim, i) + " of claim " + claim.name,
+                  request + "claim " + other.name + " of the same pod", variables[i],
+                  "one of the requests, or of the claims in the pod, another name");
+    }
+  }
+  return {};
+}
+
+}  // namespace
 
 Result<std::vector<dra::Pool>> NetDriver::discover() {
   if (options_.watch_node) {
@@ -257,6 +318,7 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
   FL_ASSIGN(const devices::NodeView node, look_at_node(socket, {}));
   const Lock lock(plans_mutex_);
   FL_ASSIGN(auto planned_claims, planned_but(claim.uid));
+  FL_TRY(check_variables(claim, planned_claims));
   const TakenNames names = names_in_pods_of(claim, planned_claims);
   // Two devices of one claim cannot have one thing either: each sees those before it.
   planned_claims.push_back(
@@ -291,7 +353,8 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
                                         .name = claim.name,
                                         .uid = claim.uid,
                                         .devices = plan.devices,
-                                        .reserved_for = claim.reserved_for},
+                                        .reserved_for = claim.reserved_for,
+                                        .variables = variables_of(claim)},
                               .when = std::chrono::steady_clock::now()};
   return to_json(plan);
 }
@@ -311,7 +374,8 @@ Result<std::vector<devices::PlannedClaim>> NetDriver::planned_but(const std::str
                                  .name = record.claim.name,
                                  .uid = record.claim.uid,
                                  .devices = std::move(plan->devices),
-                                 .reserved_for = record.claim.reserved_for};
+                                 .reserved_for = record.claim.reserved_for,
+                                 .variables = variables_of(record.claim)};
     }
   }
   plans.erase(claim_uid);

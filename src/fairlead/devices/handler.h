@@ -45,6 +45,8 @@ struct PlannedClaim {
   std::string namespace_, name, uid;
   std::vector<DevicePlan> devices;
   std::vector<dra::Pod> reserved_for = {};
+  /// In which its containers find the interfaces' names; one per device, empty for one that is only watched.
+  std::vector<std::string> variables = {};
 };
 
 using AskConnections = std::function<Result<netlink::ConnectedSockets>(const netlink::SocketQuery&)>;
