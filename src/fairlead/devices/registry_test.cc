@@ -141,6 +141,17 @@ TEST_F(PlanTest, Macvlan_PassthruOnTheAllocatedNic_UnlessAnotherLinkSitsOnIt) {
   EXPECT_THAT(refusal(passthru, kNic1), HasSubstr("cannot be taken now: nic1.7 of this node sits on it"));
 }
 
+TEST_F(PlanTest, Macvlan_PassthruHasTheMacOfItsNic) {
+  for (const char* mac : {"02:00:00:00:00:77", "02:00:00:00:00:03"}) {
+    EXPECT_EQ(
+        refusal(R"({"type":"netdev","netdev":{"kind":"macvlan","mode":"passthru","mac":")" +
+                    std::string(mac) + "\"}}",
+                kNic1),
+        "config[0].opaque.parameters.netdev.mac: a macvlan in mode passthru has the MAC address of its NIC "
+        "(02:00:00:00:00:03 of nic1); leave mac out, or take another mode");
+  }
+}
+
 TEST_F(PlanTest, Macvlan_OnAPortOfABridge_IsDenied) {
   const auto result = plan(R"({"type":"netdev","netdev":{"kind":"macvlan","master":"port0"}})");
   ASSERT_FALSE(result);

@@ -140,8 +140,15 @@ Result<> MacvlanKind::resolve(const PlanInput& input, const Config& config, Netd
   if (config.mode) {
     plan.mode = config.mode->value;
   }
-  // drivers/net/macvlan.c macvlan_addr_busy; in mode passthru it has the master's in any case.
-  if (config.mac && config.mac->value == master->link.mac && plan.mode != netlink::MacvlanMode::kPassthru) {
+  // drivers/net/macvlan.c macvlan_common_newlink: in mode passthru it has the master's in any case.
+  if (config.mac && plan.mode == netlink::MacvlanMode::kPassthru) {
+    return Error(Code::kInvalid, config.mac->path +
+                                     ": a macvlan in mode passthru has the MAC address of its NIC (" +
+                                     master->link.mac.to_string() + " of " + master->link.name +
+                                     "); leave mac out, or take another mode");
+  }
+  // drivers/net/macvlan.c macvlan_addr_busy
+  if (config.mac && config.mac->value == master->link.mac) {
     return Error(Code::kExists, config.mac->path + ": " + config.mac->value.to_string() +
                                     " is the MAC address of the master " + master->link.name +
                                     " itself; take another, or leave mac out to get one");
