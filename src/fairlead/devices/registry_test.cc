@@ -529,6 +529,26 @@ TEST_F(PlanTest, AddressThatAnotherClaimHasOnTheSameLink) {
   EXPECT_EQ(refused_field(R"("addresses":["192.0.2.10/24"])"), "accepted");
 }
 
+TEST_F(PlanTest, LinkThatWasRenamedMeanwhile_IsTheSameLink) {
+  add_other("tenant", "twin", R"("macvlan","master":"nic1","addresses":["192.0.2.10/24"])");
+  add_other("tenant", "other", R"("veth","bridge":"br0","mac":"02:00:00:00:00:aa")");
+  change("nic1", [](sys::InventoryLink& link) { link.link.name = "renamed1"; });
+  change("nic2", [](sys::InventoryLink& link) { link.link.name = "nic1"; });
+  change("br0", [](sys::InventoryLink& link) { link.link.name = "renamed0"; });
+  const auto on = [&](const std::string& master) {
+    return refusal(R"({"type":"netdev","netdev":{"kind":"macvlan","addresses":["192.0.2.10/24"],"master":")" +
+                   master + "\"}}");
+  };
+  EXPECT_EQ(
+      on("renamed1"),
+      "config[0].opaque.parameters.netdev.addresses[0]: the address 192.0.2.10 is taken on renamed1, by "
+      "claim twin; take another");
+  EXPECT_EQ(on("nic1"), "accepted");
+  EXPECT_THAT(refusal(R"({"type":"netdev","netdev":{"kind":"veth","bridge":"renamed0",
+                          "mac":"02:00:00:00:00:aa"}})"),
+              HasSubstr("the MAC address 02:00:00:00:00:aa is taken on renamed0, by claim other"));
+}
+
 TEST_F(PlanTest, NameOfAClaimOfAnotherNamespace_IsNotTold) {
   add_other("elsewhere", "secret", R"("macvlan","master":"eth0","mac":"02:00:00:00:00:aa")");
   const std::string refused = refused_field(R"("mac":"02:00:00:00:00:aa")");

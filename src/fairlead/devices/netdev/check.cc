@@ -130,11 +130,6 @@ std::string ipv6_need(const Config& config) {
   return "";
 }
 
-/// The link of the node that the interface shares its network on; empty: there is none.
-const std::string& shared_link(const NetdevPlan& plan) {
-  return plan.master.empty() ? plan.bridge : plan.master;
-}
-
 /// "request b of this claim", "claim data-net", or no name for one of another namespace: that is in the log.
 std::string name_of(const PlanInput& input, const PlannedClaim& other, const DevicePlan& device,
                     const std::string& what) {
@@ -154,10 +149,11 @@ std::string name_of(const PlanInput& input, const PlannedClaim& other, const Dev
 Result<> check_taken_by(const PlanInput& input, const Config& config, const NetdevPlan& plan,
                         const PlannedClaim& other, const DevicePlan& device) {
   const auto theirs = parse_plan(device.body);
-  const std::string& link = shared_link(plan);
-  if (!theirs || shared_link(*theirs) != link) {
+  const auto their_parent = theirs ? parent_of(*theirs) : std::nullopt;
+  if (!their_parent || !is_same_link(*their_parent, plan.parent->link)) {
     return {};
   }
+  const std::string& link = plan.parent->link.name;
   if (plan.mac && theirs->mac == plan.mac) {
     const std::string what = "the MAC address " + plan.mac->to_string();
     return Error(Code::kExists, config.mac->path + ": " + what + " is taken on " + link + ", by " +
@@ -233,7 +229,7 @@ Result<> check_inherited_mtu(const Config& config, std::string_view parent, std:
 }
 
 Result<> check_taken(const PlanInput& input, const Config& config, const NetdevPlan& plan) {
-  if (input.others == nullptr || shared_link(plan).empty()) {
+  if (input.others == nullptr || !plan.parent) {
     return {};
   }
   for (const PlannedClaim& other : *input.others) {
