@@ -503,6 +503,41 @@ TEST_F(PlanTest, Mtu_OfAVethOnABridge_IsTheBridgesByDefault) {
       HasSubstr("the interface gets the 1000 of the bridge br0"));
 }
 
+TEST_F(PlanTest, Mtu_BeyondWhatTheNicTakes) {
+  change("nic1", [](sys::InventoryLink& link) {
+    link.link.min_mtu = 256;
+    link.link.max_mtu = 9216;
+  });
+  const auto with_mtu = [&](const std::string& mtu) {
+    return refusal(R"({"type":"netdev","netdev":{"kind":"host-device","mtu":)" + mtu + "}}", kNic1);
+  };
+  EXPECT_EQ(with_mtu("60000"),
+            "config[0].opaque.parameters.netdev.mtu: 60000 is more than the NIC nic1 takes (256 to 9216)");
+  EXPECT_EQ(with_mtu("255"),
+            "config[0].opaque.parameters.netdev.mtu: 255 is less than the NIC nic1 takes (256 to 9216)");
+  EXPECT_EQ(with_mtu("9216"), "accepted");
+  EXPECT_EQ(with_mtu("256"), "accepted");
+  change("nic1", [](sys::InventoryLink& link) { link.link.max_mtu = 0; });  // its driver names no limit
+  EXPECT_EQ(with_mtu("60000"), "accepted");
+  EXPECT_EQ(with_mtu("255"),
+            "config[0].opaque.parameters.netdev.mtu: 255 is less than the NIC nic1 takes (256 "
+            "or more)");
+}
+
+TEST_F(PlanTest, MacOfANicWhoseAddressIsNotOfThatLength) {
+  const std::string with_mac =
+      R"({"type":"netdev","netdev":{"kind":"host-device","mac":"02:00:00:00:00:77"}})";
+  change("nic1", [](sys::InventoryLink& link) {
+    link.link.arphrd = ARPHRD_INFINIBAND;
+    link.link.mac =
+        *netlink::MacAddress::parse("80:00:02:08:fe:80:00:00:00:00:00:00:f4:52:14:03:00:00:00:01");
+  });
+  EXPECT_EQ(
+      refusal(with_mac, kNic1),
+      "config[0].opaque.parameters.netdev.mac: the hardware address of the NIC nic1 has 20 bytes, not the 6 "
+      "of 02:00:00:00:00:77 (InfiniBand has its own); leave mac out");
+}
+
 TEST_F(PlanTest, MacOfTheMasterItself) {
   EXPECT_THAT(refused_field(R"("mac":"02:00:00:00:00:02")"),
               HasSubstr("netdev.mac: 02:00:00:00:00:02 is the MAC address of the master eth0 itself"));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/devices/netdev/check.h"
 
+#include <net/if_arp.h>
+
 #include <algorithm>
 #include <string>
 #include <vector>
@@ -226,6 +228,30 @@ Result<> check_inherited_mtu(const Config& config, std::string_view parent, std:
   return Error(Code::kInvalid, config.path + ": " + need + " needs IPv6, which needs an MTU of " +
                                    std::to_string(kMinMtu6) + ", and the interface gets the " +
                                    std::to_string(mtu) + " of " + std::string(parent));
+}
+
+Result<> check_nic_takes(const Config& config, const netlink::Link& nic) {
+  const std::size_t length = nic.mac.octets().size();
+  if (config.mac && config.mac->value.octets().size() != length) {
+    return Error(Code::kInvalid, config.mac->path + ": the hardware address of the NIC " + nic.name +
+                                     " has " + std::to_string(length) + " bytes, not the " +
+                                     std::to_string(config.mac->value.octets().size()) + " of " +
+                                     config.mac->value.to_string() +
+                                     (nic.arphrd == ARPHRD_INFINIBAND ? " (InfiniBand has its own)" : "") +
+                                     "; leave mac out");
+  }
+  if (!config.mtu) {
+    return {};
+  }
+  const std::uint32_t mtu = config.mtu->value;
+  const bool is_too_large = nic.max_mtu != 0 && mtu > nic.max_mtu;
+  if (mtu >= nic.min_mtu && !is_too_large) {
+    return {};
+  }
+  return Error(Code::kInvalid,
+               config.mtu->path + ": " + std::to_string(mtu) + " is " + (is_too_large ? "more" : "less") +
+                   " than the NIC " + nic.name + " takes (" + std::to_string(nic.min_mtu) +
+                   (nic.max_mtu != 0 ? " to " + std::to_string(nic.max_mtu) : " or more") + ")");
 }
 
 Result<> check_taken(const PlanInput& input, const Config& config, const NetdevPlan& plan) {

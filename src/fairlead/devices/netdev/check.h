@@ -22,6 +22,8 @@ Result<> check_routes(const Config& config);
 Result<> check_mtu(const Config& config);
 /// The same for an interface that gets its MTU from a link of the node.
 Result<> check_inherited_mtu(const Config& config, std::string_view parent, std::uint32_t mtu);
+/// The MTU and the MAC address that are asked for, against what the NIC can have.
+Result<> check_nic_takes(const Config& config, const netlink::Link& nic);
 /// No other claim has the MAC address or one of the addresses on the same link of the node.
 Result<> check_taken(const PlanInput& input, const Config& config, const NetdevPlan& plan);
 

@@ -409,6 +409,12 @@ void read_link_attribute(Link& link, std::uint16_t type, View value) {
     case IFLA_MTU:
       read_into(link.mtu, value);
       break;
+    case IFLA_MIN_MTU:
+      read_into(link.min_mtu, value);
+      break;
+    case IFLA_MAX_MTU:
+      read_into(link.max_mtu, value);
+      break;
     case IFLA_LINK:
       read_index(link.parent, value);
       break;

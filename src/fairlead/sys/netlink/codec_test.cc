@@ -91,6 +91,8 @@ TEST(Codec, ReadsRecordedLinks) {
   EXPECT_THAT(port.altnames, ElementsAre("enp3s0f0-with-a-long-name"));
   EXPECT_EQ(port.local_parent(), links[2].index);
   EXPECT_EQ(port.mtu, 1500U);
+  EXPECT_EQ(port.min_mtu, 68U);
+  EXPECT_EQ(port.max_mtu, 65535U);
   EXPECT_EQ(port.operstate, OperState::kUp);
   EXPECT_TRUE(port.is_up() && port.is_running());
   EXPECT_EQ(last_answer("links")->error, 0);

@@ -147,7 +147,9 @@ struct Link {
   MacAddress mac;
   MacAddress permanent_mac;  // burnt in; empty for virtual links
   std::uint32_t mtu = 0;
-  std::uint32_t flags = 0;  // IFF_*
+  std::uint32_t min_mtu = 0;  // what its driver takes
+  std::uint32_t max_mtu = 0;  // 0: the driver names no limit
+  std::uint32_t flags = 0;    // IFF_*
   OperState operstate = OperState::kUnknown;
   IfIndex parent;                              // IFLA_LINK: lower link (macvlan, vlan) or veth peer
   std::optional<std::int32_t> parent_netnsid;  // set: `parent` counts in that namespace, not in this one

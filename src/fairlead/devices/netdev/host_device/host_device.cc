@@ -277,6 +277,7 @@ Result<DevicePlan> HostDeviceKind::plan(const PlanInput& input, std::vector<Sect
   FL_ASSIGN(const Config config, decode(kind(), std::move(sections)));
   FL_ASSIGN(const sys::InventoryLink* nic, allocated_nic(input, config));
   FL_ASSIGN(NetdevPlan plan, common_plan(input, config));
+  FL_TRY(check_nic_takes(config, nic->link));
   FL_TRY(check_inherited_mtu(config, nic->link.name, nic->link.mtu));
   FL_ASSIGN(plan.original, as_it_is(input, *nic));
   return device_plan(config, plan);
