@@ -12,6 +12,8 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cstdlib>
+#include <cstring>
 #include <string>
 #include <thread>
 #include <vector>
@@ -30,6 +32,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
+using ::testing::StartsWith;
 
 netlink::IpAddress ip(const std::string& text) { return netlink::IpAddress::parse(text).value(); }
 netlink::IpPrefix prefix(const std::string& text) { return netlink::IpPrefix::parse(text).value(); }
@@ -251,6 +254,81 @@ TEST_F(AttachNetwork, MacThatIsTakenOnTheMaster_IsOneSentenceForTheAuthor) {
   EXPECT_EQ(attached.error().what(),
             "interface data0 (request nic): the MAC address 02:00:00:00:00:0a is taken on eth0, by that link "
             "itself or by another interface on it; take another, or leave mac out to get one");
+  EXPECT_THAT(names(*pod_.socket), ElementsAre("eth0", "lo"));
+}
+
+/// What is refused at Prepare by now, as a record of an older version, or another kernel, may still have it.
+struct Refusal {
+  const char* name;
+  const char* netdev;
+  const char* good;  // in the plan, and
+  const char* bad;   // what stands there instead
+  const char* says;
+  const char* device = "netdev-virtual";
+};
+
+class WhatTheKernelRefuses : public AttachNetwork, public ::testing::WithParamInterface<Refusal> {};
+
+TEST_P(WhatTheKernelRefuses, IsOneSentenceForTheAuthor) {
+  const Refusal& refusal = GetParam();
+  ASSERT_OK(node_->create_link({.name = "nic1", .kind = netlink::Veth{.peer = {.name = "cable"}}}));
+  auto record = prepare(claim("u1", {{.netdev = refusal.netdev, .device = refusal.device}}));
+  ASSERT_OK(record);
+  const std::size_t at = record->plan.find(refusal.good);
+  ASSERT_NE(at, std::string::npos) << record->plan;
+  record->plan.replace(at, std::strlen(refusal.good), refusal.bad);
+  const auto attached = attach(*record, pod_);
+  ASSERT_FALSE(attached);
+  EXPECT_TRUE(dra::is_for_the_author(attached.error().code())) << to_string(attached.error().code());
+  EXPECT_THAT(attached.error().what(), StartsWith(refusal.says));
+  EXPECT_THAT(names(*pod_.socket), ElementsAre("eth0", "lo"));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Claims, WhatTheKernelRefuses,
+    ::testing::Values(
+        Refusal{"Address", R"("veth","interfaceName":"data0","addresses":["2001:db8::10/64"])",
+                "2001:db8::10/64", "::1/128",
+                "interface data0 (request nic): the kernel does not take the address ::1/128: "},
+        Refusal{"Mac", R"("veth","interfaceName":"data0","mac":"02:00:00:00:00:0a")", "02:00:00:00:00:0a",
+                "03:00:00:00:00:0a",
+                "interface data0 (request nic): the kernel does not make the veth with the MAC address "
+                "03:00:00:00:00:0a: "},
+        Refusal{"Mtu", R"("veth","interfaceName":"data0","mtu":1400)", "1400", "99999",
+                "interface data0 (request nic): the kernel does not make the veth with the MTU 99999: "},
+        Refusal{"MacOfANic", R"("host-device","interfaceName":"data0","mac":"02:00:00:00:00:0a")",
+                "02:00:00:00:00:0a", "03:00:00:00:00:0a",
+                "interface data0 (request nic): the kernel does not give nic1 the MAC address "
+                "03:00:00:00:00:0a: ",
+                "nic1"},
+        Refusal{"MtuOfANic", R"("host-device","interfaceName":"data0","mtu":1400)", R"(mtu\":1400)",
+                R"(mtu\":99999)",
+                "interface data0 (request nic): the kernel does not give nic1 the MTU 99999: ", "nic1"},
+        Refusal{"Route",
+                R"("veth","interfaceName":"data0","addresses":["192.0.2.10/24"],
+                   "routes":[{"dst":"10.0.0.0/8","gw":"192.0.2.1"}])",
+                R"(\"gw\":\"192.0.2.1\")", R"(\"gw\":\"198.51.100.1\")",
+                "interface data0 (request nic): the kernel does not take the route to 10.0.0.0/8: "}),
+    [](const auto& param_info) { return std::string(param_info.param.name); });
+
+/// A bridge has room for 1023 ports.
+TEST_F(AttachNetwork, BridgeThatTakesNoMorePorts_IsOneSentenceForTheAuthor) {
+  ASSERT_OK(node_->create_link({.name = "br0", .kind = netlink::Bridge{}}));
+  auto record = prepare(claim("u1", {{R"("veth","bridge":"br0","interfaceName":"data0")"}}));
+  ASSERT_OK(record);
+  const netlink::IfIndex bridge = link(*node_, "br0").index;
+  for (int i = 0; i < 1023; ++i) {
+    const std::string name = "p" + std::to_string(i);
+    ASSERT_OK(node_->create_link(
+        {.name = name, .kind = netlink::Veth{.peer = {.name = name + "x"}}, .master = bridge}));
+  }
+  const auto attached = attach(*record, pod_);
+  ASSERT_FALSE(attached);
+  EXPECT_TRUE(dra::is_for_the_author(attached.error().code())) << to_string(attached.error().code());
+  EXPECT_THAT(
+      attached.error().what(),
+      StartsWith("interface data0 (request nic): the kernel does not make the pair's other end a port of "
+                 "the bridge br0: "));
   EXPECT_THAT(names(*pod_.socket), ElementsAre("eth0", "lo"));
 }
 

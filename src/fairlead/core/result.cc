@@ -47,6 +47,7 @@ Code code_of_errno(int e) {
     case ESRCH:
       return Code::kNotFound;
     case EEXIST:
+    case EADDRINUSE:
       return Code::kExists;
     case EBUSY:
       return Code::kBusy;
@@ -54,6 +55,7 @@ Code code_of_errno(int e) {
     case EACCES:
       return Code::kDenied;
     case EINVAL:
+    case EADDRNOTAVAIL:
     case ERANGE:
     case ENAMETOOLONG:
       return Code::kInvalid;

@@ -38,6 +38,11 @@ TEST(Result, ErrnoKeepsNumberAndMeaning) {
   EXPECT_EQ(error.what(), "create link data0: File exists");
 }
 
+TEST(Result, ErrnoOfAnAddress) {
+  EXPECT_EQ(Error::from_errno(EADDRNOTAVAIL, "add address ::1/128").code(), Code::kInvalid);
+  EXPECT_EQ(Error::from_errno(EADDRINUSE, "set link up").code(), Code::kExists);
+}
+
 TEST(UniqueFd, MoveAssignClosesTheOldOne) {
   int ends[2] = {-1, -1};
   ASSERT_EQ(pipe(ends), 0);

@@ -461,6 +461,23 @@ TEST_F(PlanTest, AddressesOfTheNetworkItself) {
   }
 }
 
+TEST_F(PlanTest, AddressesThatNoInterfaceHas) {
+  for (const char* address : {"::1/128", "127.0.0.1/8", "127.9.9.9/32", "0.1.2.3/8", "::ffff:192.0.2.1/128",
+                              "0.0.0.0/32", "::/128"}) {
+    EXPECT_THAT(refused_field(R"("addresses":[")" + std::string(address) + "\"]"),
+                StartsWith("config[0].opaque.parameters.netdev.addresses[0]: \"" + std::string(address) +
+                           "\" is not an address that an interface can have"))
+        << address;
+  }
+  for (const char* gateway : {"127.0.0.1", "0.1.2.3"}) {
+    EXPECT_THAT(refused_field(R"("routes":[{"dst":"10.0.0.0/8","onlink":true,"gw":")" + std::string(gateway) +
+                              "\"}]"),
+                HasSubstr("routes[0].gw: \"" + std::string(gateway) + "\" is not a gateway's address"));
+  }
+  EXPECT_THAT(refused_field(R"("routes":[{"dst":"2001:db8:1::/48","onlink":true,"gw":"::1"}])"),
+              HasSubstr("routes[0].gw: \"::1\" is not a gateway's address"));
+}
+
 TEST_F(PlanTest, Mtu_TooSmallForIpv6) {
   EXPECT_EQ(refused_field(R"("mtu":1000,"addresses":["192.0.2.10/24","2001:db8::10/64"])"),
             "config[0].opaque.parameters.netdev.mtu: 1000 is too small for IPv6, which needs 1280, and there "

@@ -9,6 +9,7 @@
 #include "fairlead/core/log.h"
 #include "fairlead/devices/netdev/check.h"
 #include "fairlead/devices/netdev/routes.h"
+#include "fairlead/dra/pod_events.h"
 #include "fairlead/sys/sysctl.h"
 
 namespace fairlead::devices::netdev {
@@ -97,6 +98,18 @@ Result<std::optional<netlink::Link>> find_marked(netlink::Socket& socket, const 
   return it == links.end() ? std::nullopt : std::optional(std::move(*it));
 }
 
+Error refused_by_kernel(Error error, const std::string& what) {
+  const int e = error.sys_errno();
+  if (e == 0) {
+    return error;  // not an answer of the kernel
+  }
+  Code code = dra::is_for_the_author(error.code()) ? error.code() : Code::kInvalid;
+  if (e == ENOMEM || e == ENOBUFS || e == EAGAIN || e == EINTR) {
+    code = Code::kBusy;  // another time it may
+  }
+  return {code, "the kernel does not " + what + ": " + error.what(), e};
+}
+
 namespace {
 
 /// switch_ipv6_on() could not read the setting, or the pod has changed it since.
@@ -122,12 +135,12 @@ Error address_refused(Error error, const netlink::IpPrefix& address, const std::
   if (error.sys_errno() == EACCES && address.is_v6()) {  // net/ipv6/addrconf.c: disable_ipv6 is set
     return ipv6_is_off("the address " + address.address().to_string(), interface);
   }
-  return error;
+  return refused_by_kernel(std::move(error), "take the address " + address.to_string());
 }
 
 Error up_refused(Error error, netlink::Socket& pod, const Interface& interface, const NetdevPlan& plan) {
   if (error.sys_errno() != EADDRINUSE) {
-    return error;
+    return refused_by_kernel(std::move(error), "set the interface up");
   }
   // drivers/net/macvlan.c macvlan_open: the master's own, or that of another macvlan on it.
   const auto link = pod.link(interface.index);
@@ -160,19 +173,13 @@ Error route_refused(Error error, netlink::Socket& pod, const netlink::NewRoute& 
   if (error.sys_errno() == EACCES && route.destination.is_v6()) {  // net/ipv6/route.c: likewise
     return ipv6_is_off(to, interface);
   }
-  switch (error.sys_errno()) {
-    case EEXIST:
-      return {Code::kExists,
-              to + " with the metric " + std::to_string(route.metric) + " is in the pod already" +
-                  holder_of(pod, route) + "; give the one of the claim another metric",
-              EEXIST};
-    case EINVAL:
-    case ENETUNREACH:
-    case EHOSTUNREACH:
-      return {Code::kInvalid, "the kernel does not take " + to + ": " + error.what(), error.sys_errno()};
-    default:
-      return error;
+  if (error.sys_errno() == EEXIST) {
+    return {Code::kExists,
+            to + " with the metric " + std::to_string(route.metric) + " is in the pod already" +
+                holder_of(pod, route) + "; give the one of the claim another metric",
+            EEXIST};
   }
+  return refused_by_kernel(std::move(error), "take " + to);
 }
 
 bool needs_ipv6(const NetdevPlan& plan) {

@@ -26,6 +26,9 @@ DevicePlan device_plan(const Config& config, const NetdevPlan& plan);
 Result<const sys::InventoryLink*> find_link(const NodeView& node, const Field<std::string>& name,
                                             std::string_view what);
 
+/// What the kernel says to a request that carries a claim's wish, so that it ends in the pod's events whatever
+/// it is: "the kernel does not take the address ::1/128: ...". An error without errno stays as it is.
+Error refused_by_kernel(Error error, const std::string& what);
 /// kExists, in the words of whoever wrote the claim.
 Error name_taken(std::string_view interface_name);
 /// The link that says it is this device's; nothing when there is none.

@@ -143,11 +143,16 @@ class Reader {
     set(config_.addresses, "addresses", std::move(prefixes));
   }
 
+  /// Not a group, not the loopback's, not "this network" (RFC 6890), not IPv4 in IPv6's clothes (RFC 4291,
+  /// 2.5.5.2): no host of a network has such an address, although the kernel takes some of them.
   static bool is_host_address(const IpAddress& address) {
-    const auto first = address.octets()[0];
-    const bool multicast = address.is_v6() ? first == 0xff : (first & 0xf0U) == 0xe0;
-    const bool everybody = address == IpAddress::parse("255.255.255.255").value_or(IpAddress());
-    return !address.is_unspecified() && !multicast && !everybody;
+    const auto is_in = [&](std::string_view network, std::size_t length) {
+      const auto other = IpAddress::parse(network);
+      return other && address.is_v6() == other->is_v6() && address.masked(length) == *other;
+    };
+    return !is_in("0.0.0.0", 8) && !is_in("127.0.0.0", 8) && !is_in("224.0.0.0", 4) &&
+           !is_in("255.255.255.255", 32) && !is_in("::", 128) && !is_in("::1", 128) &&
+           !is_in("::ffff:0:0", 96) && !is_in("ff00::", 8);
   }
 
   /// Networks of one or two addresses have no others (RFC 3021, RFC 6164).

@@ -34,10 +34,14 @@ Result<> VirtualLink::finish_host_side(const NetdevPlan& /*plan*/, const Marker&
 
 namespace {
 
-/// The kernel's text for what changed since the claim was planned.
-Error creation_refused(Error error, const NetdevPlan& plan) {
+/// The kernel's text for what changed since the claim was planned, and for what only it knows.
+Error creation_refused(Error error, std::string_view kind, const NetdevPlan& plan) {
   if (error.sys_errno() != EBUSY || plan.master.empty()) {
-    return error;
+    std::string with = plan.mac ? " with the MAC address " + plan.mac->to_string() : "";
+    if (plan.mtu) {
+      with += (with.empty() ? " with" : " and") + (" the MTU " + std::to_string(*plan.mtu));
+    }
+    return refused_by_kernel(std::move(error), "make the " + std::string(kind) + with);
   }
   // drivers/net/macvlan.c macvlan_port_create: one receive handler per link; a passthru one wants it all.
   return {Code::kBusy,
@@ -102,7 +106,7 @@ Result<netlink::Link> VirtualLink::create(const NetdevPlan& plan, const Marker& 
     // Another claim of the pod may have been a moment faster.
     const auto other = birth.where.socket->link(birth.name);
     const bool is_taken = created.error().code() == Code::kExists && other && *other;
-    return is_taken ? name_taken(birth.name) : creation_refused(std::move(created).error(), plan);
+    return is_taken ? name_taken(birth.name) : creation_refused(std::move(created).error(), kind(), plan);
   }
   FL_ASSIGN(auto made, birth.where.socket->link(birth.name));
   if (!made) {

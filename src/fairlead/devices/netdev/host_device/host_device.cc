@@ -144,14 +144,18 @@ Result<netlink::Link> take(const AttachInput& input, const Original& original) {
 
 /// MAC and MTU asked for by the claim. Only the kernel knows what a NIC's driver takes.
 Result<> set_properties(netlink::Socket& socket, const netlink::Link& link, const NetdevPlan& plan) {
-  const std::string nic = "the NIC " + plan.original->link.link.name + " does not take the ";
+  const std::string give = "give the NIC " + plan.original->link.link.name + " the ";
   if (plan.mac && *plan.mac != link.mac) {
-    FL_TRY(socket.change_link(link.index, {.mac = plan.mac}),
-           nic + "MAC address " + plan.mac->to_string() + " that the claim asks for");
+    if (auto done = socket.change_link(link.index, {.mac = plan.mac}); !done) {
+      return refused_by_kernel(std::move(done).error(),
+                               give + "MAC address " + plan.mac->to_string() + " that the claim asks for");
+    }
   }
   if (plan.mtu && *plan.mtu != link.mtu) {
-    FL_TRY(socket.change_link(link.index, {.mtu = plan.mtu}),
-           nic + "MTU " + std::to_string(*plan.mtu) + " that the claim asks for");
+    if (auto done = socket.change_link(link.index, {.mtu = plan.mtu}); !done) {
+      return refused_by_kernel(std::move(done).error(),
+                               give + "MTU " + std::to_string(*plan.mtu) + " that the claim asks for");
+    }
   }
   return {};
 }

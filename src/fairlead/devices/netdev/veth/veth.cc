@@ -78,7 +78,12 @@ Result<> VethKind::finish_host_side(const NetdevPlan& plan, const Marker& marker
     FL_ASSIGN(const netlink::Link bridge, find_parent(*node.socket, plan.parent, plan.bridge, "bridge"));
     change.master = bridge.index;
   }
-  return node.socket->change_link(link->index, change);
+  auto changed = node.socket->change_link(link->index, change);
+  if (!changed && change.master) {
+    return refused_by_kernel(std::move(changed).error(),
+                             "make the pair's other end a port of the bridge " + plan.bridge);
+  }
+  return changed;
 }
 
 }  // namespace fairlead::devices::netdev
