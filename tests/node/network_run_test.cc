@@ -86,6 +86,13 @@ INSTANTIATE_TEST_SUITE_P(
             "GatewayThatNobodyReaches",
             "addresses: [\"192.0.2.10/24\"], routes: [{dst: 10.99.0.0/16, gw: 198.51.100.1}]",
             {"config[0] of the claim: opaque.parameters.netdev.routes[0].gw: 198.51.100.1 is in no network"}},
+        Refused{
+            "AddressOfTheNodeItself",
+            "addresses: [\"198.18.0.2/24\"]",
+            {"config[0] of the claim: opaque.parameters.netdev.addresses[0]: 198.18.0.2 is the node's own"}},
+        Refused{"GatewayOfTheNode",
+                "addresses: [\"198.18.0.1/24\"]",
+                {"opaque.parameters.netdev.addresses[0]: 198.18.0.1 is a gateway of the node, on eth0"}},
         Refused{"MtuTooSmallForIpv6",
                 "mtu: 1000, addresses: [\"2001:db8:8::10/64\"]",
                 {"config[0] of the claim: opaque.parameters.netdev.mtu: 1000", "1280"}}),

@@ -240,14 +240,14 @@ TEST_F(AttachNetwork, RouteWithTableScopeAndSource) {
   EXPECT_EQ(ten->metric, 5U);
 }
 
-/// Only the kernel knows: the other interface is none of ours.
+/// Only the kernel knows: the other interface is none of ours, and came after Prepare.
 TEST_F(AttachNetwork, MacThatIsTakenOnTheMaster_IsOneSentenceForTheAuthor) {
+  auto record = macvlan("u1", "data0", R"("mac":"02:00:00:00:00:0a")");
+  ASSERT_OK(record);
   ASSERT_OK(node_->create_link({.name = "other0",
                                 .kind = netlink::Macvlan{.parent = link(*node_, "eth0").index},
                                 .mac = *netlink::MacAddress::parse("02:00:00:00:00:0a"),
                                 .up = true}));
-  auto record = macvlan("u1", "data0", R"("mac":"02:00:00:00:00:0a")");
-  ASSERT_OK(record);
   const auto attached = attach(*record, pod_);
   ASSERT_FALSE(attached);
   EXPECT_TRUE(dra::is_for_the_author(attached.error().code()));

@@ -23,6 +23,7 @@ namespace fairlead::agent {
 namespace {
 
 using ::testing::IsEmpty;
+using ::testing::StartsWith;
 
 devices::Marker marker_of(const std::string& uid) { return {.driver = "net.example.com", .claim_uid = uid}; }
 
@@ -174,6 +175,42 @@ TEST_F(NodeSide, WhatAnAdminSwitchedOnAtAHostEnd_StaysOn) {
   EXPECT_THAT(node_->addresses(link(*node_, host).index).value(), IsEmpty()) << "addr_gen_mode is none";
 }
 
+// ---- addresses by which the node is reached, or reaches others
+
+struct Coveted {
+  const char* name;
+  const char* netdev;
+  const char* says;
+  const char* device = "netdev-virtual";
+};
+
+class NodesOwnAddress : public NodeSide, public ::testing::WithParamInterface<Coveted> {};
+
+/// A pod would announce it, and what is sent to the node would go to the pod.
+TEST_P(NodesOwnAddress, IsRefusedAtPrepare) {
+  const auto record = prepare(claim("u1", {{.netdev = GetParam().netdev, .device = GetParam().device}}));
+  ASSERT_FALSE(record);
+  EXPECT_EQ(record.error().code(), Code::kExists);
+  EXPECT_THAT(record.error().what(),
+              StartsWith(std::string("config[0].opaque.parameters.netdev.addresses[0]: ") + GetParam().says));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Claims, NodesOwnAddress,
+    ::testing::Values(Coveted{"MacvlanOnTheUplink",
+                              R"("macvlan","master":"eth0","addresses":["198.51.100.1/24"])",
+                              "198.51.100.1 is the node's own address, on eth0"},
+                      Coveted{"MacvlanOnAnotherNic",
+                              R"("macvlan","master":"nic1","addresses":["198.51.100.1/24"])",
+                              "198.51.100.1 is the node's own address, on eth0"},
+                      Coveted{"VethOnTheBridge", R"("veth","bridge":"br0","addresses":["10.200.0.1/24"])",
+                              "10.200.0.1 is the node's own address, on br0"},
+                      Coveted{"HostDevice", R"("host-device","addresses":["198.51.100.1/24"])",
+                              "198.51.100.1 is the node's own address, on eth0", "nic1"},
+                      Coveted{"Gateway", R"("macvlan","master":"eth0","addresses":["198.51.100.254/24"])",
+                              "198.51.100.254 is a gateway of the node, on eth0"}),
+    [](const auto& param_info) { return std::string(param_info.param.name); });
+
 // ---- everything else
 
 /// The node as it is without the claims' links: what can be asked of the kernel, as lines.
@@ -301,10 +338,10 @@ INSTANTIATE_TEST_SUITE_P(
                                R"("veth","bridge":"br0","mtu":1300,"mac":"02:00:00:00:00:01",
                                   "addresses":["10.200.0.9/24","fd00::5/64"])"},
                           Wish{"Macvlan", R"("macvlan","master":"eth0","mtu":1300,"mac":"02:00:00:00:00:02",
-                            "addresses":["198.51.100.1/24","203.0.113.77/32","fd00::5/64"],
+                            "addresses":["198.51.100.7/24","203.0.113.77/32","fd00::5/64"],
                             "routes":[{"dst":"0.0.0.0/0","gw":"198.51.100.254"}])"},
                           Wish{"MacvlanOnANic", R"("macvlan","mode":"passthru")", "nic2", "nic2"},
-                          Wish{"HostDevice", R"("host-device","mtu":1300,"addresses":["198.51.100.1/24"])",
+                          Wish{"HostDevice", R"("host-device","mtu":1300,"addresses":["198.51.100.7/24"])",
                                "nic1", "nic1"})),
     [](const auto& param_info) {
       return std::string(std::get<1>(param_info.param).name) +

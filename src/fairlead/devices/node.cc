@@ -119,6 +119,7 @@ NodeView::NodeView(sys::Inventory inventory, const NodeOptions& options,
   if (!known.addresses) {
     node_unknown_ = known.problem;
   }
+  addresses_ = known.addresses.value_or(std::vector<netlink::IpAddress>());
   find_own(known);
   find_releasable(known);
 }

@@ -83,6 +83,8 @@ class NodeView {
 
   [[nodiscard]] const NodeOptions& options() const { return *options_; }
   [[nodiscard]] const sys::Inventory& inventory() const { return inventory_; }
+  /// What the Node object says are its addresses; none while that is not known.
+  [[nodiscard]] const std::vector<netlink::IpAddress>& addresses() const { return addresses_; }
   /// By name or altname.
   [[nodiscard]] const sys::InventoryLink* find(std::string_view name) const { return inventory_.find(name); }
   /// The node lives on this link, or on one that stands or falls with it: never published, never taken.
@@ -119,6 +121,7 @@ class NodeView {
   Reasons own_;         // never handed out
   Reasons releasable_;  // unless --not-uplink names them
   std::optional<std::string> node_unknown_;
+  std::vector<netlink::IpAddress> addresses_;
   std::vector<sys::InventoryLink> shared_;
   std::map<netlink::IfIndex, std::string> names_;
 };

@@ -601,6 +601,113 @@ TEST_F(PlanTest, LinkThatWasRenamedMeanwhile_IsTheSameLink) {
               HasSubstr("the MAC address 02:00:00:00:00:aa is taken on renamed0, by claim other"));
 }
 
+/// What every macvlan, every bridged veth and every NIC of the node may announce an address on, and what not.
+class NodesOwn : public PlanTest {
+ protected:
+  NodesOwn() {
+    give("eth0", {"198.51.100.1", "2001:db8:1::1", "fe80::2"}, {"198.51.100.254", "fe80::254"});
+    give("br0", {"10.200.0.1", "fe80::5"}, {});
+    give("nic1", {"10.9.8.7"}, {"10.9.8.1"});
+  }
+
+  void give(const std::string& name, const std::vector<const char*>& addresses,
+            const std::vector<const char*>& gateways) {
+    change(name, [&](sys::InventoryLink& link) {
+      for (const char* address : addresses) {
+        link.addresses.push_back(*netlink::IpAddress::parse(address));
+      }
+      for (const char* gateway : gateways) {
+        link.gateways.push_back(*netlink::IpAddress::parse(gateway));
+      }
+    });
+  }
+
+  /// Whatever is asked for is the second of two addresses.
+  std::string on(const std::string& link, const std::string& address, const std::string& device) {
+    return refusal(R"({"type":"netdev","netdev":{"kind":)" + link + R"(,"addresses":["192.0.2.10/24",")" +
+                       address + "\"]}}",
+                   device);
+  }
+  std::string on_eth0(const std::string& address) {
+    return on(R"("macvlan","master":"eth0")", address, "netdev-virtual");
+  }
+  std::string on_nic2(const std::string& address) {
+    return on(R"("macvlan","master":"nic2")", address, "netdev-virtual");
+  }
+  std::string on_bridge(const std::string& address) {
+    return on(R"("veth","bridge":"br0")", address, "netdev-virtual");
+  }
+  std::string on_nic1_itself(const std::string& address) { return on(R"("host-device")", address, kNic1); }
+};
+
+TEST_F(NodesOwn, Address_IsRefusedWhereverItCouldBeAnnounced) {
+  EXPECT_EQ(
+      on_eth0("198.51.100.1/24"),
+      "config[0].opaque.parameters.netdev.addresses[1]: 198.51.100.1 is the node's own address, on eth0, "
+      "and what is sent to it would go to the pod; take one that nobody has");
+  for (const char* address : {"198.51.100.1/32", "2001:db8:1::1/64", "10.200.0.1/24"}) {
+    for (const auto& refused :
+         {on_eth0(address), on_nic2(address), on_bridge(address), on_nic1_itself(address)}) {
+      EXPECT_THAT(refused, HasSubstr("addresses[1]: ")) << address;
+      EXPECT_THAT(refused, HasSubstr("is the node's own address, on ")) << address;
+    }
+  }
+  // Not the same: the network's others.
+  EXPECT_EQ(on_eth0("198.51.100.2/24"), "accepted");
+}
+
+TEST_F(NodesOwn, AddressOfTheNodeObject_IsRefused) {
+  options_.memory = std::make_shared<NodeMemory>(::testing::TempDir() + "fairlead-nodes-own");
+  options_.memory->set_addresses({*netlink::IpAddress::parse("203.0.113.9")});
+  for (const auto& refused : {on_eth0("203.0.113.9/24"), on_bridge("203.0.113.9/24")}) {
+    EXPECT_THAT(refused, HasSubstr("addresses[1]: 203.0.113.9 is an address of the Node object, "));
+  }
+}
+
+TEST_F(NodesOwn, Gateway_IsRefused) {
+  EXPECT_EQ(
+      on_eth0("198.51.100.254/24"),
+      "config[0].opaque.parameters.netdev.addresses[1]: 198.51.100.254 is a gateway of the node, on eth0, "
+      "and what the node sends through it would go to the pod; take one that nobody has");
+  for (const auto& refused : {on_nic2("198.51.100.254/24"), on_bridge("10.9.8.1/24"),
+                              on_nic1_itself("198.51.100.254/24"), on_eth0("fe80::254/64")}) {
+    EXPECT_THAT(refused, HasSubstr("is a gateway of the node, on "));
+  }
+}
+
+TEST_F(NodesOwn, NicThatLeavesTheNode_TakesItsAddressAndItsGatewayAlong) {
+  EXPECT_EQ(on_nic1_itself("10.9.8.7/24"), "accepted");
+  EXPECT_EQ(on_nic1_itself("10.9.8.1/24"), "accepted");
+  EXPECT_THAT(on(R"("macvlan")", "10.9.8.7/24", kNic1), HasSubstr("is the node's own address, on nic1"));
+}
+
+TEST_F(NodesOwn, LinkLocalAddress_CountsOnItsOwnLinkAndOnTheUplink) {
+  EXPECT_THAT(on_bridge("fe80::5/64"), HasSubstr("is the node's own address, on br0"));
+  EXPECT_EQ(on_nic2("fe80::5/64"), "accepted");
+  EXPECT_THAT(on_nic2("fe80::2/64"), HasSubstr("is the node's own address, on eth0"));
+}
+
+TEST_F(NodesOwn, AddressOfALinkThatLeadsNowhere_IsNobodysBusiness) {
+  for (const char* link : {R"("veth")", R"("dummy")"}) {
+    EXPECT_EQ(on(link, "198.51.100.1/24", "netdev-virtual"), "accepted");
+  }
+}
+
+TEST_F(NodesOwn, Mac_IsRefused) {
+  const auto with_mac = [&](const std::string& link, const std::string& mac, const std::string& device) {
+    return refusal(R"({"type":"netdev","netdev":{"kind":)" + link + R"(,"mac":")" + mac + "\"}}", device);
+  };
+  constexpr auto kOfEth0 = "02:00:00:00:00:02";
+  EXPECT_EQ(with_mac(R"("macvlan","master":"nic2")", kOfEth0, "netdev-virtual"),
+            "config[0].opaque.parameters.netdev.mac: 02:00:00:00:00:02 is the MAC address of the node's link "
+            "eth0; take another, or leave mac out");
+  EXPECT_THAT(with_mac(R"("veth","bridge":"br0")", "02:00:00:00:00:05", "netdev-virtual"),
+              HasSubstr("is the MAC address of the node's link br0"));
+  EXPECT_THAT(with_mac(R"("host-device")", kOfEth0, kNic1), HasSubstr("of the node's link eth0"));
+  EXPECT_EQ(with_mac(R"("host-device")", "02:00:00:00:00:03", kNic1), "accepted");
+  EXPECT_EQ(with_mac(R"("veth")", kOfEth0, "netdev-virtual"), "accepted");
+}
+
 TEST_F(PlanTest, NameOfAClaimOfAnotherNamespace_IsNotTold) {
   add_other("elsewhere", "secret", R"("macvlan","master":"eth0","mac":"02:00:00:00:00:aa")");
   const std::string refused = refused_field(R"("mac":"02:00:00:00:00:aa")");

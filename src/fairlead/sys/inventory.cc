@@ -175,6 +175,23 @@ void add_tunnels(Uses& uses, const std::vector<Link>& links, const std::vector<R
   }
 }
 
+/// By link; each once, in the order of the routes. A node with many routes has few gateways.
+std::map<IfIndex, std::vector<IpAddress>> find_gateways(const std::vector<Route>& routes) {
+  std::map<IfIndex, std::vector<IpAddress>> gateways;
+  for (const Route& route : routes) {
+    for (const auto& hop : route.hops) {
+      if (!hop.gateway || !hop.link.valid()) {
+        continue;
+      }
+      std::vector<IpAddress>& of_link = gateways[hop.link];
+      if (std::ranges::find(of_link, *hop.gateway) == of_link.end()) {
+        of_link.push_back(*hop.gateway);
+      }
+    }
+  }
+  return gateways;
+}
+
 std::optional<PciDevice> find_pci(const Link& link, const std::string& sysfs_root) {
   const auto bdf = pci_function_of(sysfs_root, link.parent_bus, link.parent_dev);
   if (!bdf) {
@@ -242,6 +259,7 @@ Inventory make_inventory(std::vector<Link> links, const std::vector<Route>& rout
   Uses uses;
   add_default_routes(uses, routes);
   add_tunnels(uses, links, routes, addresses);
+  auto gateways = find_gateways(routes);
   std::vector<InventoryLink> joined;
   joined.reserve(links.size());
   for (Link& link : links) {
@@ -253,6 +271,9 @@ Inventory make_inventory(std::vector<Link> links, const std::vector<Route>& rout
     one.dev_port = dev_port_of(options.sysfs_root, link.parent_bus, link.parent_dev, link.name);
     if (const auto found = uses.find(link.index); found != uses.end()) {
       one.uses = std::move(found->second);
+    }
+    if (const auto found = gateways.find(link.index); found != gateways.end()) {
+      one.gateways = std::move(found->second);
     }
     for (const Address& address : addresses) {
       if (address.link == link.index) {

@@ -48,6 +48,8 @@ struct InventoryLink {
   int dev_port = 0;
   std::vector<NodeUse> uses = {};  // of this link itself
   std::vector<netlink::IpAddress> addresses = {};
+  /// Of the node's routes over this link, in any table; each once.
+  std::vector<netlink::IpAddress> gateways = {};
 };
 
 class Inventory {

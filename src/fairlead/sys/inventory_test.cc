@@ -81,6 +81,26 @@ TEST(Uplink, PairsThatPointAtEachOtherEnd) {
   EXPECT_THAT(uplinks({link(2, "v0", 3), link(3, "v1", 2)}, {default_via(2)}), ElementsAre("v0", "v1"));
 }
 
+TEST(Gateways, OfEveryTable_EachOnce) {
+  const auto through = [](int index, const char* destination, const char* gateway, std::uint32_t table) {
+    Route route = default_via(index, destination);
+    route.hops[0].gateway = *IpAddress::parse(gateway);
+    route.table = table;
+    return route;
+  };
+  Route both = through(2, "10.0.0.0/8", "192.0.2.3", netlink::kMainTable);
+  both.hops.push_back({.link = IfIndex(3), .gateway = *IpAddress::parse("198.51.100.3")});
+  const SysfsTree tree;
+  const auto inventory = make_inventory(
+      {link(2, "eth0"), link(3, "eth1")},
+      {through(2, "0.0.0.0/0", "192.0.2.1", netlink::kMainTable), through(2, "10.1.0.0/16", "192.0.2.1", 7),
+       through(2, "::/0", "fe80::1", 7), both, default_via(3)},
+      {.sysfs_root = tree.root()});
+  const auto ip = [](const char* text) { return *IpAddress::parse(text); };
+  EXPECT_THAT(inventory.find("eth0")->gateways, ElementsAre(ip("192.0.2.1"), ip("fe80::1"), ip("192.0.2.3")));
+  EXPECT_THAT(inventory.find("eth1")->gateways, ElementsAre(ip("198.51.100.3")));
+}
+
 // ---- what the node does over each link
 
 /// "eth0 has ...", for every use of every link.

@@ -173,6 +173,70 @@ Result<> check_taken_by(const PlanInput& input, const Config& config, const Netd
   return {};
 }
 
+/// What the node itself answers to, or sends through, where the planned interface could take it away.
+class NodesOwn {
+ public:
+  /// `at`: the link of the node that the interface sits on, or the NIC that leaves the node with all it has
+  /// (`leaves`).
+  NodesOwn(const NodeView& node, const sys::InventoryLink& at, bool leaves)
+      : node_(node), at_(at), leaves_(leaves), stack_(node.inventory().stack_of(at.link.index)) {}
+
+  Result<> check_address(const std::string& path, const IpAddress& address) const {
+    const auto refused = [&](const std::string& what) {
+      return Error(Code::kExists, path + ": " + address.to_string() + " is " + what +
+                                      " would go to the pod; take one that nobody has");
+    };
+    for (const sys::InventoryLink& link : node_.inventory().links()) {
+      if (!counts(link, address)) {
+        continue;
+      }
+      if (std::ranges::find(link.addresses, address) != link.addresses.end()) {
+        return refused("the node's own address, on " + link.link.name + ", and what is sent to it");
+      }
+      if (std::ranges::find(link.gateways, address) != link.gateways.end()) {
+        return refused("a gateway of the node, on " + link.link.name +
+                       ", and what the node sends through it");
+      }
+    }
+    const auto& nodes = node_.addresses();
+    if (std::ranges::find(nodes, address) != nodes.end()) {
+      return refused("an address of the Node object, and what is sent to the node");
+    }
+    return {};
+  }
+
+  Result<> check_mac(const std::string& path, const netlink::MacAddress& mac) const {
+    const auto& links = node_.inventory().links();
+    const auto owner = std::ranges::find_if(links, [&](const sys::InventoryLink& link) {
+      // What waits here for a container runtime is a claim's: its plan tells.
+      const bool counts = !Marker::parse(link.link.alias) && !(leaves_ && mac == at_.link.mac);
+      return counts && link.link.mac == mac;
+    });
+    if (owner == links.end()) {
+      return {};
+    }
+    return Error(Code::kExists, path + ": " + mac.to_string() + " is the MAC address of the node's link " +
+                                    owner->link.name + "; take another, or leave mac out");
+  }
+
+ private:
+  /// Which links are of one network the kernel does not tell: a NIC and the uplink may be plugged into the
+  /// same switch. Link-local addresses are those of one network only, and many have the same (fe80::1), so
+  /// that they count on what the interface sits on and on the uplink.
+  [[nodiscard]] bool counts(const sys::InventoryLink& link, const IpAddress& address) const {
+    if (leaves_ && link.link.index == at_.link.index) {
+      return false;
+    }
+    return !is_link_local(address) || link.is_uplink || node_.is_uplink(link) ||
+           std::ranges::any_of(stack_, [&](const auto& entry) { return entry.link == &link; });
+  }
+
+  const NodeView& node_;
+  const sys::InventoryLink& at_;
+  bool leaves_;
+  std::vector<sys::Inventory::StackEntry> stack_;
+};
+
 }  // namespace
 
 bool is_broadcast(const IpPrefix& prefix) {
@@ -252,6 +316,22 @@ Result<> check_nic_takes(const Config& config, const netlink::Link& nic) {
                config.mtu->path + ": " + std::to_string(mtu) + " is " + (is_too_large ? "more" : "less") +
                    " than the NIC " + nic.name + " takes (" + std::to_string(nic.min_mtu) +
                    (nic.max_mtu != 0 ? " to " + std::to_string(nic.max_mtu) : " or more") + ")");
+}
+
+Result<> check_not_the_nodes(const PlanInput& input, const Config& config, const NetdevPlan& plan) {
+  const bool leaves = plan.original.has_value();
+  const auto at = leaves ? std::optional(plan.original->link) : plan.parent;
+  if (!at) {
+    return {};  // nobody but the node is at its other end
+  }
+  const NodesOwn own(*input.node, *at, leaves);
+  if (plan.mac) {
+    FL_TRY(own.check_mac(config.mac->path, *plan.mac));
+  }
+  for (std::size_t i = 0; i < plan.addresses.size(); ++i) {
+    FL_TRY(own.check_address(item(config.addresses->path, i), plan.addresses[i].address()));
+  }
+  return {};
 }
 
 Result<> check_taken(const PlanInput& input, const Config& config, const NetdevPlan& plan) {

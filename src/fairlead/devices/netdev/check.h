@@ -24,6 +24,9 @@ Result<> check_mtu(const Config& config);
 Result<> check_inherited_mtu(const Config& config, std::string_view parent, std::uint32_t mtu);
 /// The MTU and the MAC address that are asked for, against what the NIC can have.
 Result<> check_nic_takes(const Config& config, const netlink::Link& nic);
+/// Neither the MAC address nor one of the addresses is one that the node itself has, or sends through: a pod
+/// that announces it to a network that the node is on, too, cuts the node off. kExists.
+Result<> check_not_the_nodes(const PlanInput& input, const Config& config, const NetdevPlan& plan);
 /// No other claim has the MAC address or one of the addresses on the same link of the node.
 Result<> check_taken(const PlanInput& input, const Config& config, const NetdevPlan& plan);
 

@@ -21,6 +21,7 @@ Result<DevicePlan> VirtualLink::plan(const PlanInput& input, std::vector<Section
   }
   FL_ASSIGN(NetdevPlan plan, common_plan(input, config));
   FL_TRY(resolve(input, config, plan));
+  FL_TRY(check_not_the_nodes(input, config, plan));
   FL_TRY(check_taken(input, config, plan));
   return device_plan(config, plan);
 }

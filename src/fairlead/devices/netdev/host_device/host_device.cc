@@ -284,6 +284,7 @@ Result<DevicePlan> HostDeviceKind::plan(const PlanInput& input, std::vector<Sect
   FL_TRY(check_nic_takes(config, nic->link));
   FL_TRY(check_inherited_mtu(config, nic->link.name, nic->link.mtu));
   FL_ASSIGN(plan.original, as_it_is(input, *nic));
+  FL_TRY(check_not_the_nodes(input, config, plan));
   return device_plan(config, plan);
 }
 
