@@ -259,6 +259,9 @@ Result<bool> Attacher::is_still_there(const Session& session, const AttachTarget
   if (state.phase == AttachPhase::kAttaching && !is_other_sandbox(state, target)) {
     return true;  // begun a moment ago, or cut off then: nothing need be there yet
   }
+  if (!state.sandbox.empty() && state.sandbox == target.sandbox) {
+    return true;  // a sandbox has one namespace for all its life
+  }
   const Held kept = held(session.claim_uid);
   if (kept.netns.valid() && kept.certainty == Certainty::kCertain) {
     FL_ASSIGN(const sys::NetnsId id, sys::netns_id(kept.netns.get()));

@@ -8,7 +8,6 @@
 #include <memory>
 
 #include "fairlead/agent/find_netns.h"
-#include "fairlead/agent/interface_facts.h"
 #include "fairlead/core/fault.h"
 #include "fairlead/core/fd.h"
 #include "fairlead/core/log.h"
@@ -289,7 +288,7 @@ Result<> AttachService::attach(const AttachCall& asked) {
   timer_.at(steady_clock::now() + kBehindTheAnswer, [this, netns, uid = call.claim_uid] {
     (void)background_.submit({uid}, [this, netns, uid](Executor::Turn&) {
       if (const auto record = host_->find(uid)) {
-        check(*record, netns->get());
+        check(*record, netns->get(), Namespace::kTheClaims);  // its number is no other's while it is open
       }
     });
   });
@@ -324,16 +323,20 @@ void AttachService::report_not_attached(const dra::ClaimRecord& record, const st
   }
 }
 
-void AttachService::check(const dra::ClaimRecord& record, int netns) { check(record, netns, false); }
+void AttachService::check(const dra::ClaimRecord& record, int netns, Namespace which) {
+  check(record, netns, which, false);
+}
 
-void AttachService::check(const dra::ClaimRecord& record, int netns, bool silent_without_links) {
+void AttachService::check(const dra::ClaimRecord& record, int netns, Namespace which,
+                          bool silent_without_links) {
   const auto plan = parse_claim_plan(record.plan);
   const auto state = parse_claim_state(record.prepared.state);
   const auto id = sys::netns_id(netns);
   if (!plan || !state || !id || state->phase != AttachPhase::kAttached || state->netns != *id) {
     return;  // it went on in the meantime; whoever did that reports
   }
-  auto facts = read_facts(*plan, *state, record.claim.uid, driver_name_, netns);
+  auto facts =
+      read_facts(*plan, *state, {.driver = driver_name_, .claim_uid = record.claim.uid}, netns, which);
   if (!facts) {
     log::warn("what a claim has in its pod cannot be read",
               {{"claim", record.claim.uid}, {"error", facts.error().what()}});
@@ -376,7 +379,7 @@ void AttachService::check_all(const std::vector<dra::ClaimRecord>& records) {
           record ? parse_claim_state(record->prepared.state) : Result<ClaimState>(ClaimState());
       const auto netns = state && state->is_in_a_pod() ? find_netns(*state->netns) : std::nullopt;
       if (netns) {
-        check(*record, netns->get(), true);
+        check(*record, netns->get(), Namespace::kByNumber, true);
       }
     }
   });

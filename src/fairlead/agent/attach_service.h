@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "fairlead/agent/attach.h"
+#include "fairlead/agent/interface_facts.h"
 #include "fairlead/core/executor.h"
 #include "fairlead/core/mutex.h"
 #include "fairlead/core/result.h"
@@ -76,8 +77,9 @@ class AttachService {
   /// Gives back what the claim took from the node, if it is attached in this very sandbox; else does nothing.
   Result<> release(const std::string& claim_uid, const Sandbox& sandbox,
                    std::chrono::steady_clock::time_point deadline);
-  /// Compares a claim that is recorded as attached with what is in its pod, and reports it.
-  void check(const dra::ClaimRecord& record, int netns);
+  /// Compares a claim that is recorded as attached with what is in its pod, and reports it. The namespace is
+  /// the claim's for certain, or only has the number that the record has.
+  void check(const dra::ClaimRecord& record, int netns, Namespace which);
   /// After a start without NRI: check() of all that are in a pod, behind the caller's back. A namespace that
   /// has none of a claim's links is taken for another one with the same number: nothing is said then.
   void check_all(const std::vector<dra::ClaimRecord>& records);
@@ -120,7 +122,7 @@ class AttachService {
   void report_staged_until(const std::string& claim_uid, TimePoint give_up);
   void tell(const dra::ClaimRecord& record, int netns, const std::optional<dra::Pod>& pod,
             const std::string& reason, const std::string& message) const;
-  void check(const dra::ClaimRecord& record, int netns, bool silent_without_links);
+  void check(const dra::ClaimRecord& record, int netns, Namespace which, bool silent_without_links);
   [[nodiscard]] bool still_in(const std::string& claim_uid, const sys::NetnsId& netns) const
       FL_REQUIRES(reports_mutex_);
   void finished(std::string_view operation, std::string_view via, const Result<>& result,

@@ -145,6 +145,23 @@ TEST_F(Attach, RestartedContainer_FindsWhatTheApplicationMadeOfItsInterfaces) {
   EXPECT_EQ(link(*pod_.socket, "fast0").mtu, 1200);
 }
 
+/// As a pod with NET_ADMIN can: the alias is what finds the interface otherwise.
+TEST_F(Attach, RestartedContainer_WhoseInterfaceHasNoMarkerAnyMore_KeepsIt) {
+  auto record = prepare(claim("u1", {{R"("macvlan","master":"eth0","interfaceName":"data0")"}}));
+  ASSERT_OK(record);
+  const auto attach_in_sandbox = [&]() -> Result<> {
+    FL_ASSIGN(record->prepared.state,
+              driver_->attach(*record, {.netns = pod_.netns.get(), .sandbox = "s1", .container = "c"}));
+    return {};
+  };
+  ASSERT_OK(attach_in_sandbox());
+  const netlink::Link data0 = link(*pod_.socket, "data0");
+  ASSERT_OK(pod_.socket->change_link(data0.index, {.alias = ""}));
+  ASSERT_OK(attach_in_sandbox());
+  EXPECT_EQ(link(*pod_.socket, "data0").index, data0.index);
+  EXPECT_THAT(names(*pod_.socket), ElementsAre("data0", "lo"));
+}
+
 TEST_F(Attach, NameTakenInTheContainer_IsOneSentenceAndNothingIsLeft) {
   ASSERT_OK(pod_.socket->create_link({.name = "data0", .kind = netlink::Veth{.peer = {.name = "other"}}}));
   const auto pod_before = names(*pod_.socket);
@@ -689,7 +706,7 @@ TEST_F(HostDevice, SettingThatTheNicRefuses_IsOneSentenceThatNamesIt_AndTheNicIs
   const auto attached = attach(*record, pod_);
   ASSERT_FALSE(attached);
   EXPECT_THAT(attached.error().what(),
-              HasSubstr("the NIC nic2 does not take the MTU 9000 that the claim asks for: "));
+              HasSubstr("the kernel does not give the NIC nic2 the MTU 9000 that the claim asks for: "));
   EXPECT_EQ(node_names(), before);
   EXPECT_EQ(link(*node_, "nic2").alias, "");
 }

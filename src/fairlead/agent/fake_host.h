@@ -157,6 +157,12 @@ class FakeHost : public dra::Host {
     const std::lock_guard lock(mutex_);
     return static_cast<std::size_t>(std::ranges::count(operations_, operation));
   }
+  bool wait_for_count(const std::string& operation, std::size_t count) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, kLong, [&] {
+      return static_cast<std::size_t>(std::ranges::count(operations_, operation)) >= count;
+    });
+  }
   /// Until so many changes were asked for, done or not.
   bool wait_for_updates(std::size_t count) {
     std::unique_lock lock(mutex_);

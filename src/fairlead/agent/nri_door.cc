@@ -413,7 +413,7 @@ Result<> NriDoor::reconcile_claim(const dra::ClaimRecord& record, const std::vec
   const auto use = [&](const Reconciled& sandbox) { return use_of(record, sandbox, tells_cdi); };
   if (home != sandboxes.end() && state.phase == AttachPhase::kAttached &&
       (certain || use(*home) != Use::kNotYet)) {
-    service_->check(record, home->netns.get());
+    service_->check(record, home->netns.get(), certain ? Namespace::kTheClaims : Namespace::kByNumber);
     return {};
   }
   if (sandboxes.size() != 1) {

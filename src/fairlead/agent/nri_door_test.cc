@@ -140,7 +140,7 @@ TEST_F(NriDoors, StatusSaysWhatThePodWasGiven_NotWhatItMadeOfIt) {
   ASSERT_OK(pod_.socket->delete_address(data0, *netlink::IpPrefix::parse("192.0.2.10/24")));
 
   ASSERT_OK(through_guard("u1", pod_));  // its container was started again
-  service_->check(*framework_.find("u1"), pod_.netns.get());
+  service_->check(*framework_.find("u1"), pod_.netns.get(), Namespace::kTheClaims);
   EXPECT_EQ(framework_.report("u1"), given);
 }
 
@@ -456,14 +456,50 @@ TEST_F(NriDoors, StrangersNamespaceWithThePodsNumber_SaysNothingAboutTheClaim) {
   EXPECT_THAT(framework_.events(), IsEmpty());
 }
 
-TEST_F(NriDoors, LinkWithTheIndexButNotTheMarker_IsNotTheClaims) {
+/// A pod with the capability NET_ADMIN can write what it likes into an alias.
+TEST_F(NriDoors, MarkerThatThePodRemovedOrMoved_TheInterfaceIsThereAllTheSame) {
   prepared("u1", {{kMacvlan}});
   ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
-  framework_.wait_for_report("u1", "Attached");
-  ASSERT_OK(pod_.socket->change_link(link(*pod_.socket, "data0").index, {.alias = "somebody's"}));
+  ASSERT_EQ(framework_.wait_for_report("u1", "Attached").size(), 1);
+  const netlink::Link data0 = link(*pod_.socket, "data0");
   const NriContainer running{.id = "c1", .pod_id = "s1", .state = NriContainerState::kRunning};
-  ASSERT_OK(door_->synchronize({sandbox("s1", pod_)}, {running}, soon()));
-  EXPECT_EQ(framework_.wait_for_report("u1", "InterfaceGone").size(), 1);
+  const auto look = [&](std::size_t times) {
+    ASSERT_OK(door_->synchronize({sandbox("s1", pod_)}, {running}, soon()));
+    ASSERT_TRUE(framework_.wait_for_count("reconcile nri ok", times));
+  };
+  ASSERT_OK(pod_.socket->change_link(data0.index, {.alias = ""}));
+  look(1);
+  EXPECT_THAT(framework_.events(), IsEmpty());
+  EXPECT_EQ(framework_.report("u1").at(0).reason, "Attached");
+
+  ASSERT_OK(pod_.socket->create_link({.name = "decoy", .kind = netlink::Veth{.peer = {.name = "decoy1"}}}));
+  ASSERT_OK(pod_.socket->change_link(link(*pod_.socket, "decoy").index, {.alias = data0.alias}));
+  look(2);
+  EXPECT_THAT(framework_.events(), IsEmpty());
+  EXPECT_EQ(framework_.report("u1").at(0).reason, "Attached");
+  EXPECT_EQ(framework_.report("u1").at(0).hardware_address, data0.mac.to_string());
+
+  // The decoy is not the interface.
+  ASSERT_OK(pod_.socket->delete_link(data0.index));
+  look(3);
+  EXPECT_EQ(framework_.report("u1").at(0).reason, "InterfaceGone");
+}
+
+/// After the start of an agent without NRI only the namespace's number says whose it is, and that may be
+/// another's by now.
+TEST_F(NriDoors, LinkWithTheIndexInANamespaceThatMayBeAnothers_IsNotTheClaims) {
+  prepared("u1", {{kMacvlan}});
+  auto record = *framework_.find("u1");
+  const Pod stranger = make_pod();
+  ASSERT_OK(stranger.socket->create_link({.name = "v0", .kind = netlink::Veth{.peer = {.name = "v1"}}}));
+  ClaimState state{.phase = AttachPhase::kAttached,
+                   .ifindexes = {link(*stranger.socket, "v0").index.value()}};
+  state.netns = sys::netns_id(stranger.netns.get()).value();
+  record.prepared.state = to_json(state);
+  framework_.add(record);
+  service_->check_all({record});
+  service_->stop();
+  EXPECT_THAT(framework_.report("u1"), IsEmpty());
 }
 
 /// A NIC whose way into the pod takes as long as `after_attach` does, and its way home as `before_detach`.

@@ -116,13 +116,27 @@ Result<netlink::Link> VirtualLink::create(const NetdevPlan& plan, const Marker& 
   return *std::move(made);
 }
 
+/// What an earlier attach() made. A pod with NET_ADMIN can take its marker off, or give it to another link, so
+/// that the index goes first where it is certain.
+const netlink::Link* VirtualLink::find_made(const AttachInput& input) const {
+  const netlink::Link* marked = nullptr;
+  for (const netlink::Link& link : *input.pod_links) {
+    if (input.index_in_pod.valid() && link.index == input.index_in_pod && link.kind == kind()) {
+      return &link;
+    }
+    if (marked == nullptr && input.marker.marks(link.alias)) {
+      marked = &link;
+    }
+  }
+  return marked;
+}
+
 Result<Attached> VirtualLink::attach(const AttachInput& input) const {
   FL_ASSIGN(const NetdevPlan plan, parse_plan(input.plan->body));
-  const auto there = std::ranges::find_if(
-      *input.pod_links, [&](const netlink::Link& link) { return input.marker.marks(link.alias); });
+  const netlink::Link* there = find_made(input);
   Attached attached{.addresses = plan.addresses};
   Interface interface{.name = input.plan->interface_name};
-  if (there != input.pod_links->end()) {
+  if (there != nullptr) {
     attached.index = there->index;
     attached.mac = there->mac;
     interface.name = there->name;

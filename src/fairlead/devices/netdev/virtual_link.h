@@ -31,6 +31,7 @@ class VirtualLink : public Handler {
   virtual Result<> finish_host_side(const NetdevPlan& plan, const Marker& marker, const Place& node) const;
 
  private:
+  [[nodiscard]] const netlink::Link* find_made(const AttachInput& input) const;
   struct Birth {
     std::string name;
     Place where;
