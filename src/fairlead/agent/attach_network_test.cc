@@ -332,6 +332,30 @@ TEST_F(AttachNetwork, BridgeThatTakesNoMorePorts_IsOneSentenceForTheAuthor) {
   EXPECT_THAT(names(*pod_.socket), ElementsAre("eth0", "lo"));
 }
 
+/// The kernel renews such a route with the metric that it had: moving it would last no longer than that.
+TEST_F(AttachNetwork, ClustersDefaultRouteOfARouterAdvertisement_KeepsItsMetric) {
+  const auto replaced = sys::on_netns_thread(pod_.netns.get(), []() -> Result<int> {
+    return std::system("ip -6 route replace default via fd00:244::1 dev eth0 metric 1024 proto ra");
+  });
+  if (!replaced || *replaced != 0) {
+    GTEST_SKIP() << "ip(8) is not installed, which can make a route of protocol ra";
+  }
+  auto equal = macvlan("u1", "data0", R"("addresses":["2001:db8::10/64"],
+      "routes":[{"dst":"::/0","gw":"2001:db8::1","metric":1024}])");
+  ASSERT_OK(equal);
+  const auto attached = attach(*equal, pod_);
+  ASSERT_FALSE(attached);
+  EXPECT_EQ(
+      attached.error().what(),
+      "interface data0 (request nic): the route to ::/0 with the metric 1024 is in the pod already through "
+      "eth0, by a router advertisement, and keeps its metric; give the one of the claim another metric");
+  EXPECT_THAT(routes_to(*pod_.socket, "::/0"), ElementsAre("via fd00:244::1 dev eth0 metric 1024"));
+  auto lower = macvlan("u2", "data0", R"("addresses":["2001:db8::10/64"],
+      "routes":[{"dst":"::/0","gw":"2001:db8::1","metric":1023}])");
+  ASSERT_OK(lower);
+  ASSERT_OK(attach(*lower, pod_));
+}
+
 TEST_F(AttachNetwork, MasterThatABridgeTookMeanwhile_IsOneSentenceForTheAuthor) {
   auto record = macvlan("u1", "data0", R"("mtu":1400)");
   ASSERT_OK(record);

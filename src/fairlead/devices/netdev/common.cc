@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/devices/netdev/common.h"
 
+#include <linux/rtnetlink.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <functional>
@@ -152,7 +154,8 @@ Error up_refused(Error error, netlink::Socket& pod, const Interface& interface, 
       EADDRINUSE};
 }
 
-/// "through eth0", of the route that is in the way.
+/// "through eth0", of the route that is in the way; of a default route that makes no room (Socket::
+/// change_metric) also why.
 std::string holder_of(netlink::Socket& pod, const netlink::NewRoute& wanted) {
   const auto routes = pod.routes(wanted.table);
   if (!routes) {
@@ -161,7 +164,13 @@ std::string holder_of(netlink::Socket& pod, const netlink::NewRoute& wanted) {
   for (const netlink::Route& route : *routes) {
     if (route.destination == wanted.destination && route.metric == wanted.metric && !route.hops.empty()) {
       const auto link = pod.link(route.hops.front().link);
-      return link && *link ? " through " + (*link)->name : "";
+      const std::string through = link && *link ? " through " + (*link)->name : "";
+      if (!route.destination.is_default() ||
+          (route.protocol != RTPROT_RA && route.protocol != RTPROT_KERNEL)) {
+        return through;
+      }
+      return through + (route.protocol == RTPROT_RA ? ", by a router advertisement," : ", by the kernel,") +
+             " and keeps its metric";
     }
   }
   return "";
