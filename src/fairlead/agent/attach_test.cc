@@ -150,8 +150,9 @@ TEST_F(Attach, RestartedContainer_WhoseInterfaceHasNoMarkerAnyMore_KeepsIt) {
   auto record = prepare(claim("u1", {{R"("macvlan","master":"eth0","interfaceName":"data0")"}}));
   ASSERT_OK(record);
   const auto attach_in_sandbox = [&]() -> Result<> {
-    FL_ASSIGN(record->prepared.state,
-              driver_->attach(*record, {.netns = pod_.netns.get(), .sandbox = "s1", .container = "c"}));
+    FL_ASSIGN(
+        record->prepared.state,
+        driver_->attacher().attach(*record, {.netns = pod_.netns.get(), .sandbox = "s1", .container = "c"}));
     return {};
   };
   ASSERT_OK(attach_in_sandbox());

@@ -38,7 +38,7 @@ const netlink::Link* find_link(const std::vector<netlink::Link>& links, const de
           find([&](const auto& link) { return index.valid() && link.index == index && may_be(link); })) {
     return there;
   }
-  return find([&](const auto& link) { return link.alias == marker.alias() && may_be(link); });
+  return find([&](const auto& link) { return marker.marks(link.alias) && may_be(link); });
 }
 
 Result<> fill(netlink::Socket& socket, const netlink::Link& link, dra::DeviceReport& report) {
