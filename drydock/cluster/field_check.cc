@@ -4,7 +4,11 @@
 #include <algorithm>
 #include <cctype>
 
+#include "fairlead/core/text.h"
+
 namespace drydock {
+using fairlead::is_dns_label;
+using fairlead::is_dns_subdomain;
 namespace {
 
 constexpr std::string_view kLabelRule =
@@ -190,31 +194,6 @@ void FieldCheck::one_of(const std::string& path, const std::string& value,
                         const std::vector<std::string_view>& words) {
   if (std::ranges::find(words, value) == words.end()) {
     unsupported(path, value, words);
-  }
-}
-
-bool is_dns_label(std::string_view text) {
-  return !text.empty() && text.size() <= 63 && is_lower_or_digit(text.front()) &&
-         is_lower_or_digit(text.back()) &&
-         std::ranges::all_of(text, [](char c) { return is_lower_or_digit(c) || c == '-'; });
-}
-
-bool is_dns_subdomain(std::string_view text) {
-  if (text.empty() || text.size() > 253) {
-    return false;
-  }
-  while (true) {
-    const auto dot = text.find('.');
-    // A part of a subdomain has no limit of its own (IsDNS1123Subdomain).
-    const std::string_view part = text.substr(0, dot);
-    if (part.empty() || !is_lower_or_digit(part.front()) || !is_lower_or_digit(part.back()) ||
-        !std::ranges::all_of(part, [](char c) { return is_lower_or_digit(c) || c == '-'; })) {
-      return false;
-    }
-    if (dot == std::string_view::npos) {
-      return true;
-    }
-    text.remove_prefix(dot + 1);
   }
 }
 

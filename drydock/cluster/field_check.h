@@ -34,8 +34,6 @@ class FieldCheck {
   std::vector<Cause> causes;
 };
 
-bool is_dns_label(std::string_view text);
-bool is_dns_subdomain(std::string_view text);
 bool is_semver(std::string_view text);
 bool is_uuid(std::string_view text);
 

@@ -5,8 +5,10 @@
 
 #include "drydock/cluster/field_check.h"
 #include "drydock/cluster/quantity.h"
+#include "fairlead/core/text.h"
 
 namespace drydock {
+using fairlead::is_dns_subdomain;
 namespace {
 
 constexpr std::size_t kMaxDevices = 128;

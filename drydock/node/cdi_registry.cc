@@ -10,10 +10,12 @@
 #include <set>
 #include <utility>
 
+#include "fairlead/core/text.h"
 #include "fairlead/formats/cdi.h"
 #include "fairlead/sys/files.h"
 
 namespace drydock {
+using fairlead::joined;
 namespace {
 
 namespace cdi = fairlead::cdi;
@@ -160,14 +162,6 @@ Result<> apply_edits(const cdi::ContainerEdits& edits, OciSpec& spec) {
     });
   }
   return {};
-}
-
-std::string joined(const std::vector<std::string>& words, const char* between) {
-  std::string out;
-  for (const auto& word : words) {
-    out += (out.empty() ? "" : between) + word;
-  }
-  return out;
 }
 
 }  // namespace

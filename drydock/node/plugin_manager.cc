@@ -12,8 +12,10 @@
 #include <utility>
 
 #include "fairlead/core/log.h"
+#include "fairlead/core/text.h"
 
 namespace drydock {
+using fairlead::joined;
 namespace {
 
 using fairlead::UniqueFd;
@@ -34,14 +36,6 @@ std::optional<DraVersion> choose_version(const std::vector<std::string>& offered
     }
   }
   return std::nullopt;
-}
-
-std::string joined(const std::vector<std::string>& words) {
-  std::string out;
-  for (const auto& word : words) {
-    out += (out.empty() ? "" : ", ") + word;
-  }
-  return out.empty() ? "none" : out;
 }
 
 }  // namespace

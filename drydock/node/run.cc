@@ -19,10 +19,12 @@
 #include "drydock/node/machine_state.h"
 #include "fairlead/core/fault.h"
 #include "fairlead/core/log.h"
+#include "fairlead/core/text.h"
 #include "fairlead/sys/files.h"
 #include "fairlead/sys/netns.h"
 
 namespace drydock {
+using fairlead::joined;
 namespace {
 
 namespace sys = fairlead::sys;
@@ -43,14 +45,6 @@ constexpr auto kServiceAccount = "/var/run/secrets/kubernetes.io/serviceaccount"
 template <class Duration>
 microseconds us(Duration duration) {
   return std::chrono::duration_cast<microseconds>(duration);
-}
-
-std::string joined(const std::vector<std::string>& words, const char* between) {
-  std::string out;
-  for (const auto& word : words) {
-    out += (out.empty() ? "" : between) + word;
-  }
-  return out;
 }
 
 std::string plural(std::size_t count, const std::string& word) {

@@ -15,6 +15,7 @@
 
 #include "fairlead/core/executor.h"
 #include "fairlead/core/log.h"
+#include "fairlead/core/text.h"
 #include "fairlead/rpc/unix_listener.h"
 #include "fairlead/sys/netns.h"
 
@@ -89,13 +90,6 @@ std::optional<std::string> take_line(std::string_view& text, std::string_view ke
   std::string value(text.substr(key.size(), end - key.size()));
   text.remove_prefix(end + 1);
   return value;
-}
-
-bool is_uid(std::string_view text) {
-  return !text.empty() && text.size() <= 128 && std::ranges::all_of(text, [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' ||
-           c == '_' || c == '.';
-  });
 }
 
 Result<GuardCall> parse(Message message) {

@@ -11,6 +11,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "fairlead/core/hash.h"
+#include "fairlead/core/text.h"
 #include "fairlead/devices/node.h"
 
 namespace fairlead::devices {
@@ -25,25 +27,10 @@ constexpr std::size_t kFactMax = 128;
 
 bool is_label_char(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
 
-bool is_dns_label(std::string_view name) {
-  return !name.empty() && name.size() <= kDnsLabelMax && is_label_char(name.front()) &&
-         is_label_char(name.back()) &&
-         std::ranges::all_of(name, [](char c) { return is_label_char(c) || c == '-'; });
-}
-
 std::string hex(std::uint32_t value) {
   std::array<char, 16> text = {};
   (void)std::snprintf(text.data(), text.size(), "%08x", value);
   return text.data();
-}
-
-/// FNV-1a: two names that become one label stay two devices.
-std::uint32_t hash(std::string_view text) {
-  std::uint32_t value = 0x811c9dc5U;
-  for (const char c : text) {
-    value = (value ^ static_cast<unsigned char>(c)) * 0x01000193U;
-  }
-  return value;
 }
 
 /// Lower case, every other character a '-'.
@@ -56,12 +43,13 @@ std::string label_part(std::string_view text) {
   return part;
 }
 
-/// What may have become too long, or end in '-', is cut and keeps its hash.
+/// What may have become too long, or end in '-', is cut and keeps its hash: two names that become one label stay
+/// two devices.
 std::string as_label(std::string text) {
   if (is_dns_label(text)) {
     return text;
   }
-  const std::string tail = "-" + hex(hash(text));
+  const std::string tail = "-" + hex(fnv1a_32(text));
   text.resize(std::min(text.size(), kDnsLabelMax - tail.size()));
   return text + tail;
 }
@@ -230,7 +218,7 @@ std::string name_by_link(std::string_view link_name) {
   if (is_dns_label(link_name) && link_name != kVirtualDevice) {
     return std::string(link_name);
   }
-  return "net-" + label_part(link_name) + "-" + hex(hash(link_name));
+  return "net-" + label_part(link_name) + "-" + hex(fnv1a_32(link_name));
 }
 
 std::string to_json(const NicIdentity& identity) {

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cstdint>
 
+#include "fairlead/core/hash.h"
 #include "fairlead/sys/netlink/types.h"
 
 namespace fairlead::devices {
@@ -17,19 +18,9 @@ constexpr std::string_view kLent = "/lent:";
 constexpr std::string_view kWantsName = "fairlead-wants-name:";
 constexpr std::size_t kAliasMax = 255;  // IFALIASZ - 1
 
-/// FNV-1a: names must come out the same in every process and version, which std::hash does not promise.
-std::uint64_t fnv1a(std::string_view text) {
-  std::uint64_t hash = 0xcbf29ce484222325U;
-  for (const char c : text) {
-    hash ^= static_cast<unsigned char>(c);
-    hash *= 0x100000001b3U;
-  }
-  return hash;
-}
-
 std::string twelve_hex(std::string_view text) {
   constexpr std::string_view kDigits = "0123456789abcdef";
-  std::uint64_t hash = fnv1a(text);
+  std::uint64_t hash = fnv1a_64(text);
   std::string hex;
   for (int i = 0; i < 12; ++i) {
     hex += kDigits[hash & 0xfU];
@@ -63,7 +54,7 @@ std::string Marker::transit_name() const { return "fl" + twelve_hex(alias()); }
 std::string Marker::host_name() const { return "flh" + twelve_hex(alias()); }
 
 std::uint32_t Marker::birth_group() const {
-  const auto group = static_cast<std::uint32_t>(fnv1a(alias()));
+  const auto group = static_cast<std::uint32_t>(fnv1a_64(alias()));
   return group == 0 ? 1 : group;
 }
 

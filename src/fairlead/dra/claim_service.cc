@@ -12,6 +12,7 @@
 #include "fairlead/core/fault.h"
 #include "fairlead/core/log.h"
 #include "fairlead/core/mutex.h"
+#include "fairlead/core/text.h"
 #include "fairlead/core/timer.h"
 #include "fairlead/dra/claim_cdi.h"
 #include "fairlead/dra/claim_store.h"

@@ -13,6 +13,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "fairlead/core/hash.h"
 #include "fairlead/sys/files.h"
 
 namespace fairlead::dra {
@@ -269,13 +270,7 @@ std::string crc32(std::string_view text) {
 
 /// The byte of the lock file that stands for a key: FNV-1a, 62 bits so that it is a valid off_t. Two keys on
 /// one byte would only wait for each other.
-off_t byte_of(std::string_view key) {
-  std::uint64_t hash = 0xcbf29ce484222325U;
-  for (const char c : key) {
-    hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
-  }
-  return static_cast<off_t>(hash >> 2U);
-}
+off_t byte_of(std::string_view key) { return static_cast<off_t>(fnv1a_64(key) >> 2U); }
 
 /// False: another instance has it. Locks of the open file description, not of the process (POSIX locks would
 /// vanish when any thread closes the file).

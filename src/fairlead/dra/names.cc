@@ -12,8 +12,6 @@
 namespace fairlead::dra {
 namespace {
 
-bool is_lower_alnum(char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); }
-
 /// The first `bytes` bytes of the text's SHA-256 in base64url without padding.
 std::string short_hash(std::string_view text, std::size_t bytes) {
   std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
@@ -49,36 +47,6 @@ Result<std::string> fitting(const std::string& dir, const std::vector<std::strin
 }
 
 }  // namespace
-
-bool is_dns_label(std::string_view text) {
-  return !text.empty() && text.size() <= 63 && is_lower_alnum(text.front()) && is_lower_alnum(text.back()) &&
-         std::all_of(text.begin(), text.end(), [](char c) { return is_lower_alnum(c) || c == '-'; });
-}
-
-bool is_dns_subdomain(std::string_view text, std::size_t limit) {
-  if (text.empty() || text.size() > limit) {
-    return false;
-  }
-  for (;;) {
-    const std::size_t dot = text.find('.');
-    const std::string_view part = text.substr(0, dot);
-    // A part of a subdomain has no limit of its own in Kubernetes (IsDNS1123Subdomain).
-    if (part.empty() || !is_lower_alnum(part.front()) || !is_lower_alnum(part.back()) ||
-        !std::all_of(part.begin(), part.end(), [](char c) { return is_lower_alnum(c) || c == '-'; })) {
-      return false;
-    }
-    if (dot == std::string_view::npos) {
-      return true;
-    }
-    text.remove_prefix(dot + 1);
-  }
-}
-
-bool is_uid(std::string_view text) {
-  return !text.empty() && text.size() <= 63 && text.front() != '-' &&
-         std::all_of(text.begin(), text.end(),
-                     [](char c) { return is_lower_alnum(c) || (c >= 'A' && c <= 'Z') || c == '-'; });
-}
 
 std::string quote(std::string_view text) {
   std::string out(text.substr(0, 80));

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Rules for names that strangers give us, and the names of our own sockets. Pure.
+// Foreign text in messages, and the names of our own sockets. Pure.
 #pragma once
 
-#include <cstddef>
 #include <string>
 #include <string_view>
 
@@ -10,12 +9,6 @@
 
 namespace fairlead::dra {
 
-/// RFC 1123: at most 63 lower-case letters, digits and "-".
-bool is_dns_label(std::string_view text);
-/// RFC 1123 labels joined by dots, at most `limit` bytes in all.
-bool is_dns_subdomain(std::string_view text, std::size_t limit = 253);
-/// A Kubernetes UID: 1 to 63 letters, digits and "-"; never a path.
-bool is_uid(std::string_view text);
 /// Foreign text for a message: in quotes, shortened, unprintable bytes as '?'.
 std::string quote(std::string_view text);
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/dra/names.h"
+#include "fairlead/core/text.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

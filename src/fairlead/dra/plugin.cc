@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "fairlead/core/log.h"
+#include "fairlead/core/text.h"
 #include "fairlead/dra/admin_http.h"
 #include "fairlead/dra/claim_reporter.h"
 #include "fairlead/dra/claim_service.h"

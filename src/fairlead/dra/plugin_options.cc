@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "fairlead/core/log.h"
+#include "fairlead/core/text.h"
 #include "fairlead/dra/admin_http.h"
 #include "fairlead/dra/names.h"
 #include "fairlead/dra/plugin.h"

@@ -14,6 +14,7 @@
 #include "fairlead/core/log.h"
 #include "fairlead/core/mutex.h"
 #include "fairlead/core/retry_delay.h"
+#include "fairlead/core/text.h"
 #include "fairlead/dra/instance_order.h"
 #include "fairlead/dra/slice_diff.h"
 #include "fairlead/dra/slice_validate.h"
@@ -67,14 +68,6 @@ bool not_newer(const std::string& version, const std::string& than) {
   const auto parsed_a = std::from_chars(version.data(), version.data() + version.size(), a);
   const auto parsed_b = std::from_chars(than.data(), than.data() + than.size(), b);
   return parsed_a.ec == std::errc{} && parsed_b.ec == std::errc{} && a <= b;
-}
-
-std::string joined(const std::vector<std::string>& words) {
-  std::string out;
-  for (const std::string& word : words) {
-    out += (out.empty() ? "" : ", ") + word;
-  }
-  return out;
 }
 
 std::string_view verb(SliceChange::Kind kind) {

@@ -10,6 +10,7 @@
 #include <set>
 #include <utility>
 
+#include "fairlead/core/text.h"
 #include "fairlead/core/utf8.h"
 #include "fairlead/dra/slice_diff.h"
 #include "fairlead/formats/quantity.h"
@@ -23,7 +24,7 @@ constexpr std::size_t kMaxAttributesAndCapacities = 32;
 constexpr std::size_t kMaxAttributeText = 64;
 constexpr std::size_t kMaxIdentifier = 32;
 constexpr std::size_t kMaxDomain = 63;
-constexpr std::size_t kMaxLabel = 63;
+constexpr std::size_t kMaxLabel = 63;  // a label value
 constexpr std::size_t kMaxPoolName = 253;
 constexpr std::size_t kMaxTaints = 16;
 constexpr std::size_t kMaxValidValues = 10;
@@ -32,14 +33,6 @@ bool is_lower(char c) { return c >= 'a' && c <= 'z'; }
 bool is_letter(char c) { return is_lower(c) || (c >= 'A' && c <= 'Z'); }
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 bool is_alphanumeric(char c) { return is_letter(c) || is_digit(c); }
-
-std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
-
-/// RFC 1123 label, lower case.
-bool is_dns_label(std::string_view text) {
-  return !text.empty() && text.size() <= kMaxLabel && text.front() != '-' && text.back() != '-' &&
-         std::ranges::all_of(text, [](char c) { return is_lower(c) || is_digit(c) || c == '-'; });
-}
 
 template <class Test>
 bool all_parts(std::string_view text, char separator, Test test) {
@@ -53,10 +46,6 @@ bool all_parts(std::string_view text, char separator, Test test) {
     }
     text.remove_prefix(end + 1);
   }
-}
-
-bool is_dns_subdomain(std::string_view text, std::size_t limit) {
-  return text.size() <= limit && all_parts(text, '.', is_dns_label);
 }
 
 bool is_pool_name(std::string_view text) {

@@ -9,14 +9,13 @@
 
 #include "fairlead/core/fd.h"
 #include "fairlead/core/log.h"
+#include "fairlead/core/text.h"
 #include "fairlead/devices/netdev/check.h"
 #include "fairlead/devices/netdev/routes.h"
 #include "fairlead/dra/pod_events.h"
 #include "fairlead/sys/sysctl.h"
 
 namespace fairlead::devices::netdev {
-
-std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
 
 namespace {
 

@@ -15,9 +15,6 @@
 
 namespace fairlead::devices::netdev {
 
-/// "\"text\"", for messages.
-std::string quoted(std::string_view text);
-
 /// mtu, mac, addresses and routes, and the rules that hold for every kind.
 Result<NetdevPlan> common_plan(const PlanInput& input, const Config& config);
 /// A DevicePlan with the interface's name and the body filled in.

@@ -8,6 +8,7 @@
 #include <limits>
 #include <utility>
 
+#include "fairlead/core/text.h"
 #include "fairlead/devices/netdev/check.h"
 
 namespace fairlead::devices::netdev {
@@ -35,8 +36,6 @@ constexpr std::array<Owned, 5> kOwned = {{{"master", "macvlan"},
                                           {"bridge", "veth"},
                                           {"device", "host-device"},
                                           {"pciBusID", "host-device"}}};
-
-std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
 
 /// Reads one section into a config, overriding what is there.
 class Reader {

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "fairlead/core/log.h"
+#include "fairlead/core/text.h"
 #include "fairlead/devices/netdev/common.h"
 
 namespace fairlead::devices::netdev {

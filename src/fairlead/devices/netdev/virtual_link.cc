@@ -8,6 +8,7 @@
 
 #include "fairlead/core/fd.h"
 #include "fairlead/core/log.h"
+#include "fairlead/core/text.h"
 #include "fairlead/devices/netdev/check.h"
 #include "fairlead/sys/sysctl.h"
 

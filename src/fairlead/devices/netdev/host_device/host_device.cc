@@ -7,6 +7,7 @@
 
 #include "fairlead/core/fd.h"
 #include "fairlead/core/log.h"
+#include "fairlead/core/text.h"
 #include "fairlead/devices/netdev/check.h"
 #include "fairlead/devices/netdev/host_device/find_nic.h"
 #include "fairlead/devices/netdev/host_device/restore.h"

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "fairlead/core/text.h"
 #include "fairlead/devices/netdev/check.h"
 #include "fairlead/devices/netdev/sharing.h"
 

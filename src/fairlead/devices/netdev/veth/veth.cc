@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/devices/netdev/veth/veth.h"
 
+#include "fairlead/core/text.h"
 #include "fairlead/devices/netdev/check.h"
 #include "fairlead/devices/netdev/sharing.h"
 
