@@ -332,6 +332,26 @@ TEST_F(AttachNetwork, BridgeThatTakesNoMorePorts_IsOneSentenceForTheAuthor) {
   EXPECT_THAT(names(*pod_.socket), ElementsAre("eth0", "lo"));
 }
 
+TEST_F(AttachNetwork, ClustersDefaultRouteThatCannotMakeRoom_IsOneSentenceForTheAuthor) {
+  // The kernel keeps the route, and would not take it again: nothing leads to its gateway any more.
+  const netlink::IfIndex eth0 = link(*pod_.socket, "eth0").index;
+  ASSERT_OK(pod_.socket->add_address({.link = eth0, .prefix = prefix("10.245.0.5/24")}));
+  ASSERT_OK(pod_.socket->delete_address(eth0, prefix("10.244.0.5/24")));
+  ASSERT_THAT(routes_to(*pod_.socket, "0.0.0.0/0"), ElementsAre("via 10.244.0.1 dev eth0 metric 0"));
+  auto record = macvlan("u1", "data0", R"("addresses":["192.0.2.10/24"],
+      "routes":[{"dst":"0.0.0.0/0","gw":"192.0.2.1","metric":0}])");
+  ASSERT_OK(record);
+  const auto attached = attach(*record, pod_);
+  ASSERT_FALSE(attached);
+  EXPECT_TRUE(dra::is_for_the_author(attached.error().code())) << to_string(attached.error().code());
+  EXPECT_THAT(
+      attached.error().what(),
+      StartsWith("interface data0 (request nic): the kernel does not move the pod's own default route "
+                 "behind the claim's: "));
+  EXPECT_THAT(routes_to(*pod_.socket, "0.0.0.0/0"), ElementsAre("via 10.244.0.1 dev eth0 metric 0"));
+  EXPECT_THAT(names(*pod_.socket), ElementsAre("eth0", "lo"));
+}
+
 /// The kernel renews such a route with the metric that it had: moving it would last no longer than that.
 TEST_F(AttachNetwork, ClustersDefaultRouteOfARouterAdvertisement_KeepsItsMetric) {
   const auto replaced = sys::on_netns_thread(pod_.netns.get(), []() -> Result<int> {

@@ -7,6 +7,7 @@
 
 #include "fairlead/core/log.h"
 #include "fairlead/devices/marker.h"
+#include "fairlead/devices/netdev/common.h"
 
 namespace fairlead::devices::netdev {
 namespace {
@@ -90,7 +91,9 @@ class DefaultRoutes {
 }  // namespace
 
 Result<> MovedRoutes::move(netlink::Socket& socket, const netlink::MetricChange& change) {
-  FL_TRY(socket.change_metric(change));
+  if (auto moved = socket.change_metric(change); !moved) {
+    return refused_by_kernel(std::move(moved).error(), "move the pod's own default route behind the claim's");
+  }
   done_.push_back(change);
   return {};
 }
