@@ -113,7 +113,9 @@ TEST_F(ClaimNames, VariableOfAClaimThatIsOnDiskAlready_IsRefused) {
   records_ = {*record};
   dra::Claim second = claim_of_pod("u2", "pod", {{.netdev = kVeth, .request = "c"}});
   second.pod_claim_name = "a-b";
-  EXPECT_THAT(driver_->plan(second).error().what(), HasSubstr("would both be FAIRLEAD_A_B_C"));
+  const auto refused = driver_->plan(second);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().what(), HasSubstr("would both be FAIRLEAD_A_B_C"));
 }
 
 TEST_F(ClaimNames, VariableOfTwoRequestsOfAClaim_IsRefused) {
@@ -121,7 +123,9 @@ TEST_F(ClaimNames, VariableOfTwoRequestsOfAClaim_IsRefused) {
   const Wanted other = {.netdev = kVeth, .request = "x-1"};
   dra::Claim both = claim("u1", {nics, nics, other});
   both.pod_claim_name = "fast";
-  EXPECT_EQ(driver_->plan(both).error().what(),
+  const auto refused = driver_->plan(both);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().what(),
             "request x-1 and request x (count 2) of claim claim-u1 would both be FAIRLEAD_FAST_X_1 in the "
             "environment of a container; give one of the requests another name");
   dra::Claim one = claim("u2", {nics, other});
