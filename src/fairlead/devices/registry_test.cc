@@ -601,6 +601,22 @@ TEST_F(PlanTest, LinkThatWasRenamedMeanwhile_IsTheSameLink) {
               HasSubstr("the MAC address 02:00:00:00:00:aa is taken on renamed0, by claim other"));
 }
 
+/// Its ports' claims have it as soon as one of their containers starts again.
+TEST_F(PlanTest, BridgeThatWasMadeAnew_IsTheSameBridge) {
+  add_other("tenant", "twin", R"("veth","bridge":"br0","addresses":["192.0.2.10/24"])");
+  const std::string wanted =
+      R"({"type":"netdev","netdev":{"kind":"veth","bridge":"br0","addresses":["192.0.2.10/24"]}})";
+  change("br0", [](sys::InventoryLink& link) { link.link.index = netlink::IfIndex(20); });
+  EXPECT_THAT(refusal(wanted), HasSubstr("the address 192.0.2.10 is taken on br0, by claim twin"));
+  // The old one is still there, under another name.
+  auto links = inventory_.links();
+  netlink::Link old = testing::ethernet(5, "old0");
+  old.kind = "bridge";
+  links.push_back({.link = old});
+  inventory_ = sys::Inventory(std::move(links));
+  EXPECT_EQ(refusal(wanted), "accepted");
+}
+
 /// What every macvlan, every bridged veth and every NIC of the node may announce an address on, and what not.
 class NodesOwn : public PlanTest {
  protected:

@@ -9,6 +9,7 @@
 
 #include "fairlead/core/log.h"
 #include "fairlead/devices/netdev/common.h"
+#include "fairlead/devices/netdev/sharing.h"
 
 namespace fairlead::devices::netdev {
 namespace {
@@ -148,11 +149,21 @@ std::string name_of(const PlanInput& input, const PlannedClaim& other, const Dev
   return "another claim";
 }
 
+/// Both sit on one link of the node, whatever it was called then.
+bool share_a_link(const NodeView& node, const NetdevPlan& theirs, const sys::InventoryLink& ours) {
+  const auto parent = parent_of(theirs);
+  if (!parent) {
+    return false;
+  }
+  const auto is_theirs = [&](const sys::InventoryLink& link) { return is_same_link(*parent, link.link); };
+  return is_theirs(ours) ||
+         (is_made_anew(*parent, ours.link) && std::ranges::none_of(node.inventory().links(), is_theirs));
+}
+
 Result<> check_taken_by(const PlanInput& input, const Config& config, const NetdevPlan& plan,
                         const PlannedClaim& other, const DevicePlan& device) {
   const auto theirs = parse_plan(device.body);
-  const auto their_parent = theirs ? parent_of(*theirs) : std::nullopt;
-  if (!their_parent || !is_same_link(*their_parent, plan.parent->link)) {
+  if (!theirs || !share_a_link(*input.node, *theirs, *plan.parent)) {
     return {};
   }
   const std::string& link = plan.parent->link.name;

@@ -210,6 +210,12 @@ Result<> check_still_alone(const Place& node, const NodeOptions& options, const 
                              : Result<>();
 }
 
+bool is_made_anew(const sys::InventoryLink& planned, const netlink::Link& now) {
+  const netlink::Link& was = planned.link;
+  return !was.kind.empty() && now.name == was.name && now.kind == was.kind && now.arphrd == was.arphrd &&
+         now.parent == was.parent;
+}
+
 Result<netlink::Link> find_parent(netlink::Socket& node, const std::optional<sys::InventoryLink>& planned,
                                   const std::string& name, std::string_view what) {
   const Error gone(Code::kNotFound,
@@ -221,12 +227,9 @@ Result<netlink::Link> find_parent(netlink::Socket& node, const std::optional<sys
   FL_ASSIGN(auto links, node.links());
   auto found =
       std::ranges::find_if(links, [&](const netlink::Link& link) { return is_same_link(*planned, link); });
-  if (found == links.end() && !planned->link.kind.empty()) {
-    // A bridge or VLAN that whoever manages it made anew: its name is all that it ever was.
-    found = std::ranges::find_if(links, [&](const netlink::Link& link) {
-      return link.name == planned->link.name && link.kind == planned->link.kind &&
-             link.arphrd == planned->link.arphrd && link.parent == planned->link.parent;
-    });
+  if (found == links.end()) {
+    found =
+        std::ranges::find_if(links, [&](const netlink::Link& link) { return is_made_anew(*planned, link); });
   }
   return found == links.end() ? Result<netlink::Link>(gone) : std::move(*found);
 }

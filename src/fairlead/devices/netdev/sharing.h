@@ -35,6 +35,9 @@ Result<> check_alone(const PlanInput& input, const sys::InventoryLink& nic, NicU
 Result<> check_still_alone(const Place& node, const NodeOptions& options, const netlink::Link& nic,
                            NicUse use);
 
+/// A bridge or VLAN in place of one that is gone, made by whoever manages it: its name is all that it ever was.
+bool is_made_anew(const sys::InventoryLink& planned, const netlink::Link& now);
+
 /// The link that was planned as a virtual link's place: by its index, NICs also by their identity, virtual
 /// links that were made anew by name, kind and type. `name` alone counts in records of version 0.1, which
 /// have nothing else. kNotFound: "the master \"nic1\" is gone from this node".
