@@ -170,6 +170,13 @@ void put_change(Writer& writer, ifinfomsg& info, const LinkChange& change) {
   if (change.group) {
     writer.u32(IFLA_GROUP, *change.group);
   }
+  if (change.tx_queue_len) {
+    writer.u32(IFLA_TXQLEN, *change.tx_queue_len);
+  }
+  if (change.flags) {
+    info.ifi_change |= change.flags->mask;
+    info.ifi_flags |= change.flags->flags & change.flags->mask;
+  }
   if (change.arp_notify) {
     writer.nest(IFLA_AF_SPEC, [&] {
       writer.nest(AF_INET, [&] {
@@ -427,6 +434,9 @@ void read_link_attribute(Link& link, std::uint16_t type, View value) {
     case IFLA_GROUP:
       read_into(link.group, value);
       break;
+    case IFLA_TXQLEN:
+      read_into(link.tx_queue_len, value);
+      break;
     case IFLA_IFALIAS:
       link.alias = read_text(value);
       break;
@@ -649,6 +659,66 @@ Result<Bytes> delete_address(const NewAddress& address) {
   return address_request(RTM_DELADDR, kRequest, address);
 }
 
+namespace {
+
+/// Of one that duplicate address detection has not found good.
+constexpr std::uint32_t kNotInUse = IFA_F_TENTATIVE | IFA_F_DADFAILED;
+/// What somebody may ask for (net/ipv6/addrconf.c inet6_rtm_newaddr).
+constexpr std::uint32_t kAskedFlags =
+    IFA_F_NODAD | IFA_F_HOMEADDRESS | IFA_F_MANAGETEMPADDR | IFA_F_NOPREFIXROUTE | IFA_F_MCAUTOJOIN;
+
+std::uint32_t flags_of(View told) {
+  const auto info = read_fixed<ifaddrmsg>(told);
+  std::uint32_t flags = info ? info->ifa_flags : 0U;
+  for_each_attribute(behind(told, sizeof(ifaddrmsg)), [&](std::uint16_t type, View value) {
+    if (type == IFA_FLAGS) {
+      read_into(flags, value);
+    }
+  });
+  return flags;
+}
+
+Result<Bytes> told_address_request(std::uint16_t type, std::uint16_t request_flags, IfIndex link, View told,
+                                   std::uint32_t flags) {
+  FL_TRY(check_index(link));
+  const auto info = read_fixed<ifaddrmsg>(told);
+  if (!info || !is_ip(info->ifa_family)) {
+    return Error(Code::kInvalid, "what is known of an address is damaged");
+  }
+  Writer writer(type, request_flags);
+  auto& out = writer.fixed<ifaddrmsg>();
+  out = *info;
+  out.ifa_index = static_cast<std::uint32_t>(link.value());
+  out.ifa_flags = static_cast<std::uint8_t>(flags);
+  for_each_attribute(behind(told, sizeof(ifaddrmsg)), [&](std::uint16_t attribute, View value) {
+    if (attribute != IFA_FLAGS) {
+      writer.raw(attribute, value);
+    }
+  });
+  writer.u32(IFA_FLAGS, flags);
+  return writer.finish();
+}
+
+}  // namespace
+
+bool is_ipv6(View told) { return !told.empty() && told.front() == AF_INET6; }  // ifa_family, rtm_family
+
+bool needs_finish(View told) { return is_ipv6(told) && (flags_of(told) & (kNotInUse | IFA_F_NODAD)) == 0; }
+
+Result<Bytes> put_address(IfIndex link, View told, PutStep step) {
+  const std::uint32_t asked = flags_of(told) & kAskedFlags;
+  if (step == PutStep::kFinish) {
+    constexpr std::uint16_t kReplace = kRequest | NLM_F_CREATE | NLM_F_REPLACE;
+    return told_address_request(RTM_NEWADDR, kReplace, link, told, asked);
+  }
+  return told_address_request(RTM_NEWADDR, kCreate, link, told,
+                              asked | (needs_finish(told) ? unsigned{IFA_F_NODAD} : 0U));
+}
+
+Result<Bytes> delete_told_address(IfIndex link, View told) {
+  return told_address_request(RTM_DELADDR, kRequest, link, told, 0);
+}
+
 Result<Bytes> dump_addresses(IfIndex link) {
   Writer writer(RTM_GETADDR, kDump);
   writer.fixed<ifaddrmsg>().ifa_index = static_cast<std::uint32_t>(link.value());
@@ -736,6 +806,52 @@ Result<Bytes> copy_route(const Message& route, std::uint32_t metric) {
 
 Result<Bytes> delete_route(const Message& route) {
   return told_route(RTM_DELROUTE, kRequest, route, std::nullopt);
+}
+
+namespace {
+
+/// A list of next hops (RTA_MULTIPATH) that all go over `link`.
+Bytes hops_over(IfIndex link, View list) {
+  Bytes out(list.begin(), list.end());
+  std::size_t at = 0;
+  while (auto entry = read_fixed<rtnexthop>(View(out).subspan(at))) {
+    if (entry->rtnh_len < sizeof(rtnexthop) || entry->rtnh_len > out.size() - at) {
+      break;
+    }
+    entry->rtnh_ifindex = link.value();
+    entry->rtnh_flags &= RTNH_F_ONLINK;
+    std::memcpy(out.data() + at, &*entry, sizeof(rtnexthop));
+    at = out.size() - behind(View(out).subspan(at), entry->rtnh_len).size();
+  }
+  return out;
+}
+
+/// Copies one attribute of a route that goes over `link`.
+void put_route_attribute(Writer& writer, IfIndex link, std::uint16_t type, View value) {
+  if (type == RTA_OIF) {
+    writer.index(RTA_OIF, link);
+  } else if (type == RTA_MULTIPATH) {
+    writer.raw(RTA_MULTIPATH, hops_over(link, value));
+  } else {
+    writer.raw(type, value);
+  }
+}
+
+}  // namespace
+
+Result<Bytes> put_route(IfIndex link, View told) {
+  FL_TRY(check_index(link));
+  const auto info = read_fixed<rtmsg>(told);
+  if (!info || !is_ip(info->rtm_family)) {
+    return Error(Code::kInvalid, "what is known of a route is damaged");
+  }
+  // IPv4 has several routes that differ in their next hop only, in the order in which they came.
+  const bool v6 = info->rtm_family == AF_INET6;
+  Writer writer(RTM_NEWROUTE, v6 ? kCreate : kRequest | NLM_F_CREATE | NLM_F_APPEND);
+  writer.fixed<rtmsg>() = *info;
+  for_each_attribute(behind(told, sizeof(rtmsg)),
+                     [&](std::uint16_t type, View value) { put_route_attribute(writer, link, type, value); });
+  return writer.finish();
 }
 
 Result<Bytes> dump_routes(std::uint8_t family, std::optional<std::uint32_t> table) {
@@ -839,6 +955,10 @@ std::optional<Address> read_address(const Message& message) {
       other = IpAddress::from_octets(value);  // the peer's when there is a local one, else our own
     } else if (type == IFA_FLAGS) {
       read_into(address.flags, value);
+    } else if (type == IFA_PROTO) {
+      read_into(address.protocol, value);
+    } else if (type == IFA_RT_PRIORITY) {
+      read_into(address.metric, value);
     }
   });
   const auto own = local ? local : other;
@@ -846,7 +966,61 @@ std::optional<Address> read_address(const Message& message) {
     return std::nullopt;
   }
   address.prefix = IpPrefix(*own, info->ifa_prefixlen);
+  if (local && other && *local != *other) {
+    address.peer = other;
+  }
   return address;
+}
+
+namespace {
+
+/// A payload: what a request would have behind its header.
+Told payload_of(const Writer& writer) {
+  const auto bytes = writer.finish();
+  return bytes ? Told(bytes->begin() + sizeof(nlmsghdr), bytes->end()) : Told();
+}
+
+/// One that is there for ever, but not to be preferred (preferred_lft 0), is what somebody asked for.
+bool is_never_preferred(View value) {
+  const auto times = read_fixed<ifa_cacheinfo>(value);
+  return times && times->ifa_prefered == 0;
+}
+
+}  // namespace
+
+Told told_address(const Message& message) {
+  const auto info = read_fixed<ifaddrmsg>(message.payload);
+  if (!info || !is_ip(info->ifa_family)) {
+    return {};
+  }
+  Writer writer(RTM_NEWADDR, 0);
+  auto& out = writer.fixed<ifaddrmsg>();
+  out = *info;
+  out.ifa_index = 0;
+  out.ifa_flags = 0;
+  for_each_attribute(behind(message.payload, sizeof(ifaddrmsg)), [&](std::uint16_t type, View value) {
+    if (type == IFA_CACHEINFO && is_never_preferred(value)) {
+      const ifa_cacheinfo times{.ifa_prefered = 0,
+                                .ifa_valid = std::numeric_limits<std::uint32_t>::max(),
+                                .cstamp = 0,
+                                .tstamp = 0};
+      writer.raw(type, View(reinterpret_cast<const std::uint8_t*>(&times), sizeof times));
+    } else if (type != IFA_CACHEINFO && type != IFA_FLAGS && type != IFA_TARGET_NETNSID) {
+      writer.raw(type, value);
+    }
+  });
+  const std::uint32_t kept = flags_of(message.payload) & (kAskedFlags | kNotInUse);
+  writer.u32(IFA_FLAGS, kept);
+  return payload_of(writer);
+}
+
+bool same_address(View one, View other) {
+  const auto in_use = [](View told) {
+    return told_address_request(RTM_NEWADDR, 0, IfIndex(1), told, flags_of(told) & kAskedFlags);
+  };
+  const auto a = in_use(one);
+  const auto b = in_use(other);
+  return a && b && *a == *b;
 }
 
 std::optional<Route> read_route(const Message& message) {
@@ -885,6 +1059,39 @@ std::optional<Route> read_route(const Message& message) {
     route.hops.push_back(hop);
   }
   return route;
+}
+
+Told told_route(const Message& message, const Route& route) {
+  const auto info = read_fixed<rtmsg>(message.payload);
+  const bool by_object = route.nexthop_id != 0;
+  if (!info || !is_ip(info->rtm_family) || (by_object && route.hops.size() != 1)) {
+    return {};
+  }
+  Writer writer(RTM_NEWROUTE, 0);
+  auto& out = writer.fixed<rtmsg>();
+  out = *info;
+  out.rtm_flags &= RTNH_F_ONLINK;
+  for_each_attribute(behind(message.payload, sizeof(rtmsg)), [&](std::uint16_t type, View value) {
+    if (!describes_state(type) && !(by_object && (type == RTA_NH_ID || belongs_to_nexthop(type)))) {
+      put_route_attribute(writer, IfIndex(), type, value);
+    }
+  });
+  if (by_object) {
+    writer.index(RTA_OIF, IfIndex());
+    if (const auto& gateway = route.hops.front().gateway) {
+      put_gateway(writer, *gateway, info->rtm_family == AF_INET6);
+    }
+  }
+  return payload_of(writer);
+}
+
+bool expires(const Message& message) {
+  bool found = false;
+  for_each_attribute(behind(message.payload, sizeof(rtmsg)), [&](std::uint16_t type, View value) {
+    const auto times = type == RTA_CACHEINFO ? read_fixed<rta_cacheinfo>(value) : std::nullopt;
+    found = found || type == RTA_EXPIRES || (times && times->rta_expires != 0);
+  });
+  return found;
 }
 
 std::optional<NextHopObject> read_nexthop(const Message& message) {

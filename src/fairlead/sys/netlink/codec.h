@@ -41,6 +41,19 @@ Result<Bytes> dump_links();
 Result<Bytes> get_netnsid(int netns);
 Result<Bytes> add_address(const NewAddress& address);
 Result<Bytes> delete_address(const NewAddress& address);
+/// How an address is put back (put_address): IPv6 would look for duplicates first, for a second in which
+/// nothing can use the address, so one that was in use is put back in two steps.
+enum class PutStep : std::uint8_t {
+  kAdd,     // in use at once, if it was
+  kFinish,  // with the flags that it had
+};
+/// Of what told_address() answered. kFinish of an address that needs no second step: nothing.
+Result<Bytes> put_address(IfIndex link, View told, PutStep step);
+bool needs_finish(View told);
+bool is_ipv6(View told);
+Result<Bytes> delete_told_address(IfIndex link, View told);
+/// Of what told_route() answered.
+Result<Bytes> put_route(IfIndex link, View told);
 /// AF_INET and AF_INET6 alike; of one link when the index is valid.
 Result<Bytes> dump_addresses(IfIndex link);
 Result<Bytes> add_route(const NewRoute& route);
@@ -79,8 +92,16 @@ std::optional<Link> read_link(const Message& message);
 std::optional<std::int32_t> read_netnsid(const Message& message);
 /// Of RTM_NEWADDR or RTM_DELADDR.
 std::optional<Address> read_address(const Message& message);
+/// Of the same, to be put back; empty for damaged ones.
+Told told_address(const Message& message);
+/// Whether two told addresses are the same, wherever they are in their duplicate address detection.
+bool same_address(View one, View other);
 /// Of RTM_NEWROUTE or RTM_DELROUTE. Nothing for other families than IP and for cached routes (RTM_F_CLONED).
 std::optional<Route> read_route(const Message& message);
+/// Of the same, to be put back over one link; `route` is what read_route() made of it, with the hops that its
+/// nexthop object stands for. Empty for damaged ones, and for those of a nexthop object with several hops.
+Told told_route(const Message& message, const Route& route);
+bool expires(const Message& message);
 /// Of RTM_NEWNEXTHOP.
 std::optional<NextHopObject> read_nexthop(const Message& message);
 

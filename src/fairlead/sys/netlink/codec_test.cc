@@ -188,7 +188,14 @@ std::size_t read_everything(const Bytes& datagram) {
     count += read_answer(*message) ? 1U : 0U;
     count += read_link(*message) ? 1U : 0U;
     count += read_address(*message) ? 1U : 0U;
-    count += read_route(*message) ? 1U : 0U;
+    const auto route = read_route(*message);
+    count += route ? 1U : 0U;
+    const Told address = told_address(*message);
+    (void)put_address(IfIndex(3), address, PutStep::kAdd);
+    (void)same_address(address, message->payload);
+    (void)put_route(IfIndex(3), route ? told_route(*message, *route) : Told());
+    (void)put_route(IfIndex(3), message->payload);
+    (void)expires(*message);
   }
   return count;
 }
@@ -303,6 +310,77 @@ TEST(CodecRequests, Addresses_ReadBack) {
     EXPECT_EQ(address->prefix.to_string(), text);
     EXPECT_EQ(address->link, IfIndex(3));
   }
+}
+
+/// Behind its header, with a state of duplicate address detection.
+Told told_with_flags(const char* prefix, std::uint32_t flags) {
+  const auto bytes = add_address({.link = IfIndex(3), .prefix = *IpPrefix::parse(prefix), .no_dad = false});
+  Bytes message = *bytes;
+  const nlattr attribute{.nla_len = sizeof(nlattr) + sizeof flags, .nla_type = IFA_FLAGS};
+  const auto add = [&](const auto& value) {
+    const auto* begin = reinterpret_cast<const std::uint8_t*>(&value);
+    message.insert(message.end(), begin, begin + sizeof value);
+  };
+  add(attribute);
+  add(flags);
+  return told_address({.type = RTM_NEWADDR, .payload = View(message).subspan(sizeof(nlmsghdr))});
+}
+
+std::uint32_t flags_in(const Result<Bytes>& request) {
+  View rest = request.value();
+  return read_address(*next_message(rest)).value().flags;
+}
+
+TEST(CodecRequests, ToldAddress_IsPutBackInUseIfItWas) {
+  const Told good = told_with_flags("fd00::5/64", IFA_F_PERMANENT | IFA_F_NOPREFIXROUTE);
+  EXPECT_TRUE(needs_finish(good));
+  EXPECT_EQ(flags_in(put_address(IfIndex(7), good, PutStep::kAdd)), IFA_F_NOPREFIXROUTE | IFA_F_NODAD);
+  EXPECT_EQ(flags_in(put_address(IfIndex(7), good, PutStep::kFinish)), IFA_F_NOPREFIXROUTE);
+  const Bytes request = put_address(IfIndex(7), good, PutStep::kAdd).value();
+  View rest = request;
+  const auto address = read_address(*next_message(rest));
+  EXPECT_EQ(address->link, IfIndex(7));
+  EXPECT_EQ(address->prefix.to_string(), "fd00::5/64");
+
+  for (const std::uint32_t state : {IFA_F_TENTATIVE, IFA_F_DADFAILED}) {
+    const Told bad = told_with_flags("fd00::5/64", IFA_F_PERMANENT | IFA_F_NOPREFIXROUTE | state);
+    EXPECT_FALSE(needs_finish(bad));
+    EXPECT_EQ(flags_in(put_address(IfIndex(7), bad, PutStep::kAdd)), IFA_F_NOPREFIXROUTE);
+    EXPECT_TRUE(same_address(good, bad));
+  }
+  EXPECT_FALSE(same_address(good, told_with_flags("fd00::5/64", IFA_F_PERMANENT)));
+  EXPECT_FALSE(same_address(good, told_with_flags("fd00::6/64", IFA_F_PERMANENT | IFA_F_NOPREFIXROUTE)));
+  const Told v4 = told_with_flags("10.0.0.5/24", IFA_F_PERMANENT | IFA_F_SECONDARY);
+  EXPECT_FALSE(needs_finish(v4));
+  EXPECT_EQ(flags_in(put_address(IfIndex(7), v4, PutStep::kAdd)), 0U);
+}
+
+TEST(CodecRequests, ToldRoute_GoesOverTheLinkThatItIsPutOn) {
+  const auto bytes = add_route({.destination = *IpPrefix::parse("10.7.0.0/16"),
+                                .gateway = *IpAddress::parse("10.0.0.1"),
+                                .link = IfIndex(3),
+                                .metric = 50});
+  View rest = *bytes;
+  const Message message = *next_message(rest);
+  const Route route = *read_route(message);
+  const Told told = told_route(message, route);
+  const Bytes request = put_route(IfIndex(9), told).value();
+  View again = request;
+  const auto put = read_route(*next_message(again));
+  ASSERT_TRUE(put);
+  EXPECT_EQ(put->destination, route.destination);
+  EXPECT_EQ(put->metric, 50U);
+  EXPECT_EQ(put->hops,
+            (std::vector<NextHop>{{.link = IfIndex(9), .gateway = *IpAddress::parse("10.0.0.1")}}));
+}
+
+TEST(CodecRequests, DamagedTold_IsRefusedHere) {
+  EXPECT_FALSE(put_address(IfIndex(7), Told(), PutStep::kAdd));
+  EXPECT_FALSE(put_address(IfIndex(7), Told{2, 24}, PutStep::kAdd));
+  EXPECT_FALSE(put_address(IfIndex(7), Told(64, 0xff), PutStep::kAdd));
+  EXPECT_FALSE(put_route(IfIndex(7), Told{2}));
+  EXPECT_FALSE(put_route(IfIndex(7), Told(64, 0xff)));
+  EXPECT_FALSE(put_route(IfIndex(), Told(64, 2)));
 }
 
 TEST(CodecRequests, Routes_ReadBackWithHostBitsCleared) {

@@ -10,7 +10,9 @@
 #include <sys/uio.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
+#include <cstdio>
 #include <map>
 
 #include "fairlead/sys/netlink/endpoint.h"
@@ -53,6 +55,15 @@ std::string text_of(IfIndex link, const LinkChange& change) {
   }
   if (change.group) {
     add("group " + std::to_string(*change.group));
+  }
+  if (change.tx_queue_len) {
+    add("txqueuelen " + std::to_string(*change.tx_queue_len));
+  }
+  if (change.flags) {
+    std::array<char, 48> flags = {};
+    (void)std::snprintf(flags.data(), flags.size(), "flags %#x of %#x",
+                        change.flags->flags & change.flags->mask, change.flags->mask);
+    add(flags.data());
   }
   if (change.arp_notify) {
     add(*change.arp_notify ? "arp_notify" : "no arp_notify");
@@ -630,7 +641,110 @@ Result<> Socket::delete_address(IfIndex link, const IpPrefix& prefix) {
   return run(std::move(batch.delete_address({.link = link, .prefix = prefix})));
 }
 
+Result<std::vector<ToldAddress>> Socket::told_addresses(IfIndex link) {
+  std::vector<ToldAddress> all;
+  FL_TRY(dump(
+      Batch::make("list addresses", codec::dump_addresses(link)), [&] { all.clear(); },
+      [&](const codec::Message& message) {
+        const auto address = codec::read_address(message);
+        if (address && address->link == link) {
+          all.push_back({.address = *address, .told = codec::told_address(message)});
+        }
+      }));
+  return all;
+}
+
+namespace {
+
+std::string text_of_address(const Told& told) {
+  const auto address = codec::read_address({.type = RTM_NEWADDR, .payload = told});
+  return address ? address->prefix.to_string() : "that cannot be read";
+}
+
+std::string text_of_route(const Told& told) {
+  const auto route = codec::read_route({.type = RTM_NEWROUTE, .payload = told});
+  return route ? route->destination.to_string() : "that cannot be read";
+}
+
+}  // namespace
+
+Result<> Socket::put_address(IfIndex link, const Told& told) {
+  const std::string what = "add address " + text_of_address(told) + " to " + text_of(link);
+  Batch batch;
+  batch.requests_.push_back(Batch::make(what, codec::put_address(link, told, codec::PutStep::kAdd), link));
+  if (const auto added = run(std::move(batch)); !added) {
+    if (added.error().sys_errno() != EEXIST) {
+      return added;
+    }
+    FL_ASSIGN(const auto there, told_addresses(link));
+    return std::ranges::any_of(there,
+                               [&](const ToldAddress& one) { return codec::same_address(one.told, told); })
+               ? Result<>()
+               : added;
+  }
+  if (!codec::needs_finish(told)) {
+    return {};
+  }
+  Batch last;
+  last.requests_.push_back(Batch::make(what, codec::put_address(link, told, codec::PutStep::kFinish), link));
+  return run(std::move(last));
+}
+
+Result<> Socket::delete_address(IfIndex link, const Told& told) {
+  Batch batch;
+  batch.requests_.push_back(Batch::make("delete address " + text_of_address(told) + " of " + text_of(link),
+                                        codec::delete_told_address(link, told), link));
+  batch.requests_.back().fine = {EADDRNOTAVAIL, ENODEV};
+  return run(std::move(batch));
+}
+
 // ---------------------------------------------------------------------------------------------- routes
+
+Result<std::vector<ToldRoute>> Socket::told_routes(IfIndex link) {
+  std::vector<ToldRoute> out;
+  for (const std::uint8_t family : {std::uint8_t{AF_INET}, std::uint8_t{AF_INET6}}) {
+    std::vector<Route> all;
+    std::vector<Bytes> payloads;
+    const auto done = dump(
+        Batch::make("list routes", codec::dump_routes(family, std::nullopt)),
+        [&] {
+          all.clear();
+          payloads.clear();
+        },
+        [&](const codec::Message& message) {
+          if (auto route = codec::read_route(message)) {
+            all.push_back(std::move(*route));
+            payloads.emplace_back(message.payload.begin(), message.payload.end());
+          }
+        });
+    if (!done && done.error().sys_errno() != EOPNOTSUPP) {  // IPv6 is switched off
+      return done.error();
+    }
+    FL_TRY(look_up_hops(all));
+    for (std::size_t at = 0; at < all.size(); ++at) {
+      if (std::ranges::find(all[at].hops, link, &NextHop::link) == all[at].hops.end()) {
+        continue;
+      }
+      const codec::Message message{.type = RTM_NEWROUTE, .payload = payloads[at]};
+      out.push_back({.route = all[at],
+                     .told = codec::told_route(message, all[at]),
+                     .expires = codec::expires(message)});
+    }
+  }
+  return out;
+}
+
+Result<> Socket::put_route(IfIndex link, const Told& told) {
+  Batch batch;
+  batch.requests_.push_back(Batch::make("add route " + text_of_route(told) + " on " + text_of(link),
+                                        codec::put_route(link, told), link));
+  const auto added = run(std::move(batch));
+  if (added || added.error().sys_errno() != EEXIST) {
+    return added;
+  }
+  FL_ASSIGN(const auto there, told_routes(link));
+  return std::ranges::find(there, told, &ToldRoute::told) == there.end() ? added : Result<>();
+}
 
 Result<std::vector<Route>> Socket::routes(std::optional<std::uint32_t> table) {
   std::vector<Route> all;

@@ -115,6 +115,14 @@ class Socket {
   /// What is gone counts as deleted.
   Result<> delete_address(IfIndex link, const IpPrefix& prefix);
 
+  /// Of one link, in the kernel's order, to be put back.
+  Result<std::vector<ToldAddress>> told_addresses(IfIndex link);
+  /// With all that it had, and in use at once if it was. What is there exactly so counts as added; kExists
+  /// when the same address is there otherwise.
+  Result<> put_address(IfIndex link, const Told& told);
+  /// What is gone counts as deleted.
+  Result<> delete_address(IfIndex link, const Told& told);
+
   // ---- routes
   /// Both families, of one table or of all; without those of the kernel's own table `local` unless it is
   /// asked for. Default routes have destination.is_default(). Hops of nexthop objects are looked up.
@@ -122,6 +130,13 @@ class Socket {
   /// What is there already counts as added; kExists when another route to that destination with that metric
   /// is in the way.
   Result<> add_route(const NewRoute& route);
+
+  /// Of every table, those with a hop over this link, in the kernel's order, to be put back. Nothing is told
+  /// of a route of a nexthop object with several hops.
+  Result<std::vector<ToldRoute>> told_routes(IfIndex link);
+  /// All its hops over this link. What is there exactly so counts as added; kExists when another is in the
+  /// way.
+  Result<> put_route(IfIndex link, const Told& told);
 
   /// What is gone counts as deleted, and so does a route that differs.
   Result<> delete_route(const NewRoute& route);

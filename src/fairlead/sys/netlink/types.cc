@@ -208,6 +208,9 @@ std::string_view to_string(OperState state) {
   return "unknown";
 }
 
+const std::uint32_t kSettableFlags = IFF_DEBUG | IFF_NOTRAILERS | IFF_NOARP | IFF_PROMISC | IFF_ALLMULTI |
+                                     IFF_MULTICAST | IFF_PORTSEL | IFF_AUTOMEDIA | IFF_DYNAMIC;
+
 bool Link::is_up() const { return (flags & IFF_UP) != 0; }
 bool Link::is_running() const { return (flags & IFF_RUNNING) != 0; }
 bool Link::is_loopback() const { return (flags & IFF_LOOPBACK) != 0; }

@@ -155,6 +155,7 @@ struct Link {
   std::optional<std::int32_t> parent_netnsid;  // set: `parent` counts in that namespace, not in this one
   IfIndex master;                              // bridge, bond, ... this is a port of
   std::uint32_t group = 0;                     // a number that whoever made it chose; 0 is the default
+  std::uint32_t tx_queue_len = 0;              // packets that may wait to be sent
   std::string alias;
   std::string parent_dev;  // "0000:03:00.0" when parent_bus is "pci" (kernel >= 5.14)
   std::string parent_bus;  // "pci", "virtio", ...
@@ -213,6 +214,15 @@ struct NewLink {
 /// "macvlan", "veth", ...
 std::string_view kind_name(const NewLink& link);
 
+/// The flags of a link (IFF_*) that are anybody's to set, but IFF_UP (net/core/dev.c __dev_change_flags). Of
+/// IFF_PROMISC and IFF_ALLMULTI the kernel tells and changes what was set so, not what sockets and other links
+/// have asked for beside that.
+extern const std::uint32_t kSettableFlags;
+struct FlagChange {
+  std::uint32_t mask = 0;   // which
+  std::uint32_t flags = 0;  // what those become
+};
+
 /// Changes to a link in its namespace; only what is set is touched.
 struct LinkChange {
   std::optional<std::string> name;
@@ -225,6 +235,8 @@ struct LinkChange {
   /// Tell neighbours of its IPv4 addresses when it is set up or gets another MAC (sysctl arp_notify). Takes
   /// effect after `up` in the same request: ask for it in one before.
   std::optional<bool> arp_notify = std::nullopt;
+  std::optional<FlagChange> flags = std::nullopt;
+  std::optional<std::uint32_t> tx_queue_len = std::nullopt;
 };
 
 /// A link to take to another namespace. Down on arrival, without addresses and routes (the kernel drops
@@ -239,9 +251,20 @@ struct MoveLink {
 struct Address {
   IfIndex link;
   IpPrefix prefix;
-  std::uint8_t scope = 0;   // RT_SCOPE_*
-  std::uint32_t flags = 0;  // IFA_F_*
+  std::uint8_t scope = 0;                        // RT_SCOPE_*
+  std::uint32_t flags = 0;                       // IFA_F_*
+  std::uint8_t protocol = 0;                     // IFAPROT_*: who added it (Linux 5.18); 0 when nobody said
+  std::uint32_t metric = 0;                      // of its prefix route; 0: the kernel's default
+  std::optional<IpAddress> peer = std::nullopt;  // the other end's; its prefix is then what is on the link
   friend bool operator==(const Address&, const Address&) = default;
+};
+/// What the kernel told of an address or a route, behind the message's header and in its own words, so that
+/// it can be put back with every attribute that it had, also those that nobody here knows. Without what only
+/// the kernel can say: the index, times, how the link was.
+using Told = std::vector<std::uint8_t>;
+struct ToldAddress {
+  Address address;
+  Told told;
 };
 struct NewAddress {
   IfIndex link;
@@ -278,6 +301,11 @@ struct Route {
   /// nothing else of its hops; Socket::routes() looks them up.
   std::uint32_t nexthop_id = 0;
   friend bool operator==(const Route&, const Route&) = default;
+};
+struct ToldRoute {
+  Route route;
+  Told told;             // with the hops that a nexthop object stands for
+  bool expires = false;  // after some time, by itself
 };
 struct NewRoute {
   IpPrefix destination;  // host bits are cleared; 0.0.0.0/0 or ::/0 for the default route
