@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/sys/sysctl.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
+#include <memory>
+#include <optional>
 
 #include "fairlead/core/fd.h"
 #include "fairlead/sys/files.h"
@@ -63,6 +67,56 @@ Result<> write_net_sysctl(int netns, const std::string& path, std::string_view v
     return Error::from_errno(errno, "write " + std::string(value) + " to net/" + path);
   }
   return {};
+}
+
+namespace {
+
+/// Nothing when it cannot be read, as a secret that nobody has set.
+std::optional<std::string> read_line(int folder, const char* name) {
+  const UniqueFd file(::openat(folder, name, O_RDONLY | O_CLOEXEC));
+  std::array<char, 4096> text = {};
+  const ssize_t size = file.valid() ? ::read(file.get(), text.data(), text.size()) : -1;
+  if (size < 0) {
+    return std::nullopt;
+  }
+  const std::string_view read(text.data(), static_cast<std::size_t>(size));
+  return std::string(read.substr(0, read.find('\n')));
+}
+
+struct CloseDir {
+  void operator()(DIR* folder) const { (void)::closedir(folder); }
+};
+
+Result<std::map<std::string, std::string>> read_folder(int root, const std::string& folder) {
+  std::map<std::string, std::string> out;
+  UniqueFd fd(::openat(root, ("sys/net/" + folder).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!fd.valid()) {
+    return errno == ENOENT ? Result<std::map<std::string, std::string>>(out)
+                           : Error::from_errno(errno, "open net/" + folder);
+  }
+  const std::unique_ptr<DIR, CloseDir> list(::fdopendir(fd.get()));
+  if (list == nullptr) {
+    return Error::from_errno(errno, "list net/" + folder);
+  }
+  const int at = fd.release();  // the list's now
+  while (const dirent* entry = ::readdir(list.get())) {
+    struct stat info = {};
+    if (::fstatat(at, entry->d_name, &info, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(info.st_mode) ||
+        (info.st_mode & S_IWUSR) == 0) {
+      continue;
+    }
+    if (auto value = read_line(at, entry->d_name)) {
+      out[entry->d_name] = *std::move(value);
+    }
+  }
+  return out;
+}
+
+}  // namespace
+
+Result<std::map<std::string, std::string>> read_net_sysctls(int netns, const std::string& folder) {
+  FL_ASSIGN(const int root, proc());
+  return with_netns(netns, [&] { return read_folder(root, folder); });
 }
 
 Result<std::string> read_net_sysctl(int netns, const std::string& path) {

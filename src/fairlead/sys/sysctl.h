@@ -7,6 +7,7 @@
 // net/sysctl_net.c net_ctl_permissions).
 #pragma once
 
+#include <map>
 #include <string>
 #include <string_view>
 
@@ -19,5 +20,8 @@ namespace fairlead::sys {
 Result<> write_net_sysctl(int netns, const std::string& path, std::string_view value);
 /// Without the newline at its end.
 Result<std::string> read_net_sysctl(int netns, const std::string& path);
+/// Those of a folder ("ipv4/conf/eth0") that can be read and that root may write, by name. A folder that is
+/// not there has none.
+Result<std::map<std::string, std::string>> read_net_sysctls(int netns, const std::string& folder);
 
 }  // namespace fairlead::sys

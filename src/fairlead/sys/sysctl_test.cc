@@ -49,6 +49,19 @@ TEST_F(Sysctl, WritesInTheOtherNamespace_AndNotInThisOne) {
   EXPECT_EQ(with_netns(here->get(), [] { return read_file(kForwardingFile); }).value(), *before);
 }
 
+TEST_F(Sysctl, Folder_HasWhatCanBeReadAndWritten) {
+  ASSERT_TRUE(write_net_sysctl(other_.get(), "ipv4/conf/lo/rp_filter", "2"));
+  const auto all = read_net_sysctls(other_.get(), "ipv4/conf/lo");
+  ASSERT_TRUE(all) << all.error().what();
+  EXPECT_EQ(all->at("rp_filter"), "2");
+  EXPECT_EQ(all->at("forwarding"), read_net_sysctl(other_.get(), kForwarding).value());
+  EXPECT_FALSE(all->contains("mc_forwarding")) << "nobody can write it";
+  EXPECT_FALSE(all->contains("."));
+  const auto none = read_net_sysctls(other_.get(), "ipv4/conf/nobody0");
+  ASSERT_TRUE(none) << none.error().what();
+  EXPECT_TRUE(none->empty());
+}
+
 TEST_F(Sysctl, SettingThatIsNotThere_IsNotFound) {
   for (const auto& result :
        {write_net_sysctl(other_.get(), "ipv4/conf/nobody0/forwarding", "1"),
