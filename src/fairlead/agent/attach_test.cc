@@ -27,6 +27,7 @@ namespace {
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 using ::testing::IsSupersetOf;
 using ::testing::Not;
 using ::testing::StartsWith;
@@ -346,6 +347,9 @@ class HostDevice : public KernelTest {
     if (IsSkipped() || HasFatalFailure()) {
       return;
     }
+    if (!has_ip()) {
+      GTEST_SKIP() << "ip(8) is not installed, which tells how the NIC is";
+    }
     ASSERT_OK(node_->create_link({.name = "nic1",
                                   .kind = netlink::Veth{.peer = {.name = "cable", .up = true}},
                                   .mac = *netlink::MacAddress::parse("02:00:00:00:00:77"),
@@ -359,18 +363,38 @@ class HostDevice : public KernelTest {
   }
 
   Result<dra::ClaimRecord> prepare_nic(const std::string& more = "") {
+    nic_before_ = describe_link("nic1");
     return prepare(claim("u1", {{.netdev = R"("host-device")" + more, .device = "nic1"}}));
   }
 
-  void expect_home() {
+  /// `but`: what is part of lines that may differ.
+  void expect_home(const std::vector<std::string>& but = {}) {
     const netlink::Link now = link(*node_, "nic1");
     EXPECT_EQ(now.mac, before_.mac);
     EXPECT_EQ(now.mtu, before_.mtu);
     EXPECT_EQ(now.alias, before_.alias);
     EXPECT_THAT(now.altnames, ::testing::UnorderedElementsAreArray(before_.altnames));
     EXPECT_TRUE(now.is_up());
-    EXPECT_THAT(global_addresses(*node_, now.index), ElementsAre("198.51.100.7/24"));
+    if (!nic_before_.empty()) {
+      auto changed = changes(nic_before_, describe_link("nic1"));
+      std::erase_if(changed, [&](const std::string& line) {
+        return std::ranges::any_of(but, [&](const std::string& part) { return line.contains(part); });
+      });
+      EXPECT_THAT(changed, IsEmpty());
+    } else {
+      EXPECT_THAT(global_addresses(*node_, now.index), ElementsAre("198.51.100.7/24"));
+    }
   }
+
+  /// Until the kernel has looked for duplicates of the NIC's IPv6 addresses.
+  static void wait_for_addresses() {
+    for (int i = 0; i < 1000 && ip("addr show dev nic1 tentative").value_or("") != ""; ++i) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  }
+
+  /// As an administrator does it on the node.
+  static void on_node(const std::string& arguments) { EXPECT_TRUE(ip(arguments)) << "ip " << arguments; }
 
   std::vector<std::string> published() {
     std::vector<std::string> out;
@@ -382,6 +406,7 @@ class HostDevice : public KernelTest {
   }
 
   netlink::Link before_;
+  std::vector<std::string> nic_before_;  // at the last prepare_nic()
 };
 
 TEST_F(HostDevice, MovesAndComesHomeAsItWas) {
@@ -490,7 +515,7 @@ TEST_F(HostDevice, AltnameThatAnotherLinkHasByNow_StaysWithThat) {
   ASSERT_OK(node_->create_link({.name = "enp9s0f1", .kind = netlink::Bridge{}}));
   ASSERT_OK(driver_->unprepare(*record, {}));
   before_.altnames.clear();
-  expect_home();
+  expect_home({"altname enp9s0f1", "alias rack 4"});
 }
 
 /// With it the NIC could not be moved home, however often the kubelet asks.
@@ -503,7 +528,7 @@ TEST_F(HostDevice, AltnameOfItsOwnThatAnotherLinkHasByNow_DoesNotKeepItInThePod)
   ASSERT_OK(driver_->unprepare(*record, {}));
   EXPECT_EQ(link(*node_, "enp9s0f1").kind, "bridge");
   before_.altnames.clear();
-  expect_home();
+  expect_home({"altname enp9s0f1", "alias rack 4"});
 }
 
 TEST_F(HostDevice, LinkThatThePodMadeOnTheNic_DoesNotComeHomeWithIt) {
@@ -515,6 +540,275 @@ TEST_F(HostDevice, LinkThatThePodMadeOnTheNic_DoesNotComeHomeWithIt) {
   ASSERT_OK(driver_->unprepare(*record, {}));
   expect_home();
   EXPECT_THAT(names(*pod_.socket), Not(Contains("ear0")));
+}
+
+// ---- everything that a pod with NET_ADMIN can set on the link, and what the kernel forgets when it moves
+
+constexpr const char* kSpoil[] = {"arp off promisc on allmulticast on multicast off dynamic on", "group 7",
+                                  "txqueuelen 3"};
+
+TEST_F(HostDevice, FlagsGroupAndQueueSetByThePod_ComeHomeAsTheyWere) {
+  auto record = prepare_nic(R"(,"interfaceName":"fast0")");
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  for (const char* what : kSpoil) {
+    ASSERT_TRUE(ip_in(pod_, "link set dev fast0 " + std::string(what)));
+  }
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+}
+
+TEST_F(HostDevice, FlagsGroupAndQueueOfTheNode_ComeHomeAfterThePodChangedThem) {
+  on_node("link set dev nic1 arp off promisc on allmulticast on");
+  on_node("link set dev nic1 group 42");
+  on_node("link set dev nic1 txqueuelen 77");
+  auto record = prepare_nic(R"(,"interfaceName":"fast0")");
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  ASSERT_TRUE(ip_in(pod_, "link set dev fast0 arp on promisc off allmulticast off txqueuelen 5"));
+  ASSERT_TRUE(ip_in(pod_, "link set dev fast0 group 0"));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+}
+
+/// A bridge has its ports hear everything, which is not the flag that somebody sets.
+TEST_F(HostDevice, PortOfABridgeInThePod_IsNotPromiscuousAtHome) {
+  auto record = prepare_nic(R"(,"interfaceName":"fast0")");
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  ASSERT_OK(pod_.socket->create_link({.name = "br0", .kind = netlink::Bridge{}, .up = true}));
+  ASSERT_TRUE(ip_in(pod_, "link set dev fast0 master br0 promisc on"));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+}
+
+/// The agent was not there when the first pod ended, and the kernel gave the NIC back.
+TEST_F(HostDevice, FallenBackSpoiled_TheNextPodGetsItAsTheNodeHadIt) {
+  auto record = prepare_nic(R"(,"interfaceName":"fast0")");
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  const std::string before = ip_in(pod_, "-o link show dev fast0").value();
+  for (const char* what : kSpoil) {
+    ASSERT_TRUE(ip_in(pod_, "link set dev fast0 " + std::string(what)));
+  }
+  ASSERT_TRUE(ip_in(pod_, "link set dev fast0 down"));
+  ASSERT_TRUE(ip_in(pod_, "link set dev fast0 mtu 900 address 02:00:00:00:cc:01"));
+  ASSERT_OK(pod_.socket->move_link(
+      {.link = link(*pod_.socket, "fast0").index, .netns = node_netns_.get(), .new_name = "dev7"}));
+  pod_ = make_pod();
+  ASSERT_OK(attach(*record, pod_));
+  const netlink::Link there = link(*pod_.socket, "fast0");
+  EXPECT_EQ(there.flags & netlink::kSettableFlags, before_.flags & netlink::kSettableFlags);
+  EXPECT_EQ(there.group, before_.group);
+  EXPECT_EQ(there.tx_queue_len, before_.tx_queue_len);
+  EXPECT_EQ(there.mtu, before_.mtu);
+  EXPECT_EQ(there.mac, before_.mac);
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+}
+
+/// As after kill -9 between the move and its record, when the pod set nothing but a flag.
+TEST_F(HostDevice, FallenBackWithAnotherFlagFromAnAttachThatWasCutOff_IsRestored) {
+  auto record = prepare_nic(R"(,"interfaceName":"nic1")");
+  ASSERT_OK(record);
+  const auto begun = driver_->begin(*record, {.netns = pod_.netns.get(), .container = "container-1"});
+  ASSERT_OK(begun);
+  record->prepared.state = *begun;
+  auto lost = *record;
+  ASSERT_OK(attach(lost, pod_));
+  ASSERT_OK(pod_.socket->change_link(link(*pod_.socket, "nic1").index, {.alias = before_.alias}));
+  ASSERT_TRUE(ip_in(pod_, "link set dev nic1 arp off"));
+  ASSERT_OK(pod_.socket->move_link({.link = link(*pod_.socket, "nic1").index, .netns = node_netns_.get()}));
+  pod_ = Pod();
+  make_driver();
+  driver_->restored({*record});
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+}
+
+void set_on_node(const std::string& setting, const std::string& value) {
+  const auto written = sys::write_net_sysctl(sys::open_own_netns()->get(), setting, value);
+  EXPECT_TRUE(written) << written.error().what();
+}
+
+TEST_F(HostDevice, SettingsOfTheNode_ComeHome) {
+  const std::pair<const char*, const char*> settings[] = {
+      {"ipv4/conf/nic1/rp_filter", "2"},
+      {"ipv4/conf/nic1/arp_ignore", "1"},
+      {"ipv4/conf/nic1/arp_announce", "2"},
+      {"ipv4/conf/nic1/proxy_arp", "1"},
+      {"ipv4/conf/nic1/forwarding", "1"},
+      {"ipv4/neigh/nic1/gc_stale_time", "77"},
+      {"ipv4/neigh/nic1/retrans_time_ms", "1200"},
+      {"ipv6/conf/nic1/accept_ra", "0"},
+      {"ipv6/conf/nic1/autoconf", "0"},
+      {"ipv6/conf/nic1/accept_ra_pinfo", "0"},
+      {"ipv6/conf/nic1/use_tempaddr", "2"},
+      {"ipv6/conf/nic1/accept_dad", "0"},
+      {"ipv6/conf/nic1/addr_gen_mode", "1"},
+      {"ipv6/conf/nic1/forwarding", "1"},
+      {"ipv6/conf/nic1/mtu", "1300"},
+      {"ipv6/neigh/nic1/ucast_solicit", "9"},
+  };
+  for (const auto& [setting, value] : settings) {
+    set_on_node(setting, value);
+  }
+  auto record = prepare_nic(R"(,"interfaceName":"fast0","mtu":1280)");
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+  for (const auto& [setting, value] : settings) {
+    EXPECT_EQ(sys::read_net_sysctl(node_netns_.get(), setting).value(), value) << setting;
+  }
+}
+
+TEST_F(HostDevice, Ipv6OffOnTheNic_IsOffAtHome) {
+  set_on_node("ipv6/conf/nic1/disable_ipv6", "1");
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+  EXPECT_THAT(ip("-6 addr show dev nic1"), ::testing::Optional(std::string()));
+}
+
+/// To write the secret has the kernel change addr_gen_mode.
+TEST_F(HostDevice, SecretOfItsIpv6Addresses_ComesHome) {
+  set_on_node("ipv6/conf/nic1/stable_secret", "2001:db8::1");
+  set_on_node("ipv6/conf/nic1/addr_gen_mode", "1");
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+}
+
+/// The kernel would drop what the node has learned over all its links.
+TEST_F(HostDevice, ForwardingOfIpv6_IsNotRestoredAtTheCostOfLearnedRoutes) {
+  set_on_node("ipv6/conf/nic1/forwarding", "1");
+  on_node("-6 route add default dev eth0 proto ra metric 1024");
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  EXPECT_EQ(sys::read_net_sysctl(node_netns_.get(), "ipv6/conf/nic1/forwarding").value(), "0");
+  EXPECT_NE(ip("-6 route show default dev eth0").value_or(""), "");
+}
+
+TEST_F(HostDevice, Addresses_ComeHomeWithAllThatTheyHad) {
+  for (const char* address :
+       {"203.0.113.9/24 noprefixroute", "10.9.0.1 peer 10.9.0.2/32", "169.254.7.7/16 scope link",
+        "198.51.100.8/24 label nic1:a metric 77 broadcast 198.51.100.127", "198.51.100.9/24",
+        "192.0.2.5/24 metric 300", "fd00:5::7/64", "fd00:5::8/64 preferred_lft 0",
+        "fd00:6::1/64 noprefixroute", "fd00:7::1 peer fd00:7::2/128", "fd00:8::1/64 metric 99",
+        "fd00:9::1/64 nodad", "fe80::5/64"}) {
+    on_node("addr add " + std::string(address) + " dev nic1");
+  }
+  wait_for_addresses();
+  auto record = prepare_nic(R"(,"addresses":["192.0.2.10/24"])");
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  ASSERT_TRUE(ip_in(pod_, "addr add 192.0.2.99/24 dev net1"));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+}
+
+/// The addresses are deleted, not the link moved: as the container runtime gets it.
+TEST_F(HostDevice, AddressesOfAStagedNic_AreAwayAndComeBack) {
+  for (const char* address : {"203.0.113.9/24 noprefixroute", "10.9.0.1 peer 10.9.0.2/32",
+                              "169.254.7.7/16 scope link", "198.51.100.8/24 label nic1:a"}) {
+    on_node("addr add " + std::string(address) + " dev nic1");
+  }
+  mode_ = devices::AttachMode::kNetdevices;
+  make_driver();
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  EXPECT_THAT(ip("addr show dev nic1").value(), Not(HasSubstr("inet ")));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+}
+
+TEST_F(HostDevice, AddressesForATime_DoNotComeHomeForEver) {
+  on_node("addr add 203.0.113.9/24 valid_lft 3000 preferred_lft 2000 dev nic1");
+  on_node("addr add fd00:5::7/64 valid_lft 3000 preferred_lft 2000 dev nic1");
+  on_node("-6 route add fd07::/16 dev nic1 expires 3000");
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  EXPECT_THAT(global_addresses(*node_, link(*node_, "nic1").index), ElementsAre("198.51.100.7/24"));
+  EXPECT_THAT(ip("-6 route show dev nic1").value(), Not(HasSubstr("fd07::/16")));
+}
+
+/// Somebody on the wire has it: it must not be used without asking again.
+TEST_F(HostDevice, AddressThatSomebodyElseHas_IsNotInUseAtHome) {
+  on_node("link set dev cable address 02:00:00:00:00:88");
+  on_node("addr add fd00:5::7/64 nodad dev cable");
+  on_node("addr add fd00:5::7/64 dev nic1");
+  const auto has_failed = [&] { return ip("addr show dev nic1").value_or("").contains("dadfailed"); };
+  for (int i = 0; i < 1000 && !has_failed(); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  ASSERT_TRUE(has_failed());
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  EXPECT_THAT(ip("-o addr show dev nic1 to fd00:5::7").value(),
+              ::testing::ContainsRegex("tentative|dadfailed"));
+}
+
+TEST_F(HostDevice, Routes_ComeHomeWithAllThatTheyHad) {
+  on_node("addr add fd00:5::7/64 nodad dev nic1");
+  on_node("addr add 203.0.113.9/24 noprefixroute dev nic1");
+  for (const char* route :
+       {"10.7.0.0/16 via 198.51.100.1 mtu 1300 advmss 1200 initcwnd 20 dev nic1",
+        "10.8.0.0/16 via 198.51.100.2 proto static metric 50 src 198.51.100.7 dev nic1",
+        "10.9.0.0/16 via 192.0.2.1 onlink dev nic1", "10.10.0.0/16 tos 0x10 dev nic1",
+        "10.11.0.0/16 nexthop via 198.51.100.1 dev nic1 weight 3 nexthop via 198.51.100.2 dev nic1",
+        "10.12.0.0/16 via inet6 fe80::99 dev nic1", "10.13.0.0/16 dev nic1 scope link table 1000",
+        "local 203.0.113.128/25 dev nic1",
+        "203.0.113.0/24 dev nic1 proto kernel scope link src 203.0.113.9 metric 100",
+        "-6 fd07::/16 via fd00:5::1 pref high mtu 1400 dev nic1",
+        "-6 fd08::/16 nexthop via fd00:5::1 dev nic1 weight 2 nexthop via fd00:5::2 dev nic1",
+        "-6 fd09::/16 dev nic1 metric 7 src fd00:5::7"}) {
+    const std::string text = route;
+    on_node(text.starts_with("-6 ") ? "-6 route add " + text.substr(3) : "route add " + text);
+  }
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+}
+
+TEST_F(HostDevice, RouteOfANexthopObject_ComesHomeWithTheHopItStoodFor) {
+  on_node("nexthop add id 5 via 198.51.100.1 dev nic1");
+  on_node("route add 10.7.0.0/16 nhid 5 mtu 1300");
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  EXPECT_THAT(ip("route show 10.7.0.0/16").value(),
+              StartsWith("10.7.0.0/16 via 198.51.100.1 dev nic1 mtu 1300"));
+}
+
+/// As after kill -9 in the middle of it, when half of it is there already.
+TEST_F(HostDevice, RestoredTwice_IsAsItWas) {
+  on_node("addr add fd00:5::7/64 nodad dev nic1");
+  on_node("addr add fd00:6::7/64 dev nic1");
+  on_node("route add 10.7.0.0/16 via 198.51.100.1 mtu 1300 dev nic1");
+  on_node("-6 route add fd07::/16 via fd00:5::1 mtu 1400 dev nic1");
+  wait_for_addresses();
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  on_node("addr del 198.51.100.7/24 dev nic1");
+  on_node("addr add 198.51.100.7/24 noprefixroute dev nic1");
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
 }
 
 /// As after kill -9 between the move and its record, when the pod changed the alias and ended.
@@ -560,7 +854,7 @@ TEST_F(HostDevice, Ipv6IsOffOnTheNodeByNow_TheNicComesHomeWithoutItsIpv6Address)
   // For links that come from now on.
   ASSERT_OK(sys::write_net_sysctl(node_netns_.get(), "ipv6/conf/default/disable_ipv6", "1"));
   ASSERT_OK(driver_->unprepare(*record, {}));
-  expect_home();
+  expect_home({"fd00:5::", "disable_ipv6"});
 }
 
 TEST_F(HostDevice, EverySettingThatIsRefused_LeavesTheOthersAsTheyWere) {
@@ -997,7 +1291,7 @@ TEST_F(HostDevice, BecameTheUplinkSincePlan_IsNotTaken) {
   const auto attached = attach(*record, pod_);
   ASSERT_FALSE(attached);
   EXPECT_THAT(attached.error().what(), HasSubstr("has become the node's uplink"));
-  expect_home();
+  expect_home({"default via 198.51.100.1"});
   EXPECT_THAT(prepare_nic(R"(,"device":"nic1")").error().what(),
               StartsWith("config[0].opaque.parameters.netdev.device: \"nic1\" is the node's uplink"));
 }

@@ -12,9 +12,15 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cstdio>
+#include <filesystem>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <optional>
+#include <regex>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,6 +29,7 @@
 #include "fairlead/agent/net_driver.h"
 #include "fairlead/agent/probe.h"
 #include "fairlead/devices/testing/node.h"
+#include "fairlead/sys/files.h"
 #include "fairlead/sys/netns.h"
 
 namespace fairlead::agent {
@@ -82,6 +89,93 @@ struct Pod {
   std::unique_ptr<netlink::Socket> socket;
   std::unique_ptr<Inhabitant> pause;  // so that it can be found by its id, as a real one
 };
+
+/// ip(8) in the namespace of the calling thread: what it printed, nothing when it failed.
+inline std::optional<std::string> ip(const std::string& arguments) {
+  FILE* pipe = ::popen(("ip " + arguments).c_str(), "re");  // NOLINT: a test
+  if (pipe == nullptr) {
+    return std::nullopt;
+  }
+  std::string text;
+  std::array<char, 4096> part = {};
+  for (std::size_t size = 1; size > 0;) {
+    size = ::fread(part.data(), 1, part.size(), pipe);
+    text.append(part.data(), size);
+  }
+  return ::pclose(pipe) == 0 ? std::optional(text) : std::nullopt;
+}
+inline bool has_ip() { return ip("-V").has_value(); }
+inline std::optional<std::string> ip_in(const Pod& pod, const std::string& arguments) {
+  return sys::with_netns(pod.netns.get(),
+                         [&]() -> Result<std::optional<std::string>> { return ip(arguments); })
+      .value();
+}
+
+/// All that ip(8) and /proc tell of a link of the node, one thing a line. Without the IPv6 address that the
+/// kernel makes of its MAC, and what goes with that, which come by themselves in their own time.
+inline std::vector<std::string> describe_link(const std::string& name) {
+  const auto lines_of = [](const std::string& arguments) {
+    std::istringstream text(ip(arguments).value_or("ip(8) failed"));
+    std::vector<std::string> lines;
+    for (std::string line; std::getline(text, line);) {
+      lines.push_back(line);
+    }
+    return lines;
+  };
+  std::vector<std::string> out;
+  // No indexes; not what follows from the carrier, a moment later.
+  static const std::regex kPasses(
+      "^[0-9]+: |@[^ :]+|,(LOWER_UP|M-DOWN)|NO-CARRIER,| (state|qdisc) [a-zA-Z]+| link-netnsid [0-9]+");
+  for (const std::string& line : lines_of("-d -o link show dev " + name)) {
+    out.push_back(std::regex_replace(line, kPasses, ""));
+  }
+  static const std::regex kOfItself("fe80::[0-9a-f:]*ff:fe[0-9a-f:]+| fe80::(/64)? | ff00::/8 ");
+  // The order of addresses counts: it decides which one is used as a source.
+  int number = 0;
+  for (const std::string& line : lines_of("-d -o addr show dev " + name)) {
+    if (!std::regex_search(line, kOfItself)) {
+      out.push_back("address " + std::to_string(++number) + " of " + std::regex_replace(line, kPasses, ""));
+    }
+  }
+  for (const std::string family : {"-4", "-6"}) {
+    for (const std::string& line : lines_of("-d " + family + " route show table all dev " + name)) {
+      if (!std::regex_search(line, kOfItself)) {
+        out.push_back(std::regex_replace(line, kPasses, ""));
+      }
+    }
+  }
+  for (const char* folder : {"ipv4/conf", "ipv4/neigh", "ipv6/conf", "ipv6/neigh"}) {
+    std::error_code error;
+    const std::string path = "/proc/sys/net/" + std::string(folder) + "/" + name;
+    std::vector<std::string> settings;
+    for (const auto& file : std::filesystem::directory_iterator(path, error)) {
+      if (const auto value = sys::read_file(file.path().string())) {
+        settings.push_back(file.path().string() + " = " + *value);
+      }
+    }
+    std::ranges::sort(settings);
+    out.insert(out.end(), settings.begin(), settings.end());
+  }
+  return out;
+}
+
+/// What differs, a line each.
+inline std::vector<std::string> changes(std::vector<std::string> before, std::vector<std::string> now) {
+  std::ranges::sort(before);
+  std::ranges::sort(now);
+  std::vector<std::string> gone;
+  std::vector<std::string> is_new;
+  std::ranges::set_difference(before, now, std::back_inserter(gone));
+  std::ranges::set_difference(now, before, std::back_inserter(is_new));
+  std::vector<std::string> out;
+  for (const std::string& line : gone) {
+    out.push_back("was: " + line);
+  }
+  for (const std::string& line : is_new) {
+    out.push_back("is:  " + line);
+  }
+  return out;
+}
 
 class KernelTest : public ::testing::Test {
  protected:

@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <map>
 
+#include "fairlead/core/fd.h"
 #include "fairlead/core/log.h"
+#include "fairlead/sys/sysctl.h"
 
 namespace fairlead::agent {
 
@@ -334,16 +336,21 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
       plan.devices.push_back({.request = device.request});
       continue;
     }
-    FL_ASSIGN(DevicePlan planned,
-              registry_->plan(
-                  {.device = &device,
-                   .node = &node,
-                   .claim = &claim,
-                   .others = &planned_claims,
-                   .addresses_of = [&](netlink::IfIndex link) { return socket.addresses(link); },
-                   .routes = [&] { return socket.routes(); },
-                   .connections =
-                       [](const netlink::SocketQuery& query) { return netlink::connected_sockets(query); }}));
+    FL_ASSIGN(
+        DevicePlan planned,
+        registry_->plan(
+            {.device = &device,
+             .node = &node,
+             .claim = &claim,
+             .others = &planned_claims,
+             .addresses_of = [&](netlink::IfIndex link) { return socket.told_addresses(link); },
+             .routes_of = [&](netlink::IfIndex link) { return socket.told_routes(link); },
+             .settings_in = [&](const std::string& folder) -> Result<std::map<std::string, std::string>> {
+               FL_ASSIGN(const UniqueFd netns, socket.netns());
+               return sys::read_net_sysctls(netns.get(), folder);
+             },
+             .connections =
+                 [](const netlink::SocketQuery& query) { return netlink::connected_sockets(query); }}));
     planned_claims.back().devices.push_back(planned);
     plan.devices.push_back(std::move(planned));
   }

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <linux/rtnetlink.h>
+#include <net/if.h>
 #include <netinet/icmp6.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
@@ -224,8 +225,17 @@ std::map<std::string, std::string> describe_node(netlink::Socket& node) {
     }
     names[link.index.value()] = link.name;
     out["link " + link.name] = link.mac.to_string() + " mtu " + std::to_string(link.mtu) + " flags " +
-                               std::to_string(link.flags) + " master " + std::to_string(link.master.value()) +
-                               " alias " + link.alias;
+                               std::to_string(link.flags & (netlink::kSettableFlags | IFF_UP)) + " master " +
+                               std::to_string(link.master.value()) + " group " + std::to_string(link.group) +
+                               " queue " + std::to_string(link.tx_queue_len) + " alias " + link.alias;
+    if (!link.name.starts_with("nic")) {
+      continue;
+    }
+    // Flags, peers, scopes, labels, metrics, and all else of its addresses and routes.
+    int line = 0;
+    for (const std::string& text : describe_link(link.name)) {
+      out["ip(8) of " + link.name + ", line " + std::to_string(++line)] = text;
+    }
   }
   // The kernel gives the node's links their own link-local addresses, whenever it gets to it.
   const auto comes_by_itself = [&](const std::string& text, netlink::IfIndex link) {
@@ -236,7 +246,7 @@ std::map<std::string, std::string> describe_node(netlink::Socket& node) {
     if (comes_by_itself(address.prefix.to_string(), address.link)) {
       continue;
     }
-    out["address " + std::to_string(address.link.value()) + " " + address.prefix.to_string()] = "there";
+    out["address of " + names[address.link.value()] + ": " + address.prefix.to_string()] = "there";
   }
   for (const auto table : {std::optional<std::uint32_t>(), std::optional<std::uint32_t>(RT_TABLE_LOCAL)}) {
     const auto routes = node.routes(table).value();
@@ -246,7 +256,7 @@ std::map<std::string, std::string> describe_node(netlink::Socket& node) {
       }
       out["route " + std::to_string(route.table) + " " + route.destination.to_string() + " metric " +
           std::to_string(route.metric) + " over " +
-          (route.hops.empty() ? "-" : std::to_string(route.hops.front().link.value()))] = "there";
+          (route.hops.empty() ? "-" : names[route.hops.front().link.value()])] = "there";
     }
   }
   for (const char* family : {"ipv4", "ipv6"}) {
@@ -279,6 +289,8 @@ struct Wish {
   const char* device = "netdev-virtual";
   /// What is the claim's own while it has it.
   const char* takes = "";
+  /// What the pod sets flags of.
+  const char* spoils = "";
 };
 
 class EveryKind : public NodeSide,
@@ -286,14 +298,53 @@ class EveryKind : public NodeSide,
  protected:
   EveryKind() { mode_ = std::get<0>(GetParam()); }
 
-  /// Both without what is the claim's own.
-  void expect_same(std::map<std::string, std::string> now, std::map<std::string, std::string> before) {
+  void SetUp() override {
+    NodeSide::SetUp();
+    if (!IsSkipped() && !HasFatalFailure() && !has_ip()) {
+      GTEST_SKIP() << "ip(8) is not installed, which tells how the node's links are";
+    }
+  }
+
+  /// A NIC with what an administrator may have set: nothing of it is the kernel's default.
+  void configure_as_a_node_does(const std::string& nic) {
+    const std::pair<const char*, const char*> settings[] = {{"ipv4/conf/", "/rp_filter"},
+                                                            {"ipv4/conf/", "/proxy_arp"},
+                                                            {"ipv6/conf/", "/use_tempaddr"},
+                                                            {"ipv6/conf/", "/accept_ra"},
+                                                            {"ipv4/neigh/", "/ucast_solicit"}};
+    for (const auto& [folder, name] : settings) {
+      const std::string path = folder + nic + name;
+      const std::string value = path.ends_with("solicit") ? "9" : path.ends_with("proxy_arp") ? "1" : "2";
+      ASSERT_OK(sys::write_net_sysctl(node_netns_.get(), path, value));
+    }
+    for (const std::string& arguments :
+         {"link set dev " + nic + "p up", "link set dev " + nic + " up txqueuelen 700",
+          "link set dev " + nic + " group 42", "addr add 192.0.2.1/24 noprefixroute dev " + nic,
+          "addr add 10.9.0.1 peer 10.9.0.2/32 dev " + nic, "addr add 169.254.7.7/16 scope link dev " + nic,
+          "addr add fd00:5::7/64 noprefixroute nodad dev " + nic,
+          "route add 192.0.2.0/24 dev " + nic + " proto kernel scope link src 192.0.2.1 metric 100",
+          "route add 10.7.0.0/16 via 10.9.0.2 mtu 1400 dev " + nic}) {
+      ASSERT_TRUE(ip(arguments)) << "ip " << arguments;
+    }
+  }
+
+  /// As long as the claim has it, both without what is the claim's own.
+  void expect_same_but_own(std::map<std::string, std::string> now,
+                           std::map<std::string, std::string> before) {
     const std::string own = std::get<1>(GetParam()).takes;
     for (auto* node : {&now, &before}) {
       std::erase_if(*node, [&](const auto& entry) {
-        return !own.empty() && (entry.first == "link " + own || entry.first.contains("/" + own + "/"));
+        const std::string& what = entry.first;
+        return !own.empty() &&
+               (what == "link " + own || what.contains("/" + own + "/") ||
+                what.starts_with("ip(8) of " + own + ",") || what.starts_with("address of " + own + ":") ||
+                what.ends_with(" over " + own));
       });
     }
+    expect_same(std::move(now), std::move(before));
+  }
+
+  static void expect_same(std::map<std::string, std::string> now, std::map<std::string, std::string> before) {
     std::vector<std::string> changed;
     for (const auto& [what, value] : now) {
       if (!before.contains(what) || before[what] != value) {
@@ -311,10 +362,13 @@ class EveryKind : public NodeSide,
 
 TEST_P(EveryKind, ChangesNothingOfTheNodeButItsOwnLinks) {
   const Wish& wish = std::get<1>(GetParam());
+  if (wish.takes[0] != '\0') {
+    configure_as_a_node_does(wish.takes);
+  }
   const auto before = describe_node(*node_);
   auto record = prepare(claim("u1", {{.netdev = wish.netdev, .device = wish.device}}));
   ASSERT_OK(record);
-  expect_same(describe_node(*node_), before);
+  expect_same_but_own(describe_node(*node_), before);
   if (mode_ == devices::AttachMode::kNetdevices) {  // the runtime's part
     const auto& moved = record->prepared.device_edits[0].net_devices[0];
     ASSERT_OK(node_->move_link({.link = link(*node_, moved.host_interface_name).index,
@@ -322,11 +376,16 @@ TEST_P(EveryKind, ChangesNothingOfTheNodeButItsOwnLinks) {
                                 .new_name = moved.name}));
   }
   ASSERT_OK(attach(*record, pod_));
-  expect_same(describe_node(*node_), before);
+  expect_same_but_own(describe_node(*node_), before);
   ASSERT_OK(attach(*record, pod_));
-  expect_same(describe_node(*node_), before);
+  expect_same_but_own(describe_node(*node_), before);
+  if (const std::string own = wish.spoils; !own.empty()) {
+    for (const char* what : {"arp off promisc on allmulticast on multicast off", "group 7", "txqueuelen 3"}) {
+      EXPECT_TRUE(ip_in(pod_, "link set dev " + own + " " + what)) << what;
+    }
+  }
   ASSERT_OK(driver_->unprepare(*record, {}));
-  expect_same(describe_node(*node_), before);
+  expect_same(describe_node(*node_), before);  // it is the node's again
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -342,7 +401,7 @@ INSTANTIATE_TEST_SUITE_P(
                             "routes":[{"dst":"0.0.0.0/0","gw":"198.51.100.254"}])"},
                           Wish{"MacvlanOnANic", R"("macvlan","mode":"passthru")", "nic2", "nic2"},
                           Wish{"HostDevice", R"("host-device","mtu":1300,"addresses":["198.51.100.7/24"])",
-                               "nic1", "nic1"})),
+                               "nic1", "nic1", "net1"})),
     [](const auto& param_info) {
       return std::string(std::get<1>(param_info.param).name) +
              (std::get<0>(param_info.param) == devices::AttachMode::kGuard ? "_Guard" : "_Netdevices");

@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <functional>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -60,9 +61,12 @@ struct PlanInput {
   /// this one. nullptr: none.
   const std::vector<PlannedClaim>* others = nullptr;
   /// Of a link in the node's namespace.
-  std::function<Result<std::vector<netlink::Address>>(netlink::IfIndex)> addresses_of;
-  /// All of the node's namespace, of every table but local.
-  std::function<Result<std::vector<netlink::Route>>()> routes;
+  std::function<Result<std::vector<netlink::ToldAddress>>(netlink::IfIndex)> addresses_of;
+  /// Of every table, with a hop over that link. Empty: nobody asks.
+  std::function<Result<std::vector<netlink::ToldRoute>>(netlink::IfIndex)> routes_of;
+  /// The node's network settings in a folder below /proc/sys/net ("ipv4/conf/eth0"), by name. Empty: nobody
+  /// asks.
+  std::function<Result<std::map<std::string, std::string>>(const std::string& folder)> settings_in;
   /// Connections of the node's namespace; nullptr: nobody asks.
   AskConnections connections;
 };

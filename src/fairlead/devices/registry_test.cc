@@ -39,9 +39,11 @@ class PlanTest : public ::testing::Test {
          .claim = &claim_,
          .others = &others_,
          .addresses_of = [](netlink::IfIndex link) {
-           return std::vector<netlink::Address>{
-               {.link = link, .prefix = *netlink::IpPrefix::parse("10.9.8.7/24"), .flags = 0x80},
-               {.link = link, .prefix = *netlink::IpPrefix::parse("fe80::1/64"), .scope = 253}};
+           return std::vector<netlink::ToldAddress>{
+               {.address = {.link = link, .prefix = *netlink::IpPrefix::parse("10.9.8.7/24"), .flags = 0x80},
+                .told = {1}},
+               {.address = {.link = link, .prefix = *netlink::IpPrefix::parse("fe80::1/64"), .scope = 253},
+                .told = {2}}};
          }});
   }
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/devices/netdev/plan.h"
 
+#include <charconv>
+
 #include <nlohmann/json.hpp>
 
 namespace fairlead::devices::netdev {
@@ -113,6 +115,8 @@ json json_of(const sys::InventoryLink& of) {
               {"physSwitchId", link.phys_switch_id},
               {"arphrd", link.arphrd},
               {"physPortName", link.phys_port_name},
+              {"group", link.group},
+              {"txQueueLen", link.tx_queue_len},
               {"devPort", of.dev_port},
               {"parentDriver", of.driver}};
   if (link.parent_netnsid) {
@@ -124,10 +128,55 @@ json json_of(const sys::InventoryLink& of) {
   return out;
 }
 
+json json_of(const std::vector<netlink::Told>& all) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  json list = json::array();
+  for (const netlink::Told& told : all) {
+    std::string text;
+    for (const std::uint8_t byte : told) {
+      text += kDigits[byte >> 4U];
+      text += kDigits[byte & 0xfU];
+    }
+    list.push_back(std::move(text));
+  }
+  return list;
+}
+
+std::vector<netlink::Told> told_from(const json& list) {
+  std::vector<netlink::Told> all;
+  for (const json& item : list) {
+    const auto& text = item.get_ref<const std::string&>();
+    netlink::Told& told = all.emplace_back(text.size() / 2);
+    for (std::size_t at = 0; at < told.size(); ++at) {
+      const char* digits = text.data() + (2 * at);
+      if (std::from_chars(digits, digits + 2, told[at], 16).ptr != digits + 2) {
+        throw std::runtime_error("\"" + text + "\" is not in hexadecimal");
+      }
+    }
+  }
+  return all;
+}
+
+json json_of(const Details& details) {
+  return {{"addresses", json_of(details.addresses)},
+          {"routes", json_of(details.routes)},
+          {"settings", details.settings}};
+}
+
+Details details_from(const json& in) {
+  return {.addresses = told_from(in.at("addresses")),
+          .routes = told_from(in.at("routes")),
+          .settings = in.at("settings").get<sys::LinkSettings>()};
+}
+
+/// Version 0.1 reads only what is beside the details.
 json json_of(const Original& original) {
   json out = json_of(original.link);
   out["addresses"] = json_of(original.addresses);
   out["routes"] = json_of(original.routes);
+  if (original.details) {
+    out["details"] = json_of(*original.details);
+  }
   return out;
 }
 
@@ -154,7 +203,9 @@ sys::InventoryLink link_from(const json& in) {
   link.phys_port_id = in.value("physPortId", "");
   link.phys_switch_id = in.value("physSwitchId", "");
   link.arphrd = in.at("arphrd");
-  link.phys_port_name = in.value("physPortName", "");  // version 0.1 did not write these three
+  link.phys_port_name = in.value("physPortName", "");  // version 0.1 did not write these
+  link.group = in.value("group", 0U);
+  link.tx_queue_len = in.value("txQueueLen", 0U);
   out.dev_port = in.value("devPort", 0);
   out.driver = in.value("parentDriver", "");
   if (const auto pci = in.find("pci"); pci != in.end()) {
@@ -164,9 +215,13 @@ sys::InventoryLink link_from(const json& in) {
 }
 
 Original original_from(const json& in) {
-  return {.link = link_from(in),
-          .addresses = prefixes_from(in.at("addresses")),
-          .routes = static_routes_from(in.value("routes", json::array()))};
+  Original original{.link = link_from(in),
+                    .addresses = prefixes_from(in.at("addresses")),
+                    .routes = static_routes_from(in.value("routes", json::array()))};
+  if (const auto details = in.find("details"); details != in.end()) {
+    original.details = details_from(*details);
+  }
+  return original;
 }
 
 json json_of(const std::vector<RouteConfig>& routes) {

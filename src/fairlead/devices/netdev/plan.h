@@ -10,14 +10,25 @@
 #include "fairlead/core/result.h"
 #include "fairlead/devices/netdev/config.h"
 #include "fairlead/sys/inventory.h"
+#include "fairlead/sys/link_settings.h"
 
 namespace fairlead::devices::netdev {
 
+/// What records of version 0.1 do not say of a NIC.
+struct Details {
+  std::vector<netlink::Told> addresses;  // permanent ones that somebody set, in the kernel's order
+  std::vector<netlink::Told> routes;     // that somebody set, those without gateway first
+  sys::LinkSettings settings;            // that are not what a new link would have
+};
+
 /// How a NIC was before we touched it: what it gets back, and how it is found again.
 struct Original {
-  sys::InventoryLink link;                   // name, altnames, alias, MAC, MTU, flags, PCI function
-  std::vector<netlink::IpPrefix> addresses;  // permanent, global ones
-  std::vector<netlink::NewRoute> routes;     // static ones over this link, those without gateway first
+  sys::InventoryLink link;  // name, altnames, alias, MAC, MTU, flags, PCI function
+  /// Permanent, global ones, and static routes over this link alone, those without gateway first: what is
+  /// known without `details`.
+  std::vector<netlink::IpPrefix> addresses;
+  std::vector<netlink::NewRoute> routes;
+  std::optional<Details> details;  // nothing: the record is of version 0.1; nor does it say group and queue
 };
 
 struct NetdevPlan {

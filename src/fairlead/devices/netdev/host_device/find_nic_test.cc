@@ -147,6 +147,7 @@ TEST(FindNic, RecordOf01_IsReadAndFindsItsNic) {
   nic.phys_port_name = "p0";  // what 0.1 did not read
   EXPECT_EQ(picked({nic}, {.original = &*plan->original, .marker = kMine}), "mine0");
   EXPECT_TRUE(plan->original->routes.empty());
+  EXPECT_FALSE(plan->original->details) << "its group, queue and settings are not known";
 }
 
 TEST(FindNic, Record_KeepsWhatIdentifiesTheNicAndItsRoutes) {
@@ -160,6 +161,11 @@ TEST(FindNic, Record_KeepsWhatIdentifiesTheNicAndItsRoutes) {
                       .gateway = *netlink::IpAddress::parse("198.51.100.1"),
                       .metric = 5,
                       .table = 1000}};
+  original.link.link.group = 7;
+  original.link.link.tx_queue_len = 300;
+  original.details = Details{.addresses = {{0x02, 0x18, 0x00, 0xff}, {0x0a}},
+                             .routes = {{0x02, 0x10}},
+                             .settings = {{"ipv4/conf", {{"rp_filter", "2"}}}}};
   const auto read = parse_plan(to_json({.original = original}));
   ASSERT_TRUE(read) << read.error().what();
   Link expected = original.link.link;
@@ -169,6 +175,19 @@ TEST(FindNic, Record_KeepsWhatIdentifiesTheNicAndItsRoutes) {
   EXPECT_EQ(read->original->routes[0].gateway->to_string(), "198.51.100.1");
   EXPECT_EQ(read->original->routes[0].metric, 5);
   EXPECT_EQ(read->original->routes[0].table, 1000);
+  ASSERT_TRUE(read->original->details);
+  EXPECT_EQ(read->original->details->addresses, original.details->addresses);
+  EXPECT_EQ(read->original->details->routes, original.details->routes);
+  EXPECT_EQ(read->original->details->settings, original.details->settings);
+}
+
+TEST(FindNic, RecordWithDamagedDetails_IsRefused) {
+  Original original{.link = {.link = vf(3, "nic1", "0000:03:00.1")}, .details = Details{.routes = {{0xab}}}};
+  std::string text = to_json({.original = original});
+  text.replace(text.find("\"ab\""), 4, "\"zz\"");
+  const auto read = parse_plan(text);
+  ASSERT_FALSE(read);
+  EXPECT_EQ(read.error().code(), Code::kCorrupt);
 }
 
 }  // namespace

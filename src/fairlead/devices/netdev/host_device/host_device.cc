@@ -106,9 +106,13 @@ Result<Original> as_it_is(const PlanInput& input, const sys::InventoryLink& nic)
   }
   FL_ASSIGN(const auto addresses, input.addresses_of(nic.link.index),
             "read the addresses of " + nic.link.name);
-  FL_ASSIGN(const auto routes, input.routes ? input.routes() : std::vector<netlink::Route>(),
+  FL_ASSIGN(const auto routes,
+            input.routes_of ? input.routes_of(nic.link.index) : std::vector<netlink::ToldRoute>(),
             "read the routes of " + nic.link.name);
-  return remember(nic, addresses, routes);
+  FL_ASSIGN(sys::LinkSettings settings,
+            input.settings_in ? sys::own_link_settings(input.settings_in, nic.link) : sys::LinkSettings(),
+            "read the settings of " + nic.link.name);
+  return remember(nic, addresses, routes, std::move(settings));
 }
 
 /// After a failure that is told elsewhere.
@@ -136,6 +140,7 @@ Result<netlink::Link> take(const AttachInput& input, const Original& original) {
   });
   FL_TRY(
       input.node.socket->change_link(nic->index, {.up = false, .alias = lent_alias(original, input.marker)}));
+  reset_link(*input.node.socket, *nic, original);  // it may have fallen back from another pod
   FL_ASSIGN(netlink::Link there,
             input.node.socket->move_link(
                 {.link = nic->index, .netns = input.pod.netns, .new_name = input.plan->interface_name}));
@@ -262,9 +267,13 @@ Result<> not_home(const DetachInput& input, const Original& original, Absence ab
 }
 
 /// Whether the NIC on the node may have been in a pod, which need not have left the marker.
-bool is_changed(const netlink::Link& now, const netlink::Link& was) {
+bool is_changed(const netlink::Link& now, const Original& original) {
+  const netlink::Link& was = original.link.link;
+  const bool has_other_numbers =
+      original.details && (now.group != was.group || now.tx_queue_len != was.tx_queue_len);
   return now.name != was.name || now.mac != was.mac || now.mtu != was.mtu || now.alias != was.alias ||
-         now.altnames != was.altnames;
+         now.altnames != was.altnames || ((now.flags ^ was.flags) & netlink::kSettableFlags) != 0 ||
+         (was.is_up() && !now.is_up()) || has_other_numbers;
 }
 
 /// The NIC is home; if it could not have its name, somebody should know.
@@ -332,7 +341,9 @@ Result<std::string> HostDeviceKind::stage(const StageInput& input) const {
   if (nic->name != name) {
     FL_TRY(input.node.socket->rename(nic->index, name));  // staged before, and renamed by a runtime
   }
-  FL_TRY(set_properties(*input.node.socket, *nic, plan));
+  reset_link(*input.node.socket, *nic, *plan.original);
+  FL_ASSIGN(const auto now, input.node.socket->link(nic->index));
+  FL_TRY(set_properties(*input.node.socket, now.value_or(*nic), plan));
   FL_TRY(remove_addresses(*input.node.socket, nic->index));
   undo.release();
   return name;
@@ -353,7 +364,7 @@ Result<> HostDeviceKind::detach(const DetachInput& input) const {
     return not_home(input, original, search.absence);
   }
   const bool touched = input.was_attached || input.marker.marks(search.nic->alias) ||
-                       (input.was_begun && is_changed(*search.nic, original.link.link));
+                       (input.was_begun && is_changed(*search.nic, original));
   return touched ? told(input, restore(*input.node.socket, *search.nic, original, input.marker)) : Result<>();
 }
 

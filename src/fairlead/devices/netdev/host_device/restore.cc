@@ -5,6 +5,11 @@
 #include <linux/rtnetlink.h>
 
 #include <algorithm>
+#include <chrono>
+#include <iterator>
+#include <ranges>
+#include <thread>
+#include <utility>
 
 #include "fairlead/core/log.h"
 #include "fairlead/devices/netdev/common.h"
@@ -14,31 +19,99 @@ namespace {
 
 using netlink::Link;
 
-/// What somebody set; the kernel's own come by themselves.
-bool is_to_be_restored(const netlink::Address& address) {
+using netlink::Told;
+using netlink::ToldAddress;
+using netlink::ToldRoute;
+namespace codec = netlink::codec;
+
+/// Of the plain ones, which records of version 0.1 have.
+bool is_global(const netlink::Address& address) {
   return (address.flags & IFA_F_PERMANENT) != 0 && address.scope == RT_SCOPE_UNIVERSE;
 }
 
-/// What somebody set, and what goes with the link: a route with hops over several links is nobody's NIC's.
-bool is_static_route_of(const netlink::Route& route, netlink::IfIndex link) {
-  return (route.protocol == RTPROT_STATIC || route.protocol == RTPROT_BOOT) && route.type == RTN_UNICAST &&
-         route.table != RT_TABLE_LOCAL && route.hops.size() == 1 && route.hops.front().link == link;
+/// The kernel's own come by themselves.
+bool is_set_by_somebody(const netlink::Address& address) {
+  const bool is_kernels = (address.protocol >= IFAPROT_KERNEL_LO && address.protocol <= IFAPROT_KERNEL_LL) ||
+                          (address.flags & IFA_F_STABLE_PRIVACY) != 0;
+  return (address.flags & IFA_F_PERMANENT) != 0 && !is_kernels;
+}
+
+/// One of a kernel before 5.18 may be the kernel's own as well.
+bool is_link_local(const netlink::Address& address) {
+  return address.prefix.is_v6() && address.scope == RT_SCOPE_LINK;
+}
+
+bool is_static(const netlink::Route& route) {
+  return route.protocol == RTPROT_STATIC || route.protocol == RTPROT_BOOT;
+}
+
+/// Of the plain ones.
+bool is_plain_route_of(const netlink::Route& route, netlink::IfIndex link) {
+  return is_static(route) && route.type == RTN_UNICAST && route.table != RT_TABLE_LOCAL &&
+         route.hops.size() == 1 && route.hops.front().link == link;
+}
+
+/// What somebody set in the kernel's stead: the prefix route of an address that has none of the kernel's
+/// (NetworkManager does so).
+bool is_prefix_route_of(const netlink::Route& route, const netlink::Address& address) {
+  const netlink::IpPrefix on_link(address.peer.value_or(address.prefix.address()), address.prefix.length());
+  return route.protocol == RTPROT_KERNEL && route.type == RTN_UNICAST && route.table != RT_TABLE_LOCAL &&
+         is_set_by_somebody(address) && (address.flags & IFA_F_NOPREFIXROUTE) != 0 &&
+         route.destination == on_link.network();
+}
+
+/// What somebody set for ever, and what goes with the link: a route with hops over several links is nobody's
+/// NIC's.
+bool is_route_of(const ToldRoute& told, netlink::IfIndex link, const std::vector<ToldAddress>& addresses) {
+  const netlink::Route& route = told.route;
+  return !told.expires && !told.told.empty() &&
+         std::ranges::all_of(route.hops, [&](const netlink::NextHop& hop) { return hop.link == link; }) &&
+         (is_static(route) || std::ranges::any_of(addresses, [&](const ToldAddress& address) {
+            return is_prefix_route_of(route, address.address);
+          }));
+}
+
+bool has_gateway(const netlink::Route& route) {
+  return std::ranges::any_of(route.hops, [](const netlink::NextHop& hop) { return hop.gateway.has_value(); });
+}
+
+/// As a record of version 0.1 has it.
+netlink::NewRoute plain_route(const netlink::Route& route) {
+  netlink::NewRoute plain{.destination = route.destination,
+                          .gateway = route.hops.front().gateway,
+                          .metric = route.metric,
+                          .table = route.table};
+  if (!route.destination.is_v6()) {
+    plain.scope = route.scope;
+  }
+  plain.source = route.source;
+  return plain;
 }
 
 /// Not fatal: a NIC at home without one of its routes is better than one that never comes home.
-void restore_routes(netlink::Socket& node, const Link& nic, const std::vector<netlink::NewRoute>& routes) {
+void note_lost_route(const Link& nic, const Result<>& added) {
+  if (!added) {
+    log::warn("a static route of a NIC that came home cannot be restored",
+              {{"nic", nic.name}, {"error", added.error().what()}});
+  }
+}
+
+void restore_told_routes(netlink::Socket& node, const Link& nic, const std::vector<Told>& routes) {
+  for (const Told& route : routes) {
+    note_lost_route(nic, node.put_route(nic.index, route));
+  }
+}
+
+void restore_plain_routes(netlink::Socket& node, const Link& nic,
+                          const std::vector<netlink::NewRoute>& routes) {
   for (netlink::NewRoute route : routes) {
     route.link = nic.index;
     auto added = node.add_route(route);
     if (!added && route.gateway) {
-      route.onlink = true;  // the dump does not say whether it was; here no address covers the gateway
+      route.onlink = true;  // the record does not say whether it was; here no address covers the gateway
       added = node.add_route(route);
     }
-    if (!added) {
-      log::warn(
-          "a static route of a NIC that came home cannot be restored",
-          {{"nic", nic.name}, {"route", route.destination.to_string()}, {"error", added.error().what()}});
-    }
+    note_lost_route(nic, added);
   }
 }
 
@@ -107,29 +180,31 @@ std::string waiting_sentence(const Link& was, const std::string& meanwhile) {
 
 }  // namespace
 
-Result<Original> remember(const sys::InventoryLink& nic, const std::vector<netlink::Address>& addresses,
-                          const std::vector<netlink::Route>& routes) {
-  Original original{.link = nic};
-  for (const netlink::Address& address : addresses) {
-    if (is_to_be_restored(address)) {
+Original remember(const sys::InventoryLink& nic, const std::vector<ToldAddress>& addresses,
+                  const std::vector<ToldRoute>& routes, sys::LinkSettings settings) {
+  Original original{.link = nic, .details = Details{.settings = std::move(settings)}};
+  for (const auto& [address, told] : addresses) {
+    if (is_set_by_somebody(address)) {
+      original.details->addresses.push_back(told);
+    }
+    if (is_global(address)) {
       original.addresses.push_back(address.prefix);
     }
   }
-  for (const netlink::Route& route : routes) {
-    if (is_static_route_of(route, nic.link.index)) {
-      netlink::NewRoute wanted{.destination = route.destination,
-                               .gateway = route.hops.front().gateway,
-                               .metric = route.metric,
-                               .table = route.table};
-      if (!route.destination.is_v6()) {
-        wanted.scope = route.scope;
+  // Those that make a gateway reachable come first.
+  for (const bool with_gateway : {false, true}) {
+    for (const ToldRoute& route : routes) {
+      if (has_gateway(route.route) != with_gateway) {
+        continue;
       }
-      wanted.source = route.source;
-      original.routes.push_back(std::move(wanted));
+      if (is_route_of(route, nic.link.index, addresses)) {
+        original.details->routes.push_back(route.told);
+      }
+      if (is_plain_route_of(route.route, nic.link.index)) {
+        original.routes.push_back(plain_route(route.route));
+      }
     }
   }
-  // Those that make a gateway reachable come first.
-  std::ranges::stable_partition(original.routes, [](const auto& route) { return !route.gateway; });
   return original;
 }
 
@@ -138,23 +213,47 @@ std::string lent_alias(const Original& original, const Marker& marker) {
 }
 
 Result<> remove_addresses(netlink::Socket& node, netlink::IfIndex link) {
-  FL_ASSIGN(const auto present, node.addresses(link));
-  for (const netlink::Address& address : present) {
-    if (is_to_be_restored(address)) {
-      FL_TRY(node.delete_address(link, address.prefix));
+  FL_ASSIGN(const auto present, node.told_addresses(link));
+  for (const auto& [address, told] : present) {
+    if (is_set_by_somebody(address)) {
+      FL_TRY(node.delete_address(link, told));
     }
   }
   return {};
 }
 
+void reset_link(netlink::Socket& socket, const Link& now, const Original& original) {
+  const Link& was = original.link.link;
+  if (now.mac != was.mac) {
+    note_refused(socket.change_link(now.index, {.mac = was.mac}), was, "MAC " + was.mac.to_string());
+  }
+  if (now.mtu != was.mtu) {
+    note_refused(socket.change_link(now.index, {.mtu = was.mtu}), was, "MTU " + std::to_string(was.mtu));
+  }
+  const netlink::FlagChange flags{.mask = (now.flags ^ was.flags) & netlink::kSettableFlags,
+                                  .flags = was.flags};
+  if (flags.mask != 0) {
+    note_refused(socket.change_link(now.index, {.flags = flags}), was, "flags");
+  }
+  if (original.details && now.group != was.group) {
+    note_refused(socket.change_link(now.index, {.group = was.group}), was,
+                 "group " + std::to_string(was.group));
+  }
+  if (original.details && now.tx_queue_len != was.tx_queue_len) {
+    note_refused(socket.change_link(now.index, {.tx_queue_len = was.tx_queue_len}), was,
+                 "txqueuelen " + std::to_string(was.tx_queue_len));
+  }
+}
+
 namespace {
 
-/// Addresses as recorded: others (a tenant's) go, missing ones come back. What is refused is noted.
-Result<> restore_addresses(netlink::Socket& node, const Link& now, const Original& original) {
+/// Addresses as a record of version 0.1 has them: others (a tenant's) go, missing ones come back. What is
+/// refused is noted.
+Result<> restore_plain_addresses(netlink::Socket& node, const Link& now, const Original& original) {
   const Link& was = original.link.link;
   FL_ASSIGN(const auto present, node.addresses(now.index));
   for (const netlink::Address& address : present) {
-    if (is_to_be_restored(address) &&
+    if (is_global(address) &&
         std::ranges::find(original.addresses, address.prefix) == original.addresses.end()) {
       note_refused(node.delete_address(now.index, address.prefix), was,
                    "without address " + address.prefix.to_string());
@@ -164,6 +263,68 @@ Result<> restore_addresses(netlink::Socket& node, const Link& now, const Origina
     note_refused(node.add_address({.link = now.index, .prefix = prefix}), was,
                  "address " + prefix.to_string());
   }
+  return {};
+}
+
+void restore_settings(netlink::Socket& node, const std::string& name, sys::LinkIs link,
+                      const Original& original) {
+  if (!original.details) {
+    return;
+  }
+  for (const auto& [path, error] : sys::restore_link_settings(node, name, link, original.details->settings)) {
+    note_refused(error, original.link.link, path);
+  }
+}
+
+/// The kernel sets the MTU for IPv6 when a link that was set up gets its carrier. Whoever has another one
+/// waits for that, a little: restored before it would not stay.
+void wait_for_ipv6_mtu(netlink::Socket& node, netlink::IfIndex nic, const Original& original) {
+  constexpr std::chrono::seconds kCarrierTime{2};
+  constexpr std::chrono::milliseconds kLookAgain{10};
+  if (!original.details || !original.link.link.is_running()) {
+    return;
+  }
+  const auto ipv6 = original.details->settings.find("ipv6/conf");
+  if (ipv6 == original.details->settings.end() || !ipv6->second.contains("mtu")) {
+    return;
+  }
+  const auto end = std::chrono::steady_clock::now() + kCarrierTime;
+  while (std::chrono::steady_clock::now() < end) {
+    const auto now = node.link(nic);
+    if (!now || !*now || (*now)->is_running()) {
+      return;
+    }
+    std::this_thread::sleep_for(kLookAgain);
+  }
+}
+
+bool contains(const std::vector<Told>& addresses, const Told& told) {
+  return std::ranges::any_of(addresses, [&](const Told& one) { return codec::same_address(one, told); });
+}
+
+/// The same with all that they had. An address that is there with something else is put back anew.
+Result<> restore_told_addresses(netlink::Socket& node, const Link& now, const Link& was,
+                                const std::vector<Told>& wanted) {
+  FL_ASSIGN(const auto before, node.told_addresses(now.index));
+  for (const auto& [address, told] : before) {
+    if (is_set_by_somebody(address) && !is_link_local(address) && !contains(wanted, told)) {
+      note_refused(node.delete_address(now.index, told), was,
+                   "without address " + address.prefix.to_string());
+    }
+  }
+  FL_ASSIGN(const auto left, node.told_addresses(now.index));
+  std::vector<Told> present;
+  std::ranges::transform(left, std::back_inserter(present), &ToldAddress::told);
+  const auto put = [&](const Told& told) {
+    if (!contains(present, told)) {
+      note_refused(node.put_address(now.index, told), was, "address");
+    }
+  };
+  // The kernel lists IPv4 addresses in the order in which they came, and IPv6 addresses the last one first
+  // (net/ipv6/addrconf.c ipv6_link_dev_addr). The order decides which one is used as a source.
+  std::ranges::for_each(wanted, [&](const Told& told) { codec::is_ipv6(told) ? void() : put(told); });
+  std::ranges::for_each(std::views::reverse(wanted),
+                        [&](const Told& told) { codec::is_ipv6(told) ? put(told) : void(); });
   return {};
 }
 
@@ -185,19 +346,20 @@ Result<Restored> restore(netlink::Socket& node, const Link& now, const Original&
   if (now.name != name) {
     FL_TRY(node.rename(now.index, name));
   }
-  if (now.mac != was.mac) {
-    note_refused(node.change_link(now.index, {.mac = was.mac}), was, "MAC " + was.mac.to_string());
-  }
-  if (now.mtu != was.mtu) {
-    note_refused(node.change_link(now.index, {.mtu = was.mtu}), was, "MTU " + std::to_string(was.mtu));
-  }
+  reset_link(node, now, original);
+  restore_settings(node, name, sys::LinkIs::kDown, original);
   if (was.is_up()) {
     note_refused(node.set_up(now.index), was, "up");
+    wait_for_ipv6_mtu(node, now.index, original);
+    restore_settings(node, name, sys::LinkIs::kUp, original);
   }
   add_missing_altnames(node, now, was);
-  FL_TRY(restore_addresses(node, now, original));
-  if (was.is_up()) {
-    restore_routes(node, now, original.routes);
+  FL_TRY(original.details ? restore_told_addresses(node, now, was, original.details->addresses)
+                          : restore_plain_addresses(node, now, original));
+  if (was.is_up() && original.details) {
+    restore_told_routes(node, now, original.details->routes);
+  } else if (was.is_up()) {
+    restore_plain_routes(node, now, original.routes);
   }
   // Last: until here the marker says that there is work left.
   const NameWanted waits{.driver = marker.driver, .name = was.name, .alias = was.alias};
@@ -253,9 +415,9 @@ Result<int> give_names_back(netlink::Socket& node, const std::string& driver_nam
       ++waiting;
       continue;
     }
-    FL_ASSIGN(const auto addresses, node.addresses(link.index));
-    FL_ASSIGN(const auto routes, node.routes());
-    FL_ASSIGN(Original original, remember({.link = link}, addresses, routes));
+    FL_ASSIGN(const auto addresses, node.told_addresses(link.index));
+    FL_ASSIGN(const auto routes, node.told_routes(link.index));
+    Original original = remember({.link = link}, addresses, routes, {});  // its settings stay
     original.link.link.name = wanted->name;
     original.link.link.alias = wanted->alias;
     if (const auto named = restore(node, link, original, {.driver = driver_name}); !named) {

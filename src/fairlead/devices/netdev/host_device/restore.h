@@ -11,9 +11,9 @@
 
 namespace fairlead::devices::netdev {
 
-/// The NIC as it is now, with its permanent addresses and static routes, for restore().
-Result<Original> remember(const sys::InventoryLink& nic, const std::vector<netlink::Address>& addresses,
-                          const std::vector<netlink::Route>& routes);
+/// The NIC as it is now, with what somebody set of its addresses and routes for ever, for restore().
+Original remember(const sys::InventoryLink& nic, const std::vector<netlink::ToldAddress>& addresses,
+                  const std::vector<netlink::ToldRoute>& routes, sys::LinkSettings settings);
 
 /// What a NIC's alias says while a claim has it: Marker::lent_alias().
 std::string lent_alias(const Original& original, const Marker& marker);
@@ -31,11 +31,15 @@ struct Restored {
 Result<Restored> restore(netlink::Socket& node, const netlink::Link& now, const Original& original,
                          const Marker& marker);
 
+/// MAC, MTU, flags, group and queue length as they were: what the link keeps when it falls back from a pod.
+/// What is refused is noted. The link is down.
+void reset_link(netlink::Socket& socket, const netlink::Link& now, const Original& original);
+
 /// From the pod's namespace to the node's, and restore().
 Result<Restored> bring_home(const Place& pod, const Place& node, const netlink::Link& there,
                             const Original& original, const Marker& marker);
 
-/// The permanent, global addresses of a NIC that waits on the node for the container runtime.
+/// The permanent addresses of a NIC that waits on the node for the container runtime.
 Result<> remove_addresses(netlink::Socket& node, netlink::IfIndex link);
 
 /// NICs of this driver that came home when another link had their name get it now, if that link is gone.
