@@ -4,25 +4,30 @@
 #include <fcntl.h>
 #include <linux/if_addr.h>
 #include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <net/if.h>
 
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
 #include <chrono>
-#include <cstddef>
+#include <iterator>
 #include <map>
 #include <optional>
+#include <span>
 #include <thread>
 #include <utility>
 
 #include "fairlead/core/fault.h"
 #include "fairlead/core/log.h"
 #include "fairlead/sys/files.h"
+#include "fairlead/sys/link_settings.h"
+#include "fairlead/sys/netlink/codec.h"
 #include "fairlead/sys/netlink/monitor.h"
 #include "fairlead/sys/netlink/socket.h"
 #include "fairlead/sys/netns.h"
 #include "fairlead/sys/pci.h"
+#include "fairlead/sys/sysctl.h"
 
 namespace drydock {
 namespace {
@@ -43,7 +48,6 @@ constexpr std::chrono::milliseconds kLookAgain(20);
 // Routes of IPv6 wait for duplicate address detection of their preferred source.
 constexpr std::chrono::seconds kRoutePatience(4);
 constexpr int kSure = 100;  // likeness
-constexpr std::uint32_t kUserFlags = IFF_PROMISC | IFF_ALLMULTI | IFF_NOARP;
 
 bool is_on_bus(const Link& link) { return !link.parent_dev.empty(); }
 /// Those that the kernel hands back when their namespace dies (net/core/dev.c default_device_exit_net); the
@@ -168,8 +172,11 @@ Result<> check(const std::string& asked, const Link& link, const std::vector<Lin
   return {};
 }
 
-Result<LinkRecord> record_of(const std::string& asked, const Link& link, LinkMessages& messages) {
-  LinkRecord out{.link = link, .addresses = {}, .routes = {}};
+Result<LinkRecord> record_of(const std::string& asked, const Link& link, LinkMessages& messages,
+                             int machine) {
+  LinkRecord out{.link = link, .addresses = {}, .routes = {}, .settings = {}};
+  const auto read = [&](const std::string& folder) { return sys::read_net_sysctls(machine, folder); };
+  FL_ASSIGN(out.settings, sys::own_link_settings(read, link), "--lend " + asked);
   FL_ASSIGN(out.addresses, messages.addresses(link.index), "--lend " + asked);
   FL_ASSIGN(out.routes, messages.routes(link.index), "--lend " + asked);
   for (const auto& route : out.routes) {
@@ -181,11 +188,16 @@ Result<LinkRecord> record_of(const std::string& asked, const Link& link, LinkMes
   return out;
 }
 
-/// Somebody configured it: not link-local, not from a router advertisement.
-bool is_configured(const LinkMessage& address) {
-  constexpr std::size_t kFlags = NLMSG_HDRLEN + offsetof(ifaddrmsg, ifa_flags);
-  return address.size() > kFlags && (address[kFlags] & IFA_F_PERMANENT) != 0 &&
-         !destination(address).starts_with("fe80:");
+netlink::codec::Message message_of(const LinkMessage& address) {
+  return {.type = RTM_NEWADDR, .payload = std::span(address).subspan(NLMSG_HDRLEN)};
+}
+
+/// Somebody configured it: not the kernel, not from a router advertisement. Kernels before 5.18 do not say
+/// whose a link-local one is.
+bool is_configured(const LinkMessage& message) {
+  const auto address = netlink::codec::read_address(message_of(message));
+  const bool is_kernels = address && ((address->flags & IFA_F_STABLE_PRIVACY) != 0 || address->protocol != 0);
+  return address && (address->flags & IFA_F_PERMANENT) != 0 && !is_kernels;
 }
 
 std::vector<LinkMessage> missing(const std::vector<LinkMessage>& wanted,
@@ -200,6 +212,21 @@ std::vector<LinkMessage> missing(const std::vector<LinkMessage>& wanted,
   return out;
 }
 
+/// Those that somebody may set.
+std::string flag_names(const Link& link) {
+  static const std::map<std::uint32_t, const char*> kNames = {
+      {IFF_DEBUG, "DEBUG"},     {IFF_NOTRAILERS, "NOTRAILERS"}, {IFF_NOARP, "NOARP"},
+      {IFF_PROMISC, "PROMISC"}, {IFF_ALLMULTI, "ALLMULTI"},     {IFF_MULTICAST, "MULTICAST"},
+      {IFF_PORTSEL, "PORTSEL"}, {IFF_AUTOMEDIA, "AUTOMEDIA"},   {IFF_DYNAMIC, "DYNAMIC"}};
+  std::vector<std::string> names;
+  for (const auto& [flag, name] : kNames) {
+    if ((link.flags & netlink::kSettableFlags & flag) != 0) {
+      names.emplace_back(name);
+    }
+  }
+  return names.empty() ? "none" : joined(names);
+}
+
 /// What the link is now that it was not, or was and is not.
 std::vector<std::string> differences(const Link& was, const Link& now) {
   std::vector<std::string> out;
@@ -212,15 +239,58 @@ std::vector<std::string> differences(const Link& was, const Link& now) {
   compare("MAC address", was.mac.to_string(), now.mac.to_string());
   compare("MTU", std::to_string(was.mtu), std::to_string(now.mtu));
   compare("state", was.is_up() ? "up" : "down", now.is_up() ? "up" : "down");
+  compare("flags", flag_names(was), flag_names(now));
+  compare("group", std::to_string(was.group), std::to_string(now.group));
+  compare("queue length", std::to_string(was.tx_queue_len), std::to_string(now.tx_queue_len));
   return out;
 }
 
-/// The prefixes of configured addresses.
-std::set<std::string> configured(const std::vector<LinkMessage>& addresses) {
-  std::set<std::string> out;
+/// What is told of configured addresses, in the kernel's order, with the prefix.
+std::vector<std::pair<std::string, netlink::Told>> configured(const std::vector<LinkMessage>& addresses) {
+  std::vector<std::pair<std::string, netlink::Told>> out;
   for (const auto& address : addresses) {
     if (is_configured(address)) {
-      out.insert(destination(address));
+      out.emplace_back(destination(address), netlink::codec::told_address(message_of(address)));
+    }
+  }
+  return out;
+}
+
+/// Of addresses all that was asked for: flags, scopes, peers, labels, broadcast addresses, metrics.
+std::vector<std::string> changed_addresses(const std::vector<LinkMessage>& before,
+                                           const std::vector<LinkMessage>& now) {
+  std::vector<std::string> out;
+  const auto were = configured(before);
+  const auto are = configured(now);
+  const auto has_prefix = [](const auto& all, const std::string& prefix) {
+    return std::ranges::any_of(all, [&](const auto& one) { return one.first == prefix; });
+  };
+  for (const auto& [prefix, told] : were) {
+    const bool is_same = std::ranges::any_of(
+        are, [&, &was = told](const auto& one) { return netlink::codec::same_address(one.second, was); });
+    if (!is_same) {
+      out.push_back("its address " + prefix +
+                    (has_prefix(are, prefix) ? " is not as it was" : " is not there"));
+    }
+  }
+  for (const auto& [prefix, told] : are) {
+    if (!has_prefix(were, prefix)) {
+      out.push_back("its address " + prefix + " is new");
+    }
+  }
+  return out;
+}
+
+/// Of the settings that the machine had for it.
+std::vector<std::string> changed_settings(const LinkRecord& record, const Link& now, int netns) {
+  std::vector<std::string> out;
+  for (const auto& [folder, values] : record.settings) {
+    for (const auto& [name, value] : values) {
+      const std::string path = folder + "/" + now.name + "/" + name;
+      const auto is = sys::read_net_sysctl(netns, path);
+      if (!is || *is != value) {
+        out.push_back("its setting " + path + " is " + (is ? *is : is.error().what()) + ", it was " + value);
+      }
     }
   }
   return out;
@@ -231,23 +301,12 @@ std::string in_order(std::vector<std::string> words) {
   return words.empty() ? "none" : joined(words);
 }
 
-/// For the node: what a pod or a driver may have left on a link. Of addresses only the prefixes, not labels,
-/// lifetimes and broadcast addresses.
+/// For the node: what a pod or a driver may have left on a link.
 std::vector<std::string> changes_of(const LinkRecord& record, const Link& now,
-                                    const std::vector<LinkMessage>& addresses) {
+                                    const std::vector<LinkMessage>& addresses, int netns) {
   auto out = differences(record.link, now);
-  const auto were = configured(record.addresses);
-  const auto are = configured(addresses);
-  for (const auto& prefix : were) {
-    if (!are.contains(prefix)) {
-      out.push_back("its address " + prefix + " is not there");
-    }
-  }
-  for (const auto& prefix : are) {
-    if (!were.contains(prefix)) {
-      out.push_back("its address " + prefix + " is new");
-    }
-  }
+  std::ranges::move(changed_addresses(record.addresses, addresses), std::back_inserter(out));
+  std::ranges::move(changed_settings(record, now, netns), std::back_inserter(out));
   const auto compare = [&](const char* part, const std::string& before, const std::string& after) {
     if (before != after) {
       std::string change = "its ";
@@ -289,7 +348,11 @@ class Restorer {
     }
     restore_link(record.link, *now);
     restore_altnames(record.link, *now);
-    note(messages_.set_flags(index, kUserFlags | IFF_UP, record.link.flags));
+    restore_settings(record, index, sys::LinkIs::kDown);
+    note(messages_.set_flags(index, netlink::kSettableFlags | IFF_UP, record.link.flags));
+    if (record.link.is_up()) {
+      restore_settings(record, index, sys::LinkIs::kUp);
+    }
     if (const auto there = messages_.addresses(index); !there) {
       note(there.error());
     } else {
@@ -339,6 +402,24 @@ class Restorer {
     }
     if (now.alias != wanted.alias) {
       note(socket_.change_link(now.index, {.alias = wanted.alias}));
+    }
+    if (now.group != wanted.group) {
+      note(socket_.change_link(now.index, {.group = wanted.group}));
+    }
+    if (now.tx_queue_len != wanted.tx_queue_len) {
+      note(socket_.change_link(now.index, {.tx_queue_len = wanted.tx_queue_len}));
+    }
+  }
+
+  /// Under the name that it has: its own may belong to another link now.
+  void restore_settings(const LinkRecord& record, IfIndex index, sys::LinkIs link) {
+    const auto now = socket_.link(index);
+    if (!now || !*now) {
+      return;
+    }
+    for (const auto& [path, error] :
+         sys::restore_link_settings(socket_, (*now)->name, link, record.settings)) {
+      problems_.push_back("its setting " + path + ": " + error.what());
     }
   }
 
@@ -551,7 +632,7 @@ Result<LentLinks> LentLinks::find(const std::vector<std::string>& wanted, const 
                                   "rename the lent one first");
       }
     }
-    FL_ASSIGN(auto record, record_of(asked, *link, messages));
+    FL_ASSIGN(auto record, record_of(asked, *link, messages, out.machine_.get()));
     out.records_.push_back(std::move(record));
   }
   // Where the kernel sends hardware whose namespace dies: pid 1's, unless this is a container.
@@ -651,7 +732,7 @@ Result<std::vector<std::string>> LentLinks::changes_in(int node) const {
       continue;
     }
     FL_ASSIGN(const auto addresses, messages.addresses(found->link.index));
-    const auto changes = changes_of(record, found->link, addresses);
+    const auto changes = changes_of(record, found->link, addresses, node);
     if (!changes.empty()) {
       out.push_back(what + " as it was: " + joined(changes));
     }

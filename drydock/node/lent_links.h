@@ -13,6 +13,7 @@
 #include "drydock/node/link_messages.h"
 #include "fairlead/core/fd.h"
 #include "fairlead/core/result.h"
+#include "fairlead/sys/link_settings.h"
 #include "fairlead/sys/netlink/types.h"
 
 namespace drydock {
@@ -24,6 +25,7 @@ inline constexpr auto kKeeperName = "drydock-keeper";
 struct LinkRecord {
   fairlead::netlink::Link link;
   std::vector<LinkMessage> addresses, routes;
+  fairlead::sys::LinkSettings settings;  // that are not what a new link would have
 };
 
 /// How one of them came back.

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <string>
@@ -20,6 +21,7 @@
 #include "drydock/node/temp_folder.h"
 #include "fairlead/sys/netlink/socket.h"
 #include "fairlead/sys/netns.h"
+#include "fairlead/sys/sysctl.h"
 
 namespace drydock {
 namespace {
@@ -288,6 +290,64 @@ TEST_F(LentLinksKernel, ThereAndBack_AllIsAsItWas) {
   EXPECT_EQ(after.altnames, before.altnames);
   EXPECT_EQ(identities(), all_before);
   EXPECT_THAT(lent->take_back(node_.get())[0].problem, IsEmpty()) << "the way back may be gone twice";
+}
+
+TEST_F(LentLinksKernel, FlagsGroupQueueAndSettings_GoThereAndComeBack) {
+  auto messages = *LinkMessages::open_in(machine_.get());
+  const auto nic = index("nic0");
+  ASSERT_TRUE(messages.set_flags(nic, IFF_ALLMULTI | IFF_MULTICAST, IFF_ALLMULTI));
+  ASSERT_TRUE(socket_->change_link(nic, {.group = 7, .tx_queue_len = 300}));
+  ASSERT_TRUE(sys::write_net_sysctl(machine_.get(), "ipv4/conf/nic0/rp_filter", "2"));
+  ASSERT_TRUE(sys::write_net_sysctl(machine_.get(), "ipv6/conf/nic0/accept_ra", "0"));
+  const auto before = *link_in(machine_, "nic0");
+  auto lent = find({"nic0"});
+  ASSERT_TRUE(lent && lent->move_to(node_.get()));
+  EXPECT_EQ(sys::read_net_sysctl(node_.get(), "ipv4/conf/nic0/rp_filter").value(), "2");
+  EXPECT_THAT(lent->changes_in(node_.get()).value(), IsEmpty());
+
+  auto node = *netlink::Socket::open_in(node_.get());
+  ASSERT_TRUE(
+      node.change_link(link_in(node_, "nic0")->index,
+                       {.group = 8,
+                        .flags = netlink::FlagChange{.mask = IFF_NOARP | IFF_ALLMULTI, .flags = IFF_NOARP},
+                        .tx_queue_len = 3}));
+  EXPECT_THAT(lent->take_back(node_.get())[0].problem, IsEmpty());
+  const auto after = *link_in(machine_, "nic0");
+  EXPECT_EQ(after.flags & netlink::kSettableFlags, before.flags & netlink::kSettableFlags);
+  EXPECT_EQ(after.group, 7U);
+  EXPECT_EQ(after.tx_queue_len, 300U);
+  EXPECT_EQ(sys::read_net_sysctl(machine_.get(), "ipv4/conf/nic0/rp_filter").value(), "2");
+  EXPECT_EQ(sys::read_net_sysctl(machine_.get(), "ipv6/conf/nic0/accept_ra").value(), "0");
+}
+
+/// What a driver or a pod may leave on it is told of the node.
+TEST_F(LentLinksKernel, LeftWithOtherFlagsAddressesAndSettings_IsToldOfTheNode) {
+  ASSERT_TRUE(add_address("192.0.2.1/24"));
+  ASSERT_TRUE(sys::write_net_sysctl(machine_.get(), "ipv4/conf/nic0/rp_filter", "2"));
+  auto lent = find({"nic0"});
+  ASSERT_TRUE(lent && lent->move_to(node_.get()));
+  EXPECT_THAT(lent->changes_in(node_.get()).value(), IsEmpty());
+  auto node = *netlink::Socket::open_in(node_.get());
+  const auto there = link_in(node_, "nic0")->index;
+  ASSERT_TRUE(node.change_link(
+      there,
+      {.group = 8, .flags = netlink::FlagChange{.mask = IFF_NOARP, .flags = IFF_NOARP}, .tx_queue_len = 3}));
+  ASSERT_TRUE(sys::write_net_sysctl(node_.get(), "ipv4/conf/nic0/rp_filter", "1"));
+  const auto told = node.told_addresses(there).value();
+  const auto address = std::ranges::find_if(
+      told, [](const auto& one) { return one.address.prefix.to_string() == "192.0.2.1/24"; });
+  ASSERT_NE(address, told.end());
+  ASSERT_TRUE(node.delete_address(there, address->told));
+  ASSERT_TRUE(node.add_address({.link = there, .prefix = *IpPrefix::parse("192.0.2.1/32")}));
+  const auto changes = lent->changes_in(node_.get());
+  ASSERT_TRUE(changes);
+  ASSERT_THAT(*changes, SizeIs(1));
+  EXPECT_THAT((*changes)[0],
+              AllOf(HasSubstr("its flags is NOARP, MULTICAST, it was MULTICAST"), HasSubstr("its group is 8"),
+                    HasSubstr("its queue length is 3"), HasSubstr("its address 192.0.2.1/24 is not there"),
+                    HasSubstr("its address 192.0.2.1/32 is new"),
+                    HasSubstr("its setting ipv4/conf/nic0/rp_filter is 1, it was 2")));
+  EXPECT_THAT(lent->take_back(node_.get())[0].problem, IsEmpty());
 }
 
 TEST_F(LentLinksKernel, AddressesThatChangeMeanwhile_AreListedAll) {
