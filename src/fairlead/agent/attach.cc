@@ -191,8 +191,11 @@ UniqueFd Attacher::pod_namespace(Session& session, const ClaimState& state) cons
   UniqueFd netns = std::move(kept.netns);
   bool certain = kept.certainty == Certainty::kCertain;
   if (state.netns && (!id || *id != *state.netns)) {
-    if (auto found = find_netns(*state.netns)) {
-      netns = *std::move(found);
+    // Who asks for it needs it to bring NICs home, and looks whether they came: one that cannot be looked for
+    // now is no other case than one that is gone.
+    auto found = find_netns(*state.netns);
+    if (found && *found) {
+      netns = std::move((*found)->fd);
       certain = false;
     }
   }
@@ -223,6 +226,26 @@ Error Attacher::second_pod(const Session& session, const ClaimState& state, cons
                                 "; a claim with network interfaces cannot be shared by two pods");
 }
 
+/// What is to be said of a namespace that is not found, unless that proves that it is gone: where it was seen
+/// when the claim was attached, perhaps by an agent with other mounts, this process must look, too.
+std::optional<std::string> Attacher::why_not_gone(const ClaimState& state) {
+  if (!state.visible) {
+    return "is not visible to the agent";
+  }
+  if (state.seen_in.empty()) {
+    return "an older version of the agent saw, which does not say where";
+  }
+  const auto looked = is_looked_through(state.seen_in);
+  if (!looked) {
+    return "cannot be looked for now (" + looked.error().what() + ")";
+  }
+  if (!*looked) {
+    return "was seen where the agent does not look any more (its mount of /run/netns, or hostPID, has "
+           "changed)";
+  }
+  return std::nullopt;
+}
+
 /// The claim was attached before, somewhere else. If that pod lives, it keeps its interfaces; else what it
 /// left behind is taken away, so that they can be attached anew.
 Result<> Attacher::leave_old_namespace(Session& session, const AttachTarget& target,
@@ -230,16 +253,19 @@ Result<> Attacher::leave_old_namespace(Session& session, const AttachTarget& tar
   // A pod gets a new sandbox when its old one has ended.
   const bool same_pod = !target.pod_uid.empty() && target.pod_uid == state.pod_uid;
   const bool may_live = state.phase != AttachPhase::kReleased && !same_pod;
-  if (const auto alive = find_netns(*state.netns)) {
-    FL_ASSIGN(const bool in_use, has_links_of(session, alive->get()));
+  const auto alive = find_netns(*state.netns);
+  if (alive && *alive) {
+    FL_ASSIGN(const bool in_use, has_links_of(session, (*alive)->fd.get()));
     if (in_use && may_live) {
       return second_pod(session, state, "still runs");
     }
-  } else if (!state.visible && may_live) {
-    return second_pod(
-        session, state,
-        "has a network namespace that is not visible to the agent, so that it counts as running "
-        "until the claim is unprepared");
+  } else if (may_live) {
+    const auto why = alive ? why_not_gone(state) : "cannot be looked for now (" + alive.error().what() + ")";
+    if (why) {
+      return second_pod(session, state,
+                        "has a network namespace that " + *why +
+                            ", so that it counts as running until the claim is unprepared");
+    }
   }
   const bool was_attached = state.phase == AttachPhase::kAttached;
   session.was_begun = state.phase == AttachPhase::kAttaching;
@@ -348,7 +374,9 @@ ClaimState Attacher::arrived(const AttachTarget& target, const sys::NetnsId& id,
   state.pod_uid = target.pod_uid;
   state.ifindexes.clear();
   state.given.clear();
-  state.visible = find_netns(id).has_value();
+  const auto found = find_netns(id);
+  state.visible = found && *found;
+  state.seen_in = state.visible ? (*found)->seen_in : "";
   return state;
 }
 
@@ -583,12 +611,18 @@ void Attacher::adopt(const std::vector<dra::ClaimRecord>& records) {
       continue;
     }
     const auto netns = find_netns(*state->netns);
-    const auto session = netns ? Session::open(record.claim.uid, *std::move(plan))
-                               : Result<std::unique_ptr<Session>>(Error(Code::kNotFound, ""));
-    if (session) {
+    if (!netns) {
+      log::warn("a pod's network namespace cannot be looked for; its NIC may come home later than it should",
+                {{"claim", record.claim.uid}, {"error", netns.error().what()}});
+      continue;
+    }
+    if (!*netns) {
+      continue;
+    }
+    if (const auto session = Session::open(record.claim.uid, *std::move(plan))) {
       // While nobody held it, its number may have gone to another namespace.
-      const bool certain = has_links_of(**session, netns->get()).value_or(false);
-      hold(record.claim.uid, netns->get(), certain ? Certainty::kCertain : Certainty::kByNumber);
+      const bool certain = has_links_of(**session, (*netns)->fd.get()).value_or(false);
+      hold(record.claim.uid, (*netns)->fd.get(), certain ? Certainty::kCertain : Certainty::kByNumber);
     }
   }
 }
@@ -658,19 +692,19 @@ dra::ClaimUse Attacher::use_of(const dra::ClaimRecord& record) const {
   }
   const std::string netns = sys::to_string(*state->netns);
   const auto alive = find_netns(*state->netns);
-  if (!alive) {
+  if (!alive || !*alive) {
     // What only descriptors keep (ours among them) has no process any more.
-    return state->visible ? dra::ClaimUse{.kind = Kind::kUnused}
-                          : dra::ClaimUse{.kind = Kind::kUnknown,
-                                          .why = "the pod's network namespace " + netns +
-                                                 " was never visible to the agent"};
+    const auto why = alive ? why_not_gone(*state) : "cannot be looked for now (" + alive.error().what() + ")";
+    return why ? dra::ClaimUse{.kind = Kind::kUnknown,
+                               .why = "the pod has a network namespace, " + netns + ", that " + *why}
+               : dra::ClaimUse{.kind = Kind::kUnused};
   }
   const Held kept = held(record.claim.uid);
   const auto kept_id = kept.netns.valid() ? sys::netns_id(kept.netns.get())
                                           : Result<sys::NetnsId>(Error(Code::kNotFound, "not held"));
   const bool same = kept_id && *kept_id == *state->netns && kept.certainty == Certainty::kCertain;
   const auto session = Session::open(record.claim.uid, *plan);
-  const auto marked = session ? has_links_of(**session, alive->get()) : session.error();
+  const auto marked = session ? has_links_of(**session, (*alive)->fd.get()) : session.error();
   if (same || marked.value_or(false)) {
     return {.kind = Kind::kInUse, .why = "the claim's interfaces are in a network namespace, " + netns};
   }

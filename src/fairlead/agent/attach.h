@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -93,6 +94,7 @@ class Attacher {
   void wait_again(const Session& session, const std::optional<devices::Place>& pod) const;
   /// What a second pod's author reads: in which pod the claim's interfaces are, and `why` they stay there.
   static Error second_pod(const Session& session, const ClaimState& state, const std::string& why);
+  [[nodiscard]] static std::optional<std::string> why_not_gone(const ClaimState& state);
   Result<> leave_old_namespace(Session& session, const AttachTarget& target, const ClaimState& state);
   [[nodiscard]] Result<bool> has_links_of(const Session& session, int netns) const;
   [[nodiscard]] Result<bool> is_still_there(const Session& session, const AttachTarget& target,

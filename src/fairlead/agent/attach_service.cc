@@ -377,9 +377,15 @@ void AttachService::check_all(const std::vector<dra::ClaimRecord>& records) {
       const auto record = host_->find(uid);
       const auto state =
           record ? parse_claim_state(record->prepared.state) : Result<ClaimState>(ClaimState());
-      const auto netns = state && state->is_in_a_pod() ? find_netns(*state->netns) : std::nullopt;
-      if (netns) {
-        check(*record, netns->get(), Namespace::kByNumber, true);
+      if (!state || !state->is_in_a_pod()) {
+        continue;
+      }
+      const auto netns = find_netns(*state->netns);
+      if (!netns) {
+        log::warn("a pod's network namespace cannot be looked for, so its interfaces are not looked at",
+                  {{"claim", uid}, {"error", netns.error().what()}});
+      } else if (*netns) {
+        check(*record, (*netns)->fd.get(), Namespace::kByNumber, true);
       }
     }
   });

@@ -4,8 +4,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/capability.h>
 #include <linux/rtnetlink.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <array>
 #include <functional>
 
 #include <time.h>
@@ -1239,6 +1243,94 @@ TEST_F(Attach, Use_OfAPodThatWasNeverVisible_IsNotKnown) {
   pod_.pause.reset();
   ASSERT_OK(attach(*record, pod_));
   EXPECT_EQ(driver_->use_of(*record).kind, Kind::kUnknown);
+}
+
+TEST_F(HostDevice, Use_OfAPodThatCannotBeLookedFor_IsNotKnown) {
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  pod_.pause.reset();
+  {
+    const NoDescriptors none;
+    EXPECT_EQ(driver_->use_of(*record).kind, Kind::kUnknown);
+    EXPECT_THAT(driver_->use_of(*record).why, HasSubstr("cannot be looked for now"));
+    EXPECT_THAT(driver_->use_of(*record).why, HasSubstr("Too many open files"));
+  }
+  EXPECT_EQ(driver_->use_of(*record).kind, Kind::kUnused);
+}
+
+/// The state as an agent wrote it that looked elsewhere, or did not say where.
+dra::ClaimRecord seen_in(dra::ClaimRecord record, const std::string& place) {
+  auto state = parse_claim_state(record.prepared.state).value();
+  EXPECT_NE(state.seen_in, "");
+  state.seen_in = place;
+  record.prepared.state = to_json(state);
+  return record;
+}
+
+TEST_F(Attach, Use_OfAPodThatAnotherAgentSaw_IsNotKnown) {
+  auto record = prepare(claim("u1", {{R"("veth","interfaceName":"data0")"}}));
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  pod_.pause.reset();
+  EXPECT_EQ(driver_->use_of(*record).kind, Kind::kUnused);
+  const auto elsewhere = driver_->use_of(seen_in(*record, "folder 1:2"));
+  EXPECT_EQ(elsewhere.kind, Kind::kUnknown);
+  EXPECT_THAT(elsewhere.why, HasSubstr("was seen where the agent does not look any more"));
+  const auto old = driver_->use_of(seen_in(*record, ""));
+  EXPECT_EQ(old.kind, Kind::kUnknown);
+  EXPECT_THAT(old.why, HasSubstr("does not say where"));
+}
+
+/// This thread may not look at processes that have more rights meanwhile, as an agent without SYS_PTRACE that
+/// sees those of its node (hostPID).
+class NoInspection {
+ public:
+  NoInspection() {
+    (void)::syscall(SYS_capget, &header_, before_.data());
+    auto fewer = before_;
+    fewer[CAP_TO_INDEX(CAP_SYS_PTRACE)].effective &= ~CAP_TO_MASK(CAP_SYS_PTRACE);
+    (void)::syscall(SYS_capset, &header_, fewer.data());
+  }
+  NoInspection(const NoInspection&) = delete;
+  NoInspection& operator=(const NoInspection&) = delete;
+  NoInspection(NoInspection&&) = delete;
+  NoInspection& operator=(NoInspection&&) = delete;
+  ~NoInspection() { (void)::syscall(SYS_capset, &header_, before_.data()); }
+
+ private:
+  __user_cap_header_struct header_ = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+  std::array<__user_cap_data_struct, _LINUX_CAPABILITY_U32S_3> before_ = {};
+};
+
+TEST_F(Attach, SecondPod_WhileTheFirstCannotBeLookedFor_IsRefused) {
+  auto record = prepare(claim("u1", {{R"("veth","interfaceName":"data0")"}}));
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  pod_.pause.reset();  // it has ended, but who may not look cannot know
+  const Pod second = make_pod();
+  {
+    const NoInspection none;
+    const auto refused = attach(*record, second);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code(), Code::kBusy);
+    EXPECT_THAT(refused.error().what(), HasSubstr("cannot be looked for now"));
+    EXPECT_THAT(refused.error().what(), HasSubstr("Permission denied"));
+  }
+  EXPECT_THAT(names(*pod_.socket), Contains("data0"));
+  ASSERT_OK(attach(*record, second));
+}
+
+TEST_F(Attach, SecondPod_AfterOneThatAnotherAgentSaw_IsRefused) {
+  auto record = prepare(claim("u1", {{R"("veth","interfaceName":"data0")"}}));
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  pod_.pause.reset();
+  const Pod second = make_pod();
+  auto other = seen_in(*record, "folder 1:2");
+  const auto refused = attach(other, second);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().what(), HasSubstr("was seen where the agent does not look any more"));
 }
 
 // ---- a NIC that does not come

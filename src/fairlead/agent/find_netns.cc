@@ -4,8 +4,8 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <array>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "fairlead/sys/files.h"
@@ -13,42 +13,132 @@
 namespace fairlead::agent {
 namespace {
 
-std::optional<UniqueFd> open_if(const std::string& path, sys::NetnsId id) {
+constexpr std::string_view kFolder = "folder ";
+constexpr std::string_view kProcesses = "processes ";
+
+/// Nothing: there is no such file (any more).
+Result<std::optional<struct stat>> look_at(const std::string& path) {
   struct stat info = {};
-  if (::stat(path.c_str(), &info) != 0 || info.st_ino != id.inode || info.st_dev != id.device) {
-    return std::nullopt;
+  if (::stat(path.c_str(), &info) == 0) {
+    return std::optional(info);
   }
-  auto fd = sys::open_netns(path);
-  if (!fd) {
-    return std::nullopt;
+  const int e = errno;
+  if (e == ENOENT || e == ESRCH) {  // ESRCH: of a process that ends
+    return std::optional<struct stat>();
   }
-  const auto opened = sys::netns_id(fd->get());
-  return opened && *opened == id ? std::optional(*std::move(fd)) : std::nullopt;
+  return Error::from_errno(e, "stat " + path);
 }
 
-bool is_number(const std::string& name) {
-  return std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; });
+Result<std::optional<std::string>> number_of(const std::string& path) {
+  FL_ASSIGN(const auto info, look_at(path));
+  return info ? std::optional(std::to_string(info->st_dev) + ":" + std::to_string(info->st_ino))
+              : std::optional<std::string>();
 }
+
+/// Nothing: it is another namespace, or gone.
+Result<std::optional<UniqueFd>> open_if(const std::string& path, sys::NetnsId id) {
+  FL_ASSIGN(const auto info, look_at(path));
+  if (!info || info->st_ino != id.inode || info->st_dev != id.device) {
+    return std::optional<UniqueFd>();
+  }
+  auto fd = sys::open_netns(path);
+  if (!fd && (fd.error().sys_errno() == ENOENT || fd.error().sys_errno() == ESRCH)) {
+    return std::optional<UniqueFd>();
+  }
+  if (!fd) {
+    return std::move(fd).error();
+  }
+  FL_ASSIGN(const sys::NetnsId opened, sys::netns_id(fd->get()));
+  return opened == id ? std::optional(*std::move(fd)) : std::optional<UniqueFd>();
+}
+
+/// Of one that may be a pod's. The first process is the node's own, or ours, and the one that may most often
+/// not be looked at.
+bool is_process(const std::string& name) {
+  return name != "1" && std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; });
+}
+
+/// Goes on after errors: what is found is certain, whatever else could not be looked at.
+class Search {
+ public:
+  explicit Search(sys::NetnsId id) : id_(id) {}
+
+  bool finds_at(const std::string& path) {
+    auto opened = open_if(path, id_);
+    if (!opened) {
+      note(std::move(opened).error());
+      return false;
+    }
+    fd_ = *std::move(opened);
+    return fd_.has_value();
+  }
+  std::vector<std::string> list(const std::string& folder) {
+    auto names = sys::list_dir(folder);
+    if (!names) {
+      note(std::move(names).error());
+      return {};
+    }
+    return *std::move(names);
+  }
+  Result<std::optional<FoundNetns>> found(std::string_view kind, const std::string& place) {
+    // One that was found where it cannot be told which place that is counts as never seen.
+    const auto number = number_of(place).value_or(std::nullopt);
+    return std::optional<FoundNetns>(
+        FoundNetns{.fd = *std::move(fd_), .seen_in = number ? std::string(kind) + *number : std::string()});
+  }
+  Result<std::optional<FoundNetns>> not_found() {
+    if (problem_) {
+      return *std::move(problem_);
+    }
+    return std::optional<FoundNetns>();
+  }
+
+ private:
+  void note(Error error) {
+    if (!problem_) {
+      problem_ = std::move(error);
+    }
+  }
+
+  const sys::NetnsId id_;
+  std::optional<UniqueFd> fd_;
+  std::optional<Error> problem_;
+};
+
+/// Which processes /proc shows.
+std::string pid_namespace(const NetnsPlaces& places) { return places.proc + "/self/ns/pid"; }
 
 }  // namespace
 
-std::optional<UniqueFd> find_netns(sys::NetnsId id) {
-  for (const std::string dir : {"/run/netns", "/var/run/netns"}) {
-    for (const std::string& name : sys::list_dir(dir).value_or(std::vector<std::string>{})) {
-      if (auto fd = open_if(dir + "/" + name, id)) {
-        return fd;
+Result<std::optional<FoundNetns>> find_netns(sys::NetnsId id, const NetnsPlaces& places) {
+  Search search(id);
+  for (const std::string& folder : places.folders) {
+    for (const std::string& name : search.list(folder)) {
+      if (search.finds_at(folder + "/" + name)) {
+        return search.found(kFolder, folder);
       }
     }
   }
-  for (const std::string& name : sys::list_dir("/proc").value_or(std::vector<std::string>{})) {
-    if (!is_number(name)) {
-      continue;
-    }
-    if (auto fd = open_if("/proc/" + name + "/ns/net", id)) {
-      return fd;
+  for (const std::string& name : search.list(places.proc)) {
+    if (is_process(name) && search.finds_at(places.proc + "/" + name + "/ns/net")) {
+      return search.found(kProcesses, pid_namespace(places));
     }
   }
-  return std::nullopt;
+  return search.not_found();
+}
+
+Result<bool> is_looked_through(const std::string& seen_in, const NetnsPlaces& places) {
+  FL_ASSIGN(const auto processes, number_of(pid_namespace(places)));
+  if (processes && seen_in == std::string(kProcesses) + *processes) {
+    return true;
+  }
+  for (const std::string& folder : places.folders) {
+    FL_ASSIGN(const auto number, number_of(folder));
+    if (number && seen_in == std::string(kFolder) + *number) {
+      return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace fairlead::agent

@@ -5,12 +5,34 @@
 #pragma once
 
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "fairlead/core/fd.h"
+#include "fairlead/core/result.h"
 #include "fairlead/sys/netns.h"
 
 namespace fairlead::agent {
 
-std::optional<UniqueFd> find_netns(sys::NetnsId id);
+/// Where namespaces are looked for.
+struct NetnsPlaces {
+  std::vector<std::string> folders = {"/run/netns", "/var/run/netns"};
+  std::string proc = "/proc";
+};
+
+struct FoundNetns {
+  UniqueFd fd;
+  /// Which folder, or which processes, as is_looked_through() takes it: another process may have another
+  /// folder mounted there, or see other processes.
+  std::string seen_in;
+};
+
+/// Nothing: it is in none of the places. An error: something could not be looked at (no descriptor left, no
+/// permission), and it may be there.
+Result<std::optional<FoundNetns>> find_netns(sys::NetnsId id, const NetnsPlaces& places = {});
+
+/// Whether find_netns() of this process looks where the namespace was seen, perhaps by another process. Else
+/// that it is not found says nothing.
+Result<bool> is_looked_through(const std::string& seen_in, const NetnsPlaces& places = {});
 
 }  // namespace fairlead::agent

@@ -8,6 +8,8 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/fsuid.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -82,6 +84,40 @@ class Inhabitant {
   };
   Pipe ready_;
   pid_t pid_;
+};
+
+/// No descriptor can be opened meanwhile: as in a process that has as many as it may.
+class NoDescriptors {
+ public:
+  NoDescriptors() {
+    const UniqueFd free(::fcntl(0, F_DUPFD_CLOEXEC, 0));
+    (void)::getrlimit(RLIMIT_NOFILE, &before_);
+    const rlimit none = {.rlim_cur = static_cast<rlim_t>(free.get()), .rlim_max = before_.rlim_max};
+    (void)::setrlimit(RLIMIT_NOFILE, &none);
+  }
+  NoDescriptors(const NoDescriptors&) = delete;
+  NoDescriptors& operator=(const NoDescriptors&) = delete;
+  NoDescriptors(NoDescriptors&&) = delete;
+  NoDescriptors& operator=(NoDescriptors&&) = delete;
+  ~NoDescriptors() { (void)::setrlimit(RLIMIT_NOFILE, &before_); }
+
+ private:
+  rlimit before_ = {};
+};
+
+/// This thread has no more rights to files and processes than an ordinary user meanwhile; to networks it has.
+class NoFileRights {
+ public:
+  NoFileRights() : before_(::setfsuid(kNobody)) {}
+  NoFileRights(const NoFileRights&) = delete;
+  NoFileRights& operator=(const NoFileRights&) = delete;
+  NoFileRights(NoFileRights&&) = delete;
+  NoFileRights& operator=(NoFileRights&&) = delete;
+  ~NoFileRights() { (void)::setfsuid(static_cast<uid_t>(before_)); }
+
+ private:
+  static constexpr uid_t kNobody = 65534;
+  int before_;
 };
 
 struct Pod {

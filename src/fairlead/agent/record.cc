@@ -110,6 +110,7 @@ std::string to_json(const ClaimState& state) {
     out["container"] = state.container;
     out["podUid"] = state.pod_uid;
     out["visible"] = state.visible;
+    out["seenIn"] = state.seen_in;
   }
   return dump(out);
 }
@@ -134,6 +135,7 @@ Result<ClaimState> parse_claim_state(std::string_view text) {
       state.container = in.at("container");
       state.pod_uid = in.value("podUid", "");
       state.visible = in.value("visible", true);
+      state.seen_in = in.value("seenIn", "");
     }
     return state;
   });

@@ -53,6 +53,8 @@ struct ClaimState {
   /// Whether `netns` could be found by its id when it was attached. If not, that it cannot be found later
   /// says nothing about the pod.
   bool visible = true;
+  /// Where it was (FoundNetns::seen_in); empty in records of older versions.
+  std::string seen_in;
   bool staged = false;  // netdevices: in the node's namespace for the runtime to move
 
   /// `netns` is there, and it is the claim's.
