@@ -49,27 +49,38 @@ Error to_error(const ApiError& error, const std::string& where) {
   return {code_of(error), where + ": " + text};
 }
 
-Json node_object(const std::string& name) {
+Json node_object(const ClusterOptions& options) {
   const std::string now = now_rfc3339();
-  return {{"metadata",
-           {{"name", name}, {"labels", {{"kubernetes.io/hostname", name}, {"kubernetes.io/os", "linux"}}}}},
-          {"status",
-           {{"conditions",
-             {{{"type", "Ready"},
-               {"status", "True"},
-               {"reason", "KubeletReady"},
-               {"message", "drydock is posting ready status"},
-               {"lastHeartbeatTime", now},
-               {"lastTransitionTime", now}}}}}}};
+  const std::string& name = options.node_name;
+  Json node = {
+      {"metadata",
+       {{"name", name}, {"labels", {{"kubernetes.io/hostname", name}, {"kubernetes.io/os", "linux"}}}}},
+      {"status",
+       {{"conditions",
+         {{{"type", "Ready"},
+           {"status", "True"},
+           {"reason", "KubeletReady"},
+           {"message", "drydock is posting ready status"},
+           {"lastHeartbeatTime", now},
+           {"lastTransitionTime", now}}}}}}};
+  Json addresses = Json::array();
+  for (const std::string& address : options.node_addresses) {
+    addresses.push_back({{"type", "InternalIP"}, {"address", address}});
+  }
+  if (!addresses.empty()) {
+    addresses.push_back({{"type", "Hostname"}, {"address", name}});
+    node["status"]["addresses"] = std::move(addresses);
+  }
+  return node;
 }
 
-ApiResult<> make_basics(Store& store, const std::string& node_name) {
+ApiResult<> make_basics(Store& store, const ClusterOptions& options) {
   for (const char* name : {"default", "kube-system"}) {
     if (auto made = store.create(kinds::kNamespace, "", {{"metadata", {{"name", name}}}}); !made) {
       return std::move(made).error();
     }
   }
-  if (auto made = store.create(kinds::kNode, "", node_object(node_name)); !made) {
+  if (auto made = store.create(kinds::kNode, "", node_object(options)); !made) {
     return std::move(made).error();
   }
   return {};
@@ -107,7 +118,7 @@ Cluster::~Cluster() {
 
 Result<std::unique_ptr<Cluster>> Cluster::start(ClusterOptions options) {
   std::unique_ptr<Cluster> cluster(new Cluster(std::move(options)));
-  if (const auto made = make_basics(*cluster->store_, cluster->node_name()); !made) {
+  if (const auto made = make_basics(*cluster->store_, cluster->options_); !made) {
     return to_error(made.error(), "make the node " + cluster->node_name());
   }
   cluster->server_ = std::make_unique<ApiServer>(
@@ -122,7 +133,7 @@ Result<> Cluster::lose_state() {
   const bool was_running = server_->running();
   server_->stop();
   store_->forget_everything();
-  if (const auto made = make_basics(*store_, node_name()); !made) {
+  if (const auto made = make_basics(*store_, options_); !made) {
     return to_error(made.error(), "make the node " + node_name());
   }
   if (was_running) {

@@ -31,6 +31,8 @@ class Controllers;
 
 struct ClusterOptions {
   std::string node_name = "drydock";
+  /// The Node's internal addresses, as its kubelet would write them. None: as before a cloud provider has.
+  std::vector<std::string> node_addresses;
   /// A bookmark goes to every watch that allows them at least this often.
   std::chrono::milliseconds bookmark_interval{2000};
 };

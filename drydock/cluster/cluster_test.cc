@@ -314,6 +314,17 @@ TEST_F(ClusterTest, LoseState_StartsEmptyWithANewNode) {
             before["metadata"]["uid"]);
 }
 
+TEST_F(ClusterTest, Node_HasTheAddressesThatAKubeletWrites_AlsoAfterALoss) {
+  EXPECT_FALSE((*cluster_->store().get(kinds::kNode, "", "drydock"))["status"].contains("addresses"));
+  auto started = Cluster::start({.node_addresses = {"198.18.0.2"}});
+  ASSERT_TRUE(started) << started.error().what();
+  const Json expected = Json::array(
+      {{{"type", "InternalIP"}, {"address", "198.18.0.2"}}, {{"type", "Hostname"}, {"address", "drydock"}}});
+  EXPECT_EQ((*(*started)->store().get(kinds::kNode, "", "drydock"))["status"]["addresses"], expected);
+  ASSERT_TRUE((*started)->lose_state());
+  EXPECT_EQ((*(*started)->store().get(kinds::kNode, "", "drydock"))["status"]["addresses"], expected);
+}
+
 TEST_F(ClusterTest, NodeDeleted_SlicesItOwnsGo) {
   const Json node = *cluster_->store().get(kinds::kNode, "", "drydock");
   Json slice = test::slice("s1", "d.example", Json::array({test::device("a")}));

@@ -282,7 +282,9 @@ Result<> Run::start_node() {
     }
   }
   const auto server_started = Steady::now();
-  FL_ASSIGN(cluster_, Cluster::start({.node_name = options_.node_name}), "start the API server");
+  FL_ASSIGN(cluster_,
+            Cluster::start({.node_name = options_.node_name, .node_addresses = {NodeNetwork::node_ip()}}),
+            "start the API server");
   FL_TRY(write_access_files());
   FL_ASSIGN(kubelet_,
             Kubelet::start({.cluster = cluster_.get(),

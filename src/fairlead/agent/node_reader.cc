@@ -12,6 +12,13 @@ NodeReader::NodeReader(NodeReaderOptions options)
 
 Result<> NodeReader::read_once(const std::stop_token& stop) const {
   FL_ASSIGN(const auto texts, options_.read(stop));
+  if (texts.empty()) {
+    // With an external cloud provider a Node has none until that has found it; the default route alone would
+    // give away the link that gets the address.
+    return Error(Code::kUnavailable,
+                 "it has no address of type InternalIP in status.addresses (yet); the kubelet's --node-ip or "
+                 "the cloud provider gives it one");
+  }
   std::vector<netlink::IpAddress> addresses;
   for (const std::string& text : texts) {
     FL_ASSIGN(const auto address, netlink::IpAddress::parse(text), "status.addresses");
@@ -35,8 +42,8 @@ void NodeReader::run(const std::stop_token& stop) {
     if (stop.stop_requested()) {
       return;
     }
-    if (!done && options_.memory->set_problem("the Node object cannot be read: " + done.error().what())) {
-      log::warn("no NIC is offered until the Node object can be read, which says what its own address is",
+    if (!done && options_.memory->set_problem("the Node object does not tell: " + done.error().what())) {
+      log::warn("no NIC is offered until the Node object says what the node's own address is",
                 {{"error", done.error().what()}});
       options_.changed();
     }

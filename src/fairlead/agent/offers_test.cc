@@ -252,6 +252,9 @@ TEST_F(Offers, NodesOwnNic_MayHaveItsPeerInAnotherNamespace) {
 
 class NodesOwn : public Offers {
  protected:
+  /// No link of these tests has it.
+  const netlink::IpAddress kElsewhere = *netlink::IpAddress::parse("203.0.113.9");
+
   void add_default_route(netlink::IfIndex link, const std::string& subnet, std::uint32_t metric) {
     ASSERT_OK(node_->add_address({.link = link, .prefix = *netlink::IpPrefix::parse(subnet + "2/24")}));
     ASSERT_OK(node_->add_route({.destination = netlink::IpPrefix(),
@@ -286,7 +289,7 @@ TEST_F(NodesOwn, DataNicWithADefaultRouteOfItsOwn_IsReleasedByFlagAtOnce) {
 TEST_F(NodesOwn, UplinkThatLostItsRoute_IsNeitherPublishedNorLent_AlsoAfterARestart) {
   const std::string state = folder_.path().string();
   remember_in(state);
-  memory_->set_addresses({});
+  memory_->set_addresses({kElsewhere});
   add_default_route(nic1_, "198.51.100.", 0);
   EXPECT_THAT(published(), Not(Contains("nic1")));
   ASSERT_OK(
@@ -299,7 +302,7 @@ TEST_F(NodesOwn, UplinkThatLostItsRoute_IsNeitherPublishedNorLent_AlsoAfterARest
 
 TEST_F(NodesOwn, NicWithTheNodesAddress_IsNeverTaken) {
   remember_in(folder_.path().string());
-  memory_->set_addresses({});
+  memory_->set_addresses({kElsewhere});
   auto record = prepare(nic_claim("u1"));
   ASSERT_OK(record);
   ASSERT_OK(node_->add_address({.link = nic1_, .prefix = *netlink::IpPrefix::parse("192.0.2.5/24")}));
@@ -337,7 +340,7 @@ TEST_F(NodesOwn, NothingIsKnownOfTheNode_NoNicIsOffered_AndReadinessSaysWhy) {
   // It is the node's trouble, not the author's: no event at the pod.
   EXPECT_EQ(driver_->plan(nic_claim("u1")).error().code(), Code::kUnavailable);
   EXPECT_EQ(refusal(macvlan_claim("u2", "nic1")), "accepted");
-  memory_->set_addresses({});
+  memory_->set_addresses({kElsewhere});
   EXPECT_THAT(published(), Contains("nic1"));
   EXPECT_TRUE(driver_->ready());
 }

@@ -62,6 +62,9 @@ Result<NodeMemory::Known> parse(const std::string& text) {
         FL_ASSIGN(const IpAddress address, IpAddress::parse(one.get<std::string>()));
         known.addresses->push_back(address);
       }
+      if (known.addresses->empty()) {
+        known.addresses.reset();  // older versions took a Node without addresses for one that has none
+      }
     }
     for (const json& one : in.at("uplinks")) {
       known.uplinks.push_back({.link = link_from(one)});

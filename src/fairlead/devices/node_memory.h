@@ -19,7 +19,7 @@ class NodeMemory {
  public:
   static constexpr const char* kFile = "node.json";
   struct Known {
-    /// The Node's internal addresses; nothing: not read yet, `problem` says why.
+    /// The Node's internal addresses, at least one; nothing: not known yet, `problem` says why.
     std::optional<std::vector<netlink::IpAddress>> addresses;
     std::string problem = "the Node object has not been read yet";
     /// Links that carried the node's default route once, and what they stood on.
@@ -30,7 +30,7 @@ class NodeMemory {
   explicit NodeMemory(std::string dir);
 
   [[nodiscard]] Known known() const;
-  /// True when they are others than before.
+  /// At least one. True when they are others than before.
   bool set_addresses(std::vector<netlink::IpAddress> addresses);
   /// The Node object could not be read; addresses that are known stay. True when that is news.
   bool set_problem(std::string problem);

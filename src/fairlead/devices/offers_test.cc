@@ -120,8 +120,8 @@ TEST_F(Node, UplinkOfTheNodesFamily_IsNeverReleased) {
   EXPECT_THAT(offered(), ElementsAre("nic3"));
   know({"2001:db8::5"});
   EXPECT_THAT(offered(), ElementsAre("nic1", "nic3"));
-  know({});
-  EXPECT_THAT(offered(), ElementsAre("nic2", "nic3")) << "a Node without addresses: IPv4 comes first";
+  options_.memory.reset();
+  EXPECT_THAT(offered(), ElementsAre("nic2", "nic3")) << "nobody asks for its addresses: IPv4 comes first";
   routes_.erase(routes_.begin());
   EXPECT_THAT(offered(), ElementsAre("nic1", "nic3"));
 }
@@ -175,7 +175,7 @@ TEST_F(Node, UplinkFlagThatNamesNothing_WithholdsEveryNic) {
 }
 
 TEST_F(Node, WhatWasTheUplinkOnce_StaysWithheld_AlsoAfterARestart) {
-  know({});
+  know({"203.0.113.9"});  // no link here has it
   routes_ = {default_via(1, 100), default_via(2, 200)};
   memory().remember_uplinks(inventory());
   routes_ = {default_via(2, 200)};  // its carrier drops
@@ -192,13 +192,25 @@ TEST_F(Node, WhatWasTheUplinkOnce_StaysWithheld_AlsoAfterARestart) {
 }
 
 TEST_F(Node, WhatTheUplinkStoodOn_IsRememberedToo) {
-  know({});
+  know({"203.0.113.9"});  // no link here has it
   add(4, "eth0.7", "vlan", 1);
   routes_ = {default_via(4, 0)};
   memory().remember_uplinks(inventory());
   routes_.clear();
   links_.pop_back();
   EXPECT_THAT(offered(), ElementsAre("nic2", "nic3"));
+}
+
+TEST_F(Node, MemoryOfAnOlderVersion_ThatANodeHasNoAddress_CountsAsNotKnown) {
+  know({"192.0.2.5"});
+  const std::string file = state_folder() + "/" + NodeMemory::kFile;
+  auto text = sys::read_file(file);
+  ASSERT_TRUE(text);
+  const auto at = text->find("\"192.0.2.5\"");
+  ASSERT_NE(at, std::string::npos);
+  text->erase(at, 11);
+  ASSERT_TRUE(sys::replace_file(state_folder(), NodeMemory::kFile, *text));
+  EXPECT_FALSE(NodeMemory(state_folder()).known().addresses);
 }
 
 TEST_F(Node, MemoryOfAnotherBoot_IsForgotten_AndADamagedOneIsNoHindrance) {
