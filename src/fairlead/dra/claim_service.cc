@@ -34,6 +34,10 @@ constexpr std::size_t kFetchLane = 1;
 constexpr milliseconds kAnswerMargin{500};
 constexpr milliseconds kDriverMargin{400};
 
+/// Of the claims that are planned at one moment, each may come between once: as many as there are workers of
+/// two instances.
+constexpr int kPlanTries = 10;
+
 // ---- keys ----
 
 std::string claim_key(const std::string& uid) { return "claim/" + uid; }
@@ -268,6 +272,7 @@ class ClaimService::Impl {
   PrepareAnswer second_part_of_prepare(PrepareJob& job);
   Result<> note_pods(const PrepareJob& job);
   PrepareAnswer prepare_anew(const PrepareJob& job);
+  Result<> plan_and_admit(ClaimRecord& record, const CallContext& context);
   Result<> admit(const ClaimRecord& record, const CallContext& context);
   Result<> carry_out(ClaimRecord& record, const CallContext& context);
   Result<> undo(ClaimRecord record, const CallContext& context);
@@ -464,8 +469,7 @@ PrepareAnswer ClaimService::Impl::prepare_anew(const PrepareJob& job) {
   const CallContext& context = job.context;
   ClaimRecord record;
   record.claim = claim;
-  FL_ASSIGN(record.plan, guarded([&] { return driver_.plan(claim); }));
-  FL_TRY(admit(record, context));
+  FL_TRY(plan_and_admit(record, context));
   fault_point("after-intent");
   if (options_.hooks.preparing && !job.reported) {
     options_.hooks.preparing(claim.uid);
@@ -520,6 +524,18 @@ Result<> check_apart(const Driver& driver, const ClaimRecord& record,
 
 }  // namespace
 
+/// Claims are planned side by side, by threads and by two instances: one that was planned at the same moment
+/// and admitted first may have what this plan says. Then the plan is made once more, and sees the other.
+Result<> ClaimService::Impl::plan_and_admit(ClaimRecord& record, const CallContext& context) {
+  for (int tries = 1;; ++tries) {
+    FL_ASSIGN(record.plan, guarded([&] { return driver_.plan(record.claim); }));
+    auto admitted = admit(record, context);
+    if (admitted || admitted.error().code() != Code::kConflict || tries == kPlanTries) {
+      return admitted;
+    }
+  }
+}
+
 /// Nobody else may have the devices; from here on they are this claim's. The check and the intent are one
 /// step for all threads and instances.
 Result<> ClaimService::Impl::admit(const ClaimRecord& record, const CallContext& context) {
@@ -529,12 +545,26 @@ Result<> ClaimService::Impl::admit(const ClaimRecord& record, const CallContext&
   // scheduler allocates a device once.
   FL_ASSIGN(const auto others, store_->read_all());
   FL_ASSIGN(const auto identities, identities_of(driver_, record));
+  std::vector<RecordPtr> rest;
   for (const RecordPtr& other : others.records) {
     if (other->claim.uid != record.claim.uid) {
       FL_TRY(check_apart(driver_, record, identities, *other));
+      rest.push_back(other);
     }
   }
-  return store_->write(record);
+  FL_ASSIGN(const auto admission, guarded([&] { return driver_.admit(record, rest, context); }));
+  fault_point("after-admission");
+  FL_TRY(store_->write(record));
+  fault_point("after-admission-record");
+  if (!admission) {
+    return {};
+  }
+  auto known = guarded([&] { return admission->recorded(); });
+  if (!known) {
+    // Nothing was done for the claim yet. Should the record stay, the next call or start undoes it.
+    (void)store_->remove(record.claim.uid);
+  }
+  return known;
 }
 
 Result<> ClaimService::Impl::carry_out(ClaimRecord& record, const CallContext& context) {

@@ -3,7 +3,7 @@
 // files, undo. One claim's way:
 //
 //   prepare:   key of the claim ─► read record, GET claim ─► keys of its devices ─► plan ─► admission
-//   (conflicts,
+//   (conflicts, Driver::admit,
 //              intent on disk) ─► Driver::prepare ─► CDI file ─► record ─► answer
 //   unprepare: key of the claim ─► read record ─► keys of its devices ─► intent ─► Driver::unprepare ─► CDI
 //   file

@@ -1108,6 +1108,111 @@ TEST(TwoInstances, StartOfTheNewer_LeavesTheOldersWorkAlone) {
   EXPECT_EQ(node.driver.count("prepare a-uid"), 1);
 }
 
+/// Each takes the one thing of this node that no device stands for.
+TEST(TwoInstances, ClaimThatIsAdmittedWhileAnotherIsPlanned_IsSeenByIt) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  node.claims.put(claim_of("b", {result_of("eth2")}));
+  const auto older = node.open();
+  const auto newer = node.open();
+  std::promise<void> go;
+  const auto gone = go.get_future().share();
+  std::atomic<bool> a_is_known = false;
+  node.driver.on_plan = [&](const Claim& claim) -> Result<std::string> {
+    if (claim.uid == "b-uid") {
+      if (a_is_known) {
+        return Error(Code::kBusy, "the claim a has the thing");
+      }
+      gone.wait();  // nobody has it yet
+    }
+    return std::string("takes the thing");
+  };
+  node.driver.on_admit = [](const ClaimRecord& record,
+                            const auto& others) -> Result<std::unique_ptr<Admission>> {
+    for (const auto& other : others) {
+      if (other->plan == record.plan) {
+        return Error(Code::kConflict, "the thing went to another claim meanwhile");
+      }
+    }
+    return nullptr;
+  };
+  auto second = prepare_async(*newer, {ref_of("b")});
+  node.driver.await("plan b-uid");
+  EXPECT_EQ(outcome(prepare(*older, {ref_of("a")})), "ok");
+  a_is_known = true;
+  go.set_value();
+  EXPECT_EQ(outcome(second.get()), "the claim a has the thing");
+  EXPECT_EQ(node.driver.count("plan b-uid"), 2);
+  EXPECT_EQ(node.driver.count("prepare b-uid"), 0);
+  EXPECT_EQ(node.traces("b"), "");
+}
+
+TEST(Admission, OtherClaimsThatAlwaysComeBetween_AreAnErrorInTheEnd) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  node.driver.on_admit = [](const ClaimRecord&, const auto&) -> Result<std::unique_ptr<Admission>> {
+    return Error(Code::kConflict, "the thing went to another claim meanwhile");
+  };
+  const auto service = node.open();
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("a")})), "the thing went to another claim meanwhile");
+  EXPECT_EQ(node.driver.count("plan a-uid"), 10);
+  EXPECT_EQ(node.traces("a"), "");
+}
+
+/// Notes whether the claim's record was on disk when it was told so, and when it ended.
+class NotedAdmission final : public Admission {
+ public:
+  NotedAdmission(std::string record, std::vector<std::string>& notes, Result<> answer)
+      : record_(std::move(record)), notes_(&notes), answer_(std::move(answer)) {}
+  NotedAdmission(const NotedAdmission&) = delete;
+  NotedAdmission& operator=(const NotedAdmission&) = delete;
+  NotedAdmission(NotedAdmission&&) = delete;
+  NotedAdmission& operator=(NotedAdmission&&) = delete;
+  ~NotedAdmission() override { notes_->push_back("ended"); }
+  Result<> recorded() override {
+    notes_->push_back(Node::exists(record_) ? "recorded" : "told too early");
+    return answer_;
+  }
+
+ private:
+  std::string record_;
+  std::vector<std::string>* notes_;
+  Result<> answer_;
+};
+
+TEST(Admission, LastsUntilTheRecordIsWritten) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  node.claims.put(claim_of("b", {result_of("eth2")}));
+  std::vector<std::string> notes;
+  node.driver.on_admit = [&](const ClaimRecord& record,
+                             const auto& others) -> Result<std::unique_ptr<Admission>> {
+    for (const auto& other : others) {
+      notes.push_back("other " + other->claim.uid);
+    }
+    return std::make_unique<NotedAdmission>(node.record_path(record.claim.name), notes, Result<>());
+  };
+  const auto service = node.open();
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("a")})), "ok");
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("b")})), "ok");
+  EXPECT_THAT(notes, ElementsAre("recorded", "ended", "other a-uid", "recorded", "ended"));
+}
+
+TEST(Admission, ThatCannotBeKept_TakesTheRecordBack) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  std::vector<std::string> notes;
+  node.driver.on_admit = [&](const ClaimRecord& record, const auto&) -> Result<std::unique_ptr<Admission>> {
+    return std::make_unique<NotedAdmission>(node.record_path(record.claim.name), notes,
+                                            Error(Code::kInternal, "no space left"));
+  };
+  const auto service = node.open();
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("a")})), "no space left");
+  EXPECT_THAT(notes, ElementsAre("recorded", "ended"));
+  EXPECT_EQ(node.traces("a"), "");
+  EXPECT_EQ(node.driver.count("prepare a-uid"), 0);
+}
+
 // ---- kill -9 at every step ----
 
 constexpr const char* kCrashDir = "FAIRLEAD_TEST_CRASH_DIR";
@@ -1174,7 +1279,8 @@ TEST_P(Crash, Restart_FinishesOrUndoesAndThePodStartsAndEnds) {
 }
 
 INSTANTIATE_TEST_SUITE_P(AtEveryStep, Crash,
-                         ::testing::Values("after-intent", "after-prepare", "after-cdi", "after-record",
+                         ::testing::Values("after-admission", "after-admission-record", "after-intent",
+                                           "after-prepare", "after-cdi", "after-record",
                                            "before-unprepare-effect", "after-unprepare-effect",
                                            "after-cdi-removed", "after-record-removed"),
                          [](const auto& point) {

@@ -51,6 +51,12 @@ class FakeDriver final : public Driver {
     return on_plan ? on_plan(claim) : Result<std::string>("plan of " + claim.uid);
   }
 
+  Result<std::unique_ptr<Admission>> admit(const ClaimRecord& record,
+                                           const std::vector<std::shared_ptr<const ClaimRecord>>& others,
+                                           const CallContext& /*context*/) override {
+    return on_admit ? on_admit(record, others) : Result<std::unique_ptr<Admission>>(nullptr);
+  }
+
   Result<Prepared> prepare(const Claim& claim, const std::string& plan, const CallContext& context) override {
     note("prepare " + claim.uid);
     EXPECT_FALSE(plan.empty());
@@ -107,6 +113,9 @@ class FakeDriver final : public Driver {
   }
 
   std::function<Result<std::string>(const Claim&)> on_plan;
+  std::function<Result<std::unique_ptr<Admission>>(const ClaimRecord&,
+                                                   const std::vector<std::shared_ptr<const ClaimRecord>>&)>
+      on_admit;
   std::function<Result<>(const Claim&, const CallContext&)> on_prepare;  // after the effect
   std::function<Result<Prepared>(Prepared)> on_prepared;
   std::function<Result<>(const ClaimRecord&, const CallContext&)> on_unprepare;  // before the effect

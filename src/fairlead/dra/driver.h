@@ -160,6 +160,22 @@ struct ClaimUse {
   std::string why;  // for people, unless it is unused
 };
 
+/// What a driver has to say for itself while a claim's record is being written: see Driver::admit(). Goes
+/// when that is done, or has failed.
+class Admission {
+ public:
+  Admission() = default;
+  Admission(const Admission&) = delete;
+  Admission& operator=(const Admission&) = delete;
+  Admission(Admission&&) = delete;
+  Admission& operator=(Admission&&) = delete;
+  virtual ~Admission() = default;
+
+  /// The record is on disk. Without this call it is not, and nothing has come of the admission. An error
+  /// takes the record back.
+  virtual Result<> recorded() { return {}; }
+};
+
 /// Calls come from worker threads: never two at once for one claim, nor for two claims that both want a
 /// device for themselves; otherwise in parallel (so also for two shares of one device). discover() comes from
 /// one thread of its own. Errors become the claim's error, word for word, in the pod's events. Exceptions do
@@ -183,6 +199,19 @@ class Driver {
   virtual Result<std::string> plan(const Claim& claim) {
     (void)claim;
     return std::string();
+  }
+
+  /// The last word before the claim is recorded as planned: whether it may still have what its plan says.
+  /// `others` are the records of all other claims as they are on disk now; until this one's is there too, no
+  /// claim of this driver is admitted, by any thread or instance. kConflict: another claim came between; this
+  /// one is planned anew. Must be quick. The answer may be null.
+  virtual Result<std::unique_ptr<Admission>> admit(
+      const ClaimRecord& record, const std::vector<std::shared_ptr<const ClaimRecord>>& others,
+      const CallContext& context) {
+    (void)record;
+    (void)others;
+    (void)context;
+    return nullptr;
   }
 
   /// Makes the devices ready. May be called again with the same claim after a crash or an error: continue or
