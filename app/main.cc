@@ -50,6 +50,7 @@ struct OwnFlags {
   std::vector<std::string> not_uplinks;
   bool allow_connected = false;
   std::vector<std::string> host_devices;
+  std::string shared_dir = agent::NicHolders::kDefaultFolder;
 
   void add_to(CLI::App& app) {
     constexpr int kMaxSlots = 1'000'000;
@@ -92,6 +93,10 @@ struct OwnFlags {
     app.add_flag("--allow-connected", allow_connected,
                  "take a NIC although the node itself has connections over its addresses, which end by that")
         ->envname("ALLOW_CONNECTED");
+    app.add_option("--shared-dir", shared_dir,
+                   "the folder, one for all fairlead drivers of this node, in which they tell each other who "
+                   "has a NIC")
+        ->envname("SHARED_DIR");
     app.add_option("--host-devices", host_devices,
                    "glob of links to offer as NICs although they look virtual "
                    "(nested nodes); repeatable")
@@ -175,6 +180,11 @@ Result<agent::NetDriverOptions> driver_options(const OwnFlags& flags, const dra:
   }
   options.guard_socket = plugin.state_dir + "/guard.sock";
   options.doors.emplace();
+  if (!flags.shared_dir.starts_with('/')) {
+    return Error(Code::kInvalid, "--shared-dir must be an absolute path, not \"" + flags.shared_dir + "\"");
+  }
+  options.holders = agent::NicHolders::Options{
+      .dir = flags.shared_dir, .driver = plugin.driver_name, .state_dir = plugin.state_dir};
   if (flags.attach == "auto") {
     options.doors->nri = fairlead::rpc::NriPluginOptions{
         .name = plugin.driver_name, .index = flags.nri_index, .socket = flags.nri_socket, .events = {}};

@@ -615,7 +615,8 @@ TEST_F(HostDevice, FallenBackSpoiled_TheNextPodGetsItAsTheNodeHadIt) {
 TEST_F(HostDevice, FallenBackWithAnotherFlagFromAnAttachThatWasCutOff_IsRestored) {
   auto record = prepare_nic(R"(,"interfaceName":"nic1")");
   ASSERT_OK(record);
-  const auto begun = driver_->begin(*record, {.netns = pod_.netns.get(), .container = "container-1"});
+  const auto begun =
+      driver_->attacher().begin(*record, {.netns = pod_.netns.get(), .container = "container-1"});
   ASSERT_OK(begun);
   record->prepared.state = *begun;
   auto lost = *record;

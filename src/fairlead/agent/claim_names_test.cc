@@ -14,7 +14,8 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-/// Claims of pods, planned one after the other as the kubelet asks for them in one call.
+/// Claims of pods, planned one after the other; each is on disk when the next one's turn comes, since one that
+/// was planned meanwhile is planned anew (offers_test.cc, Admitted).
 class ClaimNames : public KernelTest {
  protected:
   static dra::Claim claim_of_pod(const std::string& uid, const std::string& pod,
@@ -24,7 +25,7 @@ class ClaimNames : public KernelTest {
     return out;
   }
 
-  /// The interface names that a claim gets.
+  /// The interface names that a claim gets. From here on it is on disk.
   std::vector<std::string> planned(const dra::Claim& claim) {
     const auto plan = driver_->plan(claim);
     EXPECT_TRUE(plan) << plan.error().what();
@@ -34,6 +35,8 @@ class ClaimNames : public KernelTest {
       for (const auto& device : parsed->devices) {
         names.push_back(device.interface_name);
       }
+      std::erase_if(records_, [&](const auto& record) { return record.claim.uid == claim.uid; });
+      records_.push_back({.claim = claim, .plan = *plan, .prepared = {}});
     }
     return names;
   }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
 
 #include "fairlead/core/fd.h"
 #include "fairlead/core/log.h"
@@ -14,10 +15,6 @@ using devices::AttachMode;
 using devices::DevicePlan;
 
 namespace {
-
-/// Between plan() and its record on disk are milliseconds. A plan whose record could not be written counts no
-/// longer than this.
-constexpr std::chrono::seconds kPlanBecomesRecord{30};
 
 /// Claims come and go while the node is looked at.
 constexpr int kDiscoverTries = 4;
@@ -144,6 +141,16 @@ void NetDriver::watch_node() {
   } else {
     log::error("changes of links are seen at the next resync only", {{"error", watch.error().what()}});
   }
+  if (options_.holders) {
+    auto holders =
+        HoldersWatch::start(options_.holders->dir, driver_name(), [host = host_] { host->republish(); });
+    if (holders) {
+      holders_watch_ = *std::move(holders);
+    } else {
+      log::warn("which NICs other drivers take and give back is seen at the next resync only",
+                {{"error", holders.error().what()}});
+    }
+  }
   if (options_.node.memory) {
     node_reader_ = std::make_unique<NodeReader>(NodeReaderOptions{
         .read = [host = host_](std::stop_token stop) { return host->node_addresses(std::move(stop)); },
@@ -216,6 +223,7 @@ Result<std::vector<dra::Pool>> NetDriver::discover() {
   }
   FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
   look_after_links(socket);
+  repair_holders();
   // A NIC that moves between the two looks must not seem to be nowhere: the records are the same before and
   // after the links were read, or both count.
   FL_ASSIGN(auto used, in_use());
@@ -242,7 +250,56 @@ Result<devices::NodeView> NetDriver::look_at_node(netlink::Socket& socket,
   if (options_.node.memory) {
     options_.node.memory->remember_uplinks(inventory);
   }
-  return devices::NodeView(std::move(inventory), options_.node, std::move(shared));
+  return devices::NodeView(std::move(inventory), options_.node, std::move(shared), other_drivers());
+}
+
+devices::OtherDrivers NetDriver::other_drivers() const {
+  devices::OtherDrivers others;
+  if (!holders_) {
+    return others;
+  }
+  const auto opened = holders_->open();
+  const auto holders = opened ? holders_->of_others() : opened.error();
+  if (!holders) {
+    others.problem = holders.error().what();
+    return others;
+  }
+  for (const NicHolders::Holder& holder : *holders) {
+    // Whole or shared, whoever is first in order: one reason is enough.
+    others.nics.emplace(holder.nic,
+                        holder.whole ? "a claim of the driver " + holder.driver + " has it"
+                                     : "interfaces of claims of the driver " + holder.driver + " sit on it");
+  }
+  return others;
+}
+
+Result<std::vector<NicClaim>> NetDriver::nic_claims() const {
+  std::vector<NicClaim> claims;
+  FL_ASSIGN(const auto records, host_->records(), "tell which NICs claims have");
+  for (const dra::ClaimRecord& record : records) {
+    claims.push_back({.uid = record.claim.uid,
+                      .namespace_ = record.claim.namespace_,
+                      .name = record.claim.name,
+                      .uses = nic_uses(uses_of(record.plan).links),
+                      .is_ending = record.state == dra::ClaimState::kUnpreparing});
+  }
+  return claims;
+}
+
+void NetDriver::repair_holders() const {
+  if (!holders_) {
+    return;
+  }
+  const auto repaired = [&]() -> Result<> {
+    FL_TRY(holders_->open());
+    FL_ASSIGN(const auto claims, nic_claims());
+    FL_ASSIGN(const bool needed, holders_->needs_repair(claims));
+    return needed ? holders_->repair([this] { return nic_claims(); }) : Result<>();
+  }();
+  if (!repaired) {
+    log::warn("the other drivers of this node are not told who has which NIC",
+              {{"error", repaired.error().what()}});
+  }
 }
 
 void NetDriver::note_withheld(const devices::NodeView& node, const std::vector<devices::HeldDevice>& held) {
@@ -267,7 +324,8 @@ void NetDriver::note_withheld(const devices::NodeView& node, const std::vector<d
   for (const auto& [name, reason] : now) {
     const auto before = withheld_.find(name);
     const bool is_told = reason.why == devices::Withheld::Why::kNodeUnknown ||
-                         reason.why == devices::Withheld::Why::kUplinkMissing;
+                         reason.why == devices::Withheld::Why::kUplinkMissing ||
+                         reason.why == devices::Withheld::Why::kDriversUnknown;
     if (!is_told && (before == withheld_.end() || before->second.text != reason.text)) {
       log::info("a NIC is not offered", {{"nic", name}, {"reason", reason.text}});
     }
@@ -318,7 +376,6 @@ void NetDriver::look_after_links(netlink::Socket& socket) {
 Result<std::string> NetDriver::plan(const dra::Claim& claim) {
   FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
   FL_ASSIGN(const devices::NodeView node, look_at_node(socket, {}));
-  const Lock lock(plans_mutex_);
   FL_ASSIGN(auto planned_claims, planned_but(claim.uid));
   FL_TRY(check_variables(claim, planned_claims));
   const TakenNames names = names_in_pods_of(claim, planned_claims);
@@ -355,48 +412,116 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
     plan.devices.push_back(std::move(planned));
   }
   FL_TRY(assign_interface_names(plan.devices, names));
-  undone_.erase(claim.uid);
-  just_planned_[claim.uid] = {.claim = {.namespace_ = claim.namespace_,
-                                        .name = claim.name,
-                                        .uid = claim.uid,
-                                        .devices = plan.devices,
-                                        .reserved_for = claim.reserved_for,
-                                        .variables = variables_of(claim)},
-                              .when = std::chrono::steady_clock::now()};
+  {
+    const Lock lock(undone_mutex_);
+    undone_.erase(claim.uid);
+  }
   return to_json(plan);
 }
 
-Result<std::vector<devices::PlannedClaim>> NetDriver::planned_but(const std::string& claim_uid) {
-  std::map<std::string, devices::PlannedClaim> plans;
-  std::erase_if(just_planned_, [](const auto& entry) {
-    return entry.second.when < std::chrono::steady_clock::now() - kPlanBecomesRecord;
-  });
-  for (const auto& [uid, planned] : just_planned_) {
-    plans[uid] = planned.claim;
-  }
+Result<std::vector<devices::PlannedClaim>> NetDriver::planned_but(const std::string& claim_uid) const {
+  std::vector<devices::PlannedClaim> others;
   FL_ASSIGN(const auto records, host_->records(), "tell what other claims have");
   for (const dra::ClaimRecord& record : records) {
-    if (auto plan = parse_claim_plan(record.plan)) {
-      plans[record.claim.uid] = {.namespace_ = record.claim.namespace_,
-                                 .name = record.claim.name,
-                                 .uid = record.claim.uid,
-                                 .devices = std::move(plan->devices),
-                                 .reserved_for = record.claim.reserved_for,
-                                 .variables = variables_of(record.claim)};
+    auto plan = parse_claim_plan(record.plan);
+    if (plan && record.claim.uid != claim_uid) {
+      others.push_back({.namespace_ = record.claim.namespace_,
+                        .name = record.claim.name,
+                        .uid = record.claim.uid,
+                        .devices = std::move(plan->devices),
+                        .reserved_for = record.claim.reserved_for,
+                        .variables = variables_of(record.claim)});
     }
-  }
-  plans.erase(claim_uid);
-  std::vector<devices::PlannedClaim> others;
-  others.reserve(plans.size());
-  for (auto& [uid, claim] : plans) {
-    others.push_back(std::move(claim));
   }
   return others;
 }
 
-void NetDriver::forget_planned(const std::string& claim_uid) {
-  const Lock lock(plans_mutex_);
-  just_planned_.erase(claim_uid);
+// ---- admission
+
+NetDriver::ClaimUses NetDriver::uses_of(const std::string& plan_text) const {
+  ClaimUses uses;
+  const auto plan = parse_claim_plan(plan_text);
+  if (!plan) {
+    return uses;  // nothing was taken yet
+  }
+  for (const DevicePlan& device : plan->devices) {
+    const devices::Handler* handler = registry_->find(device.type, device.kind);
+    if (auto link = handler == nullptr ? std::nullopt : handler->uses(device)) {
+      uses.links.push_back(*std::move(link));
+    }
+    if (!device.interface_name.empty()) {
+      uses.interface_names.push_back(device.interface_name);
+    }
+  }
+  return uses;
+}
+
+const NetDriver::ClaimUses& NetDriver::known_uses_of(const RecordPtr& record) {
+  KnownUses& known = known_uses_[record->claim.uid];
+  if (known.record != record) {
+    known = {.record = record, .uses = uses_of(record->plan)};
+  }
+  return known.uses;
+}
+
+namespace {
+
+bool share_a_pod(const dra::Claim& a, const dra::Claim& b) {
+  return std::ranges::any_of(a.reserved_for, [&](const dra::Pod& pod) {
+    return std::ranges::find(b.reserved_for, pod.uid, &dra::Pod::uid) != b.reserved_for.end();
+  });
+}
+
+/// Of a claim of another namespace its pod's author learns that there is one.
+std::string name_for(const dra::Claim& reader, const dra::Claim& other) {
+  return other.namespace_ == reader.namespace_ ? "the claim " + other.name : "another claim";
+}
+
+}  // namespace
+
+Result<std::unique_ptr<dra::Admission>> NetDriver::admit(const dra::ClaimRecord& record,
+                                                         const std::vector<RecordPtr>& others,
+                                                         const dra::CallContext& context) {
+  const ClaimUses own = uses_of(record.plan);
+  FL_TRY(check_against(record, own, others));
+  if (!holders_) {
+    return nullptr;
+  }
+  return holders_->admit({.uid = record.claim.uid,
+                          .namespace_ = record.claim.namespace_,
+                          .name = record.claim.name,
+                          .uses = nic_uses(own.links)},
+                         context);
+}
+
+Result<> NetDriver::check_against(const dra::ClaimRecord& record, const ClaimUses& own,
+                                  const std::vector<RecordPtr>& others) {
+  const Lock lock(admission_mutex_);
+  std::map<std::string, KnownUses> still_there;
+  for (const RecordPtr& other : others) {
+    const ClaimUses& theirs = known_uses_of(other);
+    for (const devices::LinkUse& use : own.links) {
+      const auto taken = std::ranges::find_if(theirs.links, [&](const devices::LinkUse& their) {
+        return (use.whole || their.whole) && devices::is_same_link(their.link, use.link.link);
+      });
+      if (taken != theirs.links.end()) {
+        return Error(Code::kConflict, "the link " + use.link.link.name + " went to " +
+                                          name_for(record.claim, other->claim) +
+                                          " while this claim was planned");
+      }
+    }
+    if (share_a_pod(record.claim, other->claim)) {
+      const auto taken = std::ranges::find_first_of(own.interface_names, theirs.interface_names);
+      if (taken != own.interface_names.end()) {
+        return Error(Code::kConflict, "the interface name \"" + *taken + "\" went to " +
+                                          name_for(record.claim, other->claim) +
+                                          " of the same pod while this claim was planned");
+      }
+    }
+    still_there.insert(known_uses_.extract(other->claim.uid));
+  }
+  known_uses_ = std::move(still_there);
+  return {};
 }
 
 cdi::Hook NetDriver::guard_hook(const std::string& claim_uid) const {
@@ -409,7 +534,6 @@ cdi::Hook NetDriver::guard_hook(const std::string& claim_uid) const {
 Result<dra::Prepared> NetDriver::prepare(const dra::Claim& claim, const std::string& plan_text,
                                          const dra::CallContext& /*context*/) {
   FL_ASSIGN(const ClaimPlan plan, parse_claim_plan(plan_text));
-  forget_planned(claim.uid);  // its record is on disk
   dra::Prepared prepared;
   prepared.device_edits.resize(claim.devices.size());
   const auto variables = environment_names(claim);
@@ -450,12 +574,14 @@ Result<dra::Prepared> NetDriver::prepare(const dra::Claim& claim, const std::str
 }
 
 Result<> NetDriver::unprepare(const dra::ClaimRecord& record, const dra::CallContext& context) {
-  forget_planned(record.claim.uid);
   FL_TRY(attacher_.detach(record, context.deadline));
+  if (holders_) {
+    FL_TRY(holders_->forget(record.claim.uid), "tell the other drivers of this node that the NIC is free");
+  }
   const auto plan = parse_claim_plan(record.plan);
   if (plan && shares_any(*plan)) {
     {
-      const Lock lock(plans_mutex_);
+      const Lock lock(undone_mutex_);
       undone_.insert(record.claim.uid);
     }
     host_->republish();
@@ -471,6 +597,7 @@ bool NetDriver::shares_any(const ClaimPlan& plan) const {
 }
 
 void NetDriver::restored(const std::vector<dra::ClaimRecord>& records) {
+  repair_holders();
   attacher_.adopt(records);
   if (const auto swept = attacher_.sweep(records); !swept) {
     log::warn("links that were left behind could not be looked for", {{"error", swept.error().what()}});
@@ -496,7 +623,7 @@ Result<NetDriver::InUse> NetDriver::in_use() {
   const auto held_before = attacher_.held_now();
   FL_ASSIGN(const auto records, host_->records(), "tell which links claims have");
   attacher_.let_go_of_others(held_before, records);
-  const Lock lock(plans_mutex_);
+  const Lock lock(undone_mutex_);
   std::erase_if(undone_, [&](const std::string& uid) {
     return std::ranges::none_of(records, [&](const auto& record) { return record.claim.uid == uid; });
   });

@@ -15,6 +15,7 @@
 #include "fairlead/agent/attach_service.h"
 #include "fairlead/agent/doors.h"
 #include "fairlead/agent/link_watch.h"
+#include "fairlead/agent/nic_holders.h"
 #include "fairlead/agent/node_reader.h"
 #include "fairlead/core/mutex.h"
 #include "fairlead/core/result.h"
@@ -38,6 +39,9 @@ struct NetDriverOptions {
   /// nobody but the caller attaches claims (tests).
   std::optional<DoorsOptions> doors = std::nullopt;
   AttachServiceOptions attach = {};
+  /// Where the drivers of this node tell each other who has a NIC, and where this one's records are. nullopt:
+  /// there is no other driver.
+  std::optional<NicHolders::Options> holders = std::nullopt;
   /// discover() is called when links change, and the Node object is read (NodeOptions::memory).
   bool watch_node = true;
 };
@@ -49,10 +53,15 @@ class NetDriver final : public dra::Driver {
   static Result<std::unique_ptr<NetDriver>> create(dra::Host& host, NetDriverOptions options,
                                                    const devices::Registry& registry);
 
+  using RecordPtr = std::shared_ptr<const dra::ClaimRecord>;
+
   [[nodiscard]] const std::string& driver_name() const { return options_.node.driver_name; }
 
   Result<std::vector<dra::Pool>> discover() override;
   Result<std::string> plan(const dra::Claim& claim) override;
+  Result<std::unique_ptr<dra::Admission>> admit(const dra::ClaimRecord& record,
+                                                const std::vector<RecordPtr>& others,
+                                                const dra::CallContext& context) override;
   Result<dra::Prepared> prepare(const dra::Claim& claim, const std::string& plan,
                                 const dra::CallContext& context) override;
   Result<> unprepare(const dra::ClaimRecord& record, const dra::CallContext& context) override;
@@ -74,7 +83,11 @@ class NetDriver final : public dra::Driver {
         host_(&host),
         registry_(&registry),
         attacher_(registry, options_.node, host),
-        service_(attacher_, host, options_.node.driver_name, options_.attach) {}
+        service_(attacher_, host, options_.node.driver_name, options_.attach) {
+    if (options_.holders) {
+      holders_.emplace(*options_.holders);
+    }
+  }
   void watch_node();
   /// Of the known claims.
   struct InUse {
@@ -85,12 +98,25 @@ class NetDriver final : public dra::Driver {
   [[nodiscard]] bool shares_any(const ClaimPlan& plan) const;
   [[nodiscard]] std::optional<sys::InventoryLink> taken_by(const devices::DevicePlan& plan) const;
   Result<devices::NodeView> look_at_node(netlink::Socket& socket, std::vector<sys::InventoryLink> shared);
+  [[nodiscard]] devices::OtherDrivers other_drivers() const;
+  /// The claims with a record, and the NICs that each has.
+  [[nodiscard]] Result<std::vector<NicClaim>> nic_claims() const;
+  void repair_holders() const;
   /// Tells the log what changed.
   void note_withheld(const devices::NodeView& node, const std::vector<devices::HeldDevice>& held);
-  /// The plans of all claims but this one: those on disk, and those whose records are not there yet.
-  Result<std::vector<devices::PlannedClaim>> planned_but(const std::string& claim_uid)
-      FL_REQUIRES(plans_mutex_);
-  void forget_planned(const std::string& claim_uid);
+  /// The plans of all claims on disk but this one. One that is planned at the same moment is not there yet:
+  /// admit() sees it.
+  [[nodiscard]] Result<std::vector<devices::PlannedClaim>> planned_but(const std::string& claim_uid) const;
+  /// Of a claim's devices, what another claim may want as well.
+  struct ClaimUses {
+    std::vector<devices::LinkUse> links;
+    std::vector<std::string> interface_names;
+  };
+  [[nodiscard]] ClaimUses uses_of(const std::string& plan) const;
+  /// kConflict: another claim has what this one was planned to have.
+  Result<> check_against(const dra::ClaimRecord& record, const ClaimUses& own,
+                         const std::vector<RecordPtr>& others);
+  const ClaimUses& known_uses_of(const RecordPtr& record) FL_REQUIRES(admission_mutex_);
   [[nodiscard]] cdi::Hook guard_hook(const std::string& claim_uid) const;
   void look_after_links(netlink::Socket& socket);
 
@@ -100,17 +126,18 @@ class NetDriver final : public dra::Driver {
   Attacher attacher_;
   AttachService service_;
   std::unique_ptr<Doors> doors_;
+  std::optional<NicHolders> holders_;
   std::once_flag discovered_;
-  /// Held while a claim is planned: of two that want one thing at the same moment, the second sees the first.
-  Mutex plans_mutex_;
-  struct JustPlanned {
-    devices::PlannedClaim claim;
-    std::chrono::steady_clock::time_point when;
-  };
-  /// From plan() until the claim's record is on disk. By uid.
-  std::map<std::string, JustPlanned> just_planned_ FL_GUARDED_BY(plans_mutex_);
+  Mutex undone_mutex_;
   /// Claims that are undone and whose record is about to go: nothing of theirs sits anywhere any more.
-  std::set<std::string> undone_ FL_GUARDED_BY(plans_mutex_);
+  std::set<std::string> undone_ FL_GUARDED_BY(undone_mutex_);
+  Mutex admission_mutex_;
+  struct KnownUses {
+    RecordPtr record;
+    ClaimUses uses;
+  };
+  /// Of the other claims at the last admission; each record is parsed once. By uid.
+  std::map<std::string, KnownUses> known_uses_ FL_GUARDED_BY(admission_mutex_);
   mutable Mutex withheld_mutex_;
   /// At the last discover(). By the NIC's name.
   std::map<std::string, devices::Withheld> withheld_ FL_GUARDED_BY(withheld_mutex_);
@@ -118,6 +145,7 @@ class NetDriver final : public dra::Driver {
   // Last: their threads use the host, and are made by the first discover().
   std::unique_ptr<LinkWatch> link_watch_;
   std::unique_ptr<NodeReader> node_reader_;
+  std::unique_ptr<HoldersWatch> holders_watch_;
 };
 
 /// Interface names in a pod that are other claims', and whose.

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "fairlead/agent/kernel_fixture.h"
+#include "fairlead/sys/files.h"
 #include "fairlead/sys/testing/temporary_folder.h"
 
 namespace fairlead::agent {
@@ -119,6 +120,203 @@ TEST_F(Offers, TwoDevicesOfOneClaim_DoNotHaveOneNicEither) {
   EXPECT_THAT(refusal(claim("u1", {{.netdev = R"("host-device")", .device = "nic1", .request = "a"},
                                    {.netdev = R"("macvlan","master":"nic1")", .request = "b"}})),
               HasSubstr("\"nic1\" belongs to another device of this claim"));
+}
+
+// ---- planned at the same moment, by threads or by two instances: admission decides
+
+class Admitted : public Offers {
+ protected:
+  dra::ClaimRecord planned(const dra::Claim& claim) {
+    dra::ClaimRecord record{.claim = claim};
+    auto plan = driver_->plan(claim);
+    EXPECT_TRUE(plan) << plan.error().what();
+    record.plan = plan.value_or("");
+    return record;
+  }
+  /// As another instance would: nothing is known of the others but their records.
+  std::string admitted(const dra::ClaimRecord& record, const std::vector<dra::ClaimRecord>& others) {
+    std::vector<NetDriver::RecordPtr> pointers;
+    for (const dra::ClaimRecord& other : others) {
+      pointers.push_back(std::make_shared<const dra::ClaimRecord>(other));
+    }
+    make_driver();
+    const auto answer = driver_->admit(record, pointers, {});
+    if (!answer) {
+      EXPECT_EQ(answer.error().code(), Code::kConflict);
+    }
+    return answer ? "admitted" : answer.error().what();
+  }
+};
+
+TEST_F(Admitted, NicAndAMacvlanOnIt_AreNotBothAdmitted) {
+  const auto shared = planned(macvlan_claim("u1", "nic1"));
+  const auto whole = planned(nic_claim("u2"));
+  const auto alone = planned(claim("u3", {{.netdev = R"("macvlan")", .device = "nic1"}}));
+  const auto sharing = planned(macvlan_claim("u4", "nic1"));
+  EXPECT_EQ(admitted(shared, {}), "admitted");
+  EXPECT_EQ(admitted(whole, {shared}),
+            "the link nic1 went to the claim claim-u1 while this claim was planned");
+  EXPECT_THAT(admitted(shared, {whole}), HasSubstr("went to the claim claim-u2"));
+  EXPECT_THAT(admitted(alone, {shared}), HasSubstr("went to the claim claim-u1"));
+  EXPECT_THAT(admitted(shared, {alone}), HasSubstr("went to the claim claim-u3"));
+  EXPECT_EQ(admitted(sharing, {shared}), "admitted");
+  add_nic("nic2", "02:00:00:00:00:79", "wire2");
+  EXPECT_EQ(admitted(planned(nic_claim("u5", "nic2")), {shared, whole, alone}), "admitted");
+}
+
+TEST_F(Admitted, ClaimOfAnotherNamespace_IsNotNamed) {
+  const auto shared = planned(macvlan_claim("u1", "nic1"));
+  auto whole = planned(nic_claim("u2"));
+  whole.claim.namespace_ = "tenant-b";
+  EXPECT_EQ(admitted(whole, {shared}), "the link nic1 went to another claim while this claim was planned");
+}
+
+TEST_F(Admitted, OneInterfaceNameInOnePod_IsNotGivenTwice) {
+  const std::string veth = R"("veth")";  // no name: both are to be net1
+  auto first = claim("u1", {{.netdev = veth}});
+  auto second = claim("u2", {{.netdev = veth}});
+  first.reserved_for = second.reserved_for = {{.name = "pod-1", .uid = "p1"}};
+  auto one = planned(first);
+  auto two = planned(second);
+  EXPECT_EQ(admitted(two, {one}),
+            "the interface name \"net1\" went to the claim claim-u1 of the same pod while this claim was "
+            "planned");
+  records_ = {one};
+  EXPECT_EQ(admitted(planned(second), {one}), "admitted") << "it is net2 now";
+  two.claim.reserved_for = {{.name = "pod-2", .uid = "p2"}};
+  EXPECT_EQ(admitted(two, {one}), "admitted");
+}
+
+TEST_F(Admitted, RecordThatChanged_IsReadAnew) {
+  const auto whole = planned(nic_claim("u1"));
+  const auto shared = planned(macvlan_claim("u2", "nic1"));
+  const auto wholly = std::make_shared<const dra::ClaimRecord>(whole);
+  EXPECT_FALSE(driver_->admit(shared, {wholly}, {}));
+  auto other = whole;
+  other.plan.clear();  // it was undone, and is not planned yet
+  EXPECT_TRUE(driver_->admit(shared, {std::make_shared<const dra::ClaimRecord>(other)}, {}));
+  EXPECT_FALSE(driver_->admit(shared, {wholly}, {}));
+}
+
+// ---- drivers of two names on one node
+
+class TwoDrivers : public Offers {
+ protected:
+  struct One : FakeHost {
+    explicit One(std::string its_name) : name(std::move(its_name)) {}
+    [[nodiscard]] Result<std::vector<dra::ClaimRecord>> records() const override { return known; }
+
+    std::string name;
+    std::vector<dra::ClaimRecord> known;
+    std::unique_ptr<NetDriver> driver;
+  };
+  void SetUp() override {
+    Offers::SetUp();
+    if (IsSkipped() || HasFatalFailure()) {
+      return;
+    }
+    start(a_);
+    start(b_);
+  }
+  [[nodiscard]] std::string state_dir(const One& one) const {
+    return folder_.path().string() + "/" + one.name;
+  }
+  void start(One& one) {
+    NetDriverOptions options{.guard_path = "/opt/fairlead-guard", .guard_socket = "/run/x/guard.sock"};
+    options.node = {.driver_name = one.name, .host_devices = {"nic*"}, .kinds_of_kernel = kinds_};
+    options.holders = NicHolders::Options{
+        .dir = folder_.path().string() + "/shared", .driver = one.name, .state_dir = state_dir(one)};
+    options.watch_node = false;
+    EXPECT_TRUE(sys::make_dirs(state_dir(one) + "/claims"));
+    one.driver = NetDriver::create(one, std::move(options), registry_).value();
+  }
+  /// plan(), admission and record, as the framework does it.
+  Result<> prepare(One& one, const dra::Claim& claim) {
+    dra::ClaimRecord record{.claim = claim};
+    FL_ASSIGN(record.plan, one.driver->plan(claim));
+    return admit(one, record);
+  }
+  Result<> admit(One& one, const dra::ClaimRecord& record) {
+    FL_ASSIGN(const auto admission, one.driver->admit(record, {}, {}));
+    one.known.push_back(record);
+    FL_TRY(sys::replace_file(state_dir(one) + "/claims", record.claim.uid + ".json", "{}"));
+    return admission ? admission->recorded() : Result<>();
+  }
+  Result<> unprepare(One& one) {
+    FL_TRY(one.driver->unprepare(one.known.back(), {}));
+    one.known.pop_back();
+    return {};
+  }
+  static std::vector<std::string> offers(One& one) {
+    std::vector<std::string> out;
+    const auto pools = one.driver->discover().value();
+    for (const dra::Device& device : pools.front().devices) {
+      out.push_back(device.name);
+    }
+    return out;
+  }
+
+  const sys::testing_support::TemporaryFolder folder_;
+  One a_{"a.example.com"}, b_{"b.example.com"};
+};
+
+TEST_F(TwoDrivers, NicOfOnesClaim_IsNeitherOfferedNorLentByTheOther_UntilThatEnds) {
+  EXPECT_THAT(offers(b_), Contains("nic1"));
+  ASSERT_OK(prepare(a_, claim("u1", {{.netdev = R"("macvlan")", .device = "nic1"}})));
+  EXPECT_THAT(offers(a_), Contains("nic1")) << "its own allocation";
+  EXPECT_THAT(offers(b_), Not(Contains("nic1")));
+  EXPECT_THAT(b_.driver->metrics_text(), HasSubstr("reason=\"other-driver\"} 1"));
+  const auto whole = prepare(b_, nic_claim("u2"));
+  ASSERT_FALSE(whole);
+  EXPECT_THAT(whole.error().what(), HasSubstr("a claim of the driver a.example.com has it"));
+  const auto shared = prepare(b_, macvlan_claim("u3", "nic1"));
+  ASSERT_FALSE(shared);
+  EXPECT_THAT(shared.error().what(),
+              AllOf(HasSubstr("in use by a claim of the driver a.example.com"), Not(HasSubstr("u1"))));
+  ASSERT_OK(unprepare(a_));
+  EXPECT_THAT(offers(b_), Contains("nic1"));
+  ASSERT_OK(prepare(b_, nic_claim("u2")));
+  EXPECT_THAT(offers(a_), Not(Contains("nic1")));
+}
+
+TEST_F(TwoDrivers, PlannedAtTheSameMoment_OneIsAdmitted) {
+  dra::ClaimRecord shared{.claim = macvlan_claim("u1", "nic1")};
+  dra::ClaimRecord whole{.claim = nic_claim("u2")};
+  shared.plan = a_.driver->plan(shared.claim).value();
+  whole.plan = b_.driver->plan(whole.claim).value();
+  ASSERT_OK(admit(a_, shared));
+  const auto refused = admit(b_, whole);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), Code::kBusy);
+  EXPECT_THAT(refused.error().what(), HasSubstr("a.example.com, which has an interface on it"));
+  ASSERT_OK(prepare(b_, macvlan_claim("u3", "nic1")));
+}
+
+TEST_F(TwoDrivers, RecordWithoutEntry_IsToldAtTheStart) {
+  ASSERT_OK(prepare(a_, nic_claim("u1")));
+  const std::string entries = folder_.path().string() + "/shared/holders";
+  const auto before = sys::list_dir(entries).value();
+  ASSERT_EQ(before.size(), 1);
+  ASSERT_OK(sys::remove_file(entries + "/" + before.front()));  // as an older version left it
+  EXPECT_THAT(offers(b_), Contains("nic1"));
+  start(a_);
+  a_.driver->restored(a_.known);
+  EXPECT_EQ(sys::list_dir(entries).value(), before);
+  EXPECT_THAT(offers(b_), Not(Contains("nic1")));
+}
+
+TEST_F(TwoDrivers, FolderThatCannotBeUsed_NoNicIsOffered_AndReadinessSaysWhy) {
+  ASSERT_OK(sys::remove_tree(folder_.path().string() + "/shared"));
+  ASSERT_OK(sys::replace_file(folder_.path().string(), "shared", "no folder"));
+  EXPECT_THAT(offers(a_), ::testing::ElementsAre("netdev-virtual"));
+  ASSERT_FALSE(a_.driver->ready());
+  EXPECT_THAT(a_.driver->ready().error().what(), HasSubstr("--shared-dir"));
+  EXPECT_EQ(prepare(a_, nic_claim("u1")).error().code(), Code::kUnavailable);
+  EXPECT_EQ(prepare(a_, macvlan_claim("u2", "nic1")).error().code(), Code::kUnavailable);
+  ASSERT_OK(prepare(a_, claim("u3", {{.netdev = R"("veth")"}})));
+  ASSERT_OK(sys::remove_file(folder_.path().string() + "/shared"));
+  EXPECT_THAT(offers(a_), Contains("nic1"));
+  EXPECT_TRUE(a_.driver->ready());
 }
 
 TEST_F(Offers, NicUnderALinkOfTheNode_IsNeitherPublishedNorLent) {

@@ -41,6 +41,12 @@ struct DevicePlan {
   std::string nic, identity;
 };
 
+/// How a device of a claim has a link of the node.
+struct LinkUse {
+  sys::InventoryLink link;  // as it was when the claim was planned
+  bool whole = false;       // for itself; else others may use it, too
+};
+
 /// A claim of this node and what its devices were planned to be.
 struct PlannedClaim {
   std::string namespace_, name, uid;
@@ -160,6 +166,14 @@ class Handler {
   [[nodiscard]] virtual std::optional<sys::InventoryLink> takes(const DevicePlan& plan) const {
     (void)plan;
     return std::nullopt;
+  }
+  /// The link of the node that this plan has, wholly or with others.
+  [[nodiscard]] virtual std::optional<LinkUse> uses(const DevicePlan& plan) const {
+    if (auto taken = takes(plan)) {
+      return LinkUse{.link = *std::move(taken), .whole = true};
+    }
+    auto shared = shares(plan);
+    return shared ? std::optional(LinkUse{.link = *std::move(shared)}) : std::nullopt;
   }
   /// The link of the node that this plan puts a link on, and that others may use too: as a NIC it can go to
   /// nobody as a whole meanwhile.

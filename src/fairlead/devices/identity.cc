@@ -191,6 +191,12 @@ std::string name_with_mac(const sys::InventoryLink& link) {
              : as_label(permanent_name(link) + "-" + without_colons(mac));
 }
 
+std::string node_wide_name(const sys::InventoryLink& link) {
+  return pci_address(link).empty() && address_text(link).empty()
+             ? "ifindex-" + std::to_string(link.link.index.value())
+             : permanent_name(link);
+}
+
 std::vector<std::string> device_names(const std::vector<const sys::InventoryLink*>& links) {
   std::vector<std::string> names;
   for (const sys::InventoryLink* link : links) {

@@ -35,6 +35,9 @@ NicIdentity identity_of(const sys::InventoryLink& link, const sys::Inventory& in
 std::string permanent_name(const sys::InventoryLink& link);
 /// The permanent name with the permanent MAC behind a PCI address.
 std::string name_with_mac(const sys::InventoryLink& link);
+/// The same for all agents of the node, whatever of it each sees now, and for a link of a record: the
+/// permanent name, of a link without such facts "ifindex-7", by its index on the node.
+std::string node_wide_name(const sys::InventoryLink& link);
 /// One name each, all different: the permanent name, for those that it does not tell apart with the permanent
 /// MAC, and at last with the link's name.
 std::vector<std::string> device_names(const std::vector<const sys::InventoryLink*>& links);

@@ -89,6 +89,8 @@ std::string_view to_string(Withheld::Why why) {
       return "node-unknown";
     case Why::kUplinkMissing:
       return "uplink-missing";
+    case Why::kDriversUnknown:
+      return "drivers-unknown";
     case Why::kOtherRoute:
       return "other-route";
     case Why::kWasUplink:
@@ -103,6 +105,8 @@ std::string_view to_string(Withheld::Why why) {
       return "link-on-it";
     case Why::kClaims:
       return "claims";
+    case Why::kOtherDriver:
+      return "other-driver";
     case Why::kVfs:
       return "vfs";
   }
@@ -110,8 +114,11 @@ std::string_view to_string(Withheld::Why why) {
 }
 
 NodeView::NodeView(sys::Inventory inventory, const NodeOptions& options,
-                   std::vector<sys::InventoryLink> shared)
-    : inventory_(std::move(inventory)), options_(&options), shared_(std::move(shared)) {
+                   std::vector<sys::InventoryLink> shared, OtherDrivers other_drivers)
+    : inventory_(std::move(inventory)),
+      options_(&options),
+      shared_(std::move(shared)),
+      other_drivers_(std::move(other_drivers)) {
   NodeMemory::Known known{.addresses = std::vector<netlink::IpAddress>(), .problem = {}, .uplinks = {}};
   if (options.memory) {
     known = options.memory->known();
@@ -237,6 +244,9 @@ std::optional<Withheld> NodeView::problem() const {
                               ", and this node has no such link; correct the flag, or bring the link back"};
     }
   }
+  if (other_drivers_.problem) {
+    return Withheld{.why = Withheld::Why::kDriversUnknown, .text = *other_drivers_.problem};
+  }
   return std::nullopt;
 }
 
@@ -270,6 +280,9 @@ std::optional<Withheld> NodeView::use_of(const sys::InventoryLink& link) const {
     return Withheld{.why = Why::kVfs,
                     .text = "it is a physical function with " + std::to_string(link.pci->sriov_num_vfs) +
                             " virtual functions, whose settings and link are in its owner's hand"};
+  }
+  if (const auto other = other_drivers_.nics.find(node_wide_name(link)); other != other_drivers_.nics.end()) {
+    return Withheld{.why = Why::kOtherDriver, .text = other->second};
   }
   const auto& links = inventory_.links();
   const auto on_it = std::ranges::find_if(links, [&](const sys::InventoryLink& other) {

@@ -57,6 +57,8 @@ struct Withheld {
     // Until it is known what the node's own is:
     kNodeUnknown,
     kUplinkMissing,
+    // Until it is known what other drivers of the node have handed out:
+    kDriversUnknown,
     // --not-uplink releases these:
     kOtherRoute,
     kWasUplink,
@@ -67,6 +69,7 @@ struct Withheld {
     kPort,
     kLinkOnIt,
     kClaims,
+    kOtherDriver,
     kVfs,
   };
   Why why;
@@ -75,11 +78,19 @@ struct Withheld {
 /// A word for metrics: "uplink", "other-route", ...
 std::string_view to_string(Withheld::Why why);
 
+/// What drivers of other names on this node have.
+struct OtherDrivers {
+  std::map<std::string, std::string>
+      nics;                            // node_wide_name() -> "a claim of the driver b.example.com has it"
+  std::optional<std::string> problem;  // why that is not known
+};
+
 /// A snapshot; immutable.
 class NodeView {
  public:
   /// `shared`: links that interfaces of claims sit on, wherever those are.
-  NodeView(sys::Inventory inventory, const NodeOptions& options, std::vector<sys::InventoryLink> shared = {});
+  NodeView(sys::Inventory inventory, const NodeOptions& options, std::vector<sys::InventoryLink> shared = {},
+           OtherDrivers other_drivers = {});
 
   [[nodiscard]] const NodeOptions& options() const { return *options_; }
   [[nodiscard]] const sys::Inventory& inventory() const { return inventory_; }
@@ -123,6 +134,7 @@ class NodeView {
   std::optional<std::string> node_unknown_;
   std::vector<netlink::IpAddress> addresses_;
   std::vector<sys::InventoryLink> shared_;
+  OtherDrivers other_drivers_;
   std::map<netlink::IfIndex, std::string> names_;
 };
 

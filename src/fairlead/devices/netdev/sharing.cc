@@ -80,8 +80,9 @@ Result<> check_available(const NodeView& node, const sys::InventoryLink& nic, co
     return {};
   }
   // What is not known yet is no fault of the claim's author, and may be known at the next try.
-  const bool is_temporary =
-      withheld->why == Withheld::Why::kNodeUnknown || withheld->why == Withheld::Why::kUplinkMissing;
+  const bool is_temporary = withheld->why == Withheld::Why::kNodeUnknown ||
+                            withheld->why == Withheld::Why::kUplinkMissing ||
+                            withheld->why == Withheld::Why::kDriversUnknown;
   return Error(is_temporary ? Code::kUnavailable : Code::kDenied, refusal + withheld->text);
 }
 

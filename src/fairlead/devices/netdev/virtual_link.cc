@@ -220,6 +220,13 @@ std::optional<sys::InventoryLink> VirtualLink::shares(const DevicePlan& plan) co
   return parsed && !parsed->exclusive ? parent_of(*parsed) : std::nullopt;
 }
 
+std::optional<LinkUse> VirtualLink::uses(const DevicePlan& plan) const {
+  const auto parsed = parse_plan(plan.body);
+  auto parent = parsed ? parent_of(*parsed) : std::nullopt;
+  return parent ? std::optional(LinkUse{.link = *std::move(parent), .whole = parsed->exclusive})
+                : std::nullopt;
+}
+
 Result<> keep_out_of_ipv6(const Place& node, const std::string& link) {
   // net/ipv6: disable_ipv6 drops all that comes in (ip6_input.c) and makes no address. The others hold when
   // an admin switches it on again: addr_gen_mode 1 is "none", which alone would not stop advertisements.

@@ -16,6 +16,7 @@ class VirtualLink : public Handler {
   Result<std::string> stage(const StageInput& input) const final;
   Result<> detach(const DetachInput& input) const final;
   [[nodiscard]] std::optional<sys::InventoryLink> shares(const DevicePlan& plan) const final;
+  [[nodiscard]] std::optional<LinkUse> uses(const DevicePlan& plan) const final;
 
  protected:
   /// The kind's own fields and rules.

@@ -1,0 +1,486 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/agent/nic_holders.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string_view>
+#include <tuple>
+#include <utility>
+
+#include "fairlead/core/log.h"
+#include "fairlead/devices/identity.h"
+#include "fairlead/dra/claim_store.h"
+#include "fairlead/sys/files.h"
+
+namespace fairlead::agent {
+namespace {
+
+using nlohmann::json;
+using std::chrono::steady_clock;
+
+constexpr int kVersion = 1;
+constexpr std::string_view kWhole = ".whole";
+constexpr std::string_view kShared = ".shared";
+constexpr std::string_view kIntent = ".intent";
+/// Nobody holds the lock for longer than it takes to write a few files.
+constexpr std::chrono::seconds kRepairPatience{5};
+
+bool take_suffix(std::string_view& name, std::string_view suffix) {
+  if (!name.ends_with(suffix)) {
+    return false;
+  }
+  name.remove_suffix(suffix.size());
+  return true;
+}
+
+/// Which folder that is, in whatever mount it is seen; empty: there is none.
+std::string number_of(const std::string& folder) {
+  struct stat info = {};
+  return ::stat(folder.c_str(), &info) == 0 ? std::to_string(info.st_dev) + ":" + std::to_string(info.st_ino)
+                                            : std::string();
+}
+
+/// What an entry says beyond its name. Exceptions of the JSON library stay in this file.
+struct Story {
+  std::string state_dir, state_folder, boot_id, claim, link;
+};
+
+Result<Story> parse_story(const std::string& text) {
+  try {
+    const json in = json::parse(text);
+    const json& claim = in.at("claim");
+    return Story{
+        .state_dir = in.at("stateDir"),
+        .state_folder = in.at("stateFolder"),
+        .boot_id = in.at("bootId"),
+        .claim = claim.at("namespace").get<std::string>() + "/" + claim.at("name").get<std::string>(),
+        .link = in.at("link")};
+  } catch (const json::exception& e) {
+    return Error(Code::kCorrupt, e.what());
+  }
+}
+
+}  // namespace
+
+// ---- entries ----
+
+/// One file, as its name tells.
+struct NicHolders::Entry {
+  std::string nic, driver, uid;
+  bool whole = false;
+  bool is_intent = false;
+
+  [[nodiscard]] std::string file() const {
+    return nic + "_" + driver + "_" + uid + std::string(whole ? kWhole : kShared);
+  }
+  [[nodiscard]] std::string intent_file() const { return file() + std::string(kIntent); }
+
+  /// Nothing: the file is none of ours.
+  static std::optional<Entry> parse(std::string_view name) {
+    Entry entry;
+    entry.is_intent = take_suffix(name, kIntent);
+    entry.whole = take_suffix(name, kWhole);
+    const bool is_known = entry.whole || take_suffix(name, kShared);
+    // None of the three parts can have a "_": DNS labels, a DNS subdomain, a uid.
+    const auto first = name.find('_');
+    const auto second = first == std::string_view::npos ? first : name.find('_', first + 1);
+    if (!is_known || name.starts_with(".") || second == std::string_view::npos) {
+      return std::nullopt;
+    }
+    entry.nic = name.substr(0, first);
+    entry.driver = name.substr(first + 1, second - first - 1);
+    entry.uid = name.substr(second + 1);
+    return entry;
+  }
+};
+
+std::vector<NicUse> nic_uses(const std::vector<devices::LinkUse>& links) {
+  std::vector<NicUse> uses;
+  for (const devices::LinkUse& use : links) {
+    if (use.link.link.kind == "bridge") {
+      continue;  // no driver gives one away: it cannot leave the node's namespace
+    }
+    std::string nic = devices::node_wide_name(use.link);
+    const auto known = std::ranges::find(uses, nic, &NicUse::nic);
+    if (known == uses.end()) {
+      uses.push_back({.nic = std::move(nic), .link = use.link.link.name, .whole = use.whole});
+    } else {
+      known->whole = known->whole || use.whole;
+    }
+  }
+  return uses;
+}
+
+NicHolders::NicHolders(Options options)
+    : options_([&] {
+        if (options.boot_id.empty()) {
+          options.boot_id = dra::current_boot_id().value_or("");
+        }
+        return std::move(options);
+      }()) {}
+
+Result<> NicHolders::open() const {
+  const auto opened = [&]() -> Result<> {
+    FL_TRY(sys::make_dirs(folder(), 0700));
+    FL_TRY(sys::open_file(options_.dir + "/lock", O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
+    if (::access(folder().c_str(), R_OK | W_OK | X_OK) != 0) {
+      return Error::from_errno(errno, "write to " + folder());
+    }
+    return {};
+  }();
+  if (!opened) {
+    return Error(
+        Code::kUnavailable,
+        "the folder in which the drivers of this node tell each other who has a NIC cannot be used (" +
+            opened.error().what() + "); make it writable, in a container by a mount of the host's " +
+            kDefaultFolder + ", or name another one with --shared-dir, the same for all drivers");
+  }
+  return {};
+}
+
+Result<std::vector<NicHolders::Entry>> NicHolders::entries() const {
+  FL_ASSIGN(const auto names, sys::list_dir(folder()));
+  std::vector<Entry> entries;
+  for (const std::string& name : names) {
+    if (auto entry = Entry::parse(name)) {
+      entries.push_back(*std::move(entry));
+    }
+  }
+  return entries;
+}
+
+NicHolders::Entry NicHolders::entry_of(const NicClaim& claim, const NicUse& use) const {
+  return {.nic = use.nic, .driver = options_.driver, .uid = claim.uid, .whole = use.whole};
+}
+
+Result<std::string> NicHolders::content(const NicClaim& claim, const NicUse& use) const {
+  try {
+    const json out = {{"version", kVersion},
+                      {"nic", use.nic},
+                      {"link", use.link},
+                      {"use", use.whole ? "whole" : "shared"},
+                      {"driver", options_.driver},
+                      {"claim", {{"uid", claim.uid}, {"namespace", claim.namespace_}, {"name", claim.name}}},
+                      {"stateDir", options_.state_dir},
+                      {"stateFolder", number_of(options_.state_dir + "/claims")},
+                      {"bootId", options_.boot_id}};
+    return out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
+  } catch (const json::exception& e) {
+    return Error(Code::kInternal, e.what());
+  }
+}
+
+/// Said only of what is certain: the records are in sight, and the claim's is not among them.
+Result<bool> NicHolders::is_left_over(const Entry& entry) const {
+  const std::string path = folder() + "/" + entry.file();
+  FL_ASSIGN(const auto text, sys::read_file_if_exists(path));
+  if (!text) {
+    return true;
+  }
+  const auto story = parse_story(*text);
+  if (!story) {
+    log::warn("who has a NIC cannot be read; it counts as taken",
+              {{"file", path}, {"error", story.error().what()}});
+    return false;
+  }
+  if (story->boot_id != options_.boot_id) {
+    return true;
+  }
+  const std::string records = story->state_dir + "/claims";
+  if (story->state_folder.empty() || number_of(records) != story->state_folder) {
+    return false;
+  }
+  struct stat info = {};
+  return ::lstat((records + "/" + entry.uid + ".json").c_str(), &info) != 0 && errno == ENOENT;
+}
+
+Result<UniqueFd> NicHolders::lock(const dra::CallContext& context) const {
+  FL_ASSIGN(UniqueFd fd, sys::open_file(options_.dir + "/lock", O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
+  // flock(2) has no timeout.
+  for (std::chrono::milliseconds pause{1};; pause = std::min(pause * 2, std::chrono::milliseconds{20})) {
+    if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) {
+      return fd;
+    }
+    const int e = errno;
+    if (e != EWOULDBLOCK && e != EINTR) {
+      return Error::from_errno(e, "lock " + options_.dir + "/lock");
+    }
+    if (context.cancelled.stop_requested()) {
+      return Error(Code::kCancelled, "the caller went away");
+    }
+    if (steady_clock::now() >= context.deadline) {
+      return Error(Code::kTimeout,
+                   "another driver of this node is at work on a NIC (it holds " + options_.dir + "/lock)");
+    }
+    std::this_thread::sleep_for(pause);
+  }
+}
+
+// ---- admission ----
+
+/// Holds the lock; what was written counts for nothing until recorded().
+class NicHolders::Intents final : public dra::Admission {
+ public:
+  Intents(std::string folder, UniqueFd lock) : folder_(std::move(folder)), lock_(std::move(lock)) {}
+  Intents(const Intents&) = delete;
+  Intents& operator=(const Intents&) = delete;
+  Intents(Intents&&) = delete;
+  Intents& operator=(Intents&&) = delete;
+  ~Intents() override {
+    for (const Entry& entry : entries_) {
+      (void)sys::remove_file(folder_ + "/" + entry.intent_file());
+    }
+  }
+
+  Result<> write(Entry entry, const std::string& text) {
+    FL_TRY(sys::replace_file(folder_, entry.intent_file(), text));
+    entries_.push_back(std::move(entry));
+    return {};
+  }
+
+  Result<> recorded() override {
+    for (std::size_t i = 0; i < entries_.size(); ++i) {
+      const std::string to = folder_ + "/" + entries_[i].file();
+      if (::rename((folder_ + "/" + entries_[i].intent_file()).c_str(), to.c_str()) != 0) {
+        const int e = errno;
+        for (std::size_t done = 0; done < i; ++done) {
+          (void)sys::remove_file(folder_ + "/" + entries_[done].file());
+        }
+        return Error::from_errno(e, "rename to " + to);
+      }
+    }
+    entries_.clear();
+    return {};
+  }
+
+ private:
+  const std::string folder_;
+  UniqueFd lock_;  // freed last
+  std::vector<Entry> entries_;
+};
+
+/// The lock is held.
+Result<> NicHolders::refuse_what_others_have(const NicClaim& claim) const {
+  FL_ASSIGN(const auto present, entries());
+  for (const Entry& entry : present) {
+    if (entry.is_intent) {
+      FL_TRY(sys::remove_file(folder() + "/" + entry.intent_file()));
+      continue;
+    }
+    const auto wanted = std::ranges::find(claim.uses, entry.nic, &NicUse::nic);
+    // Of this driver's claims the records tell.
+    if (entry.driver == options_.driver || wanted == claim.uses.end() || (!wanted->whole && !entry.whole)) {
+      continue;
+    }
+    FL_ASSIGN(const bool left_over, is_left_over(entry));
+    if (left_over) {
+      log::warn("a NIC was noted for a claim that has no record; that is removed",
+                {{"nic", entry.nic}, {"driver", entry.driver}, {"claim", entry.uid}});
+      FL_TRY(sys::remove_file(folder() + "/" + entry.file()));
+      continue;
+    }
+    log::info("a claim wants a NIC that one of another driver has",
+              {{"claim", claim.namespace_ + "/" + claim.name},
+               {"uid", claim.uid},
+               {"nic", entry.nic},
+               {"driver", entry.driver},
+               {"holder_uid", entry.uid}});
+    // Whose claim that is, the author of this one need not know.
+    return Error(Code::kBusy,
+                 "the NIC " + wanted->link + " (" + entry.nic + ") is in use by a claim of the " + "driver " +
+                     entry.driver +
+                     (entry.whole ? ", which has it for itself" : ", which has an interface on it") +
+                     "; it is free when that claim's last pod on this node is gone");
+  }
+  return {};
+}
+
+Result<std::unique_ptr<dra::Admission>> NicHolders::admit(const NicClaim& claim,
+                                                          const dra::CallContext& context) const {
+  if (claim.uses.empty()) {
+    return nullptr;
+  }
+  FL_TRY(open());
+  FL_ASSIGN(UniqueFd held, lock(context));
+  FL_TRY(refuse_what_others_have(claim));
+  auto intents = std::make_unique<Intents>(folder(), std::move(held));
+  for (const NicUse& use : claim.uses) {
+    FL_ASSIGN(const std::string text, content(claim, use));
+    FL_TRY(intents->write(entry_of(claim, use), text));
+  }
+  return intents;
+}
+
+Result<> NicHolders::forget(const std::string& claim_uid) const {
+  FL_ASSIGN(const auto present, entries());
+  for (const Entry& entry : present) {
+    if (entry.driver == options_.driver && entry.uid == claim_uid) {
+      FL_TRY(sys::remove_file(folder() + "/" + (entry.is_intent ? entry.intent_file() : entry.file())));
+    }
+  }
+  return {};
+}
+
+// ---- repair, and what is offered ----
+
+Result<bool> NicHolders::needs_repair(const std::vector<NicClaim>& claims) const {
+  FL_ASSIGN(const auto present, entries());
+  std::set<std::string> own;
+  for (const Entry& entry : present) {
+    if (entry.driver == options_.driver && !entry.is_intent) {
+      own.insert(entry.file());
+    }
+  }
+  for (const NicClaim& claim : claims) {
+    for (const NicUse& use : claim.uses) {
+      if (own.erase(entry_of(claim, use).file()) == 0 && !claim.is_ending) {
+        return true;
+      }
+    }
+  }
+  return !own.empty();
+}
+
+Result<> NicHolders::repair(const std::function<Result<std::vector<NicClaim>>()>& claims) const {
+  FL_TRY(open());
+  FL_ASSIGN(const UniqueFd held, lock({.deadline = steady_clock::now() + kRepairPatience, .cancelled = {}}));
+  FL_ASSIGN(const auto present, entries());
+  FL_ASSIGN(const auto recorded, claims());
+  std::set<std::string> left_over;
+  for (const Entry& entry : present) {
+    if (entry.driver == options_.driver) {
+      left_over.insert(entry.is_intent ? entry.intent_file() : entry.file());
+    }
+  }
+  for (const NicClaim& claim : recorded) {
+    for (const NicUse& use : claim.uses) {
+      const Entry wanted = entry_of(claim, use);
+      if (left_over.erase(wanted.file()) != 0 || claim.is_ending) {
+        continue;
+      }
+      const auto other = std::ranges::find_if(present, [&](const Entry& entry) {
+        return entry.driver != options_.driver && !entry.is_intent && entry.nic == use.nic &&
+               (entry.whole || use.whole);
+      });
+      if (other != present.end()) {
+        log::error("a NIC has been given to claims of two drivers; delete the pod of one",
+                   {{"nic", use.nic},
+                    {"claim", claim.namespace_ + "/" + claim.name},
+                    {"other_driver", other->driver},
+                    {"other_claim", other->uid}});
+      }
+      FL_ASSIGN(const std::string text, content(claim, use));
+      FL_TRY(sys::replace_file(folder(), wanted.file(), text));
+    }
+  }
+  for (const std::string& file : left_over) {
+    FL_TRY(sys::remove_file(folder() + "/" + file));
+  }
+  sys::remove_old_temporaries(folder(), "");
+  return {};
+}
+
+Result<std::vector<NicHolders::Holder>> NicHolders::of_others() const {
+  FL_ASSIGN(const auto present, entries());
+  std::vector<Holder> holders;
+  for (const Entry& entry : present) {
+    const auto same = [&](const Holder& holder) {
+      return std::tie(holder.nic, holder.driver, holder.whole) ==
+             std::tie(entry.nic, entry.driver, entry.whole);
+    };
+    // An intent becomes an entry in a moment, or nothing. Of many that share a NIC one is enough.
+    if (entry.driver == options_.driver || entry.is_intent || std::ranges::any_of(holders, same)) {
+      continue;
+    }
+    const auto left_over = is_left_over(entry);
+    if (left_over && *left_over) {
+      continue;  // it goes when somebody wants the NIC
+    }
+    holders.push_back({.nic = entry.nic, .driver = entry.driver, .whole = entry.whole});
+  }
+  return holders;
+}
+
+// ---- the watch ----
+
+Result<std::unique_ptr<HoldersWatch>> HoldersWatch::start(const std::string& dir, std::string driver,
+                                                          std::function<void()> changed) {
+  const std::string folder = dir + "/holders";
+  FL_TRY(sys::make_dirs(folder, 0700));
+  UniqueFd events(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+  if (!events.valid()) {
+    return Error::from_errno(errno, "make an inotify descriptor");
+  }
+  if (::inotify_add_watch(events.get(), folder.c_str(), IN_MOVED_TO | IN_DELETE | IN_ONLYDIR) < 0) {
+    return Error::from_errno(errno, "watch " + folder);
+  }
+  UniqueFd stop(::eventfd(0, EFD_CLOEXEC));
+  if (!stop.valid()) {
+    return Error::from_errno(errno, "make an eventfd");
+  }
+  return std::unique_ptr<HoldersWatch>(
+      new HoldersWatch(std::move(events), std::move(stop), std::move(driver), std::move(changed)));
+}
+
+HoldersWatch::HoldersWatch(UniqueFd events, UniqueFd stop, std::string driver, std::function<void()> changed)
+    : events_(std::move(events)),
+      stop_(std::move(stop)),
+      driver_(std::move(driver)),
+      changed_(std::move(changed)) {
+  thread_ = std::thread([this] { run(); });
+}
+
+void HoldersWatch::run() const {
+  std::array<pollfd, 2> both = {{{.fd = events_.get(), .events = POLLIN, .revents = 0},
+                                 {.fd = stop_.get(), .events = POLLIN, .revents = 0}}};
+  while (true) {
+    const int ready = ::poll(both.data(), both.size(), -1);
+    if ((ready < 0 && errno != EINTR) || both[1].revents != 0) {
+      return;
+    }
+    if (read_events()) {
+      changed_();
+    }
+  }
+}
+
+/// All that are there; whether any is of another driver, or some were lost.
+bool HoldersWatch::read_events() const {
+  alignas(inotify_event) std::array<char, 4096>
+      buffer;  // NOLINT(cppcoreguidelines-pro-type-member-init): filled by read
+  const std::string own = "_" + driver_ + "_";
+  bool any = false;
+  while (true) {
+    const ssize_t size = ::read(events_.get(), buffer.data(), buffer.size());
+    if (size <= 0) {
+      return any;
+    }
+    for (std::size_t at = 0; at < static_cast<std::size_t>(size);) {
+      const auto* event = reinterpret_cast<const inotify_event*>(buffer.data() + at);
+      const std::string_view name = event->len == 0 ? "" : event->name;  // NUL-terminated, padded
+      const bool says_nothing = name.ends_with(kIntent) || name.find(own) != std::string_view::npos;
+      any = any || (event->mask & IN_Q_OVERFLOW) != 0 || !says_nothing;
+      at += sizeof(inotify_event) + event->len;
+    }
+  }
+}
+
+HoldersWatch::~HoldersWatch() {
+  const std::uint64_t one = 1;
+  (void)!::write(stop_.get(), &one, sizeof one);
+  thread_.join();
+}
+
+}  // namespace fairlead::agent

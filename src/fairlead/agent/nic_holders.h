@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// Who has which NIC of this node, told among the fairlead agents of different driver names that run on it:
+// each sees its own claims' records only.
+//
+//   <dir>/lock                                         flock(2): one admission of a NIC at a time, node-wide
+//   <dir>/holders/<nic>_<driver>_<claim uid>.<use>     JSON; <use> is "whole" or "shared"
+//   <dir>/holders/<nic>_<driver>_<claim uid>.<use>.intent
+//
+// An admission writes its intents, then the claim's record, then renames the intents, all under the lock: an
+// intent that is found while one holds the lock is of a process that was killed before anything was done for
+// its claim. An entry goes before its record goes. So an entry without record is of a driver that has lost
+// its records; its own agent removes it, and any other that can see the folder of the records.
+#pragma once
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "fairlead/core/fd.h"
+#include "fairlead/core/result.h"
+#include "fairlead/devices/handler.h"
+#include "fairlead/dra/driver.h"
+
+namespace fairlead::agent {
+
+/// A NIC as all agents of the node call it.
+struct NicUse {
+  std::string nic;   // devices::node_wide_name()
+  std::string link;  // for people: its name on the node
+  bool whole = false;
+};
+/// Of the links that a claim uses, those that other drivers might hand out as well; each once.
+std::vector<NicUse> nic_uses(const std::vector<devices::LinkUse>& links);
+
+/// A claim of this driver that has a record.
+struct NicClaim {
+  std::string uid, namespace_, name;
+  std::vector<NicUse> uses;
+  bool is_ending = false;  // it may have given everything back already
+};
+
+/// Any thread.
+class NicHolders {
+ public:
+  static constexpr const char* kDefaultFolder = "/run/fairlead";
+  struct Options {
+    std::string dir = kDefaultFolder;
+    std::string driver;
+    std::string state_dir;     // where the driver's records are
+    std::string boot_id = {};  // empty: the kernel's
+  };
+  explicit NicHolders(Options options);
+
+  /// Makes the folders. An error: no entry can be written or seen, one sentence that says what to do.
+  Result<> open() const;
+
+  /// From here on the claim has these NICs, if its record is written (dra::Driver::admit). kBusy: a claim of
+  /// another driver has one of them.
+  Result<std::unique_ptr<dra::Admission>> admit(const NicClaim& claim, const dra::CallContext& context) const;
+  /// The claim has given back all that it had.
+  Result<> forget(const std::string& claim_uid) const;
+
+  /// Makes the entries of this driver what its records say: after a crash or an update from a version that
+  /// wrote none, or when somebody removed them. `claims` is called while nobody is admitted.
+  Result<> repair(const std::function<Result<std::vector<NicClaim>>()>& claims) const;
+  /// Whether repair() would find something to do; may be wrong for a moment while claims come and go.
+  [[nodiscard]] Result<bool> needs_repair(const std::vector<NicClaim>& claims) const;
+
+  /// NICs that claims of other drivers have, or share.
+  struct Holder {
+    std::string nic, driver;
+    bool whole = false;
+  };
+  /// Sorted, each once.
+  [[nodiscard]] Result<std::vector<Holder>> of_others() const;
+
+ private:
+  struct Entry;
+  class Intents;
+  [[nodiscard]] std::string folder() const { return options_.dir + "/holders"; }
+  [[nodiscard]] Result<std::vector<Entry>> entries() const;
+  [[nodiscard]] Result<UniqueFd> lock(const dra::CallContext& context) const;
+  [[nodiscard]] Result<bool> is_left_over(const Entry& entry) const;
+  [[nodiscard]] Result<> refuse_what_others_have(const NicClaim& claim) const;
+  [[nodiscard]] Entry entry_of(const NicClaim& claim, const NicUse& use) const;
+  [[nodiscard]] Result<std::string> content(const NicClaim& claim, const NicUse& use) const;
+
+  const Options options_;
+};
+
+/// Calls `changed` when entries of other drivers than `driver` come or go; from a thread of its own.
+class HoldersWatch {
+ public:
+  /// Makes the folder.
+  static Result<std::unique_ptr<HoldersWatch>> start(const std::string& dir, std::string driver,
+                                                     std::function<void()> changed);
+  HoldersWatch(const HoldersWatch&) = delete;
+  HoldersWatch& operator=(const HoldersWatch&) = delete;
+  HoldersWatch(HoldersWatch&&) = delete;
+  HoldersWatch& operator=(HoldersWatch&&) = delete;
+  ~HoldersWatch();
+
+ private:
+  HoldersWatch(UniqueFd events, UniqueFd stop, std::string driver, std::function<void()> changed);
+  void run() const;
+  [[nodiscard]] bool read_events() const;
+  UniqueFd events_, stop_;
+  std::string driver_;
+  std::function<void()> changed_;
+  std::thread thread_;
+};
+
+}  // namespace fairlead::agent

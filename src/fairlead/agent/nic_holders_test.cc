@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/agent/nic_holders.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <future>
+
+#include "fairlead/sys/files.h"
+#include "fairlead/sys/testing/temporary_folder.h"
+
+namespace fairlead::agent {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+
+class Holders : public ::testing::Test {
+ protected:
+  Holders() {
+    for (const char* driver : {"a.example.com", "b.example.com"}) {
+      EXPECT_TRUE(sys::make_dirs(state_dir(driver) + "/claims"));
+    }
+  }
+
+  [[nodiscard]] std::string state_dir(const std::string& driver) const {
+    return folder_.path().string() + "/" + driver;
+  }
+  [[nodiscard]] NicHolders of(const std::string& driver, const std::string& boot = "boot-1") const {
+    return NicHolders({.dir = dir_, .driver = driver, .state_dir = state_dir(driver), .boot_id = boot});
+  }
+  static NicClaim claim(const std::string& uid, bool whole, const std::string& nic = "pci-0000-03-00-1") {
+    return {.uid = uid,
+            .namespace_ = "tenant-a",
+            .name = "claim-" + uid,
+            .uses = {{.nic = nic, .link = "nic1", .whole = whole}}};
+  }
+  void write_record(const std::string& driver, const std::string& uid) const {
+    EXPECT_TRUE(sys::replace_file(state_dir(driver) + "/claims", uid + ".json", "{}"));
+  }
+  void remove_record(const std::string& driver, const std::string& uid) const {
+    EXPECT_TRUE(sys::remove_file(state_dir(driver) + "/claims/" + uid + ".json"));
+  }
+  /// As the framework does it; "admitted" or why not.
+  [[nodiscard]] std::string admit(const std::string& driver, const NicClaim& claim) const {
+    const auto admission = of(driver).admit(claim, {});
+    if (!admission) {
+      return admission.error().what();
+    }
+    write_record(driver, claim.uid);
+    EXPECT_TRUE((*admission)->recorded());
+    return "admitted";
+  }
+  [[nodiscard]] std::vector<std::string> files() const { return sys::list_dir(dir_ + "/holders").value(); }
+
+  const sys::testing_support::TemporaryFolder folder_;
+  const std::string dir_ = folder_.path().string() + "/shared";
+};
+
+TEST_F(Holders, WholeNic_GoesToOneDriver_AndTheOtherIsToldOnlyWhich) {
+  EXPECT_EQ(admit("a.example.com", claim("u1", true)), "admitted");
+  EXPECT_THAT(files(), ElementsAre("pci-0000-03-00-1_a.example.com_u1.whole"));
+  const std::string refused = admit("b.example.com", claim("u2", true));
+  EXPECT_THAT(refused, AllOf(HasSubstr("the NIC nic1 (pci-0000-03-00-1) is in use by a claim of the driver "
+                                       "a.example.com, which has it for itself"),
+                             Not(HasSubstr("u1")), Not(HasSubstr("tenant-a"))));
+  EXPECT_THAT(admit("b.example.com", claim("u3", false)), HasSubstr("which has it for itself"));
+  EXPECT_EQ(admit("b.example.com", claim("u4", true, "pci-0000-03-00-2")), "admitted");
+  ASSERT_TRUE(of("a.example.com").forget("u1"));
+  EXPECT_EQ(admit("b.example.com", claim("u2", true)), "admitted");
+}
+
+TEST_F(Holders, SharedNic_IsSharedByAll_AndGoesToNobodyAsAWhole) {
+  EXPECT_EQ(admit("a.example.com", claim("u1", false)), "admitted");
+  EXPECT_EQ(admit("b.example.com", claim("u2", false)), "admitted");
+  EXPECT_THAT(admit("b.example.com", claim("u3", true)),
+              HasSubstr("the driver a.example.com, which has an interface on it"));
+  ASSERT_TRUE(of("a.example.com").forget("u1"));
+  EXPECT_EQ(admit("b.example.com", claim("u3", true)), "admitted") << "its own claims its records tell";
+}
+
+TEST_F(Holders, FileSaysWhoHasIt) {
+  ASSERT_EQ(admit("a.example.com", claim("u1", true)), "admitted");
+  const auto text = sys::read_file(dir_ + "/holders/" + files().front());
+  ASSERT_TRUE(text);
+  EXPECT_THAT(*text, AllOf(HasSubstr(R"("driver": "a.example.com")"), HasSubstr(R"("uid": "u1")"),
+                           HasSubstr(R"("namespace": "tenant-a")"), HasSubstr(R"("name": "claim-u1")"),
+                           HasSubstr(R"("link": "nic1")"), HasSubstr(R"("use": "whole")"),
+                           HasSubstr("\"stateDir\": \"" + state_dir("a.example.com"))));
+}
+
+TEST_F(Holders, ClaimWithoutNics_NeedsNoFolder) {
+  ASSERT_TRUE(sys::replace_file(folder_.path().string(), "shared", "no folder"));
+  const auto admission = of("a.example.com").admit({.uid = "u1", .uses = {}}, {});
+  ASSERT_TRUE(admission);
+  EXPECT_FALSE(*admission);
+}
+
+TEST_F(Holders, FolderThatCannotBeUsed_IsOneSentence_AndNoNicIsGiven) {
+  ASSERT_TRUE(sys::replace_file(folder_.path().string(), "shared", "no folder"));
+  const auto opened = of("a.example.com").open();
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code(), Code::kUnavailable);
+  EXPECT_THAT(opened.error().what(), AllOf(HasSubstr("Not a directory"), HasSubstr("--shared-dir")));
+  EXPECT_EQ(admit("a.example.com", claim("u1", false)), opened.error().what());
+}
+
+// ---- nobody is there any more
+
+/// The agent is killed where `until` says: at its return there is a process that ends by SIGKILL.
+template <class F>
+void killed(F until) {
+  const pid_t pid = ::fork();
+  if (pid == 0) {
+    const auto kept = until();
+    (void)::kill(::getpid(), SIGKILL);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(pid, &status, 0), pid);
+  ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+TEST_F(Holders, AgentKilledBeforeTheRecord_HoldsNothing) {
+  killed([&] { return of("a.example.com").admit(claim("u1", true), {}); });
+  EXPECT_THAT(files(), ElementsAre("pci-0000-03-00-1_a.example.com_u1.whole.intent"));
+  EXPECT_THAT(of("b.example.com").of_others().value(), IsEmpty());
+  EXPECT_EQ(admit("b.example.com", claim("u2", true)), "admitted");
+  EXPECT_THAT(files(), ElementsAre("pci-0000-03-00-1_b.example.com_u2.whole"));
+}
+
+/// Its record is undone at the next start: nothing had been done for the claim.
+TEST_F(Holders, AgentKilledBetweenRecordAndEntry_HoldsNothing) {
+  killed([&] {
+    auto admission = of("a.example.com").admit(claim("u1", true), {});
+    write_record("a.example.com", "u1");
+    return admission;
+  });
+  EXPECT_EQ(admit("b.example.com", claim("u2", true)), "admitted");
+  EXPECT_THAT(admit("a.example.com", claim("u1", true)), HasSubstr("the driver b.example.com"));
+}
+
+TEST_F(Holders, AdmissionThatFails_LeavesNothing) {
+  {
+    ASSERT_TRUE(of("a.example.com").admit(claim("u1", true), {}));
+  }
+  EXPECT_THAT(files(), IsEmpty());
+  EXPECT_EQ(admit("b.example.com", claim("u2", true)), "admitted");
+}
+
+TEST_F(Holders, EntryWhoseRecordIsGone_IsRemoved) {
+  ASSERT_EQ(admit("a.example.com", claim("u1", true)), "admitted");
+  remove_record("a.example.com", "u1");
+  EXPECT_THAT(of("b.example.com").of_others().value(), IsEmpty());
+  EXPECT_EQ(admit("b.example.com", claim("u2", true)), "admitted");
+  EXPECT_THAT(files(), ElementsAre("pci-0000-03-00-1_b.example.com_u2.whole"));
+}
+
+TEST_F(Holders, EntryWhoseRecordsAreNotInSight_Counts) {
+  ASSERT_EQ(admit("a.example.com", claim("u1", true)), "admitted");
+  // In the container of another driver the folder is not there, or is another one of that name.
+  const std::string records = state_dir("a.example.com") + "/claims";
+  ASSERT_EQ(::rename(records.c_str(), (records + ".elsewhere").c_str()), 0);
+  EXPECT_THAT(admit("b.example.com", claim("u2", true)), HasSubstr("a.example.com"));
+  ASSERT_TRUE(sys::make_dirs(records));
+  EXPECT_THAT(admit("b.example.com", claim("u2", true)), HasSubstr("a.example.com"));
+}
+
+TEST_F(Holders, EntryOfAnotherBoot_DoesNotCount) {
+  ASSERT_EQ(admit("a.example.com", claim("u1", true)), "admitted");
+  EXPECT_TRUE(of("b.example.com", "boot-2").admit(claim("u2", true), {}));
+}
+
+TEST_F(Holders, EntryThatCannotBeRead_Counts) {
+  ASSERT_EQ(admit("a.example.com", claim("u1", true)), "admitted");
+  ASSERT_TRUE(sys::replace_file(dir_ + "/holders", files().front(), "{"));
+  EXPECT_THAT(admit("b.example.com", claim("u2", true)), HasSubstr("a.example.com"));
+}
+
+TEST_F(Holders, WhoeverIsAtWork_IsWaitedFor_UntilTheDeadline) {
+  const auto first = of("a.example.com").admit(claim("u1", true), {});
+  ASSERT_TRUE(first);
+  const auto second = of("b.example.com")
+                          .admit(claim("u2", true, "pci-0000-03-00-2"),
+                                 {.deadline = std::chrono::steady_clock::now(), .cancelled = {}});
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code(), Code::kTimeout);
+}
+
+// ---- repair
+
+TEST_F(Holders, Repair_WritesWhatIsMissing_AndRemovesWhatHasNoRecord) {
+  ASSERT_EQ(admit("a.example.com", claim("u1", true)), "admitted");
+  ASSERT_EQ(admit("b.example.com", claim("u9", true, "pci-0000-03-00-9")), "admitted");
+  const NicHolders a = of("a.example.com");
+  const std::vector<NicClaim> records = {claim("u2", false, "pci-0000-03-00-2")};
+  EXPECT_TRUE(a.needs_repair(records).value());
+  ASSERT_TRUE(a.repair([&]() -> Result<std::vector<NicClaim>> { return records; }));
+  EXPECT_THAT(files(), ElementsAre("pci-0000-03-00-2_a.example.com_u2.shared",
+                                   "pci-0000-03-00-9_b.example.com_u9.whole"));
+  EXPECT_FALSE(a.needs_repair(records).value());
+}
+
+TEST_F(Holders, Repair_LeavesAClaimThatIsEndingAsItIs) {
+  ASSERT_EQ(admit("a.example.com", claim("u1", true)), "admitted");
+  std::vector<NicClaim> records = {claim("u1", true), claim("u2", true, "pci-0000-03-00-2")};
+  records[0].is_ending = records[1].is_ending = true;
+  const NicHolders a = of("a.example.com");
+  EXPECT_FALSE(a.needs_repair(records).value());
+  ASSERT_TRUE(a.repair([&]() -> Result<std::vector<NicClaim>> { return records; }));
+  EXPECT_THAT(files(), ElementsAre("pci-0000-03-00-1_a.example.com_u1.whole"));
+}
+
+// ---- what is offered
+
+TEST_F(Holders, OthersNics_AreToldOnce) {
+  ASSERT_EQ(admit("a.example.com", claim("u1", false)), "admitted");
+  ASSERT_EQ(admit("a.example.com", claim("u2", false)), "admitted");
+  ASSERT_EQ(admit("b.example.com", claim("u3", true, "ifindex-7")), "admitted");
+  const auto others = of("b.example.com").of_others().value();
+  ASSERT_EQ(others.size(), 1);
+  EXPECT_EQ(others[0].nic, "pci-0000-03-00-1");
+  EXPECT_EQ(others[0].driver, "a.example.com");
+  EXPECT_FALSE(others[0].whole);
+}
+
+TEST_F(Holders, Watch_TellsOfOtherDriversOnly) {
+  std::promise<void> told;
+  bool once = false;  // the watch's
+  auto watch = HoldersWatch::start(dir_, "b.example.com", [&] {
+    if (!std::exchange(once, true)) {
+      told.set_value();
+    }
+  });
+  ASSERT_TRUE(watch) << watch.error().what();
+  auto heard = told.get_future();
+  ASSERT_EQ(admit("b.example.com", claim("u1", true)), "admitted");
+  EXPECT_EQ(heard.wait_for(std::chrono::milliseconds(0)), std::future_status::timeout);
+  ASSERT_EQ(admit("a.example.com", claim("u2", true, "pci-0000-03-00-2")), "admitted");
+  EXPECT_EQ(heard.wait_for(std::chrono::seconds(60)), std::future_status::ready);
+}
+
+TEST(NicUses, AreTheNodeWideNamesOfNics_EachOnce) {
+  devices::LinkUse shared;
+  shared.link.link.index = netlink::IfIndex(7);
+  shared.link.link.name = "nic1";
+  devices::LinkUse whole = shared;
+  whole.whole = true;
+  devices::LinkUse bridge = shared;
+  bridge.link.link.index = netlink::IfIndex(8);
+  bridge.link.link.kind = "bridge";
+  devices::LinkUse pci = shared;
+  pci.link.link.index = netlink::IfIndex(9);
+  pci.link.link.parent_bus = "pci";
+  pci.link.link.parent_dev = "0000:03:00.1";
+  const auto uses = nic_uses({shared, whole, bridge, pci});
+  ASSERT_EQ(uses.size(), 2);
+  EXPECT_EQ(uses[0].nic, "ifindex-7");
+  EXPECT_TRUE(uses[0].whole);
+  EXPECT_EQ(uses[1].nic, "pci-0000-03-00-1");
+  EXPECT_FALSE(uses[1].whole);
+}
+
+}  // namespace
+}  // namespace fairlead::agent
