@@ -273,20 +273,28 @@ devices::OtherDrivers NetDriver::other_drivers() const {
   return others;
 }
 
-Result<std::vector<NicClaim>> NetDriver::nic_claims() const {
+Result<std::vector<NicClaim>> NetDriver::nic_claims() {
   std::vector<NicClaim> claims;
   FL_ASSIGN(const auto records, host_->records(), "tell which NICs claims have");
+  const Lock lock(nic_uses_mutex_);
+  std::map<std::string, KnownNics> still_there;
   for (const dra::ClaimRecord& record : records) {
+    KnownNics& known = still_there[record.claim.uid];
+    known = std::move(known_nics_[record.claim.uid]);
+    if (known.plan != record.plan) {
+      known = {.plan = record.plan, .uses = nic_uses(uses_of(record.plan).links)};
+    }
     claims.push_back({.uid = record.claim.uid,
                       .namespace_ = record.claim.namespace_,
                       .name = record.claim.name,
-                      .uses = nic_uses(uses_of(record.plan).links),
+                      .uses = known.uses,
                       .is_ending = record.state == dra::ClaimState::kUnpreparing});
   }
+  known_nics_ = std::move(still_there);
   return claims;
 }
 
-void NetDriver::repair_holders() const {
+void NetDriver::repair_holders() {
   if (!holders_) {
     return;
   }

@@ -100,8 +100,8 @@ class NetDriver final : public dra::Driver {
   Result<devices::NodeView> look_at_node(netlink::Socket& socket, std::vector<sys::InventoryLink> shared);
   [[nodiscard]] devices::OtherDrivers other_drivers() const;
   /// The claims with a record, and the NICs that each has.
-  [[nodiscard]] Result<std::vector<NicClaim>> nic_claims() const;
-  void repair_holders() const;
+  [[nodiscard]] Result<std::vector<NicClaim>> nic_claims();
+  void repair_holders();
   /// Tells the log what changed.
   void note_withheld(const devices::NodeView& node, const std::vector<devices::HeldDevice>& held);
   /// The plans of all claims on disk but this one. One that is planned at the same moment is not there yet:
@@ -138,6 +138,13 @@ class NetDriver final : public dra::Driver {
   };
   /// Of the other claims at the last admission; each record is parsed once. By uid.
   std::map<std::string, KnownUses> known_uses_ FL_GUARDED_BY(admission_mutex_);
+  Mutex nic_uses_mutex_;
+  struct KnownNics {
+    std::string plan;
+    std::vector<NicUse> uses;
+  };
+  /// Of the claims at the last nic_claims(); each plan is parsed once. By uid.
+  std::map<std::string, KnownNics> known_nics_ FL_GUARDED_BY(nic_uses_mutex_);
   mutable Mutex withheld_mutex_;
   /// At the last discover(). By the NIC's name.
   std::map<std::string, devices::Withheld> withheld_ FL_GUARDED_BY(withheld_mutex_);

@@ -150,10 +150,17 @@ Result<> NicHolders::open() const {
   return {};
 }
 
-Result<std::vector<NicHolders::Entry>> NicHolders::entries() const {
+Result<std::vector<NicHolders::Entry>> NicHolders::entries(Which which, std::string_view claim_uid) const {
   FL_ASSIGN(const auto names, sys::list_dir(folder()));
   std::vector<Entry> entries;
+  const std::string part = "_" + options_.driver + "_" + std::string(claim_uid);
   for (const std::string& name : names) {
+    const bool is_own = name.find(part) != std::string::npos;
+    const bool is_left_out = (which == Which::kOwn && !is_own) ||
+                             (which == Which::kIntentsAndOthers && is_own && !name.ends_with(kIntent));
+    if (is_left_out) {
+      continue;
+    }
     if (auto entry = Entry::parse(name)) {
       entries.push_back(*std::move(entry));
     }
@@ -273,7 +280,7 @@ class NicHolders::Intents final : public dra::Admission {
 
 /// The lock is held.
 Result<> NicHolders::refuse_what_others_have(const NicClaim& claim) const {
-  FL_ASSIGN(const auto present, entries());
+  FL_ASSIGN(const auto present, entries(Which::kIntentsAndOthers));
   for (const Entry& entry : present) {
     if (entry.is_intent) {
       FL_TRY(sys::remove_file(folder() + "/" + entry.intent_file()));
@@ -324,7 +331,7 @@ Result<std::unique_ptr<dra::Admission>> NicHolders::admit(const NicClaim& claim,
 }
 
 Result<> NicHolders::forget(const std::string& claim_uid) const {
-  FL_ASSIGN(const auto present, entries());
+  FL_ASSIGN(const auto present, entries(Which::kOwn, claim_uid));
   for (const Entry& entry : present) {
     if (entry.driver == options_.driver && entry.uid == claim_uid) {
       FL_TRY(sys::remove_file(folder() + "/" + (entry.is_intent ? entry.intent_file() : entry.file())));
@@ -336,7 +343,7 @@ Result<> NicHolders::forget(const std::string& claim_uid) const {
 // ---- repair, and what is offered ----
 
 Result<bool> NicHolders::needs_repair(const std::vector<NicClaim>& claims) const {
-  FL_ASSIGN(const auto present, entries());
+  FL_ASSIGN(const auto present, entries(Which::kOwn));
   std::set<std::string> own;
   for (const Entry& entry : present) {
     if (entry.driver == options_.driver && !entry.is_intent) {
@@ -356,7 +363,7 @@ Result<bool> NicHolders::needs_repair(const std::vector<NicClaim>& claims) const
 Result<> NicHolders::repair(const std::function<Result<std::vector<NicClaim>>()>& claims) const {
   FL_TRY(open());
   FL_ASSIGN(const UniqueFd held, lock({.deadline = steady_clock::now() + kRepairPatience, .cancelled = {}}));
-  FL_ASSIGN(const auto present, entries());
+  FL_ASSIGN(const auto present, entries(Which::kAll));
   FL_ASSIGN(const auto recorded, claims());
   std::set<std::string> left_over;
   for (const Entry& entry : present) {
@@ -393,7 +400,7 @@ Result<> NicHolders::repair(const std::function<Result<std::vector<NicClaim>>()>
 }
 
 Result<std::vector<NicHolders::Holder>> NicHolders::of_others() const {
-  FL_ASSIGN(const auto present, entries());
+  FL_ASSIGN(const auto present, entries(Which::kIntentsAndOthers));
   std::vector<Holder> holders;
   for (const Entry& entry : present) {
     const auto same = [&](const Holder& holder) {

@@ -13,9 +13,11 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -81,7 +83,9 @@ class NicHolders {
   struct Entry;
   class Intents;
   [[nodiscard]] std::string folder() const { return options_.dir + "/holders"; }
-  [[nodiscard]] Result<std::vector<Entry>> entries() const;
+  enum class Which : std::uint8_t { kAll, kOwn, kIntentsAndOthers };
+  /// Others than `which` are left out before they are looked at: there may be a thousand.
+  [[nodiscard]] Result<std::vector<Entry>> entries(Which which, std::string_view claim_uid = {}) const;
   [[nodiscard]] Result<UniqueFd> lock(const dra::CallContext& context) const;
   [[nodiscard]] Result<bool> is_left_over(const Entry& entry) const;
   [[nodiscard]] Result<> refuse_what_others_have(const NicClaim& claim) const;
