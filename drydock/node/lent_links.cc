@@ -242,6 +242,7 @@ std::vector<std::string> differences(const Link& was, const Link& now) {
   compare("flags", flag_names(was), flag_names(now));
   compare("group", std::to_string(was.group), std::to_string(now.group));
   compare("queue length", std::to_string(was.tx_queue_len), std::to_string(now.tx_queue_len));
+  compare("mode", std::to_string(was.mode), std::to_string(now.mode));
   return out;
 }
 
@@ -408,6 +409,9 @@ class Restorer {
     }
     if (now.tx_queue_len != wanted.tx_queue_len) {
       note(socket_.change_link(now.index, {.tx_queue_len = wanted.tx_queue_len}));
+    }
+    if (now.mode != wanted.mode || now.limits != wanted.limits) {
+      note(socket_.change_link(now.index, {.mode = wanted.mode, .limits = wanted.limits}));
     }
   }
 

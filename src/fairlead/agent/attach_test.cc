@@ -549,7 +549,8 @@ TEST_F(HostDevice, LinkThatThePodMadeOnTheNic_DoesNotComeHomeWithIt) {
 // ---- everything that a pod with NET_ADMIN can set on the link, and what the kernel forgets when it moves
 
 constexpr const char* kSpoil[] = {"arp off promisc on allmulticast on multicast off dynamic on", "group 7",
-                                  "txqueuelen 3"};
+                                  "txqueuelen 3", "mode dormant",
+                                  "gso_max_size 30000 gso_max_segs 99 gro_max_size 31000"};
 
 TEST_F(HostDevice, FlagsGroupAndQueueSetByThePod_ComeHomeAsTheyWere) {
   auto record = prepare_nic(R"(,"interfaceName":"fast0")");
@@ -605,6 +606,8 @@ TEST_F(HostDevice, FallenBackSpoiled_TheNextPodGetsItAsTheNodeHadIt) {
   EXPECT_EQ(there.flags & netlink::kSettableFlags, before_.flags & netlink::kSettableFlags);
   EXPECT_EQ(there.group, before_.group);
   EXPECT_EQ(there.tx_queue_len, before_.tx_queue_len);
+  EXPECT_EQ(there.mode, before_.mode);
+  EXPECT_EQ(there.limits, before_.limits);
   EXPECT_EQ(there.mtu, before_.mtu);
   EXPECT_EQ(there.mac, before_.mac);
   ASSERT_OK(driver_->unprepare(*record, {}));
@@ -873,6 +876,23 @@ TEST_F(HostDevice, EverySettingThatIsRefused_LeavesTheOthersAsTheyWere) {
   ASSERT_OK(node_->change_link(before_.index, {.name = "dev7", .alias = marker.alias()}));
   ASSERT_OK(node_->delete_address(before_.index, *netlink::IpPrefix::parse("198.51.100.7/24")));
   ASSERT_OK(devices::netdev::restore(*node_, link(*node_, "dev7"), original, marker));
+  expect_home();
+}
+
+/// It says flags, but neither group nor queue.
+TEST_F(HostDevice, RecordOf01_BringsHomeWhatItSays_AndLeavesTheRestAlone) {
+  const devices::Marker marker{.driver = "net.example.com", .claim_uid = "u1"};
+  devices::netdev::Original original{.link = {.link = before_}};
+  original.link.link.tx_queue_len = 0;
+  original.addresses = {*netlink::IpPrefix::parse("198.51.100.7/24")};
+  on_node("link set dev nic1 arp off promisc on txqueuelen 77");
+  on_node("link set dev nic1 group 7");
+  on_node("addr add 198.51.100.99/24 dev nic1");
+  ASSERT_OK(devices::netdev::restore(*node_, link(*node_, "nic1"), original, marker));
+  const netlink::Link now = link(*node_, "nic1");
+  EXPECT_EQ(now.flags & netlink::kSettableFlags, before_.flags & netlink::kSettableFlags);
+  EXPECT_EQ(now.group, 7);
+  EXPECT_EQ(now.tx_queue_len, 77);
   expect_home();
 }
 

@@ -380,7 +380,8 @@ TEST_P(EveryKind, ChangesNothingOfTheNodeButItsOwnLinks) {
   ASSERT_OK(attach(*record, pod_));
   expect_same_but_own(describe_node(*node_), before);
   if (const std::string own = wish.spoils; !own.empty()) {
-    for (const char* what : {"arp off promisc on allmulticast on multicast off", "group 7", "txqueuelen 3"}) {
+    for (const char* what : {"arp off promisc on allmulticast on multicast off", "group 7", "txqueuelen 3",
+                             "mode dormant", "gso_max_size 30000"}) {
       EXPECT_TRUE(ip_in(pod_, "link set dev " + own + " " + what)) << what;
     }
   }

@@ -117,6 +117,8 @@ json json_of(const sys::InventoryLink& of) {
               {"physPortName", link.phys_port_name},
               {"group", link.group},
               {"txQueueLen", link.tx_queue_len},
+              {"mode", link.mode},
+              {"limits", link.limits},
               {"devPort", of.dev_port},
               {"parentDriver", of.driver}};
   if (link.parent_netnsid) {
@@ -206,6 +208,8 @@ sys::InventoryLink link_from(const json& in) {
   link.phys_port_name = in.value("physPortName", "");  // version 0.1 did not write these
   link.group = in.value("group", 0U);
   link.tx_queue_len = in.value("txQueueLen", 0U);
+  link.mode = in.value("mode", std::uint8_t{0});
+  link.limits = in.value("limits", decltype(link.limits)());
   out.dev_port = in.value("devPort", 0);
   out.driver = in.value("parentDriver", "");
   if (const auto pci = in.find("pci"); pci != in.end()) {

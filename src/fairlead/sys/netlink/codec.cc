@@ -24,6 +24,9 @@ namespace {
 constexpr std::size_t kMaxMessage = 2048;  // twice of what the longest of our requests needs
 constexpr std::size_t kMaxAltName = 127;   // ALTIFNAMSIZ - 1
 constexpr std::size_t kMaxAlias = 255;     // IFALIASZ - 1
+// Linux 6.3: newer than the headers that this is built with.
+constexpr std::uint16_t kGsoIpv4MaxSize = 63;  // IFLA_GSO_IPV4_MAX_SIZE
+constexpr std::uint16_t kGroIpv4MaxSize = 64;  // IFLA_GRO_IPV4_MAX_SIZE
 constexpr std::uint16_t kRequest = NLM_F_REQUEST | NLM_F_ACK;
 constexpr std::uint16_t kCreate = kRequest | NLM_F_CREATE | NLM_F_EXCL;
 constexpr std::uint16_t kDump = NLM_F_REQUEST | NLM_F_DUMP;
@@ -169,6 +172,12 @@ void put_change(Writer& writer, ifinfomsg& info, const LinkChange& change) {
   }
   if (change.group) {
     writer.u32(IFLA_GROUP, *change.group);
+  }
+  for (const auto& [attribute, limit] : change.limits) {
+    writer.u32(attribute, limit);
+  }
+  if (change.mode) {
+    writer.raw(IFLA_LINKMODE, View(&*change.mode, 1));
   }
   if (change.tx_queue_len) {
     writer.u32(IFLA_TXQLEN, *change.tx_queue_len);
@@ -436,6 +445,16 @@ void read_link_attribute(Link& link, std::uint16_t type, View value) {
       break;
     case IFLA_TXQLEN:
       read_into(link.tx_queue_len, value);
+      break;
+    case IFLA_LINKMODE:
+      read_into(link.mode, value);
+      break;
+    case IFLA_GSO_MAX_SEGS:
+    case IFLA_GSO_MAX_SIZE:
+    case IFLA_GRO_MAX_SIZE:
+    case kGsoIpv4MaxSize:
+    case kGroIpv4MaxSize:
+      read_into(link.limits[type], value);
       break;
     case IFLA_IFALIAS:
       link.alias = read_text(value);

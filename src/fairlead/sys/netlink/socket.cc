@@ -56,6 +56,12 @@ std::string text_of(IfIndex link, const LinkChange& change) {
   if (change.group) {
     add("group " + std::to_string(*change.group));
   }
+  if (!change.limits.empty()) {
+    add("GSO and GRO limits");
+  }
+  if (change.mode) {
+    add("mode " + std::to_string(*change.mode));
+  }
   if (change.tx_queue_len) {
     add("txqueuelen " + std::to_string(*change.tx_queue_len));
   }

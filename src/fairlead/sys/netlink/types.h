@@ -7,6 +7,7 @@
 #include <compare>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
@@ -156,6 +157,9 @@ struct Link {
   IfIndex master;                              // bridge, bond, ... this is a port of
   std::uint32_t group = 0;                     // a number that whoever made it chose; 0 is the default
   std::uint32_t tx_queue_len = 0;              // packets that may wait to be sent
+  std::uint8_t mode = 0;                       // IF_LINK_MODE_*: DORMANT waits for a program to say "up"
+  /// Of GSO and GRO, by attribute (IFLA_GSO_MAX_SIZE and its like); those that the kernel knows.
+  std::map<std::uint16_t, std::uint32_t> limits = {};
   std::string alias;
   std::string parent_dev;  // "0000:03:00.0" when parent_bus is "pci" (kernel >= 5.14)
   std::string parent_bus;  // "pci", "virtio", ...
@@ -237,6 +241,8 @@ struct LinkChange {
   std::optional<bool> arp_notify = std::nullopt;
   std::optional<FlagChange> flags = std::nullopt;
   std::optional<std::uint32_t> tx_queue_len = std::nullopt;
+  std::optional<std::uint8_t> mode = std::nullopt;
+  std::map<std::uint16_t, std::uint32_t> limits = {};  // of Link::limits, those to change
 };
 
 /// A link to take to another namespace. Down on arrival, without addresses and routes (the kernel drops

@@ -163,6 +163,8 @@ TEST(FindNic, Record_KeepsWhatIdentifiesTheNicAndItsRoutes) {
                       .table = 1000}};
   original.link.link.group = 7;
   original.link.link.tx_queue_len = 300;
+  original.link.link.mode = 1;
+  original.link.link.limits = {{41, 30000}};
   original.details = Details{.addresses = {{0x02, 0x18, 0x00, 0xff}, {0x0a}},
                              .routes = {{0x02, 0x10}},
                              .settings = {{"ipv4/conf", {{"rp_filter", "2"}}}}};

@@ -270,7 +270,8 @@ Result<> not_home(const DetachInput& input, const Original& original, Absence ab
 bool is_changed(const netlink::Link& now, const Original& original) {
   const netlink::Link& was = original.link.link;
   const bool has_other_numbers =
-      original.details && (now.group != was.group || now.tx_queue_len != was.tx_queue_len);
+      original.details && (now.group != was.group || now.tx_queue_len != was.tx_queue_len ||
+                           now.mode != was.mode || now.limits != was.limits);
   return now.name != was.name || now.mac != was.mac || now.mtu != was.mtu || now.alias != was.alias ||
          now.altnames != was.altnames || ((now.flags ^ was.flags) & netlink::kSettableFlags) != 0 ||
          (was.is_up() && !now.is_up()) || has_other_numbers;

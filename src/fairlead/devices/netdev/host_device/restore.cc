@@ -235,13 +235,22 @@ void reset_link(netlink::Socket& socket, const Link& now, const Original& origin
   if (flags.mask != 0) {
     note_refused(socket.change_link(now.index, {.flags = flags}), was, "flags");
   }
-  if (original.details && now.group != was.group) {
+  if (!original.details) {
+    return;  // of version 0.1, which did not know the others
+  }
+  if (now.group != was.group) {
     note_refused(socket.change_link(now.index, {.group = was.group}), was,
                  "group " + std::to_string(was.group));
   }
-  if (original.details && now.tx_queue_len != was.tx_queue_len) {
+  if (now.tx_queue_len != was.tx_queue_len) {
     note_refused(socket.change_link(now.index, {.tx_queue_len = was.tx_queue_len}), was,
                  "txqueuelen " + std::to_string(was.tx_queue_len));
+  }
+  if (now.mode != was.mode) {
+    note_refused(socket.change_link(now.index, {.mode = was.mode}), was, "mode " + std::to_string(was.mode));
+  }
+  if (now.limits != was.limits) {
+    note_refused(socket.change_link(now.index, {.limits = was.limits}), was, "GSO and GRO limits");
   }
 }
 

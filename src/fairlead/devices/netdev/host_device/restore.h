@@ -31,7 +31,7 @@ struct Restored {
 Result<Restored> restore(netlink::Socket& node, const netlink::Link& now, const Original& original,
                          const Marker& marker);
 
-/// MAC, MTU, flags, group and queue length as they were: what the link keeps when it falls back from a pod.
+/// MAC, MTU, flags, group, queue length, mode and limits as they were: what the link keeps when it falls back from a pod.
 /// What is refused is noted. The link is down.
 void reset_link(netlink::Socket& socket, const netlink::Link& now, const Original& original);
 
