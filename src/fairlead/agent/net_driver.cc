@@ -282,7 +282,7 @@ Result<std::vector<NicClaim>> NetDriver::nic_claims() {
     KnownNics& known = still_there[record.claim.uid];
     known = std::move(known_nics_[record.claim.uid]);
     if (known.plan != record.plan) {
-      known = {.plan = record.plan, .uses = nic_uses(uses_of(record.plan).links)};
+      known = {.plan = record.plan, .uses = nic_uses(uses_of(record).links)};
     }
     claims.push_back({.uid = record.claim.uid,
                       .namespace_ = record.claim.namespace_,
@@ -446,9 +446,9 @@ Result<std::vector<devices::PlannedClaim>> NetDriver::planned_but(const std::str
 
 // ---- admission
 
-NetDriver::ClaimUses NetDriver::uses_of(const std::string& plan_text) const {
+NetDriver::ClaimUses NetDriver::uses_of(const dra::ClaimRecord& record) const {
   ClaimUses uses;
-  const auto plan = parse_claim_plan(plan_text);
+  const auto plan = parse_claim_plan(record.plan);
   if (!plan) {
     return uses;  // nothing was taken yet
   }
@@ -461,13 +461,14 @@ NetDriver::ClaimUses NetDriver::uses_of(const std::string& plan_text) const {
       uses.interface_names.push_back(device.interface_name);
     }
   }
+  uses.variables = variables_of(record.claim);
   return uses;
 }
 
 const NetDriver::ClaimUses& NetDriver::known_uses_of(const RecordPtr& record) {
   KnownUses& known = known_uses_[record->claim.uid];
   if (known.record != record) {
-    known = {.record = record, .uses = uses_of(record->plan)};
+    known = {.record = record, .uses = uses_of(*record)};
   }
   return known.uses;
 }
@@ -480,6 +481,26 @@ bool share_a_pod(const dra::Claim& a, const dra::Claim& b) {
   });
 }
 
+/// What of `own` cannot be had beside `theirs`: "the address 192.0.2.5 on eth0"; empty: all can.
+std::string taken_on_links(const std::vector<devices::LinkUse>& own,
+                           const std::vector<devices::LinkUse>& theirs) {
+  for (const devices::LinkUse& use : own) {
+    for (const devices::LinkUse& their : theirs) {
+      if (!devices::is_same_link(their.link, use.link.link)) {
+        continue;
+      }
+      if (use.whole || their.whole) {
+        return "the link " + use.link.link.name;
+      }
+      const auto wish = std::ranges::find_first_of(use.wants, their.wants);
+      if (wish != use.wants.end()) {
+        return "the " + *wish + " on " + use.link.link.name;
+      }
+    }
+  }
+  return "";
+}
+
 /// Of a claim of another namespace its pod's author learns that there is one.
 std::string name_for(const dra::Claim& reader, const dra::Claim& other) {
   return other.namespace_ == reader.namespace_ ? "the claim " + other.name : "another claim";
@@ -487,10 +508,22 @@ std::string name_for(const dra::Claim& reader, const dra::Claim& other) {
 
 }  // namespace
 
+/// The same for two claims of one pod.
+std::string NetDriver::taken_in_pod(const ClaimUses& own, const ClaimUses& theirs) {
+  if (const auto name = std::ranges::find_first_of(own.interface_names, theirs.interface_names);
+      name != own.interface_names.end()) {
+    return "the interface name \"" + *name + "\"";
+  }
+  const auto variable = std::ranges::find_if(own.variables, [&](const std::string& one) {
+    return !one.empty() && std::ranges::find(theirs.variables, one) != theirs.variables.end();
+  });
+  return variable == own.variables.end() ? "" : "the variable " + *variable;
+}
+
 Result<std::unique_ptr<dra::Admission>> NetDriver::admit(const dra::ClaimRecord& record,
                                                          const std::vector<RecordPtr>& others,
                                                          const dra::CallContext& context) {
-  const ClaimUses own = uses_of(record.plan);
+  const ClaimUses own = uses_of(record);
   FL_TRY(check_against(record, own, others));
   if (!holders_) {
     return nullptr;
@@ -508,23 +541,12 @@ Result<> NetDriver::check_against(const dra::ClaimRecord& record, const ClaimUse
   std::map<std::string, KnownUses> still_there;
   for (const RecordPtr& other : others) {
     const ClaimUses& theirs = known_uses_of(other);
-    for (const devices::LinkUse& use : own.links) {
-      const auto taken = std::ranges::find_if(theirs.links, [&](const devices::LinkUse& their) {
-        return (use.whole || their.whole) && devices::is_same_link(their.link, use.link.link);
-      });
-      if (taken != theirs.links.end()) {
-        return Error(Code::kConflict, "the link " + use.link.link.name + " went to " +
-                                          name_for(record.claim, other->claim) +
-                                          " while this claim was planned");
-      }
-    }
-    if (share_a_pod(record.claim, other->claim)) {
-      const auto taken = std::ranges::find_first_of(own.interface_names, theirs.interface_names);
-      if (taken != own.interface_names.end()) {
-        return Error(Code::kConflict, "the interface name \"" + *taken + "\" went to " +
-                                          name_for(record.claim, other->claim) +
-                                          " of the same pod while this claim was planned");
-      }
+    const std::string on_link = taken_on_links(own.links, theirs.links);
+    const std::string in_pod = share_a_pod(record.claim, other->claim) ? taken_in_pod(own, theirs) : "";
+    if (!on_link.empty() || !in_pod.empty()) {
+      return Error(Code::kConflict,
+                   (on_link.empty() ? in_pod : on_link) + " went to " + name_for(record.claim, other->claim) +
+                       (on_link.empty() ? " of the same pod" : "") + " while this claim was planned");
     }
     still_there.insert(known_uses_.extract(other->claim.uid));
   }

@@ -111,11 +111,13 @@ class NetDriver final : public dra::Driver {
   struct ClaimUses {
     std::vector<devices::LinkUse> links;
     std::vector<std::string> interface_names;
+    std::vector<std::string> variables;
   };
-  [[nodiscard]] ClaimUses uses_of(const std::string& plan) const;
+  [[nodiscard]] ClaimUses uses_of(const dra::ClaimRecord& record) const;
   /// kConflict: another claim has what this one was planned to have.
   Result<> check_against(const dra::ClaimRecord& record, const ClaimUses& own,
                          const std::vector<RecordPtr>& others);
+  static std::string taken_in_pod(const ClaimUses& own, const ClaimUses& theirs);
   const ClaimUses& known_uses_of(const RecordPtr& record) FL_REQUIRES(admission_mutex_);
   [[nodiscard]] cdi::Hook guard_hook(const std::string& claim_uid) const;
   void look_after_links(netlink::Socket& socket);

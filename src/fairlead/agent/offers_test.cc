@@ -187,6 +187,30 @@ TEST_F(Admitted, OneInterfaceNameInOnePod_IsNotGivenTwice) {
   EXPECT_EQ(admitted(two, {one}), "admitted");
 }
 
+TEST_F(Admitted, AddressAndMacOnOneParent_AreNotGivenTwice) {
+  const auto wish = [](const std::string& uid, const std::string& more) {
+    return claim(uid, {{.netdev = R"("macvlan","master":"nic1",)" + more}});
+  };
+  const auto one = planned(wish("u1", R"("addresses":["192.0.2.7/24"],"mac":"02:00:00:00:00:07")"));
+  EXPECT_EQ(admitted(planned(wish("u2", R"("addresses":["192.0.2.8/24","192.0.2.7/25"])")), {one}),
+            "the address 192.0.2.7 on nic1 went to the claim claim-u1 while this claim was planned");
+  EXPECT_EQ(admitted(planned(wish("u3", R"("mac":"02:00:00:00:00:07")")), {one}),
+            "the MAC address 02:00:00:00:00:07 on nic1 went to the claim claim-u1 while this claim was "
+            "planned");
+  EXPECT_EQ(admitted(planned(wish("u4", R"("addresses":["192.0.2.8/24"])")), {one}), "admitted");
+}
+
+TEST_F(Admitted, OneVariableInOnePod_IsNotGivenTwice) {
+  auto first = claim("u1", {{.netdev = R"("veth","interfaceName":"one0")", .request = "b-c"}});
+  auto second = claim("u2", {{.netdev = R"("veth","interfaceName":"two0")", .request = "c"}});
+  first.pod_claim_name = "a";
+  second.pod_claim_name = "a-b";
+  first.reserved_for = second.reserved_for = {{.name = "pod-1", .uid = "p1"}};
+  EXPECT_EQ(admitted(planned(second), {planned(first)}),
+            "the variable FAIRLEAD_A_B_C went to the claim claim-u1 of the same pod while this claim was "
+            "planned");
+}
+
 TEST_F(Admitted, RecordThatChanged_IsReadAnew) {
   const auto whole = planned(nic_claim("u1"));
   const auto shared = planned(macvlan_claim("u2", "nic1"));

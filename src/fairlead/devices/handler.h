@@ -45,6 +45,8 @@ struct DevicePlan {
 struct LinkUse {
   sys::InventoryLink link;  // as it was when the claim was planned
   bool whole = false;       // for itself; else others may use it, too
+  /// What no two can have on one link, for messages too: "address 192.0.2.5", "MAC address 02:00:00:00:00:01".
+  std::vector<std::string> wants = {};
 };
 
 /// A claim of this node and what its devices were planned to be.

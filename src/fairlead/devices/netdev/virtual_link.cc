@@ -223,8 +223,17 @@ std::optional<sys::InventoryLink> VirtualLink::shares(const DevicePlan& plan) co
 std::optional<LinkUse> VirtualLink::uses(const DevicePlan& plan) const {
   const auto parsed = parse_plan(plan.body);
   auto parent = parsed ? parent_of(*parsed) : std::nullopt;
-  return parent ? std::optional(LinkUse{.link = *std::move(parent), .whole = parsed->exclusive})
-                : std::nullopt;
+  if (!parent) {
+    return std::nullopt;
+  }
+  LinkUse use{.link = *std::move(parent), .whole = parsed->exclusive};
+  for (const netlink::IpPrefix& prefix : parsed->addresses) {
+    use.wants.push_back("address " + prefix.address().to_string());
+  }
+  if (parsed->mac) {
+    use.wants.push_back("MAC address " + parsed->mac->to_string());
+  }
+  return use;
 }
 
 Result<> keep_out_of_ipv6(const Place& node, const std::string& link) {
