@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <memory>
+#include <mutex>
 #include <optional>
 
 #include "fairlead/core/fd.h"
@@ -41,10 +42,21 @@ Result<UniqueFd> open_proc() {
   return own ? std::move(own) : open_file("/proc", O_PATH | O_DIRECTORY);
 }
 
-/// The process's own, made once: to unmount one takes the kernel milliseconds.
+/// The process's own, made once: to unmount one takes the kernel milliseconds. A child makes its own: it may
+/// have closed what it inherited, and the number may be another file's by now.
 Result<int> proc() {
-  static const Result<UniqueFd> mount = open_proc();
-  return mount ? Result<int>(mount->get()) : Result<int>(mount.error());
+  static std::mutex mutex;
+  static pid_t owner = 0;
+  static std::optional<Result<UniqueFd>> mount;
+  const std::lock_guard lock(mutex);
+  if (owner != ::getpid()) {
+    if (mount && *mount) {
+      (void)(*mount)->release();
+    }
+    mount.emplace(open_proc());
+    owner = ::getpid();
+  }
+  return *mount ? Result<int>((*mount)->get()) : Result<int>(mount->error());
 }
 
 /// /proc/sys/net is that of the thread which opens it (net/sysctl_net.c net_ctl_header_lookup).

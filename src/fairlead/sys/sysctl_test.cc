@@ -62,6 +62,22 @@ TEST_F(Sysctl, Folder_HasWhatCanBeReadAndWritten) {
   EXPECT_TRUE(none->empty());
 }
 
+/// As a process that closes what it inherited (drydock's keeper).
+TEST_F(Sysctl, ChildThatHasClosedWhatItInherited_ReadsToo) {
+  ASSERT_TRUE(read_net_sysctl(other_.get(), kForwarding));
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    const auto kept = static_cast<unsigned>(other_.get());
+    (void)::close_range(3, kept - 1, 0);
+    (void)::close_range(kept + 1, ~0U, 0);
+    ::_exit(read_net_sysctl(other_.get(), kForwarding) ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+
 TEST_F(Sysctl, SettingThatIsNotThere_IsNotFound) {
   for (const auto& result :
        {write_net_sysctl(other_.get(), "ipv4/conf/nobody0/forwarding", "1"),
