@@ -298,12 +298,15 @@ INSTANTIATE_TEST_SUITE_P(
                 "interface data0 (request nic): the kernel does not make the veth with the MTU 99999: "},
         Refusal{"MacOfANic", R"("host-device","interfaceName":"data0","mac":"02:00:00:00:00:0a")",
                 "02:00:00:00:00:0a", "03:00:00:00:00:0a",
-                "interface data0 (request nic): the kernel does not give nic1 the MAC address "
-                "03:00:00:00:00:0a: ",
+                "interface data0 (request nic): the kernel does not give the NIC nic1 the MAC address "
+                "03:00:00:00:00:0a that the claim asks for: ",
                 "nic1"},
         Refusal{"MtuOfANic", R"("host-device","interfaceName":"data0","mtu":1400)", R"(mtu\":1400)",
                 R"(mtu\":99999)",
-                "interface data0 (request nic): the kernel does not give nic1 the MTU 99999: ", "nic1"},
+                "interface data0 (request nic): the kernel does not give the NIC nic1 the MTU 99999 that the "
+                "claim "
+                "asks for: ",
+                "nic1"},
         Refusal{"Route",
                 R"("veth","interfaceName":"data0","addresses":["192.0.2.10/24"],
                    "routes":[{"dst":"10.0.0.0/8","gw":"192.0.2.1"}])",

@@ -43,6 +43,8 @@ constexpr milliseconds kFlushTime{200};
 /// end.
 constexpr milliseconds kDrainTime{18'000};
 constexpr milliseconds kProbeTimeout{2'000};
+/// Then the slices are listed although the watch has not begun: the answer may say why it cannot.
+constexpr milliseconds kFirstSync{3'000};
 
 class KubeClaimSource final : public ClaimSource {
  public:
@@ -379,7 +381,8 @@ Result<> PluginImpl::begin() {
       PublisherOptions{.driver_name = options_.driver_name,
                        .node_name = options_.node_name,
                        .resync = options_.resync,
-                       .state_dir = options_.state_dir},
+                       .state_dir = options_.state_dir,
+                       .first_sync = kFirstSync},
       *slice_api_, [this] { return discover(*driver_, options_.node_name); }, metrics_);
   FL_TRY(open_claims());
   reporter_->start();

@@ -41,7 +41,10 @@ class KubeSliceApi final : public SliceApi {
   void watch(std::function<void(const SliceEvent&)> on_event) override {
     on_event_ = std::move(on_event);
     kube::SliceReflector::Callbacks callbacks{
-        .on_sync = [this](const std::vector<kube::ResourceSlice>& /*all*/) { on_event_({}); },
+        .on_sync =
+            [this](const std::vector<kube::ResourceSlice>& all) {
+              on_event_({.all = std::make_shared<const std::vector<kube::ResourceSlice>>(all)});
+            },
         .on_event = [this](kube::EventType type, const kube::ResourceSlice& slice) { pass_on(type, slice); }};
     kube::ReflectorOptions options;
     options.on_error = [](const Error& error) {

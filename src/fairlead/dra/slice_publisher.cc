@@ -157,7 +157,8 @@ class SlicePublisher::Impl {
     api_.watch([this](const SliceEvent& event) {
       trigger([&](Triggers& triggers) { triggers.events.push_back(event); });
     });
-    Triggers triggers{.discover = true, .check = true, .events = {}};
+    Triggers triggers = wait_for_watch(stop);
+    triggers.discover = triggers.check = true;
     auto resync = SteadyClock::now() + options_.resync;
     while (!stop.stop_requested()) {
       handle(triggers, stop);
@@ -171,6 +172,16 @@ class SlicePublisher::Impl {
       }
     }
     api_.unwatch();
+  }
+
+  /// Its list is the one that the first round needs.
+  Triggers wait_for_watch(const std::stop_token& stop) {
+    std::unique_lock lock(mutex_);
+    (void)wake_.wait_for(lock, stop, options_.first_sync, [&] {
+      return std::ranges::any_of(triggers_.events,
+                                 [](const SliceEvent& event) { return event.all != nullptr; });
+    });
+    return std::exchange(triggers_, {});
   }
 
   /// Until there is something to do: a trigger, the next try after a failure, the resync.
@@ -187,11 +198,12 @@ class SlicePublisher::Impl {
   }
 
   void handle(const Triggers& triggers, const std::stop_token& stop) {
-    if (triggers.check) {
+    const bool check = triggers.check && !is_listed_just_now();
+    if (check) {
       node_uid_.clear();  // the kubelet also comes back after its Node was deleted and made anew
     }
     // After a failure, news from the API server or the kubelet are worth a try at once; from the driver not.
-    const bool news = triggers.check || std::ranges::any_of(triggers.events, [](const SliceEvent& event) {
+    const bool news = check || std::ranges::any_of(triggers.events, [](const SliceEvent& event) {
                         return event.kind == SliceEvent::Kind::kResynced;
                       });
     const bool touched =
@@ -200,6 +212,7 @@ class SlicePublisher::Impl {
       if (event.kind == SliceEvent::Kind::kDeleted) {
         gone_.erase(event.uid);  // the last event of an object
       }
+      watch_list_ = event.all;  // what came after the list is not in it
     }
     const bool changed = is_time_to_discover(triggers) && discover_again();
     dirty_ = dirty_ || news || touched || changed;
@@ -207,6 +220,11 @@ class SlicePublisher::Impl {
     if (dirty_ && may_try && wanted_ && may_write(news)) {
       settle_round(round(stop), stop);
     }
+  }
+
+  /// And nothing was to be done: what changed since, the watch tells.
+  [[nodiscard]] bool is_listed_just_now() const {
+    return !dirty_ && listed_ && SteadyClock::now() - *listed_ < options_.list_is_fresh;
   }
 
   [[nodiscard]] bool is_time_to_discover(const Triggers& triggers) {
@@ -410,7 +428,14 @@ class SlicePublisher::Impl {
   }
 
   Result<std::vector<ResourceSlice>> list(const std::stop_token& stop) {
+    if (const auto all = std::exchange(watch_list_, nullptr)) {
+      listed_ = SteadyClock::now();
+      return *all;
+    }
     auto all = api_.list(stop);
+    if (all) {
+      listed_ = SteadyClock::now();
+    }
     if (!all && (all.error().code() == Code::kNotFound || all.error().code() == Code::kUnsupported)) {
       return Error(Code::kUnsupported,
                    "the API server does not know resource.k8s.io/v1, which came with Kubernetes 1.34");
@@ -568,9 +593,11 @@ class SlicePublisher::Impl {
   bool dirty_ = false;                                  // a round is due
   std::optional<std::vector<WantedSlice>> wanted_;
   std::optional<std::vector<WantedSlice>> last_written_;  // what `wanted_` was when all was in place last
-  std::string node_uid_;                                  // empty: to be read
-  std::map<std::string, std::string> known_;              // uid -> resourceVersion that we saw last
-  std::set<std::string> gone_;                            // uids that we deleted, until the watch says so too
+  std::shared_ptr<const std::vector<ResourceSlice>> watch_list_;  // for the next round
+  std::optional<SteadyClock::time_point> listed_;
+  std::string node_uid_;                      // empty: to be read
+  std::map<std::string, std::string> known_;  // uid -> resourceVersion that we saw last
+  std::set<std::string> gone_;                // uids that we deleted, until the watch says so too
   std::map<DeviceKey, Reduced> reduced_;
   std::set<std::string> reported_;
 

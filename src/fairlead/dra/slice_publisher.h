@@ -6,8 +6,8 @@
 //   writes kubelet registered us: check_now() ──────────┘        ▲                                          │
 //                                                         └── conflict, no API server: back-off ◄────┘
 //
-// The list is read anew for each round and events of our own writes are recognised by their resourceVersion,
-// so that no cache can hide a deletion (kubernetes issues 132683, 140011, 140063) and nothing is written in
+// The list is read anew for each round, but for the one that follows the watch's own list, and events of our own
+// writes are recognised by their resourceVersion, so that no cache can hide a deletion (kubernetes issues 132683, 140011, 140063) and nothing is written in
 // steady state.
 #pragma once
 
@@ -39,6 +39,8 @@ struct SliceEvent {
   };
   Kind kind = Kind::kResynced;
   std::string name, uid, resource_version;  // empty for kResynced
+  /// kResynced: all of our slices, just listed, if the watch began with a list; else nullptr.
+  std::shared_ptr<const std::vector<kube::ResourceSlice>> all = nullptr;
 };
 
 /// The little of the API server that publishing needs; made for one driver and node. Calls come from the
@@ -95,6 +97,10 @@ struct PublisherOptions {
   /// the older writes nothing, and looks again after `successor_check`. Empty: there is no other.
   std::string state_dir;
   std::chrono::milliseconds successor_check{5'000};
+  /// A start waits so long for the watch, which lists the slices, before it lists them itself. 0: not at all.
+  std::chrono::milliseconds first_sync{0};
+  /// The kubelet has registered us: a list that is no older says how the slices are; since then the watch does.
+  std::chrono::milliseconds list_is_fresh{5'000};
 };
 
 /// Owns one thread. discover() is called on it only, one call at a time.

@@ -63,6 +63,10 @@ class FakeSliceApi final : public SliceApi {
   void set_list_error(std::optional<Error> error) {
     locked([&] { list_error_ = std::move(error); });
   }
+  /// watch() begins with a list of its own, as the real one does.
+  void let_watch_list() {
+    locked([&] { watch_lists_ = true; });
+  }
   void block_lists() {
     locked([&] { block_ = true; });
   }
@@ -184,8 +188,21 @@ class FakeSliceApi final : public SliceApi {
     return {};
   }
   void watch(std::function<void(const SliceEvent&)> on_event) override {
-    locked([&] { on_event_.push_back(std::move(on_event)); });
+    SliceEvent begun;
+    locked([&] {
+      on_event_.push_back(on_event);
+      if (watch_lists_) {
+        begun.all = std::make_shared<const std::vector<kube::ResourceSlice>>(slices_);
+      }
+    });
+    if (begun.all) {
+      on_event(begun);
+    }
+    if (after_watch_list) {
+      after_watch_list();
+    }
   }
+  std::function<void()> after_watch_list;
   void unwatch() override {  // that of another publisher too
     locked([&] { on_event_.clear(); });
   }
@@ -244,6 +261,7 @@ class FakeSliceApi final : public SliceApi {
   int conflicts_ = 0;
   bool down_ = false;
   bool block_ = false;
+  bool watch_lists_ = false;
 };
 
 Device device(const std::string& name) {
@@ -316,7 +334,8 @@ class SlicePublisherTest : public ::testing::Test {
                             .repair_burst = 100,
                             .repair_interval = 1h,
                             .discover_burst = 1000,
-                            .change_burst = 1000};
+                            .change_burst = 1000,
+                            .list_is_fresh = 0ms};
   FakeSliceApi api_;
   Metrics metrics_{"d", "v"};
   std::mutex mutex_;
@@ -416,6 +435,37 @@ TEST_F(SlicePublisherTest, LostEvent_IsFoundWhenTheKubeletRegistersUs) {
   api_.lose_silently();
   publisher_->check_now();
   EXPECT_TRUE(api_.await_slices(1));
+}
+
+/// A thousand agents that start at once list once each: the watch's own list serves the first round, and the
+/// kubelet's registration a moment later asks nothing.
+TEST_F(SlicePublisherTest, Start_ListsNothingBesideTheWatch) {
+  api_.let_watch_list();
+  options_.first_sync = kPatience;
+  options_.list_is_fresh = 1h;
+  start();
+  ASSERT_TRUE(api_.await_slices(1));
+  publisher_->check_now();
+  set_devices(devices(4));
+  publisher_->republish();
+  ASSERT_TRUE(api_.await_writes(2)) << "the next round";
+  EXPECT_EQ(api_.lists(), 1) << "of the next round, none of the first and none of the registration";
+}
+
+TEST_F(SlicePublisherTest, WatchThatDoesNotBegin_TheStartListsItself) {
+  options_.first_sync = 1ms;
+  start_and_publish(1);
+}
+
+TEST_F(SlicePublisherTest, DeletedAfterTheWatchsList_IsMadeAnew) {
+  start_and_publish(1);
+  publisher_.reset();
+  api_.let_watch_list();
+  api_.after_watch_list = [&] { api_.delete_first(); };
+  options_.first_sync = kPatience;
+  start();
+  ASSERT_TRUE(api_.await_writes(2));
+  EXPECT_THAT(api_.slices(), SizeIs(1));
 }
 
 TEST_F(SlicePublisherTest, LostEvent_IsFoundWhenTheWatchBeginsAnew) {
