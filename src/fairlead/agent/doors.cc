@@ -66,10 +66,10 @@ std::string Doors::Impl::open_nri() const {
 void Doors::open(const std::vector<dra::ClaimRecord>& records) {
   impl_->guard->serve();
   if (!impl_->nri) {
-    impl_->service.check_all(records);  // with NRI the reconcile does it
+    impl_->service.reports().check_all(records);  // with NRI the reconcile does it
   }
   for (const dra::ClaimRecord& record : records) {
-    impl_->service.report_waiting(record.claim.uid);
+    impl_->service.reports().waiting(record.claim.uid);
   }
   const std::string nri = impl_->open_nri();
   log::info("doors are open", {{"guard", impl_->options.guard_socket}, {"nri", nri}});
@@ -83,7 +83,7 @@ void Doors::close() {
   }
   impl_->door.stop();
   impl_->guard->stop();
-  impl_->service.stop();
+  impl_->service.reports().stop();
 }
 
 }  // namespace fairlead::agent

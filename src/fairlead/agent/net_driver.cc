@@ -589,12 +589,12 @@ Result<dra::Prepared> NetDriver::prepare(const dra::Claim& claim, const std::str
     if (options_.node.has_guard && is_any_attached) {
       prepared.claim_edits.hooks = {guard_hook(claim.uid)};
     }
-    service_.report_staged(claim.uid);
+    service_.reports().staged(claim.uid);
   } else if (is_any_attached) {
     prepared.claim_edits.hooks = {guard_hook(claim.uid)};
-    service_.report_waiting(claim.uid);
+    service_.reports().waiting(claim.uid);
   } else {
-    service_.report_staged(claim.uid);  // a claim that only watches devices waits for nothing
+    service_.reports().staged(claim.uid);  // a claim that only watches devices waits for nothing
   }
   prepared.state = to_json(state);
   if (shares_any(plan)) {

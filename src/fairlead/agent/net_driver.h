@@ -38,7 +38,7 @@ struct NetDriverOptions {
   /// The ways by which claims are attached; guard_socket above is the guard's. nullopt: none are opened, and
   /// nobody but the caller attaches claims (tests).
   std::optional<DoorsOptions> doors = std::nullopt;
-  AttachServiceOptions attach = {};
+  AttachReportsOptions reports = {};
   /// Where the drivers of this node tell each other who has a NIC, and where this one's records are. nullopt:
   /// there is no other driver.
   std::optional<NicHolders::Options> holders = std::nullopt;
@@ -83,7 +83,7 @@ class NetDriver final : public dra::Driver {
         host_(&host),
         registry_(&registry),
         attacher_(registry, options_.node, host),
-        service_(attacher_, host, options_.node.driver_name, options_.attach) {
+        service_(attacher_, host, options_.node.driver_name, options_.reports) {
     if (options_.holders) {
       holders_.emplace(*options_.holders);
     }

@@ -84,7 +84,7 @@ bool uses(const NriContainer& container, const std::vector<std::string>& cdi_ids
 }
 
 std::vector<dra::ClaimRecord> attachable(std::vector<dra::ClaimRecord> records) {
-  std::erase_if(records, [](const auto& record) { return !AttachService::is_attachable(record); });
+  std::erase_if(records, [](const auto& record) { return !is_attachable(record); });
   return records;
 }
 
@@ -135,7 +135,7 @@ void NriDoor::configured(const rpc::NriRuntime& runtime) {
 }
 
 void NriDoor::disconnected(const Error& why) {
-  service_->forget_all();
+  service_->sandboxes().forget_all();
   if (closing_) {
     return;
   }
@@ -169,10 +169,10 @@ void NriDoor::leave_to_guard(const NriPod& pod, const std::vector<dra::ClaimReco
                              const Error& why) {
   log::warn("a pod is left to the guard", {{"pod", name_of(pod)}, {"error", why.what()}});
   for (const dra::ClaimRecord& record : records) {
-    service_->report_not_attached(record,
-                                  "attached when a container that lists the claim is created, no "
-                                  "sooner: " +
-                                      why.what());
+    service_->reports().not_attached(record,
+                                     "attached when a container that lists the claim is created, no "
+                                     "sooner: " +
+                                         why.what());
   }
 }
 
@@ -198,7 +198,7 @@ Result<> NriDoor::run_pod_sandbox(const NriPod& pod, const NriCall& call) {
   const auto netns = open_pod_netns(pod);
   const auto id = netns ? sys::netns_id(netns->get()) : Result<sys::NetnsId>(netns.error());
   if (id) {
-    service_->remember(pod.id, *id, named(pod));
+    service_->sandboxes().remember(pod.id, *id, named(pod));
   }
   if (records.empty()) {
     return {};
@@ -219,7 +219,7 @@ Result<> NriDoor::refuse_host_network(const NriPod& pod, const std::vector<dra::
     return {};
   }
   for (const dra::ClaimRecord& record : records) {
-    service_->refuse(record, named(pod), kHostNetworkRefusal);
+    service_->reports().failed(record, -1, named(pod), "AttachFailed", kHostNetworkRefusal);
   }
   log::error("attach failed", {{"pod", name_of(pod)}, {"sandbox", pod.id}, {"error", kHostNetworkRefusal}});
   return Error(Code::kDenied, kHostNetworkRefusal).with("claim " + name_of(records.front()));
@@ -253,7 +253,7 @@ void NriDoor::release_pod(const NriPod& pod, int netns) {
 /// so the event waits for the work no longer than it may, and the work goes on. Whoever attaches the claim
 /// next waits for the claim's turn.
 void NriDoor::release_until(const NriPod& pod, const NriCall& call) {
-  service_->ended(pod.id);  // first: an attach that is under way must find it so
+  service_->sandboxes().ended(pod.id);  // first: an attach that is under way must find it so
   // Opened here: the path may be gone when the runtime has its answer.
   auto netns = pod.netns.empty() ? Result<UniqueFd>(UniqueFd()) : open_pod_netns(pod);
   auto over = std::make_shared<std::promise<void>>();
@@ -323,7 +323,7 @@ std::optional<NriDoor::Reconciled> NriDoor::look_at(const Snapshot& snapshot, co
   if (!id) {
     return std::nullopt;  // dead, hostNetwork, or not visible here: nothing can be compared
   }
-  service_->remember(pod.id, *id, named(pod));
+  service_->sandboxes().remember(pod.id, *id, named(pod));
   Reconciled sandbox{.pod = &pod, .netns = *std::move(netns), .id = *id, .containers = {}};
   for (const NriContainer& container : snapshot.containers) {
     if (container.pod_id == pod.id) {
@@ -413,7 +413,8 @@ Result<> NriDoor::reconcile_claim(const dra::ClaimRecord& record, const std::vec
   const auto use = [&](const Reconciled& sandbox) { return use_of(record, sandbox, tells_cdi); };
   if (home != sandboxes.end() && state.phase == AttachPhase::kAttached &&
       (certain || use(*home) != Use::kNotYet)) {
-    service_->check(record, home->netns.get(), certain ? Namespace::kTheClaims : Namespace::kByNumber);
+    service_->reports().check(record, home->netns.get(),
+                              certain ? Namespace::kTheClaims : Namespace::kByNumber);
     return {};
   }
   if (sandboxes.size() != 1) {
@@ -430,7 +431,7 @@ Result<> NriDoor::reconcile_claim(const dra::ClaimRecord& record, const std::vec
                                .pod = named(*sandbox.pod),
                                .deadline = steady_clock::now() + kReconcileTime});
     case Use::kUnknown:
-      service_->report_not_attached(
+      service_->reports().not_attached(
           record, "containers of pod " + name_of(*sandbox.pod) +
                       " run without the claim's interfaces; they are attached when a container that lists "
                       "the claim is created");
@@ -441,7 +442,7 @@ Result<> NriDoor::reconcile_claim(const dra::ClaimRecord& record, const std::vec
   // Never behind the application's back: it looked for its interface when it started.
   const std::string why = "containers of pod " + name_of(*sandbox.pod) +
                           " run without the claim's interfaces; delete the pod to have it started again";
-  service_->refuse(record, named(*sandbox.pod), why, "NotAttached");
+  service_->reports().failed(record, -1, named(*sandbox.pod), "NotAttached", why);
   return Error(Code::kConflict, why);
 }
 

@@ -54,7 +54,7 @@ class NriDoors : public KernelTest {
     door_.reset();
     service_.reset();
     service_ = std::make_unique<AttachService>(driver_->attacher(), framework_, "net.example.com",
-                                               AttachServiceOptions{.waiting_after = milliseconds(1)});
+                                               AttachReportsOptions{.waiting_after = milliseconds(1)});
     door_ = std::make_unique<NriDoor>(*service_);
   }
 
@@ -140,7 +140,7 @@ TEST_F(NriDoors, StatusSaysWhatThePodWasGiven_NotWhatItMadeOfIt) {
   ASSERT_OK(pod_.socket->delete_address(data0, *netlink::IpPrefix::parse("192.0.2.10/24")));
 
   ASSERT_OK(through_guard("u1", pod_));  // its container was started again
-  service_->check(*framework_.find("u1"), pod_.netns.get(), Namespace::kTheClaims);
+  service_->reports().check(*framework_.find("u1"), pod_.netns.get(), Namespace::kTheClaims);
   EXPECT_EQ(framework_.report("u1"), given);
 }
 
@@ -297,8 +297,8 @@ TEST_F(NriDoors, ClaimThatNobodyAttaches_SaysThatItWaits) {
   prepared("u1", {{kMacvlan}});
   prepared("u2", {{R"("veth","interfaceName":"data1")"}});
   ASSERT_OK(through_guard("u2", pod_));
-  service_->report_waiting("u1");
-  service_->report_waiting("u2");
+  service_->reports().waiting("u1");
+  service_->reports().waiting("u2");
   const auto reports = framework_.wait_for_report("u1", "WaitingForContainer");
   ASSERT_EQ(reports.size(), 1);
   EXPECT_FALSE(reports[0].ready);
@@ -325,7 +325,7 @@ TEST_F(NriDoors, StagedReport_WaitsForNobody) {
   start();
   prepared("u1", {{kMacvlan}});
   const auto busy = framework_.hold("u1");
-  service_->report_staged("u1");
+  service_->reports().staged("u1");
   EXPECT_EQ(framework_.wait_for_report("u1", "Staged").size(), 1);
 }
 
@@ -359,7 +359,7 @@ TEST_F(NriDoors, SandboxThatIsStoppedWhileItsLinksAreRead_StaysDetached) {
   ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
   ASSERT_OK(stopped.get_future().get());
   EXPECT_EQ(framework_.wait_for_report("u1", "Detached").size(), 1);
-  service_->stop();  // whoever reads links has ended
+  service_->reports().stop();  // whoever reads links has ended
   EXPECT_EQ(framework_.report("u1").front().reason, "Detached");
 }
 
@@ -450,8 +450,8 @@ TEST_F(NriDoors, StrangersNamespaceWithThePodsNumber_SaysNothingAboutTheClaim) {
   state.netns = sys::netns_id(stranger.netns.get()).value();
   before.prepared.state = to_json(state);
   framework_.add(before);
-  service_->check_all({before});
-  service_->stop();
+  service_->reports().check_all({before});
+  service_->reports().stop();
   EXPECT_THAT(framework_.report("u1"), IsEmpty());
   EXPECT_THAT(framework_.events(), IsEmpty());
 }
@@ -497,8 +497,8 @@ TEST_F(NriDoors, LinkWithTheIndexInANamespaceThatMayBeAnothers_IsNotTheClaims) {
   state.netns = sys::netns_id(stranger.netns.get()).value();
   record.prepared.state = to_json(state);
   framework_.add(record);
-  service_->check_all({record});
-  service_->stop();
+  service_->reports().check_all({record});
+  service_->reports().stop();
   EXPECT_THAT(framework_.report("u1"), IsEmpty());
 }
 
@@ -699,7 +699,7 @@ TEST_F(NriNic, AttachThatOutlastsTheDeadline_IsAnErrorAndTheNicIsHome) {
 TEST_F(NriNic, SandboxThatEndsDuringTheAttach_KeepsNothing) {
   framework_.after_change = [&](const ClaimState& made) {
     if (made.phase == AttachPhase::kAttached) {
-      service_->ended("s1");  // its release found nothing on record yet
+      service_->sandboxes().ended("s1");  // its release found nothing on record yet
     }
   };
   ASSERT_FALSE(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));

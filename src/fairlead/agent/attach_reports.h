@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// What people see of a claim's devices: the claim's status and the pod's events. Pods are looked at in the
+// background, so that no answer waits for it.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fairlead/agent/interface_facts.h"
+#include "fairlead/agent/record.h"
+#include "fairlead/core/executor.h"
+#include "fairlead/core/fd.h"
+#include "fairlead/core/mutex.h"
+#include "fairlead/core/timer.h"
+#include "fairlead/dra/host.h"
+#include "fairlead/sys/netns.h"
+
+namespace fairlead::agent {
+
+struct AttachReportsOptions {
+  /// A claim that was not attached for so long after its prepare says so in its status.
+  std::chrono::milliseconds waiting_after{10'000};
+};
+
+/// Whether a container runtime's event or the guard has anything to do for the claim: it is prepared, not only
+/// monitored, and not moved by the container runtime.
+bool is_attachable(const dra::ClaimRecord& record);
+
+/// Any thread.
+class AttachReports {
+ public:
+  /// The host must outlive it.
+  AttachReports(dra::Host& host, std::string driver_name, AttachReportsOptions options = {});
+  AttachReports(const AttachReports&) = delete;
+  AttachReports& operator=(const AttachReports&) = delete;
+  AttachReports(AttachReports&&) = delete;
+  AttachReports& operator=(AttachReports&&) = delete;
+  /// stop().
+  ~AttachReports();
+
+  /// Compares a claim that is recorded as attached with what is in its pod, and reports it. The namespace is
+  /// the claim's for certain, or only has the number that the record has.
+  void check(const dra::ClaimRecord& record, int netns, Namespace which);
+  /// check() in the background, a moment after the claim was attached in this namespace: the application waits
+  /// for the interface, not for its description, and reading takes the same kernel lock as attaching.
+  void check_soon(const std::string& claim_uid, UniqueFd netns);
+  /// After a start without NRI: check() of all that are in a pod, in the background. A namespace that has none
+  /// of a claim's links is taken for another one with the same number: nothing is reported then.
+  void check_all(const std::vector<dra::ClaimRecord>& records);
+  /// Reports that the pod does not have the claim's interfaces, and why, in the claim's status and at the pod.
+  /// A claim that is in another pod keeps its status. `netns` is where it is not; -1: a pod without a
+  /// namespace of its own.
+  void failed(const dra::ClaimRecord& record, int netns, const std::optional<dra::Pod>& pod,
+              const std::string& reason, const std::string& message) const;
+  /// In the claim's status only, as NotAttached: it may still be.
+  void not_attached(const dra::ClaimRecord& record, const std::string& message);
+  /// Guard mode: the claim is being prepared. Reports that it waits for a container, if it still does a while
+  /// later.
+  void waiting(const std::string& claim_uid);
+  /// Netdevices mode: reports what waits on the node for the runtime, once the claim is recorded.
+  void staged(const std::string& claim_uid);
+  /// The pod's sandbox has ended. Written a little later: it is usually the pod's last.
+  void detached(const dra::ClaimRecord& record);
+
+  /// While the result exists, nothing that was read in the claim's namespace is reported: it is being released.
+  [[nodiscard]] std::shared_ptr<void> hold_back(const std::string& claim_uid, const sys::NetnsId& netns);
+
+  /// Finishes what was begun; the next start reports what was not. Idempotent.
+  void stop();
+
+ private:
+  using TimePoint = std::chrono::steady_clock::time_point;
+  void check(const dra::ClaimRecord& record, int netns, Namespace which, bool silent_without_links);
+  void staged_until(const std::string& claim_uid, TimePoint give_up);
+  [[nodiscard]] bool still_in(const std::string& claim_uid, const sys::NetnsId& netns) const
+      FL_REQUIRES(mutex_);
+
+  dra::Host* host_;
+  const std::string driver_name_;
+  const AttachReportsOptions options_;
+  /// What was read in a pod is reported only if the claim is still there, and is not being released. Taken
+  /// before what the host takes.
+  mutable Mutex mutex_;
+  std::multiset<std::pair<std::string, sys::NetnsId>> releasing_ FL_GUARDED_BY(mutex_);  // claim, of
+  Executor background_;  // its tasks use all of the above
+  Timer timer_;          // last: it posts to the one before
+};
+
+}  // namespace fairlead::agent
