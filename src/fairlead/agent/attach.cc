@@ -116,8 +116,6 @@ Result<> receive_moved(const Place& pod, const std::vector<netlink::Link>& pod_l
   return pod.socket->set_down(moved->index);
 }
 
-bool is_watched_only(const DevicePlan& device) { return device.kind.empty(); }
-
 netlink::IfIndex index_of(const std::vector<std::int32_t>& indexes, std::size_t device) {
   return device < indexes.size() ? netlink::IfIndex(indexes[device]) : netlink::IfIndex();
 }
@@ -307,7 +305,7 @@ Result<> Attacher::attach_all(Session& session, const Place& pod, ClaimState& st
   std::vector<std::function<void()>> undo_in_pod;
   for (std::size_t i = 0; i < session.plan.devices.size(); ++i) {
     const DevicePlan& device = session.plan.devices[i];
-    if (is_watched_only(device)) {
+    if (device.admin_access) {
       ifindexes.push_back(0);
       given.emplace_back();
       continue;
@@ -513,7 +511,7 @@ Result<std::vector<std::string>> Attacher::stage_all(const Session& session) con
   std::vector<std::string> names;
   for (std::size_t i = 0; i < session.plan.devices.size(); ++i) {
     const DevicePlan& device = session.plan.devices[i];
-    if (is_watched_only(device)) {
+    if (device.admin_access) {
       names.emplace_back();
       continue;
     }
@@ -537,7 +535,7 @@ Result<> Attacher::detach_from(const Session& session, const std::optional<Place
   Result<> first;
   for (std::size_t i = session.plan.devices.size(); i-- > 0;) {
     const DevicePlan& device = session.plan.devices[i];
-    if (is_watched_only(device) || (session.nics_only && !takes_nic(device))) {
+    if (device.admin_access || (session.nics_only && !takes_nic(device))) {
       continue;
     }
     auto undone = [&]() -> Result<> {

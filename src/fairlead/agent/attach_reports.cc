@@ -34,7 +34,7 @@ bool is_attachable(const dra::ClaimRecord& record) {
   const auto plan = parse_claim_plan(record.plan);
   return plan && plan->mode == devices::AttachMode::kGuard &&
          std::ranges::any_of(plan->devices,
-                             [](const devices::DevicePlan& device) { return !device.kind.empty(); });
+                             [](const devices::DevicePlan& device) { return !device.admin_access; });
 }
 
 AttachReports::AttachReports(dra::Host& host, std::string driver_name, AttachReportsOptions options)

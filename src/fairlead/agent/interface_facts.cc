@@ -63,7 +63,7 @@ Result<std::vector<dra::DeviceReport>> read_facts(const ClaimPlan& plan, const C
   std::vector<dra::DeviceReport> reports;
   for (std::size_t i = 0; i < plan.devices.size(); ++i) {
     const devices::DevicePlan& device = plan.devices[i];
-    if (device.kind.empty()) {
+    if (device.admin_access) {
       reports.push_back(watched());
       continue;
     }
@@ -94,7 +94,7 @@ Result<std::vector<dra::DeviceReport>> read_staged_facts(const ClaimPlan& plan,
   std::vector<dra::DeviceReport> reports;
   for (std::size_t i = 0; i < plan.devices.size(); ++i) {
     const auto& edits = record.prepared.device_edits;
-    if (plan.devices[i].kind.empty() || i >= edits.size() || edits[i].net_devices.empty()) {
+    if (plan.devices[i].admin_access || i >= edits.size() || edits[i].net_devices.empty()) {
       reports.push_back(watched());
       continue;
     }

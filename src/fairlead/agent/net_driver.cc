@@ -90,7 +90,7 @@ Result<> assign_interface_names(std::vector<DevicePlan>& devices, const TakenNam
   }
   int number = 1;
   for (DevicePlan& device : devices) {
-    if (device.kind.empty() || !device.interface_name.empty()) {
+    if (device.admin_access || !device.interface_name.empty()) {
       continue;
     }
     std::string name;
@@ -398,7 +398,7 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
                      device.config.front().path + ": the request \"" + device.request +
                          "\" has adminAccess, which only watches a device; it takes no parameters");
       }
-      plan.devices.push_back({.request = device.request});
+      plan.devices.push_back({.admin_access = true, .request = device.request});
       continue;
     }
     FL_ASSIGN(
@@ -568,12 +568,12 @@ Result<dra::Prepared> NetDriver::prepare(const dra::Claim& claim, const std::str
   prepared.device_edits.resize(claim.devices.size());
   const auto variables = environment_names(claim);
   for (std::size_t i = 0; i < plan.devices.size(); ++i) {
-    if (!plan.devices[i].kind.empty()) {
+    if (!plan.devices[i].admin_access) {
       prepared.device_edits[i].env = {variables[i] + "=" + plan.devices[i].interface_name};
     }
   }
   const bool is_any_attached =
-      std::ranges::any_of(plan.devices, [](const DevicePlan& device) { return !device.kind.empty(); });
+      std::ranges::any_of(plan.devices, [](const DevicePlan& device) { return !device.admin_access; });
   ClaimState state;
   if (plan.mode == AttachMode::kNetdevices) {
     FL_ASSIGN(const auto names, attacher_.stage(plan, claim.uid));
@@ -665,7 +665,7 @@ Result<NetDriver::InUse> NetDriver::in_use() {
     for (std::size_t i = 0; i < plan->devices.size(); ++i) {
       const DevicePlan& device = plan->devices[i];
       const std::string& name = record.claim.devices[i].device;
-      if (!device.kind.empty() && name != devices::kVirtualDevice) {
+      if (!device.admin_access && name != devices::kVirtualDevice) {
         used.held.push_back({.name = name, .nic = device.nic, .was = taken_by(device)});
       }
       const devices::Handler* handler = registry_->find(device.type, device.kind);
@@ -716,7 +716,7 @@ std::vector<dra::DeviceIdentity> NetDriver::identities(const dra::ClaimRecord& r
   for (std::size_t i = 0; i < identities.size(); ++i) {
     const DevicePlan& device = plan->devices[i];
     const std::string& name = record.claim.devices[i].device;
-    if (device.kind.empty() || name == devices::kVirtualDevice) {
+    if (device.admin_access || name == devices::kVirtualDevice) {
       continue;
     }
     if (!device.nic.empty()) {

@@ -60,7 +60,9 @@ std::string to_json(const ClaimPlan& plan) {
   json devices = json::array();
   for (const DevicePlan& device : plan.devices) {
     json item = {{"request", device.request}};
-    if (!device.kind.empty()) {
+    if (device.admin_access) {
+      item["adminAccess"] = true;
+    } else {
       item["type"] = device.type;
       item["kind"] = device.kind;
       item["interfaceName"] = device.interface_name;
@@ -86,6 +88,7 @@ Result<ClaimPlan> parse_claim_plan(std::string_view text) {
       device.request = item.at("request");
       device.type = item.value("type", "");
       device.kind = item.value("kind", "");
+      device.admin_access = item.value("adminAccess", device.kind.empty());  // version 0.1 wrote no kind only
       device.interface_name = item.value("interfaceName", "");
       device.body = item.value("body", "");
       device.nic = item.value("nic", "");

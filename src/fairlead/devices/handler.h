@@ -31,6 +31,8 @@ struct Section {
 
 /// What plan() decided for one device. Kept as JSON with the claim's record.
 struct DevicePlan {
+  /// Monitoring only (KEP-5018): nothing is made or taken, and type and kind are empty.
+  bool admin_access = false;
   std::string type, kind;
   std::string request;              // for messages and for the container's environment
   std::string interface_name;       // in the pod; empty until the claim gives it a default
