@@ -181,6 +181,16 @@ class Batch {
   Timer::Id timer_id_ FL_GUARDED_BY(mutex_) = 0;
 };
 
+Result<> is_in_time(const CallContext& context) {
+  if (context.cancelled.stop_requested()) {
+    return Error(Code::kCancelled, "the kubelet's call ended before the claim's turn came");
+  }
+  if (steady_clock::now() >= context.deadline) {
+    return Error(Code::kTimeout, "the claim's turn did not come in time; the kubelet will try again");
+  }
+  return {};
+}
+
 /// A claim's part of a call.
 template <class Answer>
 struct Job {
@@ -194,15 +204,7 @@ struct Job {
     context.cancelled = source.get_token();
   }
 
-  [[nodiscard]] Result<> check_alive() const {
-    if (context.cancelled.stop_requested()) {
-      return Error(Code::kCancelled, "the kubelet's call ended before the claim's turn came");
-    }
-    if (steady_clock::now() >= context.deadline) {
-      return Error(Code::kTimeout, "the claim's turn did not come in time; the kubelet will try again");
-    }
-    return {};
-  }
+  [[nodiscard]] Result<> check_alive() const { return is_in_time(context); }
 
   ClaimRef ref;
   CallContext context;
@@ -533,6 +535,7 @@ Result<> ClaimService::Impl::plan_and_admit(ClaimRecord& record, const CallConte
     if (admitted || admitted.error().code() != Code::kConflict || tries == kPlanTries) {
       return admitted;
     }
+    FL_TRY(is_in_time(context));
   }
 }
 

@@ -48,17 +48,21 @@ constexpr milliseconds kFirstSync{3'000};
 
 class KubeClaimSource final : public ClaimSource {
  public:
-  explicit KubeClaimSource(kube::Client& client) : client_(client) {}
+  /// A pod waits for a claim that is being prepared: never behind our own writes of statuses and slices.
+  enum class Urgency : std::uint8_t { kAPodWaits, kBackground };
+  KubeClaimSource(kube::Client& client, Urgency urgency) : client_(client), urgency_(urgency) {}
   Result<kube::ResourceClaim> get_claim(const std::string& namespace_, const std::string& name,
                                         milliseconds timeout, const std::stop_token& stop) override {
-    // A pod waits for this: never behind our own writes of statuses and slices.
-    return client_.get_claim(
-        namespace_, name,
-        {.timeout = timeout, .stop = stop, .max_tries = kube::CallOptions::kAnyTries, .limited = false});
+    return client_.get_claim(namespace_, name,
+                             {.timeout = timeout,
+                              .stop = stop,
+                              .max_tries = kube::CallOptions::kAnyTries,
+                              .limited = urgency_ == Urgency::kBackground});
   }
 
  private:
   kube::Client& client_;
+  Urgency urgency_;
 };
 
 sigset_t ending_signals() {
@@ -230,7 +234,7 @@ class PluginImpl final : public Plugin {
   bool stopping_ = false;
   // What stands below is made by start() in this order and goes in reverse.
   std::unique_ptr<kube::Client> client_;
-  std::unique_ptr<KubeClaimSource> claim_source_;
+  std::unique_ptr<KubeClaimSource> claim_source_, background_source_;
   std::unique_ptr<SliceApi> slice_api_;
   std::unique_ptr<ClaimStatusApi> status_api_;
   std::unique_ptr<ClaimReporter> reporter_;
@@ -256,7 +260,8 @@ Result<> PluginImpl::open_client() {
     metrics_.kube_request(record.verb, record.resource, record.code, Metrics::Seconds(record.seconds));
   };
   FL_ASSIGN(client_, kube::Client::open(std::move(config), std::move(client_options)));
-  claim_source_ = std::make_unique<KubeClaimSource>(*client_);
+  claim_source_ = std::make_unique<KubeClaimSource>(*client_, KubeClaimSource::Urgency::kAPodWaits);
+  background_source_ = std::make_unique<KubeClaimSource>(*client_, KubeClaimSource::Urgency::kBackground);
   slice_api_ = make_slice_api(*client_, options_.driver_name, options_.node_name);
   return {};
 }
@@ -326,7 +331,7 @@ Result<> PluginImpl::undo(const ClaimRecord& record) {
 
 void PluginImpl::watch_stale_claims() {
   stale_claims_ = std::make_unique<StaleClaims>(
-      StaleClaims::Options{}, *claim_source_,
+      StaleClaims::Options{}, *background_source_,
       StaleClaims::Calls{.records = [this] { return claims_->records(); },
                          .use_of = [this](const ClaimRecord& record) { return driver_->use_of(record); },
                          .undo = [this](const ClaimRecord& record) { return undo(record); },

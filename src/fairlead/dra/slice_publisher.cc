@@ -198,7 +198,7 @@ class SlicePublisher::Impl {
   }
 
   void handle(const Triggers& triggers, const std::stop_token& stop) {
-    const bool check = triggers.check && !is_listed_just_now();
+    const bool check = triggers.check && (triggers.discover || !is_listed_just_now());
     if (check) {
       node_uid_.clear();  // the kubelet also comes back after its Node was deleted and made anew
     }
@@ -428,7 +428,8 @@ class SlicePublisher::Impl {
   }
 
   Result<std::vector<ResourceSlice>> list(const std::stop_token& stop) {
-    if (const auto all = std::exchange(watch_list_, nullptr)) {
+    // A later one may be older than what we have written since.
+    if (const auto all = std::exchange(watch_list_, nullptr); all && !listed_) {
       listed_ = SteadyClock::now();
       return *all;
     }

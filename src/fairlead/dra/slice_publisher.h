@@ -6,8 +6,8 @@
 //   writes kubelet registered us: check_now() ──────────┘        ▲                                          │
 //                                                         └── conflict, no API server: back-off ◄────┘
 //
-// The list is read anew for each round, but for the one that follows the watch's own list, and events of our own
-// writes are recognised by their resourceVersion, so that no cache can hide a deletion (kubernetes issues 132683, 140011, 140063) and nothing is written in
+// The list is read anew for each round (for the first it is the watch's own, if that is there in time), and
+// events of our own writes are recognised by their resourceVersion, so that no cache can hide a deletion (kubernetes issues 132683, 140011, 140063) and nothing is written in
 // steady state.
 #pragma once
 

@@ -452,6 +452,20 @@ TEST_F(SlicePublisherTest, Start_ListsNothingBesideTheWatch) {
   EXPECT_EQ(api_.lists(), 1) << "of the next round, none of the first and none of the registration";
 }
 
+/// The watch began late, or anew: its list was made before we wrote.
+TEST_F(SlicePublisherTest, ListOfTheWatchThatIsOlderThanOurWrites_IsNotUsed) {
+  options_.first_sync = 1ms;
+  start_and_publish(1);
+  const int lists = api_.lists();
+  SliceEvent begun;
+  begun.all = std::make_shared<const std::vector<kube::ResourceSlice>>();  // before the first was created
+  api_.send(begun);
+  ASSERT_TRUE(api_.await_lists(lists + 1));
+  await_quiet();
+  EXPECT_THAT(api_.slices(), SizeIs(1));
+  EXPECT_EQ(api_.writes(), 1);
+}
+
 TEST_F(SlicePublisherTest, WatchThatDoesNotBegin_TheStartListsItself) {
   options_.first_sync = 1ms;
   start_and_publish(1);
