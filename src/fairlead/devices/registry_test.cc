@@ -663,13 +663,16 @@ TEST_F(NodesOwn, Address_IsRefusedWhereverItCouldBeAnnounced) {
       on_eth0("198.51.100.1/24"),
       "config[0].opaque.parameters.netdev.addresses[1]: 198.51.100.1 is the node's own address, on eth0, "
       "and what is sent to it would go to the pod; take one that nobody has");
-  for (const char* address : {"198.51.100.1/32", "2001:db8:1::1/64", "10.200.0.1/24"}) {
+  for (const char* address : {"198.51.100.1/32", "2001:db8:1::1/64"}) {
     for (const auto& refused :
          {on_eth0(address), on_nic2(address), on_bridge(address), on_nic1_itself(address)}) {
       EXPECT_THAT(refused, HasSubstr("addresses[1]: ")) << address;
       EXPECT_THAT(refused, HasSubstr("is the node's own address, on ")) << address;
     }
   }
+  // A bridge is a network of its own.
+  EXPECT_THAT(on_bridge("10.200.0.1/24"), HasSubstr("is the node's own address, on br0"));
+  EXPECT_EQ(on_nic2("10.200.0.1/24"), "accepted");
   // Not the same: the network's others.
   EXPECT_EQ(on_eth0("198.51.100.2/24"), "accepted");
 }
@@ -687,10 +690,11 @@ TEST_F(NodesOwn, Gateway_IsRefused) {
       on_eth0("198.51.100.254/24"),
       "config[0].opaque.parameters.netdev.addresses[1]: 198.51.100.254 is a gateway of the node, on eth0, "
       "and what the node sends through it would go to the pod; take one that nobody has");
-  for (const auto& refused : {on_nic2("198.51.100.254/24"), on_bridge("10.9.8.1/24"),
+  for (const auto& refused : {on_nic2("198.51.100.254/24"), on(R"("macvlan")", "10.9.8.1/24", kNic1),
                               on_nic1_itself("198.51.100.254/24"), on_eth0("fe80::254/64")}) {
     EXPECT_THAT(refused, HasSubstr("is a gateway of the node, on "));
   }
+  EXPECT_EQ(on_bridge("10.9.8.1/24"), "accepted") << "nic1's network is another";
 }
 
 TEST_F(NodesOwn, NicThatLeavesTheNode_TakesItsAddressAndItsGatewayAlong) {

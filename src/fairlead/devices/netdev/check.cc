@@ -204,7 +204,7 @@ class NodesOwn {
       if (std::ranges::find(link.addresses, address) != link.addresses.end()) {
         return refused("the node's own address, on " + link.link.name + ", and what is sent to it");
       }
-      if (std::ranges::find(link.gateways, address) != link.gateways.end()) {
+      if (is_close(link) && std::ranges::find(link.gateways, address) != link.gateways.end()) {
         return refused("a gateway of the node, on " + link.link.name +
                        ", and what the node sends through it");
       }
@@ -231,15 +231,21 @@ class NodesOwn {
   }
 
  private:
-  /// Which links are of one network the kernel does not tell: a NIC and the uplink may be plugged into the
-  /// same switch. Link-local addresses are those of one network only, and many have the same (fe80::1), so
-  /// that they count on what the interface sits on and on the uplink.
+  /// What the interface sits on, and the uplink: a NIC may be plugged into the uplink's switch.
+  [[nodiscard]] bool is_close(const sys::InventoryLink& link) const {
+    return link.is_uplink || node_.is_uplink(link) ||
+           std::ranges::any_of(stack_, [&](const auto& entry) { return entry.link == &link; });
+  }
+  /// Which links are of one network the kernel does not tell: two NICs may be plugged into one switch. A link
+  /// that is a switch of the node's (docker0, cni0) or leads to a pod is a network of its own unless the
+  /// interface sits on it. Link-local addresses are those of one network only, and many have the same (fe80::1).
   [[nodiscard]] bool counts(const sys::InventoryLink& link, const IpAddress& address) const {
     if (leaves_ && link.link.index == at_.link.index) {
       return false;
     }
-    return !is_link_local(address) || link.is_uplink || node_.is_uplink(link) ||
-           std::ranges::any_of(stack_, [&](const auto& entry) { return entry.link == &link; });
+    const bool is_apart =
+        (link.link.kind == "bridge" || link.link.kind == "veth") && !node_.is_candidate(link);
+    return is_close(link) || (!is_apart && !is_link_local(address));
   }
 
   const NodeView& node_;

@@ -107,6 +107,8 @@ Error refused_by_kernel(Error error, const std::string& what) {
   Code code = dra::is_for_the_author(error.code()) ? error.code() : Code::kInvalid;
   if (e == ENOMEM || e == ENOBUFS || e == EAGAIN || e == EINTR) {
     code = Code::kBusy;  // another time it may
+  } else if (e == EIO || e == EREMOTEIO || e == ETIMEDOUT || e == ENODEV || e == ENXIO) {
+    code = Code::kUnavailable;  // the device, not what the claim asks for
   }
   return {code, "the kernel does not " + what + ": " + error.what(), e};
 }

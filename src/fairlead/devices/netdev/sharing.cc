@@ -83,7 +83,10 @@ Result<> check_available(const NodeView& node, const sys::InventoryLink& nic, co
   const bool is_temporary = withheld->why == Withheld::Why::kNodeUnknown ||
                             withheld->why == Withheld::Why::kUplinkMissing ||
                             withheld->why == Withheld::Why::kDriversUnknown;
-  return Error(is_temporary ? Code::kUnavailable : Code::kDenied, refusal + withheld->text);
+  const Code code = is_temporary                                   ? Code::kUnavailable
+                    : withheld->why == Withheld::Why::kOtherDriver ? Code::kBusy
+                                                                   : Code::kDenied;
+  return Error(code, refusal + withheld->text);
 }
 
 /// Whatever receives in the place of the NIC is away within milliseconds when its namespace ends.
@@ -203,7 +206,9 @@ Result<> check_still_alone(const Place& node, const NodeOptions& options, const 
   if (const sys::InventoryLink* other = now.link_on(*link)) {  // one of ours, of whatever claim
     return Error(Code::kBusy, refusal + other->link.name + " sits on it");
   }
-  FL_TRY(check_nobody_hidden(*node.socket, options, link->link, refusal));
+  if (use == NicUse::kAll) {  // beside others a macvlan may be, its own of the sandbox before too
+    FL_TRY(check_nobody_hidden(*node.socket, options, link->link, refusal));
+  }
   return use == NicUse::kAll ? check_not_connected(options, *link,
                                                    [&](const netlink::SocketQuery& query) {
                                                      return netlink::connected_sockets(query, node.netns);

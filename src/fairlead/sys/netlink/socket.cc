@@ -718,7 +718,10 @@ Result<std::vector<ToldRoute>> Socket::told_routes(IfIndex link) {
           payloads.clear();
         },
         [&](const codec::Message& message) {
-          if (auto route = codec::read_route(message)) {
+          auto route = codec::read_route(message);
+          // A router has a million of them. Which hops a nexthop object stands for is looked up below.
+          if (route && (route->nexthop_id != 0 ||
+                        std::ranges::find(route->hops, link, &NextHop::link) != route->hops.end())) {
             all.push_back(std::move(*route));
             payloads.emplace_back(message.payload.begin(), message.payload.end());
           }
