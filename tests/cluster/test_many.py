@@ -8,8 +8,8 @@ PODS, AT_ONCE = 100, 10
 
 def test_100_pods_with_two_interfaces_come_and_go(cluster, fairlead, ns):
     """Each ends well only if it saw both of its interfaces; one that did not fails the job."""
-    ns.create(template("data", parameters=netdev("macvlan", "data0", master="eth0", addresses=["192.0.2.60/24"])),
-              template("ctrl", parameters=netdev("veth", "ctrl0")))
+    ns.create(template("data", parameters=netdev("macvlan", "data0", master="eth0")),
+              template("ctrl", parameters=netdev("veth", "ctrl0", addresses=["192.0.2.60/24"])))
     devices, netns = fairlead.devices(), cluster.network_namespaces()
     body = pod("it", templates=["data", "ctrl"], command=["sh", "-c", "ip link show dev data0 && ip link show dev ctrl0"])
     body["spec"]["restartPolicy"] = "Never"
