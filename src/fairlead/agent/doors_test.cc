@@ -72,7 +72,7 @@ class BothDoors : public KernelTest {
   }
 
   void open_doors(milliseconds close_time = milliseconds(8'000)) {
-    service_ = std::make_unique<AttachService>(driver_->attacher(), framework_, "net.example.com");
+    auto service = std::make_unique<AttachService>(driver_->attacher(), framework_, "net.example.com");
     auto doors = Doors::create({.guard_socket = dir_ + "/guard.sock",
                                 .nri = rpc::NriPluginOptions{.name = "net.example.com",
                                                              .socket = nri_socket(),
@@ -80,9 +80,10 @@ class BothDoors : public KernelTest {
                                                              .first_retry = milliseconds(10),
                                                              .last_retry = milliseconds(50)},
                                 .close_time = close_time},
-                               *service_);
+                               *service);
     ASSERT_OK(doors);
-    doors_ = std::move(*doors);
+    doors_ = std::move(*doors);  // ends those of the agent before, which use its service
+    service_ = std::move(service);
     doors_->open();
   }
 
