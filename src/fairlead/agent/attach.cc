@@ -408,6 +408,7 @@ Result<ClaimState> Attacher::arrive(Session& session, const AttachTarget& target
   if (!state.visible) {
     log::warn(
         "a pod's network namespace cannot be found again from here, so whether the pod still runs will "
+    session.was_begun = state.phase == AttachPhase::kAttaching;
         "not be known; mount its folder with mountPropagation: HostToContainer",
         {{"claim", session.claim_uid}, {"netns", sys::to_string(id)}});
   }

@@ -535,6 +535,27 @@ TEST_F(HostDevice, AltnameOfItsOwnThatAnotherLinkHasByNow_DoesNotKeepItInThePod)
   expect_home({"altname enp9s0f1", "alias rack 4"});
 }
 
+/// The alias is the pod's to change: whose the NIC is it does not tell.
+TEST_F(HostDevice, MarkerOfAnotherDriverThatThePodWrote_DoesNotKeepTheNicFromComingHome) {
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  const devices::Marker other{.driver = "other.example.com", .claim_uid = "u9"};
+  ASSERT_OK(pod_.socket->change_link(link(*pod_.socket, "net1").index,
+                                     {.mtu = 1300, .alias = other.lent_alias("nic1", "rack 4")}));
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  expect_home();
+}
+
+TEST_F(HostDevice, NicThatSomebodyMovedAwayBeforeTheAttach_IsNotWaitedFor) {
+  auto record = prepare_nic();
+  ASSERT_OK(record);
+  ASSERT_OK(node_->move_link({.link = before_.index, .netns = pod_.netns.get(), .new_name = "theirs0"}));
+  const netlink::Link there = link(*pod_.socket, "theirs0");
+  ASSERT_OK(driver_->unprepare(*record, {}));
+  EXPECT_EQ(link(*pod_.socket, "theirs0"), there);
+}
+
 TEST_F(HostDevice, LinkThatThePodMadeOnTheNic_DoesNotComeHomeWithIt) {
   auto record = prepare_nic();
   ASSERT_OK(record);

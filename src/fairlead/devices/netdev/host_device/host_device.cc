@@ -360,6 +360,14 @@ Result<> HostDeviceKind::detach(const DetachInput& input) const {
       return told(input, bring_home(*input.pod, input.node, *nic, original, input.marker));
     }
   }
+  // Without details the record is of version 0.1, which moved a NIC before it noted so.
+  const bool may_have_left = input.was_attached || input.was_begun || !original.details;
+  if (!may_have_left) {
+    FL_ASSIGN(const auto nic, find_on_node(*input.node.socket, original, input.marker));
+    if (!nic) {
+      return {};  // somebody else took it away: it does not come home to this claim
+    }
+  }
   FL_ASSIGN(const Search search, wait_for_nic(input, original));
   if (!search.nic) {
     return not_home(input, original, search.absence);
