@@ -11,6 +11,7 @@
 
 #include "fairlead/agent/find_netns.h"
 #include "fairlead/core/log.h"
+#include "fairlead/devices/identity.h"
 
 namespace fairlead::agent {
 
@@ -31,6 +32,7 @@ struct Attacher::Session {
   std::vector<dra::Pod> pods = {};  // that the claim is reserved for
   bool nics_only = false;           // release(): nothing but what was taken from the node
   bool was_begun = false;           // kAttaching: the process may have been killed anywhere in attach()
+  std::vector<std::string> lost_nics = {};  // that claims of other drivers have by now
   /// Of the devices in the pod's namespace; empty when it is not certain that it is still the one that the
   /// record means.
   std::vector<std::int32_t> indexes = {};
@@ -125,6 +127,12 @@ netlink::IfIndex index_of(const std::vector<std::int32_t>& indexes, std::size_t 
 bool Attacher::takes_nic(const DevicePlan& device) const {
   const Handler* handler = registry_->find(device.type, device.kind);
   return handler != nullptr && handler->takes(device).has_value();
+}
+
+bool Attacher::takes_one_of(const DevicePlan& device, const std::vector<std::string>& nics) const {
+  const Handler* handler = nics.empty() ? nullptr : registry_->find(device.type, device.kind);
+  const auto nic = handler == nullptr ? std::nullopt : handler->takes(device);
+  return nic && std::ranges::find(nics, devices::node_wide_name(*nic)) != nics.end();
 }
 
 Marker Attacher::marker(const std::string& claim_uid, std::size_t index) const {
@@ -400,6 +408,7 @@ Result<ClaimState> Attacher::arrive(Session& session, const AttachTarget& target
       state.pod_uid = target.pod_uid.empty() ? state.pod_uid : target.pod_uid;
       return state;
     }
+    session.was_begun = state.phase == AttachPhase::kAttaching;
     FL_TRY(detach_from(session, std::nullopt, state.phase == AttachPhase::kAttached, leave_deadline(target)));
   } else if (state.netns && *state.netns != id) {
     FL_TRY(leave_old_namespace(session, target, state));
@@ -408,7 +417,6 @@ Result<ClaimState> Attacher::arrive(Session& session, const AttachTarget& target
   if (!state.visible) {
     log::warn(
         "a pod's network namespace cannot be found again from here, so whether the pod still runs will "
-    session.was_begun = state.phase == AttachPhase::kAttaching;
         "not be known; mount its folder with mountPropagation: HostToContainer",
         {{"claim", session.claim_uid}, {"netns", sys::to_string(id)}});
   }
@@ -536,7 +544,8 @@ Result<> Attacher::detach_from(const Session& session, const std::optional<Place
   Result<> first;
   for (std::size_t i = session.plan.devices.size(); i-- > 0;) {
     const DevicePlan& device = session.plan.devices[i];
-    if (device.admin_access || (session.nics_only && !takes_nic(device))) {
+    if (device.admin_access || (session.nics_only && !takes_nic(device)) ||
+        takes_one_of(device, session.lost_nics)) {
       continue;
     }
     auto undone = [&]() -> Result<> {
@@ -580,13 +589,15 @@ Result<> Attacher::detach_where_it_is(Session& session, const ClaimState& state,
   return {};
 }
 
-Result<> Attacher::detach(const dra::ClaimRecord& record, steady_clock::time_point deadline) {
+Result<> Attacher::detach(const dra::ClaimRecord& record, steady_clock::time_point deadline,
+                          const std::vector<std::string>& lost) {
   if (record.plan.empty()) {
     return {};  // it never got beyond the intent
   }
   FL_ASSIGN(ClaimPlan plan, parse_claim_plan(record.plan));
   FL_ASSIGN(const ClaimState state, parse_claim_state(record.prepared.state));
   FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(plan)));
+  session->lost_nics = lost;
   {
     // Waiting once is enough: the kubelet asks again and again, and each time a worker would be held.
     const Lock lock(mutex_);

@@ -65,8 +65,10 @@ class Attacher {
   Result<std::vector<std::string>> stage(const ClaimPlan& plan, const std::string& claim_uid);
 
   /// Undoes attach() and stage(), however far they got; goes on after errors and tells the first. Devices
-  /// whose handler is gone are an error.
-  Result<> detach(const dra::ClaimRecord& record, std::chrono::steady_clock::time_point deadline);
+  /// whose handler is gone are an error. What takes a NIC of `lost` (devices::node_wide_name) is left as it is:
+  /// that NIC is a claim's of another driver by now.
+  Result<> detach(const dra::ClaimRecord& record, std::chrono::steady_clock::time_point deadline,
+                  const std::vector<std::string>& lost = {});
 
   /// After a restart: opens the pods' namespaces again that must be held (see hold()).
   void adopt(const std::vector<dra::ClaimRecord>& records);
@@ -118,6 +120,8 @@ class Attacher {
   Result<> detach_where_it_is(Session& session, const ClaimState& state,
                               std::chrono::steady_clock::time_point deadline);
   [[nodiscard]] bool takes_nic(const devices::DevicePlan& device) const;
+  [[nodiscard]] bool takes_one_of(const devices::DevicePlan& device,
+                                  const std::vector<std::string>& nics) const;
   void sweep_link(netlink::Socket& socket, netlink::IfIndex index, const std::string& claim_uid) const;
   [[nodiscard]] bool takes_nic(const ClaimPlan& plan) const;
 

@@ -288,7 +288,7 @@ Result<std::vector<NicClaim>> NetDriver::nic_claims() {
                       .namespace_ = record.claim.namespace_,
                       .name = record.claim.name,
                       .uses = known.uses,
-                      .is_ending = record.state == dra::ClaimState::kUnpreparing});
+                      .is_prepared = record.state == dra::ClaimState::kPrepared});
   }
   known_nics_ = std::move(still_there);
   return claims;
@@ -604,7 +604,17 @@ Result<dra::Prepared> NetDriver::prepare(const dra::Claim& claim, const std::str
 }
 
 Result<> NetDriver::unprepare(const dra::ClaimRecord& record, const dra::CallContext& context) {
-  FL_TRY(attacher_.detach(record, context.deadline));
+  std::vector<std::string> lost;
+  if (holders_) {
+    FL_ASSIGN(lost,
+              holders_->lost({.uid = record.claim.uid,
+                              .namespace_ = record.claim.namespace_,
+                              .name = record.claim.name,
+                              .uses = nic_uses(uses_of(record).links)},
+                             context),
+              "tell whether the claim still has its NIC");
+  }
+  FL_TRY(attacher_.detach(record, context.deadline, lost));
   if (holders_) {
     FL_TRY(holders_->forget(record.claim.uid), "tell the other drivers of this node that the NIC is free");
   }

@@ -13,6 +13,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <string_view>
@@ -330,6 +331,54 @@ Result<std::unique_ptr<dra::Admission>> NicHolders::admit(const NicClaim& claim,
   return intents;
 }
 
+/// The lock is held.
+Result<bool> NicHolders::is_taken(const NicUse& use, const std::vector<Entry>& present) const {
+  for (const Entry& entry : present) {
+    if (entry.driver == options_.driver || entry.is_intent || entry.nic != use.nic ||
+        (!use.whole && !entry.whole)) {
+      continue;
+    }
+    FL_ASSIGN(const bool left_over, is_left_over(entry));
+    if (!left_over) {
+      return true;
+    }
+  }
+  return false;
+}
+
+Result<std::vector<std::string>> NicHolders::lost(const NicClaim& claim,
+                                                  const dra::CallContext& context) const {
+  std::vector<std::string> nics;
+  if (claim.uses.empty()) {
+    return nics;
+  }
+  FL_TRY(open());
+  FL_ASSIGN(const auto own, entries(Which::kOwn, claim.uid));
+  std::vector<NicUse> missing;
+  std::ranges::copy_if(claim.uses, std::back_inserter(missing), [&](const NicUse& use) {
+    const std::string file = entry_of(claim, use).file();
+    return std::ranges::none_of(own,
+                                [&](const Entry& entry) { return !entry.is_intent && entry.file() == file; });
+  });
+  if (missing.empty()) {
+    return nics;
+  }
+  FL_ASSIGN(const UniqueFd held, lock(context));
+  FL_ASSIGN(const auto present, entries(Which::kIntentsAndOthers));
+  for (const NicUse& use : missing) {
+    FL_ASSIGN(const bool taken, is_taken(use, present));
+    if (taken) {
+      log::info("a NIC of a claim that is undone is another driver's by now; it stays as it is",
+                {{"nic", use.nic}, {"claim", claim.uid}});
+      nics.push_back(use.nic);
+      continue;
+    }
+    FL_ASSIGN(const std::string text, content(claim, use));
+    FL_TRY(sys::replace_file(folder(), entry_of(claim, use).file(), text));
+  }
+  return nics;
+}
+
 Result<> NicHolders::forget(const std::string& claim_uid) const {
   FL_ASSIGN(const auto present, entries(Which::kOwn, claim_uid));
   for (const Entry& entry : present) {
@@ -352,7 +401,7 @@ Result<bool> NicHolders::needs_repair(const std::vector<NicClaim>& claims) const
   }
   for (const NicClaim& claim : claims) {
     for (const NicUse& use : claim.uses) {
-      if (own.erase(entry_of(claim, use).file()) == 0 && !claim.is_ending) {
+      if (own.erase(entry_of(claim, use).file()) == 0 && claim.is_prepared) {
         return true;
       }
     }
@@ -374,7 +423,7 @@ Result<> NicHolders::repair(const std::function<Result<std::vector<NicClaim>>()>
   for (const NicClaim& claim : recorded) {
     for (const NicUse& use : claim.uses) {
       const Entry wanted = entry_of(claim, use);
-      if (left_over.erase(wanted.file()) != 0 || claim.is_ending) {
+      if (left_over.erase(wanted.file()) != 0 || !claim.is_prepared) {
         continue;
       }
       const auto other = std::ranges::find_if(present, [&](const Entry& entry) {

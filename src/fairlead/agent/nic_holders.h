@@ -41,7 +41,9 @@ std::vector<NicUse> nic_uses(const std::vector<devices::LinkUse>& links);
 struct NicClaim {
   std::string uid, namespace_, name;
   std::vector<NicUse> uses;
-  bool is_ending = false;  // it may have given everything back already
+  /// It has everything that it was planned to have. Else it may have got nothing yet (killed between record
+  /// and entry), or have given everything back already.
+  bool is_prepared = true;
 };
 
 /// Any thread.
@@ -62,6 +64,11 @@ class NicHolders {
   /// From here on the claim has these NICs, if its record is written (dra::Driver::admit). kBusy: a claim of
   /// another driver has one of them.
   Result<std::unique_ptr<dra::Admission>> admit(const NicClaim& claim, const dra::CallContext& context) const;
+  /// Before the claim is undone: of its NICs, those that it has no more, because a claim of another driver has
+  /// them. That is so where a process was killed between an entry and the record. Those that nobody has are
+  /// the claim's again until forget().
+  [[nodiscard]] Result<std::vector<std::string>> lost(const NicClaim& claim,
+                                                      const dra::CallContext& context) const;
   /// The claim has given back all that it had.
   Result<> forget(const std::string& claim_uid) const;
 
@@ -89,6 +96,7 @@ class NicHolders {
   [[nodiscard]] Result<UniqueFd> lock(const dra::CallContext& context) const;
   [[nodiscard]] Result<bool> is_left_over(const Entry& entry) const;
   [[nodiscard]] Result<> refuse_what_others_have(const NicClaim& claim) const;
+  [[nodiscard]] Result<bool> is_taken(const NicUse& use, const std::vector<Entry>& present) const;
   [[nodiscard]] Entry entry_of(const NicClaim& claim, const NicUse& use) const;
   [[nodiscard]] Result<std::string> content(const NicClaim& claim, const NicUse& use) const;
 

@@ -192,6 +192,32 @@ TEST_F(Holders, WhoeverIsAtWork_IsWaitedFor_UntilTheDeadline) {
   EXPECT_EQ(second.error().code(), Code::kTimeout);
 }
 
+// ---- before a claim is undone
+
+TEST_F(Holders, ClaimWithItsEntry_HasItsNic) {
+  ASSERT_EQ(admit("a.example.com", claim("u1", true)), "admitted");
+  const auto before = files();
+  EXPECT_THAT(of("a.example.com").lost(claim("u1", true), {}).value(), IsEmpty());
+  EXPECT_EQ(files(), before);
+}
+
+TEST_F(Holders, ClaimWithoutEntry_HasLostTheNicThatAnotherDriversClaimHas) {
+  ASSERT_EQ(admit("b.example.com", claim("u2", true)), "admitted");
+  const auto before = files();
+  EXPECT_THAT(of("a.example.com").lost(claim("u1", true), {}).value(), ElementsAre("pci-0000-03-00-1"));
+  EXPECT_THAT(of("a.example.com").lost(claim("u1", false), {}).value(), ElementsAre("pci-0000-03-00-1"));
+  EXPECT_EQ(files(), before);
+}
+
+TEST_F(Holders, ClaimWithoutEntry_HasTheNicAgainThatNobodyHas) {
+  ASSERT_EQ(admit("b.example.com", claim("u2", true)), "admitted");
+  remove_record("b.example.com", "u2");  // left over
+  EXPECT_THAT(of("a.example.com").lost(claim("u1", true), {}).value(), IsEmpty());
+  EXPECT_THAT(admit("b.example.com", claim("u3", true)), HasSubstr("the driver a.example.com"));
+  ASSERT_TRUE(of("a.example.com").forget("u1"));
+  EXPECT_EQ(admit("b.example.com", claim("u3", true)), "admitted");
+}
+
 // ---- repair
 
 TEST_F(Holders, Repair_WritesWhatIsMissing_AndRemovesWhatHasNoRecord) {
@@ -209,7 +235,7 @@ TEST_F(Holders, Repair_WritesWhatIsMissing_AndRemovesWhatHasNoRecord) {
 TEST_F(Holders, Repair_LeavesAClaimThatIsEndingAsItIs) {
   ASSERT_EQ(admit("a.example.com", claim("u1", true)), "admitted");
   std::vector<NicClaim> records = {claim("u1", true), claim("u2", true, "pci-0000-03-00-2")};
-  records[0].is_ending = records[1].is_ending = true;
+  records[0].is_prepared = records[1].is_prepared = false;
   const NicHolders a = of("a.example.com");
   EXPECT_FALSE(a.needs_repair(records).value());
   ASSERT_TRUE(a.repair([&]() -> Result<std::vector<NicClaim>> { return records; }));

@@ -264,7 +264,35 @@ class TwoDrivers : public Offers {
     FL_ASSIGN(const auto admission, one.driver->admit(record, {}, {}));
     one.known.push_back(record);
     FL_TRY(sys::replace_file(state_dir(one) + "/claims", record.claim.uid + ".json", "{}"));
-    return admission ? admission->recorded() : Result<>();
+    FL_TRY(admission ? admission->recorded() : Result<>());
+    one.known.back().state = dra::ClaimState::kPrepared;
+    return {};
+  }
+  /// The process ends between the record of the claim and its entry.
+  Result<> admit_and_die(One& one, const dra::Claim& claim) {
+    dra::ClaimRecord record{.claim = claim};
+    FL_ASSIGN(record.plan, one.driver->plan(claim));
+    FL_ASSIGN(const auto admission, one.driver->admit(record, {}, {}));
+    one.known.push_back(record);
+    FL_TRY(sys::replace_file(state_dir(one) + "/claims", record.claim.uid + ".json", "{}"));
+    start(one);
+    return {};
+  }
+  static Result<> attach(One& one, const Pod& pod) {
+    dra::ClaimRecord& record = one.known.back();
+    FL_ASSIGN(record.prepared.state,
+              one.driver->attacher().attach(record, {.netns = pod.netns.get(), .container = "c"}));
+    return {};
+  }
+  /// All is given back, but the process ends before it has removed the record.
+  Result<> unprepare_and_die(One& one) {
+    one.known.back().state = dra::ClaimState::kUnpreparing;
+    FL_TRY(one.driver->unprepare(one.known.back(), {}));
+    start(one);
+    return {};
+  }
+  [[nodiscard]] std::vector<std::string> entries() const {
+    return sys::list_dir(folder_.path().string() + "/shared/holders").value();
   }
   Result<> unprepare(One& one) {
     FL_TRY(one.driver->unprepare(one.known.back(), {}));
@@ -341,6 +369,68 @@ TEST_F(TwoDrivers, FolderThatCannotBeUsed_NoNicIsOffered_AndReadinessSaysWhy) {
   ASSERT_OK(sys::remove_file(folder_.path().string() + "/shared"));
   EXPECT_THAT(offers(a_), Contains("nic1"));
   EXPECT_TRUE(a_.driver->ready());
+}
+
+// ---- a driver that was killed, and the NIC that another one has by now
+
+TEST_F(TwoDrivers, KilledBeforeItsEntry_DoesNotWaitForTheNicThatTheOtherMoved) {
+  ASSERT_OK(admit_and_die(a_, nic_claim("u1")));
+  ASSERT_OK(prepare(b_, nic_claim("u2")));
+  ASSERT_OK(attach(b_, pod_));
+  const netlink::Link there = link(*pod_.socket, "fast0");
+  const auto held = entries();
+  ASSERT_OK(unprepare(a_));
+  EXPECT_EQ(link(*pod_.socket, "fast0"), there);
+  EXPECT_EQ(entries(), held);
+}
+
+TEST_F(TwoDrivers, KilledBeforeItsEntry_DoesNotGetOneWhenTheOtherHasTheNic) {
+  ASSERT_OK(admit_and_die(a_, nic_claim("u1")));
+  ASSERT_OK(prepare(b_, nic_claim("u2")));
+  const auto held = entries();
+  ASSERT_EQ(held.size(), 1);
+  EXPECT_THAT(offers(a_), Contains("netdev-virtual"));  // looks after its entries first
+  EXPECT_EQ(entries(), held);
+}
+
+TEST_F(TwoDrivers, KilledBeforeItsRecordIsGone_DoesNotWaitForTheNicThatTheOtherMoved) {
+  ASSERT_OK(prepare(a_, nic_claim("u1")));
+  ASSERT_OK(attach(a_, pod_));
+  ASSERT_OK(unprepare_and_die(a_));
+  ASSERT_OK(prepare(b_, nic_claim("u2")));
+  const Pod other = make_pod();
+  ASSERT_OK(attach(b_, other));
+  const netlink::Link there = link(*other.socket, "fast0");
+  ASSERT_OK(unprepare(a_));
+  EXPECT_EQ(link(*other.socket, "fast0"), there);
+  ASSERT_OK(unprepare(b_));
+  EXPECT_EQ(link(*node_, "nic1").index, nic1_);
+}
+
+/// Between the alias and the move, or in netdevices mode for as long as the runtime takes.
+TEST_F(TwoDrivers, KilledBeforeItsRecordIsGone_LeavesTheNicThatTheOtherIsTaking) {
+  ASSERT_OK(prepare(a_, nic_claim("u1")));
+  ASSERT_OK(attach(a_, pod_));
+  ASSERT_OK(unprepare_and_die(a_));
+  ASSERT_OK(prepare(b_, nic_claim("u2")));
+  const devices::Marker marker{.driver = b_.name, .claim_uid = "u2"};
+  ASSERT_OK(node_->change_link(nic1_, {.up = false, .alias = marker.lent_alias("nic1", "")}));
+  ASSERT_OK(node_->change_link(nic1_, {.mac = *netlink::MacAddress::parse("02:00:00:00:00:99")}));
+  const netlink::Link taken = link(*node_, "nic1");
+  ASSERT_OK(unprepare(a_));
+  EXPECT_EQ(link(*node_, "nic1"), taken);
+}
+
+/// While it is undone once more nobody else gets the NIC.
+TEST_F(TwoDrivers, KilledBeforeItsRecordIsGone_UndoesOnceMore_WhenNobodyHasTheNic) {
+  ASSERT_OK(prepare(a_, nic_claim("u1")));
+  ASSERT_OK(attach(a_, pod_));
+  ASSERT_OK(unprepare_and_die(a_));
+  ASSERT_OK(node_->change_link(nic1_, {.mtu = 1300}));
+  ASSERT_OK(unprepare(a_));
+  EXPECT_EQ(link(*node_, "nic1").mtu, 1500);
+  EXPECT_THAT(entries(), ::testing::IsEmpty());
+  ASSERT_OK(prepare(b_, nic_claim("u2")));
 }
 
 TEST_F(Offers, NicUnderALinkOfTheNode_IsNeitherPublishedNorLent) {
