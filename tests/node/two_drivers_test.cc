@@ -75,8 +75,8 @@ spec:
            name + R"(}
 )";
   }
-  static std::string both_pods() {
-    return pod("one", "a.example.com", "kind: macvlan") + "---\n" +
+  static std::string both_pods(const std::string& kind_of_one = "macvlan") {
+    return pod("one", "a.example.com", "kind: " + kind_of_one) + "---\n" +
            pod("two", "b.example.com", "kind: host-device");
   }
   static void expect_one_after_the_other(const RunOutcome& run) {
@@ -98,25 +98,33 @@ TEST_F(TwoDriversRun, OneNic_GoesToOnePodAfterTheOther) {
                    write_manifest(both_pods()), "--nic", "nic0", "--retries", "30"}));
 }
 
-class TwoDriversKilled : public TwoDriversRun, public ::testing::WithParamInterface<const char*> {};
+struct Killed {
+  std::string kind, point;
+};
+
+class TwoDriversKilled : public TwoDriversRun, public ::testing::WithParamInterface<Killed> {};
 
 TEST_P(TwoDriversKilled, NicIsNotLost) {
   if (!fault_points_enabled()) {
     GTEST_SKIP() << "this build has no fault points (FAIRLEAD_FAULTS)";
   }
   const RunOutcome run =
-      run_drydock({"--driver", killed_once(GetParam(), agent("a.example.com", "50")), "--driver",
-                   agent("b.example.com", "51"), "-f", write_manifest(both_pods()), "--nic", "nic0",
-                   "--retries", "30", "--restart-driver"});
+      run_drydock({"--driver", killed_once(GetParam().point, agent("a.example.com", "50")), "--driver",
+                   agent("b.example.com", "51"), "-f", write_manifest(both_pods(GetParam().kind)), "--nic",
+                   "nic0", "--retries", "30", "--restart-driver"});
   expect_one_after_the_other(run);
   EXPECT_THAT(run.output, ::testing::HasSubstr("started again"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Moments, TwoDriversKilled,
-                         ::testing::Values("after-admission", "after-admission-record",
-                                           "after-unprepare-effect"),
+                         ::testing::Values(Killed{"macvlan", "after-admission"},
+                                           Killed{"macvlan", "after-admission-record"},
+                                           Killed{"macvlan", "after-unprepare-effect"},
+                                           Killed{"host-device", "after-admission"},
+                                           Killed{"host-device", "after-admission-record"},
+                                           Killed{"host-device", "after-unprepare-effect"}),
                          [](const auto& param_info) {
-                           std::string name = param_info.param;
+                           std::string name = param_info.param.kind + "_" + param_info.param.point;
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
