@@ -35,8 +35,8 @@ constexpr int kVersion = 1;
 constexpr std::string_view kWhole = ".whole";
 constexpr std::string_view kShared = ".shared";
 constexpr std::string_view kIntent = ".intent";
-/// Nobody holds the lock for longer than it takes to write a few files.
-constexpr std::chrono::seconds kRepairPatience{5};
+/// Until the folder of the entries can be made and watched again.
+constexpr std::chrono::milliseconds kWatchAgain{500};
 
 bool take_suffix(std::string_view& name, std::string_view suffix) {
   if (!name.ends_with(suffix)) {
@@ -51,6 +51,20 @@ std::string number_of(const std::string& folder) {
   struct stat info = {};
   return ::stat(folder.c_str(), &info) == 0 ? std::to_string(info.st_dev) + ":" + std::to_string(info.st_ino)
                                             : std::string();
+}
+
+/// Whether a path still leads to the very file that is open: one that was removed keeps its locks.
+bool is_file_at(int fd, const std::string& path) {
+  struct stat open = {};
+  struct stat there = {};
+  return ::fstat(fd, &open) == 0 && ::lstat(path.c_str(), &there) == 0 && open.st_dev == there.st_dev &&
+         open.st_ino == there.st_ino;
+}
+
+/// Whether the claim's record was put aside as unreadable: what the claim has its pod may still have.
+Result<bool> is_in_quarantine(const std::string& state_dir, const std::string& uid) {
+  FL_ASSIGN(const auto names, sys::list_dir(state_dir + "/quarantine"));
+  return std::ranges::any_of(names, [&](const std::string& name) { return name.starts_with(uid + ".json"); });
 }
 
 /// What an entry says beyond its name. Exceptions of the JSON library stay in this file.
@@ -126,7 +140,7 @@ std::vector<NicUse> nic_uses(const std::vector<devices::LinkUse>& links) {
 
 NicHolders::NicHolders(Options options)
     : options_([&] {
-        if (options.boot_id.empty()) {
+        if (!options.boot_id) {
           options.boot_id = dra::current_boot_id().value_or("");
         }
         return std::move(options);
@@ -135,7 +149,7 @@ NicHolders::NicHolders(Options options)
 Result<> NicHolders::open() const {
   const auto opened = [&]() -> Result<> {
     FL_TRY(sys::make_dirs(folder(), 0700));
-    FL_TRY(sys::open_file(options_.dir + "/lock", O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
+    FL_TRY(open_lock());
     if (::access(folder().c_str(), R_OK | W_OK | X_OK) != 0) {
       return Error::from_errno(errno, "write to " + folder());
     }
@@ -183,7 +197,7 @@ Result<std::string> NicHolders::content(const NicClaim& claim, const NicUse& use
                       {"claim", {{"uid", claim.uid}, {"namespace", claim.namespace_}, {"name", claim.name}}},
                       {"stateDir", options_.state_dir},
                       {"stateFolder", number_of(options_.state_dir + "/claims")},
-                      {"bootId", options_.boot_id}};
+                      {"bootId", options_.boot_id.value_or("")}};
     return out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
   } catch (const json::exception& e) {
     return Error(Code::kInternal, e.what());
@@ -203,7 +217,8 @@ Result<bool> NicHolders::is_left_over(const Entry& entry) const {
               {{"file", path}, {"error", story.error().what()}});
     return false;
   }
-  if (story->boot_id != options_.boot_id) {
+  const bool are_boots_known = !story->boot_id.empty() && !options_.boot_id.value_or("").empty();
+  if (are_boots_known && story->boot_id != options_.boot_id) {
     return true;
   }
   const std::string records = story->state_dir + "/claims";
@@ -211,26 +226,55 @@ Result<bool> NicHolders::is_left_over(const Entry& entry) const {
     return false;
   }
   struct stat info = {};
-  return ::lstat((records + "/" + entry.uid + ".json").c_str(), &info) != 0 && errno == ENOENT;
+  if (::lstat((records + "/" + entry.uid + ".json").c_str(), &info) == 0 || errno != ENOENT) {
+    return false;
+  }
+  // Looked for after the record: it is moved from there to here.
+  FL_ASSIGN(const bool is_put_aside, is_in_quarantine(story->state_dir, entry.uid));
+  return !is_put_aside;
 }
 
+Result<UniqueFd> NicHolders::open_lock() const {
+  return sys::open_file(lock_file(), O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+}
+
+/// Its holder may be another instance of this driver, too; only one that admits a claim says who it is.
+Error NicHolders::held_by_another() const {
+  const auto present = entries(Which::kAll).value_or(std::vector<Entry>());
+  const auto intent = std::ranges::find_if(present, &Entry::is_intent);
+  const std::string who = intent == present.end() ? "another fairlead agent of this node"
+                                                  : "the agent of the driver " + intent->driver;
+  return Error(Code::kBusy, "the NIC cannot be given to the claim now: " + who +
+                                " may have stopped while it holds " + lock_file() +
+                                ", which takes it milliseconds; if this stays so, let its process go on or " +
+                                "restart it (on the node `fuser " + lock_file() + "` names it)");
+}
+
+/// Whoever waits holds up all claims of its driver: no longer than one that is alive may take.
 Result<UniqueFd> NicHolders::lock(const dra::CallContext& context) const {
-  FL_ASSIGN(UniqueFd fd, sys::open_file(options_.dir + "/lock", O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
+  const auto give_up = std::min(context.deadline, steady_clock::now() + options_.patience);
+  FL_ASSIGN(UniqueFd fd, open_lock());
   // flock(2) has no timeout.
   for (std::chrono::milliseconds pause{1};; pause = std::min(pause * 2, std::chrono::milliseconds{20})) {
-    if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) {
-      return fd;
-    }
+    const bool is_held = ::flock(fd.get(), LOCK_EX | LOCK_NB) == 0;
     const int e = errno;
-    if (e != EWOULDBLOCK && e != EINTR) {
-      return Error::from_errno(e, "lock " + options_.dir + "/lock");
+    if (!is_held && e != EWOULDBLOCK && e != EINTR) {
+      return Error::from_errno(e, "lock " + lock_file());
+    }
+    const bool is_removed = !is_file_at(fd.get(), lock_file());
+    if (is_held && !is_removed) {
+      return fd;
     }
     if (context.cancelled.stop_requested()) {
       return Error(Code::kCancelled, "the caller went away");
     }
-    if (steady_clock::now() >= context.deadline) {
-      return Error(Code::kTimeout,
-                   "another driver of this node is at work on a NIC (it holds " + options_.dir + "/lock)");
+    if (steady_clock::now() >= give_up) {
+      return held_by_another();
+    }
+    if (is_removed) {
+      FL_TRY(open());  // the folder of the entries may have gone as well
+      FL_ASSIGN(fd, open_lock());
+      continue;
     }
     std::this_thread::sleep_for(pause);
   }
@@ -241,7 +285,8 @@ Result<UniqueFd> NicHolders::lock(const dra::CallContext& context) const {
 /// Holds the lock; what was written counts for nothing until recorded().
 class NicHolders::Intents final : public dra::Admission {
  public:
-  Intents(std::string folder, UniqueFd lock) : folder_(std::move(folder)), lock_(std::move(lock)) {}
+  Intents(std::string folder, std::string lock_file, UniqueFd lock)
+      : folder_(std::move(folder)), lock_file_(std::move(lock_file)), lock_(std::move(lock)) {}
   Intents(const Intents&) = delete;
   Intents& operator=(const Intents&) = delete;
   Intents(Intents&&) = delete;
@@ -258,23 +303,33 @@ class NicHolders::Intents final : public dra::Admission {
     return {};
   }
 
+  /// Looks at the lock after the entries are there: whoever was let in by a new one sees them.
   Result<> recorded() override {
     for (std::size_t i = 0; i < entries_.size(); ++i) {
       const std::string to = folder_ + "/" + entries_[i].file();
       if (::rename((folder_ + "/" + entries_[i].intent_file()).c_str(), to.c_str()) != 0) {
         const int e = errno;
-        for (std::size_t done = 0; done < i; ++done) {
-          (void)sys::remove_file(folder_ + "/" + entries_[done].file());
-        }
+        take_back(i);
         return Error::from_errno(e, "rename to " + to);
       }
+    }
+    if (!is_file_at(lock_.get(), lock_file_)) {
+      take_back(entries_.size());
+      return Error(Code::kBusy, lock_file_ + " was removed while a claim with a NIC was recorded, so that " +
+                                    "another driver may have been given the NIC; the claim is tried again");
     }
     entries_.clear();
     return {};
   }
 
  private:
-  const std::string folder_;
+  void take_back(std::size_t count) const {
+    for (std::size_t i = 0; i < count; ++i) {
+      (void)sys::remove_file(folder_ + "/" + entries_[i].file());
+    }
+  }
+
+  const std::string folder_, lock_file_;
   UniqueFd lock_;  // freed last
   std::vector<Entry> entries_;
 };
@@ -323,7 +378,7 @@ Result<std::unique_ptr<dra::Admission>> NicHolders::admit(const NicClaim& claim,
   FL_TRY(open());
   FL_ASSIGN(UniqueFd held, lock(context));
   FL_TRY(refuse_what_others_have(claim));
-  auto intents = std::make_unique<Intents>(folder(), std::move(held));
+  auto intents = std::make_unique<Intents>(folder(), lock_file(), std::move(held));
   for (const NicUse& use : claim.uses) {
     FL_ASSIGN(const std::string text, content(claim, use));
     FL_TRY(intents->write(entry_of(claim, use), text));
@@ -406,17 +461,29 @@ Result<bool> NicHolders::needs_repair(const std::vector<NicClaim>& claims) const
       }
     }
   }
-  return !own.empty();
+  for (const Entry& entry : present) {
+    if (own.contains(entry.file())) {
+      FL_ASSIGN(const bool is_put_aside, is_in_quarantine(options_.state_dir, entry.uid));
+      if (!is_put_aside) {
+        return true;
+      }
+    }
+  }
+  return false;
 }
 
 Result<> NicHolders::repair(const std::function<Result<std::vector<NicClaim>>()>& claims) const {
   FL_TRY(open());
-  FL_ASSIGN(const UniqueFd held, lock({.deadline = steady_clock::now() + kRepairPatience, .cancelled = {}}));
+  FL_ASSIGN(const UniqueFd held, lock({}));
   FL_ASSIGN(const auto present, entries(Which::kAll));
   FL_ASSIGN(const auto recorded, claims());
   std::set<std::string> left_over;
   for (const Entry& entry : present) {
-    if (entry.driver == options_.driver) {
+    if (entry.driver != options_.driver) {
+      continue;
+    }
+    FL_ASSIGN(const bool is_put_aside, is_in_quarantine(options_.state_dir, entry.uid));
+    if (entry.is_intent || !is_put_aside) {
       left_over.insert(entry.is_intent ? entry.intent_file() : entry.file());
     }
   }
@@ -471,27 +538,39 @@ Result<std::vector<NicHolders::Holder>> NicHolders::of_others() const {
 
 // ---- the watch ----
 
+namespace {
+
+/// Makes the folder.
+Result<> watch_folder(int events, const std::string& folder) {
+  FL_TRY(sys::make_dirs(folder, 0700));
+  if (::inotify_add_watch(events, folder.c_str(), IN_MOVED_TO | IN_DELETE | IN_ONLYDIR) < 0) {
+    return Error::from_errno(errno, "watch " + folder);
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<std::unique_ptr<HoldersWatch>> HoldersWatch::start(const std::string& dir, std::string driver,
                                                           std::function<void()> changed) {
   const std::string folder = dir + "/holders";
-  FL_TRY(sys::make_dirs(folder, 0700));
   UniqueFd events(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   if (!events.valid()) {
     return Error::from_errno(errno, "make an inotify descriptor");
   }
-  if (::inotify_add_watch(events.get(), folder.c_str(), IN_MOVED_TO | IN_DELETE | IN_ONLYDIR) < 0) {
-    return Error::from_errno(errno, "watch " + folder);
-  }
+  FL_TRY(watch_folder(events.get(), folder));
   UniqueFd stop(::eventfd(0, EFD_CLOEXEC));
   if (!stop.valid()) {
     return Error::from_errno(errno, "make an eventfd");
   }
   return std::unique_ptr<HoldersWatch>(
-      new HoldersWatch(std::move(events), std::move(stop), std::move(driver), std::move(changed)));
+      new HoldersWatch(folder, std::move(events), std::move(stop), std::move(driver), std::move(changed)));
 }
 
-HoldersWatch::HoldersWatch(UniqueFd events, UniqueFd stop, std::string driver, std::function<void()> changed)
-    : events_(std::move(events)),
+HoldersWatch::HoldersWatch(std::string folder, UniqueFd events, UniqueFd stop, std::string driver,
+                           std::function<void()> changed)
+    : folder_(std::move(folder)),
+      events_(std::move(events)),
       stop_(std::move(stop)),
       driver_(std::move(driver)),
       changed_(std::move(changed)) {
@@ -501,33 +580,53 @@ HoldersWatch::HoldersWatch(UniqueFd events, UniqueFd stop, std::string driver, s
 void HoldersWatch::run() const {
   std::array<pollfd, 2> both = {{{.fd = events_.get(), .events = POLLIN, .revents = 0},
                                  {.fd = stop_.get(), .events = POLLIN, .revents = 0}}};
+  bool is_watching = true;
+  bool is_told = false;  // that it could not be watched again
   while (true) {
-    const int ready = ::poll(both.data(), both.size(), -1);
+    const int ready =
+        ::poll(both.data(), both.size(), is_watching ? -1 : static_cast<int>(kWatchAgain.count()));
     if ((ready < 0 && errno != EINTR) || both[1].revents != 0) {
       return;
     }
-    if (read_events()) {
+    const Seen seen = read_events();
+    bool any = seen.any;
+    if (is_watching && seen.folder_gone) {
+      log::warn("the folder in which drivers tell who has a NIC was removed; it is made again",
+                {{"folder", folder_}});
+      is_watching = is_told = false;
+    }
+    if (!is_watching) {
+      const auto again = watch_folder(events_.get(), folder_);
+      is_watching = again.has_value();
+      any = any || is_watching;  // the own entries are written anew
+      if (!again && !std::exchange(is_told, true)) {
+        log::warn("which NICs other drivers take and give back is not seen now; that is tried again",
+                  {{"error", again.error().what()}});
+      }
+    }
+    if (any) {
       changed_();
     }
   }
 }
 
 /// All that are there; whether any is of another driver, or some were lost.
-bool HoldersWatch::read_events() const {
+HoldersWatch::Seen HoldersWatch::read_events() const {
   alignas(inotify_event) std::array<char, 4096>
       buffer;  // NOLINT(cppcoreguidelines-pro-type-member-init): filled by read
   const std::string own = "_" + driver_ + "_";
-  bool any = false;
+  Seen seen;
   while (true) {
     const ssize_t size = ::read(events_.get(), buffer.data(), buffer.size());
     if (size <= 0) {
-      return any;
+      return seen;
     }
     for (std::size_t at = 0; at < static_cast<std::size_t>(size);) {
       const auto* event = reinterpret_cast<const inotify_event*>(buffer.data() + at);
       const std::string_view name = event->len == 0 ? "" : event->name;  // NUL-terminated, padded
       const bool says_nothing = name.ends_with(kIntent) || name.find(own) != std::string_view::npos;
-      any = any || (event->mask & IN_Q_OVERFLOW) != 0 || !says_nothing;
+      seen.any = seen.any || (event->mask & IN_Q_OVERFLOW) != 0 || !says_nothing;
+      seen.folder_gone = seen.folder_gone || (event->mask & IN_IGNORED) != 0;
       at += sizeof(inotify_event) + event->len;
     }
   }

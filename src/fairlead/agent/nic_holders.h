@@ -9,13 +9,17 @@
 // An admission writes its intents, then the claim's record, then renames the intents, all under the lock: an
 // intent that is found while one holds the lock is of a process that was killed before anything was done for
 // its claim. An entry goes before its record goes. So an entry without record is of a driver that has lost
-// its records; its own agent removes it, and any other that can see the folder of the records.
+// its records; its own agent removes it, and any other that can see the folder of the records. One whose
+// record is in quarantine stays: the claim's pod may still have the NIC.
+//
+// When somebody removes the files, the lock as well, each agent writes its own entries anew.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -53,8 +57,11 @@ class NicHolders {
   struct Options {
     std::string dir = kDefaultFolder;
     std::string driver;
-    std::string state_dir;     // where the driver's records are
-    std::string boot_id = {};  // empty: the kernel's
+    std::string state_dir;  // where the driver's records are
+    /// Nothing: the kernel's. Empty: it is not known, and no entry is told from one of another boot.
+    std::optional<std::string> boot_id = {};
+    /// For the lock, which one that is alive holds for as long as it takes to write a few files.
+    std::chrono::milliseconds patience{3000};
   };
   explicit NicHolders(Options options);
 
@@ -62,7 +69,8 @@ class NicHolders {
   Result<> open() const;
 
   /// From here on the claim has these NICs, if its record is written (dra::Driver::admit). kBusy: a claim of
-  /// another driver has one of them.
+  /// another driver has one of them, or another agent does not give the lock back. Without NICs the answer is
+  /// null at once.
   Result<std::unique_ptr<dra::Admission>> admit(const NicClaim& claim, const dra::CallContext& context) const;
   /// Before the claim is undone: of its NICs, those that it has no more, because a claim of another driver has
   /// them. That is so where a process was killed between an entry and the record. Those that nobody has are
@@ -93,6 +101,9 @@ class NicHolders {
   enum class Which : std::uint8_t { kAll, kOwn, kIntentsAndOthers };
   /// Others than `which` are left out before they are looked at: there may be a thousand.
   [[nodiscard]] Result<std::vector<Entry>> entries(Which which, std::string_view claim_uid = {}) const;
+  [[nodiscard]] std::string lock_file() const { return options_.dir + "/lock"; }
+  [[nodiscard]] Result<UniqueFd> open_lock() const;
+  [[nodiscard]] Error held_by_another() const;
   [[nodiscard]] Result<UniqueFd> lock(const dra::CallContext& context) const;
   [[nodiscard]] Result<bool> is_left_over(const Entry& entry) const;
   [[nodiscard]] Result<> refuse_what_others_have(const NicClaim& claim) const;
@@ -103,7 +114,8 @@ class NicHolders {
   const Options options_;
 };
 
-/// Calls `changed` when entries of other drivers than `driver` come or go; from a thread of its own.
+/// Calls `changed` when entries of other drivers than `driver` come or go, or all with the folder, which is
+/// then made again; from a thread of its own.
 class HoldersWatch {
  public:
   /// Makes the folder.
@@ -116,9 +128,14 @@ class HoldersWatch {
   ~HoldersWatch();
 
  private:
-  HoldersWatch(UniqueFd events, UniqueFd stop, std::string driver, std::function<void()> changed);
+  struct Seen {
+    bool any = false, folder_gone = false;
+  };
+  HoldersWatch(std::string folder, UniqueFd events, UniqueFd stop, std::string driver,
+               std::function<void()> changed);
   void run() const;
-  [[nodiscard]] bool read_events() const;
+  [[nodiscard]] Seen read_events() const;
+  std::string folder_;
   UniqueFd events_, stop_;
   std::string driver_;
   std::function<void()> changed_;

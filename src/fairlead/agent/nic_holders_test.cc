@@ -6,8 +6,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <future>
+#include <thread>
 
 #include "fairlead/sys/files.h"
 #include "fairlead/sys/testing/temporary_folder.h"
@@ -33,7 +35,11 @@ class Holders : public ::testing::Test {
     return folder_.path().string() + "/" + driver;
   }
   [[nodiscard]] NicHolders of(const std::string& driver, const std::string& boot = "boot-1") const {
-    return NicHolders({.dir = dir_, .driver = driver, .state_dir = state_dir(driver), .boot_id = boot});
+    return NicHolders({.dir = dir_,
+                       .driver = driver,
+                       .state_dir = state_dir(driver),
+                       .boot_id = boot,
+                       .patience = std::chrono::milliseconds(50)});
   }
   static NicClaim claim(const std::string& uid, bool whole, const std::string& nic = "pci-0000-03-00-1") {
     return {.uid = uid,
@@ -182,14 +188,96 @@ TEST_F(Holders, EntryThatCannotBeRead_Counts) {
   EXPECT_THAT(admit("b.example.com", claim("u2", true)), HasSubstr("a.example.com"));
 }
 
-TEST_F(Holders, WhoeverIsAtWork_IsWaitedFor_UntilTheDeadline) {
+TEST_F(Holders, EntryOfAnUnknownBoot_Counts) {
+  ASSERT_EQ(admit("a.example.com", claim("u1", true)), "admitted");
+  EXPECT_EQ(of("b.example.com", "").admit(claim("u2", true), {}).error().code(), Code::kBusy);
+  const std::string file = files().front();
+  std::string text = sys::read_file(dir_ + "/holders/" + file).value();
+  text.replace(text.find("boot-1"), 6, "");
+  ASSERT_TRUE(sys::replace_file(dir_ + "/holders", file, text));
+  EXPECT_THAT(admit("b.example.com", claim("u2", true)), HasSubstr("a.example.com"));
+}
+
+TEST_F(Holders, EntryWhoseRecordIsInQuarantine_Counts_UntilThatIsGone) {
+  ASSERT_EQ(admit("a.example.com", claim("u1", true)), "admitted");
+  const std::string aside = state_dir("a.example.com") + "/quarantine";
+  ASSERT_TRUE(sys::make_dirs(aside));
+  const std::string record = state_dir("a.example.com") + "/claims/u1.json";
+  ASSERT_EQ(::rename(record.c_str(), (aside + "/u1.json.1700000000").c_str()), 0);
+  EXPECT_EQ(of("b.example.com").of_others().value().size(), 1);
+  EXPECT_THAT(admit("b.example.com", claim("u2", true)), HasSubstr("a.example.com"));
+  const NicHolders a = of("a.example.com");
+  const auto no_records = []() -> Result<std::vector<NicClaim>> { return std::vector<NicClaim>(); };
+  EXPECT_FALSE(a.needs_repair({}).value());
+  ASSERT_TRUE(a.repair(no_records));
+  EXPECT_THAT(files(), ElementsAre("pci-0000-03-00-1_a.example.com_u1.whole"));
+
+  ASSERT_TRUE(sys::remove_file(aside + "/u1.json.1700000000"));
+  EXPECT_TRUE(a.needs_repair({}).value());
+  ASSERT_TRUE(a.repair(no_records));
+  EXPECT_THAT(files(), IsEmpty());
+}
+
+// ---- the lock
+
+TEST_F(Holders, AgentThatStandsStillWithTheLock_HoldsUpTheOthersForAMomentOnly_AndIsNamed) {
   const auto first = of("a.example.com").admit(claim("u1", true), {});
   ASSERT_TRUE(first);
-  const auto second = of("b.example.com")
-                          .admit(claim("u2", true, "pci-0000-03-00-2"),
-                                 {.deadline = std::chrono::steady_clock::now(), .cancelled = {}});
+  const dra::CallContext context{.deadline = std::chrono::steady_clock::now() + std::chrono::seconds(5),
+                                 .cancelled = {}};
+  const auto second = of("b.example.com").admit(claim("u2", true, "pci-0000-03-00-2"), context);
   ASSERT_FALSE(second);
-  EXPECT_EQ(second.error().code(), Code::kTimeout);
+  EXPECT_EQ(second.error().code(), Code::kBusy);
+  EXPECT_THAT(second.error().what(),
+              AllOf(HasSubstr("the agent of the driver a.example.com may have stopped"),
+                    HasSubstr("restart it"), HasSubstr(dir_ + "/lock")));
+  EXPECT_LT(std::chrono::steady_clock::now(), context.deadline);
+  EXPECT_TRUE(of("b.example.com").admit({.uid = "u3", .uses = {}}, {})) << "it uses no NIC";
+}
+
+TEST_F(Holders, WhoeverIsAtWork_IsWaitedFor_NotBeyondTheDeadline) {
+  const auto first = of("a.example.com").admit(claim("u1", true), {});
+  ASSERT_TRUE(first);
+  const NicHolders patient(
+      {.dir = dir_, .driver = "b.example.com", .state_dir = {}, .patience = std::chrono::hours(1)});
+  const auto second = patient.admit(claim("u2", true, "pci-0000-03-00-2"),
+                                    {.deadline = std::chrono::steady_clock::now(), .cancelled = {}});
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code(), Code::kBusy);
+}
+
+/// A waiter has the file open that is removed; the next makes a new one.
+TEST_F(Holders, LockThatWasRemoved_AdmitsOneOnly) {
+  auto first = of("a.example.com").admit(claim("u1", true), {});
+  ASSERT_TRUE(first);
+  const NicHolders patient({.dir = dir_,
+                            .driver = "b.example.com",
+                            .state_dir = state_dir("b.example.com"),
+                            .patience = std::chrono::seconds(60)});
+  auto waiter = std::async(std::launch::async, [&] { return patient.admit(claim("u2", true), {}); });
+  // Until it waits: it has the lock open then.
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  ASSERT_TRUE(sys::remove_tree(dir_ + "/holders"));
+  ASSERT_TRUE(sys::remove_file(dir_ + "/lock"));
+  // The first has lost its intent and its lock.
+  EXPECT_FALSE((*first)->recorded());
+  first->reset();
+  auto second = waiter.get();
+  ASSERT_TRUE(second) << second.error().what();
+  EXPECT_EQ(of("a.example.com").admit(claim("u3", true), {}).error().code(), Code::kBusy)
+      << "the waiter holds the lock that is there";
+  ASSERT_TRUE((*second)->recorded());
+  EXPECT_THAT(files(), ElementsAre("pci-0000-03-00-1_b.example.com_u2.whole"));
+}
+
+TEST_F(Holders, LockThatWasRemovedDuringAnAdmission_TakesThatBack) {
+  auto first = of("a.example.com").admit(claim("u1", true), {});
+  ASSERT_TRUE(first);
+  ASSERT_TRUE(sys::remove_file(dir_ + "/lock"));
+  const auto recorded = (*first)->recorded();
+  ASSERT_FALSE(recorded);
+  EXPECT_THAT(recorded.error().what(), HasSubstr(dir_ + "/lock was removed"));
+  EXPECT_THAT(files(), IsEmpty());
 }
 
 // ---- before a claim is undone
@@ -269,6 +357,38 @@ TEST_F(Holders, Watch_TellsOfOtherDriversOnly) {
   EXPECT_EQ(heard.wait_for(std::chrono::milliseconds(0)), std::future_status::timeout);
   ASSERT_EQ(admit("a.example.com", claim("u2", true, "pci-0000-03-00-2")), "admitted");
   EXPECT_EQ(heard.wait_for(std::chrono::seconds(60)), std::future_status::ready);
+}
+
+/// As "rm -rf /run/fairlead/*" leaves it.
+TEST_F(Holders, Watch_GoesOnWhenTheFolderWasRemoved_AndTellsThatTheOwnEntriesAreGone) {
+  std::atomic<int> told = 0;
+  const auto in_time = [](const auto& condition) {
+    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (!condition() && std::chrono::steady_clock::now() < give_up) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    return condition();
+  };
+  const auto has_folder = [&] { return ::access((dir_ + "/holders").c_str(), F_OK) == 0; };
+  auto watch = HoldersWatch::start(dir_, "b.example.com", [&] { ++told; });
+  ASSERT_TRUE(watch) << watch.error().what();
+  ASSERT_TRUE(sys::remove_tree(dir_ + "/holders"));
+  ASSERT_TRUE(in_time([&] { return told > 0 && has_folder(); }));
+  // Entries of others are told of as before.
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  int before = told;
+  ASSERT_EQ(admit("a.example.com", claim("u1", true)), "admitted");
+  EXPECT_TRUE(in_time([&] { return told > before; }));
+
+  // Where no folder can be made, it is tried again.
+  ASSERT_TRUE(in_time([&] {
+    return sys::remove_tree(dir_).has_value() &&
+           sys::replace_file(folder_.path().string(), "shared", "no folder").has_value();
+  }));
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  ASSERT_TRUE(sys::remove_file(dir_));
+  before = told;
+  EXPECT_TRUE(in_time([&] { return told > before && has_folder(); }));
 }
 
 TEST(NicUses, AreTheNodeWideNamesOfNics_EachOnce) {
