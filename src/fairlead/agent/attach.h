@@ -35,7 +35,7 @@ struct AttachTarget {
 /// Why a pod with hostNetwork is refused, in one sentence.
 extern const char* const kHostNetworkRefusal;
 
-/// Any thread; calls for one claim must not overlap (Plugin::update sees to that).
+/// Any thread; calls for one claim must not overlap (dra::Host::update sees to that).
 class Attacher {
  public:
   /// All must outlive it.

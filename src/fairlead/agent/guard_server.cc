@@ -236,7 +236,7 @@ bool GuardServer::Impl::accept_one() {
     }
     return false;
   }
-  // Two guards of one pod and one claim may call at once; Plugin::update puts them in order.
+  // Two guards of one pod and one claim may call at once; dra::Host::update puts them in order.
   const auto submitted =
       workers->submit({}, [this, owned = std::move(connection)](Executor::Turn&) { handle(owned.get()); });
   if (!submitted) {

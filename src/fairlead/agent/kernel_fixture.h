@@ -293,7 +293,7 @@ class KernelTest : public ::testing::Test {
     return record;
   }
 
-  /// attach(), with the new state in the record as Plugin::update keeps it.
+  /// attach(), with the new state in the record as dra::Host::update keeps it.
   Result<> attach(dra::ClaimRecord& record, const Pod& pod) {
     FL_ASSIGN(record.prepared.state,
               driver_->attacher().attach(record, {.netns = pod.netns.get(), .container = "container-1"}));

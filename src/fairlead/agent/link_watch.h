@@ -15,7 +15,7 @@ namespace fairlead::agent {
 class LinkWatch {
  public:
   /// Watches the calling thread's network namespace. `changed` is called from the thread, often; it must be
-  /// quick and bring events together itself (Plugin::republish does).
+  /// quick and bring events together itself (dra::Host::republish does).
   static Result<std::unique_ptr<LinkWatch>> start(std::function<void()> changed);
   LinkWatch(const LinkWatch&) = delete;
   LinkWatch& operator=(const LinkWatch&) = delete;

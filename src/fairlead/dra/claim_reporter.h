@@ -91,7 +91,7 @@ class ClaimReporter {
   /// Ends the thread. What is not written yet is not written; the driver reports it again after a restart.
   void stop();
 
-  /// See Plugin::report.
+  /// See Host::report.
   void report(const std::string& claim_uid, std::vector<DeviceReport> reports);
   /// This claim is being prepared, and the API server has just said that no entry of ours stands in it, so
   /// none is looked for.

@@ -121,14 +121,14 @@ class ClaimService {
   void stop(std::chrono::milliseconds grace = std::chrono::seconds(20));
 
   [[nodiscard]] std::optional<ClaimRecord> find(const std::string& claim_uid) const;
-  /// See Plugin::records and Plugin::records_of_pod.
+  /// See Host::records and Host::records_of_pod.
   [[nodiscard]] Result<std::vector<ClaimRecord>> records() const;
   [[nodiscard]] Result<std::vector<ClaimRecord>> records_of_pod(const std::string& pod_uid) const;
-  /// See Plugin::update. Not from inside a Driver call of the same claim.
+  /// See Host::update. Not from inside a Driver call of the same claim.
   Result<> update(const std::string& claim_uid, std::chrono::steady_clock::time_point deadline,
                   const std::function<Result<std::string>(const ClaimRecord&)>& change);
 
-  /// See Plugin::if_unknown.
+  /// See Host::if_unknown.
   Result<bool> if_unknown(const std::string& claim_uid, std::chrono::steady_clock::time_point deadline,
                           const std::function<void()>& action);
 

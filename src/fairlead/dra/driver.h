@@ -116,9 +116,8 @@ enum class ClaimState : std::uint8_t { kPreparing, kPrepared, kUnpreparing };
 struct ClaimRecord {
   Claim claim;
   ClaimState state = ClaimState::kPreparing;
-  std::string plan;  // what plan() said
-  Prepared
-      prepared;  // empty until prepare() succeeded; `state` inside may be changed later by Plugin::update
+  std::string plan;   // what plan() said
+  Prepared prepared;  // empty until prepare() succeeded; `state` inside may be changed later by Host::update
 };
 
 /// What the world may know of one device of a claim: its entry in the claim's status.devices, with one
@@ -190,7 +189,7 @@ class Driver {
   virtual ~Driver() = default;
 
   /// Everything this node has to offer now, devices of prepared claims included. Called at start, on
-  /// Plugin::republish() and once in a while. An error keeps the last published state.
+  /// Host::republish() and once in a while. An error keeps the last published state.
   virtual Result<std::vector<Pool>> discover() = 0;
 
   /// Checks a claim and says what prepare() will do, touching nothing. The text is on disk before prepare()
