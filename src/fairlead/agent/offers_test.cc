@@ -465,7 +465,8 @@ TEST_F(Offers, LinkThatCameOntoTheNicSincePlan_LetsNoMacvlanHaveItAsAWhole) {
 TEST_F(Offers, MacvlanInAnotherNamespace_KeepsTheNicHome) {
   const Pod other = make_pod();
   auto whole = prepare(nic_claim("u1"));
-  auto single = prepare(claim("u2", {{.netdev = R"("macvlan","interfaceName":"data0")", .device = "nic1"}}));
+  auto single = prepare(
+      claim("u2", {{.netdev = R"("macvlan","interfaceName":"data0","mode":"passthru")", .device = "nic1"}}));
   ASSERT_OK(whole);
   ASSERT_OK(single);
   ASSERT_OK(node_->create_link(
