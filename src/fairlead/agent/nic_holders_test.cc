@@ -300,6 +300,7 @@ TEST_F(Holders, ClaimWithoutEntry_HasLostTheNicThatAnotherDriversClaimHas) {
 TEST_F(Holders, ClaimWithoutEntry_HasTheNicAgainThatNobodyHas) {
   ASSERT_EQ(admit("b.example.com", claim("u2", true)), "admitted");
   remove_record("b.example.com", "u2");  // left over
+  write_record("a.example.com", "u1");
   EXPECT_THAT(of("a.example.com").lost(claim("u1", true), {}).value(), IsEmpty());
   EXPECT_THAT(admit("b.example.com", claim("u3", true)), HasSubstr("the driver a.example.com"));
   ASSERT_TRUE(of("a.example.com").forget("u1"));
