@@ -278,11 +278,29 @@ Result<std::vector<NicClaim>> NetDriver::nic_claims() {
   FL_ASSIGN(const auto records, host_->records(), "tell which NICs claims have");
   const Lock lock(nic_uses_mutex_);
   std::map<std::string, KnownNics> still_there;
+  std::optional<sys::Inventory> inventory;  // if it is needed
   for (const dra::ClaimRecord& record : records) {
     KnownNics& known = still_there[record.claim.uid];
     known = std::move(known_nics_[record.claim.uid]);
     if (known.plan != record.plan) {
-      known = {.plan = record.plan, .uses = nic_uses(uses_of(record).links)};
+      std::vector<devices::LinkUse> links = uses_of(record).links;
+      // A record of version 0.1 has the parent's name only. What has no such name now is left out, and looked
+      // for again the next time.
+      const auto is_known_by_name = [](const devices::LinkUse& use) { return !use.link.link.index.valid(); };
+      if (std::ranges::any_of(links, is_known_by_name) && !inventory) {
+        FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
+        FL_ASSIGN(inventory, sys::read_inventory(socket, {.sysfs_root = options_.node.sysfs_root}),
+                  "read this node's links");
+      }
+      const auto missing = std::erase_if(links, [&](devices::LinkUse& use) {
+        const sys::InventoryLink* link =
+            is_known_by_name(use) ? inventory->find(use.link.link.name) : &use.link;
+        if (link != nullptr && link != &use.link) {
+          use.link = *link;
+        }
+        return link == nullptr;
+      });
+      known = {.plan = missing == 0 ? record.plan : "", .uses = nic_uses(links)};
     }
     claims.push_back({.uid = record.claim.uid,
                       .namespace_ = record.claim.namespace_,

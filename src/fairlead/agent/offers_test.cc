@@ -357,6 +357,27 @@ TEST_F(TwoDrivers, RecordWithoutEntry_IsToldAtTheStart) {
   EXPECT_THAT(offers(b_), Not(Contains("nic1")));
 }
 
+/// Version 0.1 kept the parent's name, and nothing else of it.
+TEST_F(TwoDrivers, RecordThatHasTheParentsNameOnly_IsToldByWhatTheParentIs) {
+  const auto record = [&](const std::string& uid, const std::string& master) {
+    dra::ClaimRecord made{.claim = macvlan_claim(uid, "nic1")};
+    auto plan = parse_claim_plan(a_.driver->plan(made.claim).value()).value();
+    plan.devices[0].body = R"({"master":")" + master + R"(","mode":"bridge"})";
+    made.plan = to_json(plan);
+    return made;
+  };
+  a_.known = {record("u1", "nic1"), record("u2", "gone7")};
+  a_.driver->restored(a_.known);
+  const std::string entries = folder_.path().string() + "/shared/holders";
+  EXPECT_THAT(sys::list_dir(entries).value(),
+              ElementsAre("ifindex-" + std::to_string(nic1_.value()) + "_a.example.com_u1.shared"));
+  // It is looked for as long as the record is there.
+  const auto late = add_nic("gone7", "02:00:00:00:00:78", "wire7");
+  (void)a_.driver->discover();
+  EXPECT_THAT(sys::list_dir(entries).value(),
+              Contains("ifindex-" + std::to_string(late.value()) + "_a.example.com_u2.shared"));
+}
+
 TEST_F(TwoDrivers, FolderThatCannotBeUsed_NoNicIsOffered_AndReadinessSaysWhy) {
   ASSERT_OK(sys::remove_tree(folder_.path().string() + "/shared"));
   ASSERT_OK(sys::replace_file(folder_.path().string(), "shared", "no folder"));
