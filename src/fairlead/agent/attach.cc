@@ -199,7 +199,7 @@ UniqueFd Attacher::pod_namespace(Session& session, const ClaimState& state) cons
   if (state.netns && (!id || *id != *state.netns)) {
     // Who asks for it needs it to bring NICs home, and looks whether they came: one that cannot be looked for
     // now is no other case than one that is gone.
-    auto found = find_netns(*state.netns);
+    auto found = find_netns(*state.netns, {}, state.seen_in);
     if (found && *found) {
       netns = std::move((*found)->fd);
       certain = false;
@@ -259,7 +259,7 @@ Result<> Attacher::leave_old_namespace(Session& session, const AttachTarget& tar
   // A pod gets a new sandbox when its old one has ended.
   const bool same_pod = !target.pod_uid.empty() && target.pod_uid == state.pod_uid;
   const bool may_live = state.phase != AttachPhase::kReleased && !same_pod;
-  const auto alive = find_netns(*state.netns);
+  const auto alive = find_netns(*state.netns, {}, state.seen_in);
   if (alive && *alive) {
     FL_ASSIGN(const bool in_use, has_links_of(session, (*alive)->fd.get()));
     if (in_use && may_live) {
@@ -620,7 +620,7 @@ void Attacher::adopt(const std::vector<dra::ClaimRecord>& records) {
     if (!plan || !state || !state->is_in_a_pod() || !takes_nic(*plan)) {
       continue;
     }
-    const auto netns = find_netns(*state->netns);
+    const auto netns = find_netns(*state->netns, {}, state->seen_in);
     if (!netns) {
       log::warn("a pod's network namespace cannot be looked for; its NIC may come home later than it should",
                 {{"claim", record.claim.uid}, {"error", netns.error().what()}});
@@ -701,7 +701,7 @@ dra::ClaimUse Attacher::use_of(const dra::ClaimRecord& record) const {
     return {.kind = Kind::kUnknown, .why = "it was never attached, so nobody said that its pod ended"};
   }
   const std::string netns = sys::to_string(*state->netns);
-  const auto alive = find_netns(*state->netns);
+  const auto alive = find_netns(*state->netns, {}, state->seen_in);
   if (!alive || !*alive) {
     // What only descriptors keep (ours among them) has no process any more.
     const auto why = alive ? why_not_gone(*state) : "cannot be looked for now (" + alive.error().what() + ")";

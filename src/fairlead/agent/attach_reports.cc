@@ -157,7 +157,7 @@ void AttachReports::check_all(const std::vector<dra::ClaimRecord>& records) {
       if (!state || !state->is_in_a_pod()) {
         continue;
       }
-      const auto netns = find_netns(*state->netns);
+      const auto netns = find_netns(*state->netns, {}, state->seen_in);
       if (!netns) {
         log::warn("a pod's network namespace cannot be looked for, so its interfaces are not looked at",
                   {{"claim", uid}, {"error", netns.error().what()}});

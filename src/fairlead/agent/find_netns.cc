@@ -4,8 +4,11 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "fairlead/sys/files.h"
@@ -58,6 +61,8 @@ bool is_process(const std::string& name) {
   return name != "1" && std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; });
 }
 
+bool is_refused(const Error& error) { return error.sys_errno() == EACCES || error.sys_errno() == EPERM; }
+
 /// Goes on after errors: what is found is certain, whatever else could not be looked at.
 class Search {
  public:
@@ -65,6 +70,10 @@ class Search {
 
   bool finds_at(const std::string& path) {
     auto opened = open_if(path, id_);
+    if (!opened && is_refused(opened.error()) && put_off_ != nullptr) {
+      put_off_->push_back(path);
+      return false;
+    }
     if (!opened) {
       note(std::move(opened).error());
       return false;
@@ -72,6 +81,8 @@ class Search {
     fd_ = *std::move(opened);
     return fd_.has_value();
   }
+  /// Refusals are put there instead of counting as errors; null: no more.
+  void put_off_refusals(std::vector<std::string>* paths) { put_off_ = paths; }
   std::vector<std::string> list(const std::string& folder) {
     auto names = sys::list_dir(folder);
     if (!names) {
@@ -103,28 +114,70 @@ class Search {
   const sys::NetnsId id_;
   std::optional<UniqueFd> fd_;
   std::optional<Error> problem_;
+  std::vector<std::string>* put_off_ = nullptr;
 };
 
 /// Which processes /proc shows.
 std::string pid_namespace(const NetnsPlaces& places) { return places.proc + "/self/ns/pid"; }
 
-}  // namespace
-
-Result<std::optional<FoundNetns>> find_netns(sys::NetnsId id, const NetnsPlaces& places) {
+Result<std::optional<FoundNetns>> find_in_folder(sys::NetnsId id, const std::string& folder) {
   Search search(id);
-  for (const std::string& folder : places.folders) {
-    for (const std::string& name : search.list(folder)) {
-      if (search.finds_at(folder + "/" + name)) {
-        return search.found(kFolder, folder);
-      }
+  for (const std::string& name : search.list(folder)) {
+    if (search.finds_at(folder + "/" + name)) {
+      return search.found(kFolder, folder);
     }
   }
+  return search.not_found();
+}
+
+/// A process that becomes another program may not be looked at for a moment ("runc init" of a probe is not
+/// dumpable), so those that were refused are looked at once more.
+Result<std::optional<FoundNetns>> find_in_processes(sys::NetnsId id, const NetnsPlaces& places) {
+  Search search(id);
+  std::vector<std::string> refused;
+  search.put_off_refusals(&refused);
   for (const std::string& name : search.list(places.proc)) {
     if (is_process(name) && search.finds_at(places.proc + "/" + name + "/ns/net")) {
       return search.found(kProcesses, pid_namespace(places));
     }
   }
+  search.put_off_refusals(nullptr);
+  if (!refused.empty()) {
+    places.pause();
+  }
+  for (const std::string& path : refused) {
+    if (search.finds_at(path)) {
+      return search.found(kProcesses, pid_namespace(places));
+    }
+  }
   return search.not_found();
+}
+
+}  // namespace
+
+Result<std::optional<FoundNetns>> find_netns(sys::NetnsId id, const NetnsPlaces& places,
+                                             const std::string& seen_in) {
+  std::optional<Error> problem;
+  bool is_gone_from_there = false;
+  for (const std::string& folder : places.folders) {
+    const auto number = number_of(folder).value_or(std::nullopt);
+    auto found = find_in_folder(id, folder);
+    if (found && *found) {
+      return found;
+    }
+    if (!found && !problem) {
+      problem = std::move(found).error();
+    }
+    is_gone_from_there = is_gone_from_there || (found && number && seen_in == std::string(kFolder) + *number);
+  }
+  auto found = find_in_processes(id, places);
+  if (found && *found) {
+    return found;
+  }
+  if (problem) {
+    return *std::move(problem);
+  }
+  return is_gone_from_there ? std::optional<FoundNetns>() : std::move(found);
 }
 
 Result<bool> is_looked_through(const std::string& seen_in, const NetnsPlaces& places) {

@@ -4,8 +4,11 @@
 // alive is not found.
 #pragma once
 
+#include <chrono>
+#include <functional>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "fairlead/core/fd.h"
@@ -18,6 +21,8 @@ namespace fairlead::agent {
 struct NetnsPlaces {
   std::vector<std::string> folders = {"/run/netns", "/var/run/netns"};
   std::string proc = "/proc";
+  /// Between the two looks at a process that may not be looked at.
+  std::function<void()> pause = [] { std::this_thread::sleep_for(std::chrono::milliseconds(20)); };
 };
 
 struct FoundNetns {
@@ -28,8 +33,10 @@ struct FoundNetns {
 };
 
 /// Nothing: it is in none of the places. An error: something could not be looked at (no descriptor left, no
-/// permission), and it may be there.
-Result<std::optional<FoundNetns>> find_netns(sys::NetnsId id, const NetnsPlaces& places = {});
+/// permission), and it may be there. `seen_in`, if it is known, is where it was before: when that is a folder
+/// of which all can be looked at, processes that may not be looked at say nothing against its end.
+Result<std::optional<FoundNetns>> find_netns(sys::NetnsId id, const NetnsPlaces& places = {},
+                                             const std::string& seen_in = {});
 
 /// Whether find_netns() of this process looks where the namespace was seen, perhaps by another process. Else
 /// that it is not found says nothing.

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sys/fsuid.h>
 #include <sys/stat.h>
 
 #include <filesystem>
@@ -91,6 +92,67 @@ TEST_F(FindNetns, InAFolderThatCannotBeRead_IsNoAnswer_UnlessItIsElsewhere) {
   const auto found = find_netns(own, places_);
   ASSERT_OK(found);
   EXPECT_TRUE(*found);
+}
+
+/// Processes as somebody without rights sees them: one may not be looked at.
+class RefusedProcess : public FindNetns {
+ protected:
+  void SetUp() override {
+    FindNetns::SetUp();
+    if (IsSkipped() || HasFatalFailure()) {
+      return;
+    }
+    if (::geteuid() != 0) {
+      GTEST_SKIP() << "needs root, to be somebody else";
+    }
+    ASSERT_EQ(::chmod(folder_.path().c_str(), 0755), 0);
+    ASSERT_OK(sys::make_dirs(process_));
+    // As in /proc: the link leads to the namespace.
+    std::filesystem::create_symlink("/proc/self/fd/" + std::to_string(netns_.get()), process_ + "/net");
+    ASSERT_EQ(::chmod(process_.c_str(), 0700), 0);
+    places_of_it_.folders = places_.folders;
+    places_of_it_.proc = folder_.path().string() + "/proc";
+    places_of_it_.pause = [this] { ++pauses_; };
+  }
+
+  const std::string process_ = folder_.path().string() + "/proc/7/ns";
+  NetnsPlaces places_of_it_;
+  int pauses_ = 0;
+};
+
+TEST_F(RefusedProcess, IsLookedAtOnceMore_AndThenNoAnswer) {
+  const NoFileRights none;
+  const auto answer = find_netns(id_, places_of_it_);
+  ASSERT_FALSE(answer);
+  EXPECT_THAT(answer.error().what(), HasSubstr("/proc/7/ns/net: Permission denied"));
+  EXPECT_EQ(pauses_, 1);
+}
+
+/// As "runc init" of a probe, which becomes another program.
+TEST_F(RefusedProcess, ForAMoment_IsLookedAtThen) {
+  const NoFileRights none;
+  places_of_it_.pause = [&] {
+    ++pauses_;
+    const int nobody = ::setfsuid(0);
+    EXPECT_EQ(::chmod(process_.c_str(), 0755), 0);
+    (void)::setfsuid(static_cast<uid_t>(nobody));
+  };
+  const auto found = find_netns(id_, places_of_it_);
+  ASSERT_OK(found);
+  EXPECT_TRUE(*found);
+  EXPECT_EQ(pauses_, 1);
+}
+
+TEST_F(RefusedProcess, SaysNothing_OfWhatIsGoneFromAFolder) {
+  std::filesystem::create_symlink("/proc/self/fd/" + std::to_string(netns_.get()),
+                                  places_.folders.front() + "/cni-1");
+  const std::string seen_in = (*find_netns(id_, places_of_it_).value()).seen_in;
+  std::filesystem::remove(places_.folders.front() + "/cni-1");
+  const NoFileRights none;
+  const auto gone = find_netns(id_, places_of_it_, seen_in);
+  ASSERT_OK(gone);
+  EXPECT_FALSE(*gone);
+  EXPECT_FALSE(find_netns(id_, places_of_it_, "folder 1:2")) << "seen elsewhere";
 }
 
 TEST_F(FindNetns, InWhatIsNoFolder_IsNoAnswer) {
