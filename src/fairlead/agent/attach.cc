@@ -17,7 +17,7 @@ namespace fairlead::agent {
 
 using devices::AttachMode;
 using devices::DevicePlan;
-using devices::Handler;
+using devices::Kind;
 using devices::Marker;
 using devices::Place;
 using std::chrono::steady_clock;
@@ -60,8 +60,8 @@ std::string describe(const DevicePlan& device) {
   return "interface " + device.interface_name + " (request " + device.request + ")";
 }
 
-Result<const Handler*> handler_of(const devices::Registry& registry, const DevicePlan& device) {
-  const Handler* handler = registry.find(device.type, device.kind);
+Result<const Kind*> handler_of(const devices::Registry& registry, const DevicePlan& device) {
+  const Kind* handler = registry.find(device.type, device.kind);
   if (handler == nullptr) {
     return Error(Code::kUnsupported,
                  "this version of the driver does not know " + device.type + " " + device.kind);
@@ -125,12 +125,12 @@ netlink::IfIndex index_of(const std::vector<std::int32_t>& indexes, std::size_t 
 }  // namespace
 
 bool Attacher::takes_nic(const DevicePlan& device) const {
-  const Handler* handler = registry_->find(device.type, device.kind);
+  const Kind* handler = registry_->find(device.type, device.kind);
   return handler != nullptr && handler->takes(device).has_value();
 }
 
 bool Attacher::takes_one_of(const DevicePlan& device, const std::vector<std::string>& nics) const {
-  const Handler* handler = nics.empty() ? nullptr : registry_->find(device.type, device.kind);
+  const Kind* handler = nics.empty() ? nullptr : registry_->find(device.type, device.kind);
   const auto nic = handler == nullptr ? std::nullopt : handler->takes(device);
   return nic && std::ranges::find(nics, devices::node_wide_name(*nic)) != nics.end();
 }
@@ -322,7 +322,7 @@ Result<> Attacher::attach_all(Session& session, const Place& pod, ClaimState& st
       FL_TRY(receive_moved(pod, pod_links, marker(session.claim_uid, i)), describe(device));
     }
     auto attached = [&]() -> Result<devices::Attached> {
-      FL_ASSIGN(const Handler* handler, handler_of(*registry_, device));
+      FL_ASSIGN(const Kind* handler, handler_of(*registry_, device));
       return handler->attach({.plan = &device,
                               .marker = marker(session.claim_uid, i),
                               .node = session.node,
@@ -525,7 +525,7 @@ Result<std::vector<std::string>> Attacher::stage_all(const Session& session) con
       continue;
     }
     auto staged = [&]() -> Result<std::string> {
-      FL_ASSIGN(const Handler* handler, handler_of(*registry_, device));
+      FL_ASSIGN(const Kind* handler, handler_of(*registry_, device));
       return handler->stage({.plan = &device,
                              .marker = marker(session.claim_uid, i),
                              .node = session.node,
@@ -549,7 +549,7 @@ Result<> Attacher::detach_from(const Session& session, const std::optional<Place
       continue;
     }
     auto undone = [&]() -> Result<> {
-      FL_ASSIGN(const Handler* handler, handler_of(*registry_, device));
+      FL_ASSIGN(const Kind* handler, handler_of(*registry_, device));
       return handler->detach({.plan = &device,
                               .marker = marker(session.claim_uid, i),
                               .node = session.node,
@@ -657,7 +657,7 @@ void Attacher::sweep_link(netlink::Socket& socket, netlink::IfIndex index,
       done = socket.delete_link(index);
       break;
     case Origin::kLent:
-      // Whoever waits for a name gets it when nobody else has it (Handler::links_changed).
+      // Whoever waits for a name gets it when nobody else has it (Kind::links_changed).
       log::warn(
           "a NIC of a claim without record is free again: it gets back its name and alias; what else the pod "
           "changed (MTU, MAC, addresses, routes, up or down) is not known any more, so look at it",
@@ -682,32 +682,32 @@ void Attacher::sweep_link(netlink::Socket& socket, netlink::IfIndex index,
 }
 
 dra::ClaimUse Attacher::use_of(const dra::ClaimRecord& record) const {
-  using Kind = dra::ClaimUse::Kind;
+  using Use = dra::ClaimUse::Kind;
   const auto plan = parse_claim_plan(record.plan);
   const auto state = parse_claim_state(record.prepared.state);
   if (!plan || !state) {
-    return {.kind = Kind::kUnknown, .why = "the claim's record cannot be read"};
+    return {.kind = Use::kUnknown, .why = "the claim's record cannot be read"};
   }
   if (state->staged) {
-    return {.kind = Kind::kUnknown,
+    return {.kind = Use::kUnknown,
             .why =
                 "the container runtime moves interfaces itself (--attach=netdevices) and does not say to "
                 "which pod"};
   }
   if (state->phase == AttachPhase::kReleased) {
-    return {.kind = Kind::kUnused};  // its sandbox has stopped
+    return {.kind = Use::kUnused};  // its sandbox has stopped
   }
   if (!state->is_in_a_pod()) {
-    return {.kind = Kind::kUnknown, .why = "it was never attached, so nobody said that its pod ended"};
+    return {.kind = Use::kUnknown, .why = "it was never attached, so nobody said that its pod ended"};
   }
   const std::string netns = sys::to_string(*state->netns);
   const auto alive = find_netns(*state->netns, {}, state->seen_in);
   if (!alive || !*alive) {
     // What only descriptors keep (ours among them) has no process any more.
     const auto why = alive ? why_not_gone(*state) : "cannot be looked for now (" + alive.error().what() + ")";
-    return why ? dra::ClaimUse{.kind = Kind::kUnknown,
+    return why ? dra::ClaimUse{.kind = Use::kUnknown,
                                .why = "the pod has a network namespace, " + netns + ", that " + *why}
-               : dra::ClaimUse{.kind = Kind::kUnused};
+               : dra::ClaimUse{.kind = Use::kUnused};
   }
   const Held kept = held(record.claim.uid);
   const auto kept_id = kept.netns.valid() ? sys::netns_id(kept.netns.get())
@@ -716,10 +716,10 @@ dra::ClaimUse Attacher::use_of(const dra::ClaimRecord& record) const {
   const auto session = Session::open(record.claim.uid, *plan);
   const auto marked = session ? has_links_of(**session, (*alive)->fd.get()) : session.error();
   if (same || marked.value_or(false)) {
-    return {.kind = Kind::kInUse, .why = "the claim's interfaces are in a network namespace, " + netns};
+    return {.kind = Use::kInUse, .why = "the claim's interfaces are in a network namespace, " + netns};
   }
   // The kernel gives the number of a namespace that ended to another; or the pod has changed the aliases.
-  return {.kind = Kind::kUnknown,
+  return {.kind = Use::kUnknown,
           .why = "the network namespace " + netns +
                  " is there, but none of its links says that it is the claim's"};
 }

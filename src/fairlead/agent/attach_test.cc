@@ -1128,7 +1128,7 @@ TEST_F(HostDevice, StaticRoutes_ComeHome) {
 // ---- the pod's namespace
 
 /// A NIC as the kernel gives it back by itself, when the last user of its namespace is gone.
-class GivenBackNic final : public devices::Handler {
+class GivenBackNic final : public devices::Kind {
  public:
   [[nodiscard]] std::string_view type() const override { return nic_.type(); }
   [[nodiscard]] std::string_view kind() const override { return nic_.kind(); }
@@ -1240,22 +1240,22 @@ TEST_F(GivenBack, NamespaceIsKept_AsLongAsTheRecordSaysThatTheNicMayBeThere) {
 
 // ---- a claim that the API server has no more: who has its interfaces?
 
-using Kind = dra::ClaimUse::Kind;
+using Use = dra::ClaimUse::Kind;
 
 TEST_F(HostDevice, Use_OfANicOnItsWayThroughAPod) {
   auto record = prepare_nic();
   ASSERT_OK(record);
-  EXPECT_EQ(driver_->use_of(*record).kind, Kind::kUnknown) << "its pod may be about to start";
+  EXPECT_EQ(driver_->use_of(*record).kind, Use::kUnknown) << "its pod may be about to start";
   EXPECT_THAT(driver_->use_of(*record).why, HasSubstr("was never attached"));
   ASSERT_OK(attach(*record, pod_));
-  EXPECT_EQ(driver_->use_of(*record).kind, Kind::kInUse);
+  EXPECT_EQ(driver_->use_of(*record).kind, Use::kInUse);
   ASSERT_OK(pod_.socket->change_link(link(*pod_.socket, "net1").index, {.alias = ""}));
-  EXPECT_EQ(driver_->use_of(*record).kind, Kind::kInUse) << "whatever the pod does to the alias";
+  EXPECT_EQ(driver_->use_of(*record).kind, Use::kInUse) << "whatever the pod does to the alias";
   auto released = *record;
   const auto state = driver_->attacher().release(*record, "s1", std::chrono::steady_clock::time_point::max());
   ASSERT_OK(state);
   released.prepared.state = *state;
-  EXPECT_EQ(driver_->use_of(released).kind, Kind::kUnused) << "its sandbox has stopped";
+  EXPECT_EQ(driver_->use_of(released).kind, Use::kUnused) << "its sandbox has stopped";
 }
 
 TEST_F(HostDevice, Use_AfterThePodsEnd) {
@@ -1263,20 +1263,20 @@ TEST_F(HostDevice, Use_AfterThePodsEnd) {
   ASSERT_OK(record);
   ASSERT_OK(attach(*record, pod_));
   pod_.pause.reset();  // its namespace lives on by descriptors: ours, and the test's
-  EXPECT_EQ(driver_->use_of(*record).kind, Kind::kUnused);
+  EXPECT_EQ(driver_->use_of(*record).kind, Use::kUnused);
 }
 
 TEST_F(Attach, Use_OfVirtualLinks_IsSaidOnlyWhenItIsCertain) {
   auto record = prepare(claim("u1", {{R"("veth","interfaceName":"data0")"}}));
   ASSERT_OK(record);
   ASSERT_OK(attach(*record, pod_));
-  EXPECT_EQ(driver_->use_of(*record).kind, Kind::kInUse);
+  EXPECT_EQ(driver_->use_of(*record).kind, Use::kInUse);
   // Another namespace with the number, or a pod that changed what it has: nobody knows.
   ASSERT_OK(pod_.socket->change_link(link(*pod_.socket, "data0").index, {.alias = ""}));
-  EXPECT_EQ(driver_->use_of(*record).kind, Kind::kUnknown);
+  EXPECT_EQ(driver_->use_of(*record).kind, Use::kUnknown);
   EXPECT_THAT(driver_->use_of(*record).why, HasSubstr("none of its links says that it is the claim's"));
   pod_ = Pod();
-  EXPECT_EQ(driver_->use_of(*record).kind, Kind::kUnused);
+  EXPECT_EQ(driver_->use_of(*record).kind, Use::kUnused);
 }
 
 TEST_F(Attach, Use_OfAPodThatWasNeverVisible_IsNotKnown) {
@@ -1284,7 +1284,7 @@ TEST_F(Attach, Use_OfAPodThatWasNeverVisible_IsNotKnown) {
   ASSERT_OK(record);
   pod_.pause.reset();
   ASSERT_OK(attach(*record, pod_));
-  EXPECT_EQ(driver_->use_of(*record).kind, Kind::kUnknown);
+  EXPECT_EQ(driver_->use_of(*record).kind, Use::kUnknown);
 }
 
 TEST_F(HostDevice, Use_OfAPodThatCannotBeLookedFor_IsNotKnown) {
@@ -1295,10 +1295,10 @@ TEST_F(HostDevice, Use_OfAPodThatCannotBeLookedFor_IsNotKnown) {
   std::optional<NoDescriptors> none(std::in_place);
   const dra::ClaimUse unknown = driver_->use_of(*record);
   none.reset();  // the sanitizer's look at a matcher needs descriptors
-  EXPECT_EQ(unknown.kind, Kind::kUnknown);
+  EXPECT_EQ(unknown.kind, Use::kUnknown);
   EXPECT_THAT(unknown.why, HasSubstr("cannot be looked for now"));
   EXPECT_THAT(unknown.why, HasSubstr("Too many open files"));
-  EXPECT_EQ(driver_->use_of(*record).kind, Kind::kUnused);
+  EXPECT_EQ(driver_->use_of(*record).kind, Use::kUnused);
 }
 
 /// The state as an agent wrote it that looked elsewhere, or did not say where.
@@ -1315,12 +1315,12 @@ TEST_F(Attach, Use_OfAPodThatAnotherAgentSaw_IsNotKnown) {
   ASSERT_OK(record);
   ASSERT_OK(attach(*record, pod_));
   pod_.pause.reset();
-  EXPECT_EQ(driver_->use_of(*record).kind, Kind::kUnused);
+  EXPECT_EQ(driver_->use_of(*record).kind, Use::kUnused);
   const auto elsewhere = driver_->use_of(seen_in(*record, "folder 1:2"));
-  EXPECT_EQ(elsewhere.kind, Kind::kUnknown);
+  EXPECT_EQ(elsewhere.kind, Use::kUnknown);
   EXPECT_THAT(elsewhere.why, HasSubstr("was seen where the agent does not look any more"));
   const auto old = driver_->use_of(seen_in(*record, ""));
-  EXPECT_EQ(old.kind, Kind::kUnknown);
+  EXPECT_EQ(old.kind, Use::kUnknown);
   EXPECT_THAT(old.why, HasSubstr("does not say where"));
 }
 

@@ -471,7 +471,7 @@ NetDriver::ClaimUses NetDriver::uses_of(const dra::ClaimRecord& record) const {
     return uses;  // nothing was taken yet
   }
   for (const DevicePlan& device : plan->devices) {
-    const devices::Handler* handler = registry_->find(device.type, device.kind);
+    const devices::Kind* handler = registry_->find(device.type, device.kind);
     if (auto link = handler == nullptr ? std::nullopt : handler->uses(device)) {
       uses.links.push_back(*std::move(link));
     }
@@ -649,7 +649,7 @@ Result<> NetDriver::unprepare(const dra::ClaimRecord& record, const dra::CallCon
 
 bool NetDriver::shares_any(const ClaimPlan& plan) const {
   return std::ranges::any_of(plan.devices, [&](const DevicePlan& device) {
-    const devices::Handler* handler = registry_->find(device.type, device.kind);
+    const devices::Kind* handler = registry_->find(device.type, device.kind);
     return handler != nullptr && handler->shares(device);
   });
 }
@@ -672,7 +672,7 @@ void NetDriver::stopping() {
 }
 
 std::optional<sys::InventoryLink> NetDriver::taken_by(const DevicePlan& plan) const {
-  const devices::Handler* handler = registry_->find(plan.type, plan.kind);
+  const devices::Kind* handler = registry_->find(plan.type, plan.kind);
   return handler == nullptr ? std::nullopt : handler->takes(plan);
 }
 
@@ -696,7 +696,7 @@ Result<NetDriver::InUse> NetDriver::in_use() {
       if (!device.admin_access && name != devices::kVirtualDevice) {
         used.held.push_back({.name = name, .nic = device.nic, .was = taken_by(device)});
       }
-      const devices::Handler* handler = registry_->find(device.type, device.kind);
+      const devices::Kind* handler = registry_->find(device.type, device.kind);
       if (auto link = handler == nullptr ? std::nullopt : handler->shares(device);
           link && !undone_.contains(record.claim.uid)) {
         used.shared.push_back(*std::move(link));

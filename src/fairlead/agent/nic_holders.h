@@ -27,7 +27,7 @@
 
 #include "fairlead/core/fd.h"
 #include "fairlead/core/result.h"
-#include "fairlead/devices/handler.h"
+#include "fairlead/devices/kind.h"
 #include "fairlead/dra/driver.h"
 
 namespace fairlead::agent {

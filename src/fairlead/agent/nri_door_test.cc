@@ -503,7 +503,7 @@ TEST_F(NriDoors, LinkWithTheIndexInANamespaceThatMayBeAnothers_IsNotTheClaims) {
 }
 
 /// A NIC whose way into the pod takes as long as `after_attach` does, and its way home as `before_detach`.
-class SlowNic final : public devices::Handler {
+class SlowNic final : public devices::Kind {
  public:
   SlowNic(const std::function<void()>& after_attach, const std::function<void()>& before_detach)
       : after_attach_(&after_attach), before_detach_(&before_detach) {}

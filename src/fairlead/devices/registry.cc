@@ -6,13 +6,13 @@
 
 namespace fairlead::devices {
 
-void Registry::add(std::unique_ptr<Handler> handler) {
+void Registry::add(std::unique_ptr<Kind> handler) {
   auto& kinds = handlers_[std::string(handler->type())];
   std::string kind(handler->kind());
   kinds.insert_or_assign(std::move(kind), std::move(handler));
 }
 
-const Handler* Registry::find(std::string_view type, std::string_view kind) const {
+const Kind* Registry::find(std::string_view type, std::string_view kind) const {
   const auto kinds = handlers_.find(type);
   if (kinds == handlers_.end()) {
     return nullptr;
@@ -60,7 +60,7 @@ Result<Registry::Choice> Registry::read(const dra::DeviceConfig& config) const {
   }
   const strict_json::Object fields = root.required_object(type);
   const std::string kind = fields.required_word("kind", kinds(type));
-  const Handler* handler = find(type, kind);
+  const Kind* handler = find(type, kind);
   if (handler == nullptr) {
     fields.ignore_rest();
     FL_TRY(document.finish());
@@ -112,7 +112,7 @@ Result<DevicePlan> Registry::plan(const PlanInput& input) const {
   const dra::AllocatedDevice& device = *input.device;
   FL_TRY(check_slots(device));
   FL_ASSIGN(const auto nic, identify(input));
-  const Handler* handler = nullptr;
+  const Kind* handler = nullptr;
   std::vector<Section> sections;
   for (const dra::DeviceConfig& config : device.config) {
     FL_ASSIGN(Choice choice, read(config));

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "fairlead/core/result.h"
-#include "fairlead/devices/handler.h"
+#include "fairlead/devices/kind.h"
 #include "fairlead/sys/netlink/types.h"
 
 namespace fairlead::devices::netdev {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a netdev handler decided, as it stands in the claim's record (DevicePlan::body).
+// What a netdev kind decided, as it stands in the claim's record (DevicePlan::body).
 #pragma once
 
 #include <optional>

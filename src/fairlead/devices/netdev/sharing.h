@@ -9,7 +9,7 @@
 #include <string_view>
 
 #include "fairlead/core/result.h"
-#include "fairlead/devices/handler.h"
+#include "fairlead/devices/kind.h"
 #include "fairlead/devices/netdev/config.h"
 #include "fairlead/devices/netdev/plan.h"
 

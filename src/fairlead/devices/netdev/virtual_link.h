@@ -3,12 +3,12 @@
 // and alias in one request; found again by the alias; deleted.
 #pragma once
 
-#include "fairlead/devices/handler.h"
+#include "fairlead/devices/kind.h"
 #include "fairlead/devices/netdev/common.h"
 
 namespace fairlead::devices::netdev {
 
-class VirtualLink : public Handler {
+class VirtualLink : public Kind {
  public:
   [[nodiscard]] std::string_view type() const final { return "netdev"; }
   Result<DevicePlan> plan(const PlanInput& input, std::vector<Section> sections) const final;

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "fairlead/core/result.h"
-#include "fairlead/devices/handler.h"
+#include "fairlead/devices/kind.h"
 #include "fairlead/devices/netdev/plan.h"
 
 namespace fairlead::devices::netdev {

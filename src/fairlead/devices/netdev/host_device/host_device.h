@@ -2,12 +2,12 @@
 // netdev.kind "host-device": a whole NIC of the node moves into the pod, and comes home as it was.
 #pragma once
 
-#include "fairlead/devices/handler.h"
+#include "fairlead/devices/kind.h"
 #include "fairlead/devices/netdev/common.h"
 
 namespace fairlead::devices::netdev {
 
-class HostDeviceKind final : public Handler {
+class HostDeviceKind final : public Kind {
  public:
   [[nodiscard]] std::string_view type() const override { return "netdev"; }
   [[nodiscard]] std::string_view kind() const override { return "host-device"; }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What one kind of device can do. A new kind is one class that implements Handler and one line in app/ that
+// What one kind of device can do. A new kind is one class that implements Kind and one line in app/ that
 // registers it.
 #pragma once
 
@@ -37,7 +37,7 @@ struct DevicePlan {
   std::string request;              // for messages and for the container's environment
   std::string interface_name;       // in the pod; empty until the claim gives it a default
   std::string interface_name_path;  // where the name was asked for; empty: a default
-  std::string body;                 // JSON object of the handler's own
+  std::string body;                 // JSON object of the kind's own
   /// Of the NIC that was allocated: its device name by what it is, and its identity as JSON (identity.h).
   /// Empty: netdev-virtual, or the record is of version 0.1.
   std::string nic, identity;
@@ -136,14 +136,14 @@ struct DetachInput {
 };
 
 /// Stateless: any thread, several at once.
-class Handler {
+class Kind {
  public:
-  Handler() = default;
-  Handler(const Handler&) = delete;
-  Handler& operator=(const Handler&) = delete;
-  Handler(Handler&&) = delete;
-  Handler& operator=(Handler&&) = delete;
-  virtual ~Handler() = default;
+  Kind() = default;
+  Kind(const Kind&) = delete;
+  Kind& operator=(const Kind&) = delete;
+  Kind(Kind&&) = delete;
+  Kind& operator=(Kind&&) = delete;
+  virtual ~Kind() = default;
 
   [[nodiscard]] virtual std::string_view type() const = 0;
   [[nodiscard]] virtual std::string_view kind() const = 0;
