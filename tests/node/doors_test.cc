@@ -76,7 +76,7 @@ TEST_F(Doors, Auto_OnARuntimeWithoutNri_TheGuardAttaches) {
 }
 
 /// A claim that only watches NICs gets nothing attached; its status says so within the pod's life.
-TEST_F(Doors, AdminAccess_TheClaimsStatusSaysWatched) {
+TEST_F(Doors, AdminAccess_TheClaimsStatusSaysMonitoring) {
   const std::string manifest = write_manifest(R"(
 apiVersion: v1
 kind: Namespace
@@ -110,7 +110,7 @@ spec:
   const RunOutcome run =
       run_drydock({"--driver", fairlead_command("--host-devices 'nic*'"), "--nic", "nic0", "-f", manifest});
   EXPECT_EQ(run.exit_status, 0) << run.output;
-  EXPECT_THAT(run.output, HasSubstr("nic: Ready (Watched"));
+  EXPECT_THAT(run.output, HasSubstr("nic: Ready (Monitoring"));
 }
 
 TEST_F(Doors, Auto_OnAnOlderRuntime_IsToldByStateChange) {

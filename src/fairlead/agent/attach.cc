@@ -12,6 +12,7 @@
 #include "fairlead/agent/find_netns.h"
 #include "fairlead/core/log.h"
 #include "fairlead/devices/identity.h"
+#include "fairlead/devices/netdev/link_use.h"
 
 namespace fairlead::agent {
 
@@ -19,36 +20,32 @@ using devices::AttachMode;
 using devices::DevicePlan;
 using devices::Kind;
 using devices::Marker;
-using devices::Place;
+using devices::Side;
 using std::chrono::steady_clock;
 
 const char* const kHostNetworkRefusal =
     "the pod uses the node's own network (hostNetwork: true), so it can get no network interface";
 
-/// What one call works with: the claim's plan and a socket in the node's namespace.
+/// What one call works with: the claim's plan, and the node's network namespace.
 struct Attacher::Session {
   std::string claim_uid;
   ClaimPlan plan;
   std::vector<dra::Pod> pods = {};  // that the claim is reserved for
-  bool nics_only = false;           // release(): nothing but what was taken from the node
+  bool borrowed_only = false;       // release(): nothing but what left the node
   bool was_begun = false;           // kAttaching: the process may have been killed anywhere in attach()
   std::vector<std::string> lost_nics = {};  // that claims of other drivers have by now
   /// Of the devices in the pod's namespace; empty when it is not certain that it is still the one that the
   /// record means.
   std::vector<std::int32_t> indexes = {};
   UniqueFd node_netns;
-  netlink::Socket node_socket;
-  Place node;
+  devices::CallScope node_scope = {};
+
+  [[nodiscard]] Side node() { return {.netns = node_netns.get(), .is_callers = true, .scope = &node_scope}; }
 
   static Result<std::unique_ptr<Session>> open(const std::string& claim_uid, ClaimPlan plan) {
     FL_ASSIGN(UniqueFd netns, sys::open_own_netns());
-    FL_ASSIGN(netlink::Socket socket, netlink::Socket::open());
-    auto session = std::make_unique<Session>(Session{.claim_uid = claim_uid,
-                                                     .plan = std::move(plan),
-                                                     .node_netns = std::move(netns),
-                                                     .node_socket = std::move(socket),
-                                                     .node = {}});
-    session->node = {.netns = session->node_netns.get(), .socket = &session->node_socket};
+    auto session = std::make_unique<Session>(
+        Session{.claim_uid = claim_uid, .plan = std::move(plan), .node_netns = std::move(netns)});
     return session;
   }
 };
@@ -57,16 +54,16 @@ namespace {
 
 /// "interface data0 (request data-nic)"
 std::string describe(const DevicePlan& device) {
-  return "interface " + device.interface_name + " (request " + device.request + ")";
+  const std::string name = device.body == nullptr ? "" : device.body->name_in_pod();
+  return name.empty() ? "request " + device.request
+                      : "interface " + name + " (request " + device.request + ")";
 }
 
-Result<const Kind*> handler_of(const devices::Registry& registry, const DevicePlan& device) {
-  const Kind* handler = registry.find(device.type, device.kind);
-  if (handler == nullptr) {
-    return Error(Code::kUnsupported,
-                 "this version of the driver does not know " + device.type + " " + device.kind);
+Result<const Kind*> kind_of(const devices::Registry& registry, const DevicePlan& device) {
+  if (device.problem) {
+    return *device.problem;
   }
-  return handler;
+  return registry.find(device.name);
 }
 
 /// A NIC that the kernel gives back usually comes in milliseconds. Whoever starts a pod waits this long for
@@ -86,7 +83,7 @@ steady_clock::time_point leave_deadline(const AttachTarget& target) {
   return std::min(target.deadline, steady_clock::now() + kLeaveTime);
 }
 
-bool is_other_sandbox(const ClaimState& state, const AttachTarget& target) {
+bool is_other_sandbox(const AttachState& state, const AttachTarget& target) {
   return !state.sandbox.empty() && !target.sandbox.empty() && state.sandbox != target.sandbox;
 }
 
@@ -97,41 +94,14 @@ Result<> must_be_prepared(const dra::ClaimRecord& record) {
   return {};
 }
 
-Given given_by(const devices::Attached& attached) {
-  Given given{.mac = attached.mac.to_string(), .addresses = {}};
-  for (const netlink::IpPrefix& prefix : attached.addresses) {
-    given.addresses.push_back(prefix.to_string());
-  }
-  return given;
-}
-
-/// Netdevices mode: the link that the runtime should have moved, ready to be configured.
-Result<> receive_moved(const Place& pod, const std::vector<netlink::Link>& pod_links, const Marker& marker) {
-  const auto moved =
-      std::ranges::find_if(pod_links, [&](const netlink::Link& link) { return marker.marks(link.alias); });
-  if (moved == pod_links.end()) {
-    return Error(Code::kNotFound,
-                 "the container runtime has not moved it into the container's network namespace; "
-                 "--attach=netdevices needs runc 1.4 or crun 1.22, or newer");
-  }
-  // The runtime set it up without addresses: neighbours are told of those that it has when it is set up.
-  return pod.socket->set_down(moved->index);
-}
-
-netlink::IfIndex index_of(const std::vector<std::int32_t>& indexes, std::size_t device) {
-  return device < indexes.size() ? netlink::IfIndex(indexes[device]) : netlink::IfIndex();
+std::int32_t index_of(const std::vector<std::int32_t>& indexes, std::size_t device) {
+  return device < indexes.size() ? indexes[device] : 0;
 }
 
 }  // namespace
 
-bool Attacher::takes_nic(const DevicePlan& device) const {
-  const Kind* handler = registry_->find(device.type, device.kind);
-  return handler != nullptr && handler->takes(device).has_value();
-}
-
-bool Attacher::takes_one_of(const DevicePlan& device, const std::vector<std::string>& nics) const {
-  const Kind* handler = nics.empty() ? nullptr : registry_->find(device.type, device.kind);
-  const auto nic = handler == nullptr ? std::nullopt : handler->takes(device);
+bool Attacher::takes_one_of(const DevicePlan& device, const std::vector<std::string>& nics) {
+  const auto nic = nics.empty() ? std::nullopt : devices::netdev::taken_nic(device);
   return nic && std::ranges::find(nics, devices::node_wide_name(*nic)) != nics.end();
 }
 
@@ -139,8 +109,11 @@ Marker Attacher::marker(const std::string& claim_uid, std::size_t index) const {
   return {.driver = options_->driver_name, .claim_uid = claim_uid, .index = index};
 }
 
-bool Attacher::takes_nic(const ClaimPlan& plan) const {
-  return std::ranges::any_of(plan.devices, [&](const DevicePlan& device) { return takes_nic(device); });
+devices::DeviceInput Attacher::input_of(Session& session, std::size_t index) const {
+  return {.plan = &session.plan.devices[index],
+          .marker = marker(session.claim_uid, index),
+          .node = session.node(),
+          .options = options_};
 }
 
 void Attacher::hold(const std::string& claim_uid, int netns, Certainty certainty) {
@@ -162,7 +135,7 @@ Attacher::HeldNow Attacher::held_now() const {
 void Attacher::let_go_of_others(const HeldNow& before, const std::vector<dra::ClaimRecord>& records) {
   std::set<std::string> wanted;
   for (const dra::ClaimRecord& record : records) {
-    const auto state = parse_claim_state(record.prepared.state);
+    const auto state = parse_attach_state(record.prepared.state);
     // A staged claim's record does not say yet that it is on its way.
     if (!state || state->is_in_a_pod() || state->staged || record.state == dra::ClaimState::kUnpreparing) {
       wanted.insert(record.claim.uid);
@@ -190,7 +163,7 @@ Attacher::Held Attacher::held(const std::string& claim_uid) const {
           .certainty = found->second.certainty};
 }
 
-UniqueFd Attacher::pod_namespace(Session& session, const ClaimState& state) const {
+UniqueFd Attacher::pod_namespace(Session& session, const AttachState& state) const {
   Held kept = held(session.claim_uid);
   const auto id = kept.netns.valid() ? sys::netns_id(kept.netns.get())
                                      : Result<sys::NetnsId>(Error(Code::kNotFound, "not held"));
@@ -207,21 +180,25 @@ UniqueFd Attacher::pod_namespace(Session& session, const ClaimState& state) cons
   }
   // While we hold a namespace the kernel gives its number to no other.
   if (netns.valid() && (certain || has_links_of(session, netns.get()).value_or(false))) {
-    session.indexes = state.ifindexes;
+    session.indexes = state.indexes;
   }
   return netns;
 }
 
 Result<bool> Attacher::has_links_of(const Session& session, int netns) const {
-  FL_ASSIGN(netlink::Socket socket, netlink::Socket::open_in(netns));
-  FL_ASSIGN(const auto links, socket.links());
-  return std::ranges::any_of(links, [&](const netlink::Link& link) {
-    const auto found = Marker::parse(link.alias);
-    return found && found->claim_uid == session.claim_uid && found->driver == options_->driver_name;
-  });
+  devices::CallScope scope;
+  const Side pod{.netns = netns, .scope = &scope};
+  const Marker claim = marker(session.claim_uid, 0);
+  for (const devices::Kind* kind : registry_->kinds()) {
+    FL_ASSIGN(const bool is_there, kind->is_claim_in(pod, claim));
+    if (is_there) {
+      return true;
+    }
+  }
+  return false;
 }
 
-Error Attacher::second_pod(const Session& session, const ClaimState& state, const std::string& why) {
+Error Attacher::second_pod(const Session& session, const AttachState& state, const std::string& why) {
   const auto first = std::ranges::find(session.pods, state.pod_uid, &dra::Pod::uid);
   const bool known = !state.pod_uid.empty() && first != session.pods.end();
   log::info(
@@ -234,7 +211,7 @@ Error Attacher::second_pod(const Session& session, const ClaimState& state, cons
 
 /// What is to be said of a namespace that is not found, unless that proves that it is gone: where it was seen
 /// when the claim was attached, perhaps by an agent with other mounts, this process must look, too.
-std::optional<std::string> Attacher::why_not_gone(const ClaimState& state) {
+std::optional<std::string> Attacher::why_not_gone(const AttachState& state) {
   if (!state.visible) {
     return "is not visible to the agent";
   }
@@ -255,7 +232,7 @@ std::optional<std::string> Attacher::why_not_gone(const ClaimState& state) {
 /// The claim was attached before, somewhere else. If that pod lives, it keeps its interfaces; else what it
 /// left behind is taken away, so that they can be attached anew.
 Result<> Attacher::leave_old_namespace(Session& session, const AttachTarget& target,
-                                       const ClaimState& state) {
+                                       const AttachState& state) {
   // A pod gets a new sandbox when its old one has ended.
   const bool same_pod = !target.pod_uid.empty() && target.pod_uid == state.pod_uid;
   const bool may_live = state.phase != AttachPhase::kReleased && !same_pod;
@@ -279,15 +256,15 @@ Result<> Attacher::leave_old_namespace(Session& session, const AttachTarget& tar
   if (!old.valid()) {
     return detach_from(session, std::nullopt, was_attached, leave_deadline(target));
   }
-  FL_ASSIGN(netlink::Socket socket, netlink::Socket::open_in(old.get()));
-  return detach_from(session, Place{.netns = old.get(), .socket = &socket}, was_attached,
+  devices::CallScope scope;
+  return detach_from(session, Side{.netns = old.get(), .scope = &scope}, was_attached,
                      leave_deadline(target));
 }
 
 /// Whether the target is the very namespace that the record means: the kernel gives the number of one that
 /// ended to the next that is made. Where our links are, it is.
 Result<bool> Attacher::is_still_there(const Session& session, const AttachTarget& target,
-                                      const ClaimState& state) const {
+                                      const AttachState& state) const {
   if (state.phase == AttachPhase::kAttaching && !is_other_sandbox(state, target)) {
     return true;  // begun a moment ago, or cut off then: nothing need be there yet
   }
@@ -304,61 +281,42 @@ Result<bool> Attacher::is_still_there(const Session& session, const AttachTarget
   return has_links_of(session, target.netns);
 }
 
-Result<> Attacher::attach_all(Session& session, const Place& pod, ClaimState& state) {
-  FL_ASSIGN(const auto pod_links, pod.socket->links());
+Result<> Attacher::attach_all(Session& session, const Side& pod, AttachState& state) {
   const bool was_attached = state.phase == AttachPhase::kAttached;
-  std::vector<std::int32_t> ifindexes;
-  std::vector<Given> given;
+  std::vector<std::int32_t> indexes;
+  std::vector<devices::Given> given;
   std::vector<std::size_t> changed;
   std::vector<std::function<void()>> undo_in_pod;
   for (std::size_t i = 0; i < session.plan.devices.size(); ++i) {
     const DevicePlan& device = session.plan.devices[i];
-    if (device.admin_access) {
-      ifindexes.push_back(0);
+    if (!device.needs.pod_netns && !device.problem) {
+      indexes.push_back(0);
       given.emplace_back();
       continue;
     }
-    if (session.plan.mode == AttachMode::kNetdevices) {
-      FL_TRY(receive_moved(pod, pod_links, marker(session.claim_uid, i)), describe(device));
-    }
     auto attached = [&]() -> Result<devices::Attached> {
-      FL_ASSIGN(const Kind* handler, handler_of(*registry_, device));
-      return handler->attach({.plan = &device,
-                              .marker = marker(session.claim_uid, i),
-                              .node = session.node,
-                              .pod = pod,
-                              .pod_links = &pod_links,
-                              .was_attached = was_attached,
-                              .index_in_pod = index_of(state.ifindexes, i),
-                              .options = options_});
+      FL_ASSIGN(const Kind* kind, kind_of(*registry_, device));
+      devices::AttachInput input;
+      static_cast<devices::DeviceInput&>(input) = input_of(session, i);
+      input.pod = pod;
+      input.was_attached = was_attached;
+      input.index_in_pod = index_of(state.indexes, i);
+      if (session.plan.mode == AttachMode::kNetdevices) {
+        FL_TRY(kind->staging()->receive(input));
+      }
+      return kind->attach(input);
     }();
     if (!attached) {
       for (const auto& undo : std::views::reverse(undo_in_pod)) {
         undo();
       }
-      for (const std::size_t done : std::views::reverse(changed)) {
-        const DevicePlan& other = session.plan.devices[done];
-        const auto undone = registry_->find(other.type, other.kind)
-                                ->detach({.plan = &other,
-                                          .marker = marker(session.claim_uid, done),
-                                          .node = session.node,
-                                          .pod = pod,
-                                          .was_attached = true,
-                                          .deadline = steady_clock::now() + kUndoTime,
-                                          .options = options_});
-        if (!undone) {
-          log::warn("a claim's interface stays in the pod after its attach failed; Unprepare takes it back",
-                    {{"claim", session.claim_uid},
-                     {"interface", describe(other)},
-                     {"error", undone.error().what()}});
-        }
-      }
+      undo_attached(session, pod, changed);
       return std::move(attached).error().with(describe(device));
     }
-    ifindexes.push_back(attached->index.value());
+    indexes.push_back(attached->index);
     // A pod may have changed what was there before.
     const bool is_known = was_attached && !attached->changed && i < state.given.size();
-    given.push_back(is_known ? state.given[i] : given_by(*attached));
+    given.push_back(is_known ? state.given[i] : std::move(attached->given));
     if (attached->changed) {
       changed.push_back(i);
     }
@@ -366,19 +324,37 @@ Result<> Attacher::attach_all(Session& session, const Place& pod, ClaimState& st
       undo_in_pod.push_back(std::move(attached->undo_in_pod));
     }
   }
-  state.ifindexes = std::move(ifindexes);
+  state.indexes = std::move(indexes);
   state.given = std::move(given);
   return {};
 }
 
+/// Of a call that failed: backwards, the devices that it put into the pod.
+void Attacher::undo_attached(Session& session, const Side& pod,
+                             const std::vector<std::size_t>& changed) const {
+  for (const std::size_t done : std::views::reverse(changed)) {
+    const DevicePlan& device = session.plan.devices[done];
+    devices::DetachInput input;
+    static_cast<devices::DeviceInput&>(input) = input_of(session, done);
+    input.pod = pod;
+    input.was_attached = true;
+    input.deadline = steady_clock::now() + kUndoTime;
+    if (const auto undone = registry_->find(device.name)->detach(input); !undone) {
+      log::warn(
+          "a claim's interface stays in the pod after its attach failed; Unprepare takes it back",
+          {{"claim", session.claim_uid}, {"interface", describe(device)}, {"error", undone.error().what()}});
+    }
+  }
+}
+
 /// `state` of a claim whose devices go to `id`.
-ClaimState Attacher::arrived(const AttachTarget& target, const sys::NetnsId& id, ClaimState state) {
-  state.phase = AttachPhase::kAttaching;
+Result<AttachState> Attacher::arrived(const AttachTarget& target, const sys::NetnsId& id, AttachState state) {
+  FL_TRY(state.advance(AttachEvent::kArrive));
   state.netns = id;
   state.sandbox = target.sandbox;
   state.container = target.container;
   state.pod_uid = target.pod_uid;
-  state.ifindexes.clear();
+  state.indexes.clear();
   state.given.clear();
   const auto found = find_netns(id);
   state.visible = found && *found;
@@ -388,9 +364,9 @@ ClaimState Attacher::arrived(const AttachTarget& target, const sys::NetnsId& id,
 
 /// The claim may go into this namespace, and nothing of it is anywhere else: the state for the time until
 /// all of it is there.
-Result<ClaimState> Attacher::arrive(Session& session, const AttachTarget& target, ClaimState state) {
+Result<AttachState> Attacher::arrive(Session& session, const AttachTarget& target, AttachState state) {
   FL_ASSIGN(const sys::NetnsId id, sys::netns_id(target.netns));
-  FL_ASSIGN(const sys::NetnsId own, sys::netns_id(session.node.netns));
+  FL_ASSIGN(const sys::NetnsId own, sys::netns_id(session.node_netns.get()));
   if (id == own) {
     if (session.plan.mode == AttachMode::kNetdevices) {
       wait_again(session, std::nullopt);  // the runtime "moved" the links to where they were: renamed, and up
@@ -413,7 +389,7 @@ Result<ClaimState> Attacher::arrive(Session& session, const AttachTarget& target
   } else if (state.netns && *state.netns != id) {
     FL_TRY(leave_old_namespace(session, target, state));
   }
-  state = arrived(target, id, std::move(state));
+  FL_ASSIGN(state, arrived(target, id, std::move(state)));
   if (!state.visible) {
     log::warn(
         "a pod's network namespace cannot be found again from here, so whether the pod still runs will "
@@ -423,44 +399,56 @@ Result<ClaimState> Attacher::arrive(Session& session, const AttachTarget& target
   return state;
 }
 
-Result<bool> Attacher::must_begin(const dra::ClaimRecord& record, const AttachTarget& target) const {
+Result<bool> Attacher::must_begin(const Attachment& attachment, const AttachTarget& target) const {
   FL_ASSIGN(const sys::NetnsId id, sys::netns_id(target.netns));
-  FL_ASSIGN(const ClaimState state, parse_claim_state(record.prepared.state));
+  const AttachState& state = attachment.state;
   if (state.is_in_a_pod() && state.netns == id && !is_other_sandbox(state, target)) {
     return false;
   }
-  return !state.staged && takes_nic(record);
+  return !state.staged && attachment.plan.leaves_node();
 }
 
-bool Attacher::takes_nic(const dra::ClaimRecord& record) const {
-  const auto plan = parse_claim_plan(record.plan);
-  return plan && takes_nic(*plan);
+Result<bool> Attacher::must_begin(const dra::ClaimRecord& record, const AttachTarget& target) const {
+  FL_ASSIGN(const Attachment attachment, read_attachment(record, *registry_));
+  return must_begin(attachment, target);
+}
+
+bool Attacher::leaves_node(const dra::ClaimRecord& record) const {
+  const auto plan = parse_claim_plan(record.plan, *registry_);
+  return plan && plan->leaves_node();
 }
 
 Result<std::string> Attacher::begin(const dra::ClaimRecord& record, const AttachTarget& target) {
   FL_TRY(must_be_prepared(record));
-  FL_ASSIGN(ClaimPlan plan, parse_claim_plan(record.plan));
-  FL_ASSIGN(ClaimState state, parse_claim_state(record.prepared.state));
-  FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(plan)));
+  FL_ASSIGN(Attachment attachment, read_attachment(record, *registry_));
+  FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(attachment.plan)));
   session->pods = record.claim.reserved_for;
-  FL_ASSIGN(state, arrive(*session, target, std::move(state)));
+  FL_ASSIGN(const AttachState state, arrive(*session, target, std::move(attachment.state)));
   return to_json(state);
 }
 
 Result<std::string> Attacher::attach(const dra::ClaimRecord& record, const AttachTarget& target) {
   FL_TRY(must_be_prepared(record));
-  FL_ASSIGN(ClaimPlan plan, parse_claim_plan(record.plan));
-  FL_ASSIGN(ClaimState state, parse_claim_state(record.prepared.state));
-  FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(plan)));
+  FL_ASSIGN(Attachment attachment, read_attachment(record, *registry_));
+  if (target.is_begun) {
+    // Since begin() another pod may have begun: then the record does not say where this one goes.
+    FL_ASSIGN(const bool overtaken, must_begin(attachment, target));
+    if (overtaken) {
+      return Error(Code::kConflict, "another pod wants the claim at the same moment");
+    }
+  }
+  if (!attachment.plan.needs_attach()) {
+    return record.prepared.state;  // prepare() was all
+  }
+  FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(attachment.plan)));
   session->pods = record.claim.reserved_for;
-  FL_ASSIGN(state, arrive(*session, target, std::move(state)));
-  FL_ASSIGN(netlink::Socket pod_socket, netlink::Socket::open_in(target.netns));
-  const bool has_nics = takes_nic(session->plan);
+  FL_ASSIGN(AttachState state, arrive(*session, target, std::move(attachment.state)));
   const bool was_held = held(record.claim.uid).netns.valid();
-  if (has_nics) {
+  if (session->plan.leaves_node()) {
     hold(record.claim.uid, target.netns, Certainty::kCertain);  // before anything goes there
   }
-  const Place pod{.netns = target.netns, .socket = &pod_socket};
+  devices::CallScope scope;
+  const Side pod{.netns = target.netns, .scope = &scope};
   if (auto attached = attach_all(*session, pod, state); !attached) {
     if (session->plan.mode == AttachMode::kNetdevices) {
       wait_again(*session, pod);  // the runtime looks for them on the node when the container is tried again
@@ -470,25 +458,51 @@ Result<std::string> Attacher::attach(const dra::ClaimRecord& record, const Attac
     }
     return std::move(attached).error();
   }
-  state.phase = AttachPhase::kAttached;
+  FL_TRY(state.advance(AttachEvent::kComplete));
   return to_json(state);
 }
 
 Result<std::string> Attacher::release(const dra::ClaimRecord& record, const std::string& sandbox,
                                       steady_clock::time_point deadline) {
-  FL_ASSIGN(ClaimPlan plan, parse_claim_plan(record.plan));
-  FL_ASSIGN(ClaimState state, parse_claim_state(record.prepared.state));
+  FL_ASSIGN(Attachment attachment, read_attachment(record, *registry_));
+  AttachState& state = attachment.state;
   if (!state.is_in_a_pod()) {
     return record.prepared.state;
   }
-  FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(plan)));
-  session->nics_only = true;
+  FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(attachment.plan)));
+  session->borrowed_only = true;
   FL_TRY(detach_where_it_is(*session, state, deadline));
-  state.phase = AttachPhase::kReleased;
+  FL_TRY(state.advance(AttachEvent::kRelease));
   state.sandbox = state.sandbox.empty() ? sandbox : state.sandbox;
-  state.ifindexes.clear();
+  state.indexes.clear();
   state.given.clear();
   return to_json(state);
+}
+
+Result<std::vector<cdi::ContainerEdits>> Attacher::prepare(const ClaimPlan& plan,
+                                                           const std::string& claim_uid,
+                                                           const std::vector<std::string>& variables) {
+  FL_ASSIGN(const auto session, Session::open(claim_uid, plan));
+  std::vector<cdi::ContainerEdits> edits(plan.devices.size());
+  for (std::size_t i = 0; i < plan.devices.size(); ++i) {
+    const DevicePlan& device = plan.devices[i];
+    if (device.admin_access) {
+      continue;
+    }
+    auto prepared = [&]() -> Result<cdi::ContainerEdits> {
+      FL_ASSIGN(const Kind* kind, kind_of(*registry_, device));
+      devices::PrepareInput input;
+      static_cast<devices::DeviceInput&>(input) = input_of(*session, i);
+      input.variable = variables[i];
+      return kind->prepare(input);
+    }();
+    if (!prepared) {
+      (void)detach_from(*session, std::nullopt, /*was_attached=*/false, steady_clock::now() + kUndoTime);
+      return std::move(prepared).error().with(describe(device));
+    }
+    edits[i] = *std::move(prepared);
+  }
+  return edits;
 }
 
 Result<std::vector<std::string>> Attacher::stage(const ClaimPlan& plan, const std::string& claim_uid) {
@@ -502,7 +516,7 @@ Result<std::vector<std::string>> Attacher::stage(const ClaimPlan& plan, const st
 }
 
 /// Netdevices mode: what a runtime moved waits on the node again, as after stage().
-void Attacher::wait_again(const Session& session, const std::optional<Place>& pod) const {
+void Attacher::wait_again(Session& session, const std::optional<Side>& pod) const {
   const auto waiting = [&]() -> Result<> {
     if (pod) {
       FL_TRY(detach_from(session, pod, /*was_attached=*/true, steady_clock::now() + kUndoTime));
@@ -516,20 +530,17 @@ void Attacher::wait_again(const Session& session, const std::optional<Place>& po
   }
 }
 
-Result<std::vector<std::string>> Attacher::stage_all(const Session& session) const {
+Result<std::vector<std::string>> Attacher::stage_all(Session& session) const {
   std::vector<std::string> names;
   for (std::size_t i = 0; i < session.plan.devices.size(); ++i) {
     const DevicePlan& device = session.plan.devices[i];
-    if (device.admin_access) {
+    if (!device.needs.pod_netns && !device.problem) {
       names.emplace_back();
       continue;
     }
     auto staged = [&]() -> Result<std::string> {
-      FL_ASSIGN(const Kind* handler, handler_of(*registry_, device));
-      return handler->stage({.plan = &device,
-                             .marker = marker(session.claim_uid, i),
-                             .node = session.node,
-                             .options = options_});
+      FL_ASSIGN(const Kind* kind, kind_of(*registry_, device));
+      return kind->staging()->stage(input_of(session, i));
     }();
     if (!staged) {
       return std::move(staged).error().with(describe(device));
@@ -539,31 +550,30 @@ Result<std::vector<std::string>> Attacher::stage_all(const Session& session) con
   return names;
 }
 
-Result<> Attacher::detach_from(const Session& session, const std::optional<Place>& pod, bool was_attached,
+Result<> Attacher::detach_from(Session& session, const std::optional<Side>& pod, bool was_attached,
                                steady_clock::time_point deadline) const {
   Result<> first;
   for (std::size_t i = session.plan.devices.size(); i-- > 0;) {
     const DevicePlan& device = session.plan.devices[i];
-    if (device.admin_access || (session.nics_only && !takes_nic(device)) ||
+    if (device.admin_access || (session.borrowed_only && !device.needs.leaves_node) ||
         takes_one_of(device, session.lost_nics)) {
       continue;
     }
     auto undone = [&]() -> Result<> {
-      FL_ASSIGN(const Kind* handler, handler_of(*registry_, device));
-      return handler->detach({.plan = &device,
-                              .marker = marker(session.claim_uid, i),
-                              .node = session.node,
-                              .pod = pod,
-                              .index_in_pod = index_of(session.indexes, i),
-                              .was_attached = was_attached,
-                              .was_begun = session.was_begun,
-                              .deadline = deadline,
-                              .options = options_,
-                              .tell = [&](const std::string& reason, const std::string& message) {
-                                host_->pod_event(session.claim_uid, reason, message);
-                                host_->operation_finished("restore-name", device.kind, Code::kExists,
-                                                          std::chrono::duration<double>(0));
-                              }});
+      FL_ASSIGN(const Kind* kind, kind_of(*registry_, device));
+      devices::DetachInput input;
+      static_cast<devices::DeviceInput&>(input) = input_of(session, i);
+      input.pod = pod;
+      input.index_in_pod = index_of(session.indexes, i);
+      input.was_attached = was_attached;
+      input.was_begun = session.was_begun;
+      input.deadline = deadline;
+      input.tell = [&](const std::string& reason, const std::string& message) {
+        host_->pod_event(session.claim_uid, reason, message);
+        host_->operation_finished("restore-name", device.name.kind, Code::kExists,
+                                  std::chrono::duration<double>(0));
+      };
+      return kind->detach(input);
     }();
     if (!undone && first) {
       first = std::move(undone).error().with(describe(device));
@@ -573,7 +583,7 @@ Result<> Attacher::detach_from(const Session& session, const std::optional<Place
 }
 
 /// Out of the pod's namespace, if it is still there; then nothing keeps that alive any more.
-Result<> Attacher::detach_where_it_is(Session& session, const ClaimState& state,
+Result<> Attacher::detach_where_it_is(Session& session, const AttachState& state,
                                       steady_clock::time_point deadline) {
   deadline = std::min(deadline, steady_clock::now() + kHomeTime);
   session.was_begun = state.phase == AttachPhase::kAttaching;
@@ -582,8 +592,8 @@ Result<> Attacher::detach_where_it_is(Session& session, const ClaimState& state,
   if (!netns.valid()) {
     FL_TRY(detach_from(session, std::nullopt, was_attached, deadline));
   } else {
-    FL_ASSIGN(netlink::Socket socket, netlink::Socket::open_in(netns.get()));
-    FL_TRY(detach_from(session, Place{.netns = netns.get(), .socket = &socket}, was_attached, deadline));
+    devices::CallScope scope;
+    FL_TRY(detach_from(session, Side{.netns = netns.get(), .scope = &scope}, was_attached, deadline));
   }
   let_go(session.claim_uid);
   return {};
@@ -594,9 +604,9 @@ Result<> Attacher::detach(const dra::ClaimRecord& record, steady_clock::time_poi
   if (record.plan.empty()) {
     return {};  // it never got beyond the intent
   }
-  FL_ASSIGN(ClaimPlan plan, parse_claim_plan(record.plan));
-  FL_ASSIGN(const ClaimState state, parse_claim_state(record.prepared.state));
-  FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(plan)));
+  FL_ASSIGN(Attachment attachment, read_attachment(record, *registry_));
+  const AttachState& state = attachment.state;
+  FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(attachment.plan)));
   session->lost_nics = lost;
   {
     // Waiting once is enough: the kubelet asks again and again, and each time a worker would be held.
@@ -615,9 +625,9 @@ Result<> Attacher::detach(const dra::ClaimRecord& record, steady_clock::time_poi
 
 void Attacher::adopt(const std::vector<dra::ClaimRecord>& records) {
   for (const dra::ClaimRecord& record : records) {
-    auto plan = parse_claim_plan(record.plan);
-    const auto state = parse_claim_state(record.prepared.state);
-    if (!plan || !state || !state->is_in_a_pod() || !takes_nic(*plan)) {
+    auto plan = parse_claim_plan(record.plan, *registry_);
+    const auto state = parse_attach_state(record.prepared.state);
+    if (!plan || !state || !state->is_in_a_pod() || !plan->leaves_node()) {
       continue;
     }
     const auto netns = find_netns(*state->netns, {}, state->seen_in);
@@ -637,54 +647,10 @@ void Attacher::adopt(const std::vector<dra::ClaimRecord>& records) {
   }
 }
 
-/// The claim has no record and gets none now. Looks again: since the link was found it may have gone, and
-/// another have its number.
-void Attacher::sweep_link(netlink::Socket& socket, netlink::IfIndex index,
-                          const std::string& claim_uid) const {
-  using Origin = devices::MarkedLink::Origin;
-  const auto link = socket.link(index);
-  const auto found = link && *link ? devices::MarkedLink::parse((*link)->alias) : std::nullopt;
-  if (!found || found->marker.driver != options_->driver_name || found->marker.claim_uid != claim_uid) {
-    return;
-  }
-  const std::string& name = (*link)->name;
-  Result<> done;
-  switch (found->origin) {
-    case Origin::kMade:
-    case Origin::kHostEnd:
-      log::warn("a link that was made for a claim without record is deleted",
-                {{"link", name}, {"claim", claim_uid}});
-      done = socket.delete_link(index);
-      break;
-    case Origin::kLent:
-      // Whoever waits for a name gets it when nobody else has it (Kind::links_changed).
-      log::warn(
-          "a NIC of a claim without record is free again: it gets back its name and alias; what else the pod "
-          "changed (MTU, MAC, addresses, routes, up or down) is not known any more, so look at it",
-          {{"nic", found->name}, {"link", name}, {"claim", claim_uid}});
-      done = socket.change_link(index, {.alias = devices::NameWanted{.driver = options_->driver_name,
-                                                                     .name = found->name,
-                                                                     .alias = found->alias}
-                                                     .text()});
-      break;
-    case Origin::kUnknown:
-      log::warn(
-          "a link that version 0.1 made or took for a claim stays, for the claim has no record that tells "
-          "which: delete the link if it is none of the node's, else give it its name back",
-          {{"link", name}, {"claim", claim_uid}});
-      done = socket.change_link(index, {.alias = ""});
-      break;
-  }
-  if (!done) {
-    log::warn("that failed, and is tried again at the next start",
-              {{"link", name}, {"claim", claim_uid}, {"error", done.error().what()}});
-  }
-}
-
 dra::ClaimUse Attacher::use_of(const dra::ClaimRecord& record) const {
   using Use = dra::ClaimUse::Kind;
-  const auto plan = parse_claim_plan(record.plan);
-  const auto state = parse_claim_state(record.prepared.state);
+  const auto plan = parse_claim_plan(record.plan, *registry_);
+  const auto state = parse_attach_state(record.prepared.state);
   if (!plan || !state) {
     return {.kind = Use::kUnknown, .why = "the claim's record cannot be read"};
   }
@@ -729,22 +695,23 @@ Result<> Attacher::sweep(const std::vector<dra::ClaimRecord>& records) const {
   for (const dra::ClaimRecord& record : records) {
     known.insert(record.claim.uid);
   }
-  FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "look for links that were left behind");
-  FL_ASSIGN(const auto links, socket.links(), "look for links that were left behind");
-  for (const netlink::Link& link : links) {
-    const auto found = Marker::parse(link.alias);
-    if (!found || found->driver != options_->driver_name || known.contains(found->claim_uid)) {
-      continue;
-    }
-    // The records were read before the links: another instance may have begun this claim in between.
-    const auto swept = host_->if_unknown(found->claim_uid, steady_clock::now() + kSweepPatience,
-                                         [&] { sweep_link(socket, link.index, found->claim_uid); });
-    if (!swept) {
-      log::warn("a link of a claim that is not known here stays",
-                {{"link", link.name}, {"claim", found->claim_uid}, {"error", swept.error().what()}});
-    }
+  FL_ASSIGN(const UniqueFd netns, sys::open_own_netns());
+  devices::CallScope scope;
+  const devices::SweepInput input{.driver = options_->driver_name,
+                                  .node = {.netns = netns.get(), .is_callers = true, .scope = &scope},
+                                  .options = options_,
+                                  .is_known = [&](const std::string& uid) { return known.contains(uid); },
+                                  .if_unknown =
+                                      [&](const std::string& uid, const std::function<void()>& action) {
+                                        return host_->if_unknown(uid, steady_clock::now() + kSweepPatience,
+                                                                 action);
+                                      }};
+  Result<> first;
+  for (const Kind* kind : registry_->kinds()) {
+    auto swept = kind->sweep(input);
+    first = first ? std::move(swept) : std::move(first);
   }
-  return {};
+  return first;
 }
 
 }  // namespace fairlead::agent

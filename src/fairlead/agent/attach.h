@@ -28,6 +28,8 @@ struct AttachTarget {
   std::string sandbox;    // the runtime's id of the pod's sandbox; empty: not known
   std::string container;  // the OCI id that asks, for people
   std::string pod_uid;    // empty: not known
+  /// begin() came before, with this very target: kConflict if the record does not say so.
+  bool is_begun = false;
   /// How long to wait for what an old namespace still has.
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
 };
@@ -46,7 +48,8 @@ class Attacher {
   /// yet. A process that is killed during the move must find out where the NIC went; links that we make need
   /// nothing, they die with the namespace, and what a runtime moves is there already.
   [[nodiscard]] Result<bool> must_begin(const dra::ClaimRecord& record, const AttachTarget& target) const;
-  [[nodiscard]] bool takes_nic(const dra::ClaimRecord& record) const;
+  /// Whether a device of the claim leaves the node for the pod's namespace.
+  [[nodiscard]] bool leaves_node(const dra::ClaimRecord& record) const;
   /// Answers the text for Prepared::state that says where attach() is going. Errors: as attach().
   Result<std::string> begin(const dra::ClaimRecord& record, const AttachTarget& target);
   /// Puts every device of the claim into the namespace, completes what is there, and answers the new text for
@@ -59,6 +62,11 @@ class Attacher {
   /// Prepared::state: another sandbox may attach the claim again.
   Result<std::string> release(const dra::ClaimRecord& record, const std::string& sandbox,
                               std::chrono::steady_clock::time_point deadline);
+
+  /// What happens on the node when the claim is prepared; what containers get by CDI, in the devices' order.
+  /// `variables`: the environment variables that name the devices. All or nothing.
+  Result<std::vector<cdi::ContainerEdits>> prepare(const ClaimPlan& plan, const std::string& claim_uid,
+                                                   const std::vector<std::string>& variables);
 
   /// netdevices mode: puts every device into the node's namespace; the names there, in the devices' order
   /// ("" for one that is only watched). All or nothing.
@@ -87,22 +95,28 @@ class Attacher {
   /// Whether a pod may still have the claim's interfaces. "Unused" is said only when that is certain.
   [[nodiscard]] dra::ClaimUse use_of(const dra::ClaimRecord& record) const;
 
+  [[nodiscard]] const devices::Registry& registry() const { return *registry_; }
+
  private:
   struct Session;
   [[nodiscard]] devices::Marker marker(const std::string& claim_uid, std::size_t index) const;
-  Result<ClaimState> arrive(Session& session, const AttachTarget& target, ClaimState state);
-  static ClaimState arrived(const AttachTarget& target, const sys::NetnsId& id, ClaimState state);
-  [[nodiscard]] Result<std::vector<std::string>> stage_all(const Session& session) const;
-  void wait_again(const Session& session, const std::optional<devices::Place>& pod) const;
+  Result<AttachState> arrive(Session& session, const AttachTarget& target, AttachState state);
+  static Result<AttachState> arrived(const AttachTarget& target, const sys::NetnsId& id, AttachState state);
+  [[nodiscard]] Result<std::vector<std::string>> stage_all(Session& session) const;
+  void wait_again(Session& session, const std::optional<devices::Side>& pod) const;
+  [[nodiscard]] Result<bool> must_begin(const Attachment& attachment, const AttachTarget& target) const;
+  [[nodiscard]] devices::DeviceInput input_of(Session& session, std::size_t index) const;
+  void undo_attached(Session& session, const devices::Side& pod,
+                     const std::vector<std::size_t>& changed) const;
   /// What a second pod's author reads: in which pod the claim's interfaces are, and `why` they stay there.
-  static Error second_pod(const Session& session, const ClaimState& state, const std::string& why);
-  [[nodiscard]] static std::optional<std::string> why_not_gone(const ClaimState& state);
-  Result<> leave_old_namespace(Session& session, const AttachTarget& target, const ClaimState& state);
+  static Error second_pod(const Session& session, const AttachState& state, const std::string& why);
+  [[nodiscard]] static std::optional<std::string> why_not_gone(const AttachState& state);
+  Result<> leave_old_namespace(Session& session, const AttachTarget& target, const AttachState& state);
   [[nodiscard]] Result<bool> has_links_of(const Session& session, int netns) const;
   [[nodiscard]] Result<bool> is_still_there(const Session& session, const AttachTarget& target,
-                                            const ClaimState& state) const;
+                                            const AttachState& state) const;
   /// With what was given in `state`.
-  Result<> attach_all(Session& session, const devices::Place& pod, ClaimState& state);
+  Result<> attach_all(Session& session, const devices::Side& pod, AttachState& state);
   /// Whether a held namespace is the claim's beyond doubt, or only has the number that the record has.
   enum class Certainty : std::uint8_t { kCertain, kByNumber };
   struct Held {
@@ -111,19 +125,16 @@ class Attacher {
     std::uint64_t number = 0;  // of the call of hold()
   };
   /// The pod's namespace, held or found; the session learns whether the record's indexes count there.
-  UniqueFd pod_namespace(Session& session, const ClaimState& state) const;
+  UniqueFd pod_namespace(Session& session, const AttachState& state) const;
   void hold(const std::string& claim_uid, int netns, Certainty certainty);
   [[nodiscard]] Held held(const std::string& claim_uid) const;
   void let_go(const std::string& claim_uid);
-  Result<> detach_from(const Session& session, const std::optional<devices::Place>& pod, bool was_attached,
+  Result<> detach_from(Session& session, const std::optional<devices::Side>& pod, bool was_attached,
                        std::chrono::steady_clock::time_point deadline) const;
-  Result<> detach_where_it_is(Session& session, const ClaimState& state,
+  Result<> detach_where_it_is(Session& session, const AttachState& state,
                               std::chrono::steady_clock::time_point deadline);
-  [[nodiscard]] bool takes_nic(const devices::DevicePlan& device) const;
-  [[nodiscard]] bool takes_one_of(const devices::DevicePlan& device,
-                                  const std::vector<std::string>& nics) const;
-  void sweep_link(netlink::Socket& socket, netlink::IfIndex index, const std::string& claim_uid) const;
-  [[nodiscard]] bool takes_nic(const ClaimPlan& plan) const;
+  [[nodiscard]] static bool takes_one_of(const devices::DevicePlan& device,
+                                         const std::vector<std::string>& nics);
 
   const devices::Registry* registry_;
   const devices::NodeOptions* options_;

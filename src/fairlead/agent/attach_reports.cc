@@ -20,25 +20,37 @@ constexpr std::chrono::milliseconds kReportAgain{100};
 constexpr std::chrono::milliseconds kDetachedDelay{1'500};
 constexpr std::chrono::milliseconds kBehindTheAnswer{25};
 
-std::vector<dra::DeviceReport> all_devices(const dra::ClaimRecord& record, const std::string& reason,
-                                           const std::string& message) {
-  return std::vector<dra::DeviceReport>(record.claim.devices.size(), {.reason = reason, .message = message});
-}
-
 }  // namespace
 
-bool is_attachable(const dra::ClaimRecord& record) {
+/// One for all devices of a claim that are attached; what the others are does not depend on that.
+std::vector<dra::DeviceReport> AttachReports::all_devices(const dra::ClaimRecord& record,
+                                                          const std::string& reason,
+                                                          const std::string& message) const {
+  std::vector<dra::DeviceReport> reports(record.claim.devices.size(), {.reason = reason, .message = message});
+  const auto plan = parse_claim_plan(record.plan, *kinds_);
+  for (std::size_t i = 0; plan && i < std::min(reports.size(), plan->devices.size()); ++i) {
+    if (auto report = report_without_pod(plan->devices[i])) {
+      reports[i] = *std::move(report);
+    }
+  }
+  return reports;
+}
+
+bool is_attachable(const dra::ClaimRecord& record, const devices::Registry& kinds) {
   if (record.state != dra::ClaimState::kPrepared) {
     return false;
   }
-  const auto plan = parse_claim_plan(record.plan);
-  return plan && plan->mode == devices::AttachMode::kGuard &&
-         std::ranges::any_of(plan->devices,
-                             [](const devices::DevicePlan& device) { return !device.admin_access; });
+  const auto plan = parse_claim_plan(record.plan, kinds);
+  return plan && plan->mode == devices::AttachMode::kGuard && plan->needs_attach();
 }
 
-AttachReports::AttachReports(dra::Host& host, std::string driver_name, AttachReportsOptions options)
-    : host_(&host), driver_name_(std::move(driver_name)), options_(options), background_({.lanes = {1}}) {}
+AttachReports::AttachReports(dra::Host& host, const devices::Registry& kinds, std::string driver_name,
+                             AttachReportsOptions options)
+    : host_(&host),
+      kinds_(&kinds),
+      driver_name_(std::move(driver_name)),
+      options_(options),
+      background_({.lanes = {1}}) {}
 
 AttachReports::~AttachReports() { stop(); }
 
@@ -51,7 +63,7 @@ void AttachReports::stop() {
 /// nothing to mend.
 void AttachReports::failed(const dra::ClaimRecord& record, int netns, const std::optional<dra::Pod>& pod,
                            const std::string& reason, const std::string& message) const {
-  const auto state = parse_claim_state(record.prepared.state);
+  const auto state = parse_attach_state(record.prepared.state);
   const auto id = netns >= 0 ? sys::netns_id(netns) : Result<sys::NetnsId>(sys::NetnsId{});
   const bool elsewhere = state && state->is_in_a_pod() && (!id || state->netns != *id);
   if (!elsewhere) {
@@ -64,7 +76,7 @@ void AttachReports::failed(const dra::ClaimRecord& record, int netns, const std:
 }
 
 void AttachReports::not_attached(const dra::ClaimRecord& record, const std::string& message) {
-  const auto state = parse_claim_state(record.prepared.state);
+  const auto state = parse_attach_state(record.prepared.state);
   if (state && !state->is_in_a_pod()) {
     host_->report(record.claim.uid, all_devices(record, "NotAttached", message));
   }
@@ -95,14 +107,14 @@ void AttachReports::check(const dra::ClaimRecord& record, int netns, Namespace w
 
 void AttachReports::check(const dra::ClaimRecord& record, int netns, Namespace which,
                           bool silent_without_links) {
-  const auto plan = parse_claim_plan(record.plan);
-  const auto state = parse_claim_state(record.prepared.state);
+  const auto attachment = read_attachment(record, *kinds_);
   const auto id = sys::netns_id(netns);
-  if (!plan || !state || !id || state->phase != AttachPhase::kAttached || state->netns != *id) {
+  if (!attachment || !id || attachment->state.phase != AttachPhase::kAttached ||
+      attachment->state.netns != *id) {
     return;  // it went on in the meantime; whoever did that reports
   }
-  auto facts =
-      read_facts(*plan, *state, {.driver = driver_name_, .claim_uid = record.claim.uid}, netns, which);
+  auto facts = inspect_devices(*attachment, *kinds_, {.driver = driver_name_, .claim_uid = record.claim.uid},
+                               netns, which);
   if (!facts) {
     log::warn("what a claim has in its pod cannot be read",
               {{"claim", record.claim.uid}, {"error", facts.error().what()}});
@@ -127,7 +139,7 @@ void AttachReports::check(const dra::ClaimRecord& record, int netns, Namespace w
 
 bool AttachReports::still_in(const std::string& claim_uid, const sys::NetnsId& netns) const {
   const auto record = host_->find(claim_uid);
-  const auto state = record ? parse_claim_state(record->prepared.state) : Result<ClaimState>(ClaimState());
+  const auto state = record ? parse_attach_state(record->prepared.state) : Result<AttachState>(AttachState());
   return record && record->state == dra::ClaimState::kPrepared && state &&
          state->phase == AttachPhase::kAttached && state->netns == netns &&
          !releasing_.contains({claim_uid, netns});
@@ -153,7 +165,7 @@ void AttachReports::check_all(const std::vector<dra::ClaimRecord>& records) {
     for (const std::string& uid : uids) {
       const auto record = host_->find(uid);
       const auto state =
-          record ? parse_claim_state(record->prepared.state) : Result<ClaimState>(ClaimState());
+          record ? parse_attach_state(record->prepared.state) : Result<AttachState>(AttachState());
       if (!state || !state->is_in_a_pod()) {
         continue;
       }
@@ -184,12 +196,12 @@ void AttachReports::staged_until(const std::string& claim_uid, TimePoint give_up
         staged_until(claim_uid, give_up);
         return;
       }
-      const auto state = parse_claim_state(record->prepared.state);
+      const auto state = parse_attach_state(record->prepared.state);
       if (!state || state->phase != AttachPhase::kNone) {
         return;  // the guard was faster
       }
-      const auto plan = parse_claim_plan(record->plan);
-      auto facts = plan ? read_staged_facts(*plan, *record) : plan.error();
+      const auto plan = parse_claim_plan(record->plan, *kinds_);
+      auto facts = plan ? inspect_staged_devices(*plan, *kinds_, *record) : plan.error();
       if (facts) {
         host_->report(claim_uid, *std::move(facts));
       } else {
@@ -205,8 +217,8 @@ void AttachReports::waiting(const std::string& claim_uid) {
     (void)background_.submit({claim_uid}, [this, claim_uid](Executor::Turn&) {
       const auto record = host_->find(claim_uid);
       const auto state =
-          record ? parse_claim_state(record->prepared.state) : Result<ClaimState>(ClaimState());
-      if (!record || !is_attachable(*record) || !state || state->phase != AttachPhase::kNone) {
+          record ? parse_attach_state(record->prepared.state) : Result<AttachState>(AttachState());
+      if (!record || !is_attachable(*record, *kinds_) || !state || state->phase != AttachPhase::kNone) {
         return;
       }
       host_->report(claim_uid, all_devices(*record, "WaitingForContainer",

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "fairlead/agent/interface_facts.h"
+#include "fairlead/agent/device_reports.h"
 #include "fairlead/agent/record.h"
 #include "fairlead/core/executor.h"
 #include "fairlead/core/fd.h"
@@ -29,13 +29,14 @@ struct AttachReportsOptions {
 
 /// Whether a container runtime's event or the guard has anything to do for the claim: it is prepared, not only
 /// monitored, and not moved by the container runtime.
-bool is_attachable(const dra::ClaimRecord& record);
+bool is_attachable(const dra::ClaimRecord& record, const devices::Registry& kinds);
 
 /// Any thread.
 class AttachReports {
  public:
-  /// The host must outlive it.
-  AttachReports(dra::Host& host, std::string driver_name, AttachReportsOptions options = {});
+  /// Host and kinds must outlive it.
+  AttachReports(dra::Host& host, const devices::Registry& kinds, std::string driver_name,
+                AttachReportsOptions options = {});
   AttachReports(const AttachReports&) = delete;
   AttachReports& operator=(const AttachReports&) = delete;
   AttachReports(AttachReports&&) = delete;
@@ -74,6 +75,9 @@ class AttachReports {
   void stop();
 
  private:
+  [[nodiscard]] std::vector<dra::DeviceReport> all_devices(const dra::ClaimRecord& record,
+                                                           const std::string& reason,
+                                                           const std::string& message) const;
   using TimePoint = std::chrono::steady_clock::time_point;
   void check(const dra::ClaimRecord& record, int netns, Namespace which, bool silent_without_links);
   void staged_until(const std::string& claim_uid, TimePoint give_up);
@@ -81,6 +85,7 @@ class AttachReports {
       FL_REQUIRES(mutex_);
 
   dra::Host* host_;
+  const devices::Registry* kinds_;
   const std::string driver_name_;
   const AttachReportsOptions options_;
   /// What was read in a pod is reported only if the claim is still there, and is not being released. Taken

@@ -33,7 +33,7 @@ constexpr FaultNames kNriFaults = {"nri-before-attach", "nri-after-begin", "nri-
 
 /// Never on a guess: a late word about an old sandbox must not touch the new one's interfaces, and the kernel
 /// may have given the new namespace the old one's inode.
-bool belongs_to(const ClaimState& state, const Sandbox& sandbox) {
+bool belongs_to(const AttachState& state, const Sandbox& sandbox) {
   if (!state.is_in_a_pod()) {
     return false;
   }
@@ -56,7 +56,7 @@ AttachService::AttachService(Attacher& attacher, dra::Host& host, std::string dr
     : attacher_(&attacher),
       host_(&host),
       driver_name_(driver_name),
-      reports_(host, std::move(driver_name), options) {}
+      reports_(host, attacher.registry(), std::move(driver_name), options) {}
 
 std::vector<std::string> AttachService::cdi_ids(const dra::ClaimRecord& record) const {
   std::vector<std::string> ids;
@@ -110,11 +110,11 @@ void AttachService::finished(std::string_view operation, std::string_view via, c
 
 Result<> AttachService::begin_and_attach(const AttachCall& call) {
   const FaultNames& faults = call.door == Door::kNri ? kNriFaults : kGuardFaults;
-  const AttachTarget target{.netns = call.netns,
-                            .sandbox = call.sandbox,
-                            .container = call.container,
-                            .pod_uid = call.pod ? call.pod->uid : "",
-                            .deadline = std::min(call.deadline, wound_up_.load())};
+  AttachTarget target{.netns = call.netns,
+                      .sandbox = call.sandbox,
+                      .container = call.container,
+                      .pod_uid = call.pod ? call.pod->uid : "",
+                      .deadline = std::min(call.deadline, wound_up_.load())};
   const auto in_time = [&]() -> Result<> {
     if (sandboxes_.has_ended(call.sandbox)) {
       return Error(Code::kGone, "the pod's sandbox has ended meanwhile");
@@ -138,15 +138,11 @@ Result<> AttachService::begin_and_attach(const AttachCall& call) {
     FL_TRY(std::move(begun));
     fault_point(faults.after_begin);
   }
+  target.is_begun = true;
   bool too_late = false;
   auto attached =
       update(call.claim_uid, call.deadline, [&](const dra::ClaimRecord& current) -> Result<std::string> {
         FL_TRY(in_time());
-        // Between the two another pod may have begun: then the record does not say where this one goes.
-        FL_ASSIGN(const bool overtaken, attacher_->must_begin(current, target));
-        if (overtaken) {
-          return Error(Code::kConflict, "another pod wants the claim at the same moment");
-        }
         auto state = attacher_->attach(current, target);
         fault_point(faults.after_attach);
         if (state && call.door == Door::kNri && steady_clock::now() >= call.deadline) {
@@ -164,13 +160,13 @@ Result<> AttachService::begin_and_attach(const AttachCall& call) {
 /// stay, they die with the namespace; and so does what another call had attached before.
 Result<std::string> AttachService::unless_too_late(const dra::ClaimRecord& before, const AttachCall& call,
                                                    std::string made, bool& too_late) {
-  FL_ASSIGN(const ClaimState old, parse_claim_state(before.prepared.state));
-  FL_ASSIGN(const ClaimState now, parse_claim_state(made));
+  FL_ASSIGN(const AttachState old, parse_attach_state(before.prepared.state));
+  FL_ASSIGN(const AttachState now, parse_attach_state(made));
   if (old.phase == AttachPhase::kAttached && old.netns == now.netns) {
     return made;
   }
   too_late = true;
-  if (!attacher_->takes_nic(before)) {
+  if (!attacher_->leaves_node(before)) {
     return made;
   }
   dra::ClaimRecord record = before;
@@ -181,7 +177,9 @@ Result<std::string> AttachService::unless_too_late(const dra::ClaimRecord& befor
               {{"claim", call.claim_uid}, {"sandbox", call.sandbox}, {"error", home.error().what()}});
     return made;
   }
-  return to_json(ClaimState{});  // as before: the sandbox may live, and be attached yet
+  AttachState back = now;
+  FL_TRY(back.advance(AttachEvent::kGiveBack));
+  return to_json(AttachState{.phase = back.phase});  // as before: the sandbox may live, and be attached yet
 }
 
 Result<> AttachService::carry_out(const AttachCall& call) {
@@ -225,7 +223,7 @@ Result<> AttachService::attach(const AttachCall& asked) {
 Result<> AttachService::release(const std::string& claim_uid, const Sandbox& sandbox,
                                 steady_clock::time_point deadline) {
   const auto is_here = [&](const dra::ClaimRecord& record) {
-    const auto state = parse_claim_state(record.prepared.state);
+    const auto state = parse_attach_state(record.prepared.state);
     return record.state == dra::ClaimState::kPrepared && state && belongs_to(*state, sandbox);
   };
   const auto record = host_->find(claim_uid);
@@ -234,7 +232,7 @@ Result<> AttachService::release(const std::string& claim_uid, const Sandbox& san
   }
   const auto start = steady_clock::now();
   const auto nothing_reported = reports_.hold_back(
-      claim_uid, parse_claim_state(record->prepared.state)->netns.value_or(sys::NetnsId{}));
+      claim_uid, parse_attach_state(record->prepared.state)->netns.value_or(sys::NetnsId{}));
   bool released = false;
   auto result = update(claim_uid, deadline, [&](const dra::ClaimRecord& current) {
     if (!is_here(current)) {

@@ -51,6 +51,7 @@ class AttachService {
   ~AttachService() = default;
 
   [[nodiscard]] dra::Host& host() const { return *host_; }
+  [[nodiscard]] const devices::Registry& kinds() const { return attacher_->registry(); }
   [[nodiscard]] SandboxBook& sandboxes() { return sandboxes_; }
   [[nodiscard]] AttachReports& reports() { return reports_; }
   /// What the containers that use the claim list.

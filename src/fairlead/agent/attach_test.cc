@@ -194,7 +194,7 @@ class SlowVeth : public devices::netdev::VethKind {
 
  protected:
   Result<> finish_host_side(const devices::netdev::NetdevPlan& plan, const devices::Marker& marker,
-                            const devices::Place& node) const override {
+                            const devices::netdev::Place& node) const override {
     if (const auto meanwhile = std::exchange(*just_born_, {})) {
       meanwhile();
     }
@@ -1127,39 +1127,8 @@ TEST_F(HostDevice, StaticRoutes_ComeHome) {
 
 // ---- the pod's namespace
 
-/// A NIC as the kernel gives it back by itself, when the last user of its namespace is gone.
-class GivenBackNic final : public devices::Kind {
- public:
-  [[nodiscard]] std::string_view type() const override { return nic_.type(); }
-  [[nodiscard]] std::string_view kind() const override { return nic_.kind(); }
-  Result<devices::DevicePlan> plan(const devices::PlanInput& input,
-                                   std::vector<devices::Section> sections) const override {
-    return nic_.plan(input, std::move(sections));
-  }
-  Result<devices::Attached> attach(const devices::AttachInput& input) const override {
-    return nic_.attach(input);
-  }
-  Result<std::string> stage(const devices::StageInput& input) const override { return nic_.stage(input); }
-  Result<> detach(const devices::DetachInput& input) const override { return nic_.detach(input); }
-  [[nodiscard]] std::optional<sys::InventoryLink> takes(const devices::DevicePlan& plan) const override {
-    auto nic = nic_.takes(plan);
-    if (nic) {
-      nic->link.kind.clear();
-    }
-    return nic;
-  }
-
- private:
-  devices::netdev::HostDeviceKind nic_;
-};
-
-class GivenBack : public HostDevice {
- protected:
-  GivenBack() {
-    registry_ = {};
-    registry_.add(std::make_unique<GivenBackNic>());
-  }
-};
+/// The kernel gives a NIC back by itself when the last user of its namespace is gone, too.
+using GivenBack = HostDevice;
 
 TEST_F(GivenBack, NamespaceThatOnlySomebodysDescriptorKeeps_TheNicComesHome) {
   auto record = prepare_nic();
@@ -1303,7 +1272,7 @@ TEST_F(HostDevice, Use_OfAPodThatCannotBeLookedFor_IsNotKnown) {
 
 /// The state as an agent wrote it that looked elsewhere, or did not say where.
 dra::ClaimRecord seen_in(dra::ClaimRecord record, const std::string& place) {
-  auto state = parse_claim_state(record.prepared.state).value();
+  auto state = parse_attach_state(record.prepared.state).value();
   EXPECT_NE(state.seen_in, "");
   state.seen_in = place;
   record.prepared.state = to_json(state);
@@ -1458,17 +1427,17 @@ TEST_F(HostDevice, ManyNicsThatDoNotCome_AreWaitedForTogether) {
   ClaimPlan plan;
   for (int i = 1; i <= 3; ++i) {
     const netlink::Link nic = devices::testing::ethernet(i, "nic9" + std::to_string(i));
-    const devices::netdev::NetdevPlan body{.original = devices::netdev::Original{.link = {.link = nic}}};
-    plan.devices.push_back({.type = "netdev",
-                            .kind = "host-device",
-                            .request = "r" + std::to_string(i),
-                            .interface_name = "net" + std::to_string(i),
-                            .body = to_json(body)});
+    plan.devices.push_back(
+        {.name = {.type = "netdev", .kind = "host-device"},
+         .request = "r" + std::to_string(i),
+         .body = std::make_shared<const devices::netdev::NetdevBody>(
+             devices::netdev::NetdevPlan{.original = devices::netdev::Original{.link = {.link = nic}},
+                                         .interface_name = "net" + std::to_string(i)})});
   }
   const dra::ClaimRecord record{.claim = claim("u1", {}),
                                 .state = dra::ClaimState::kUnpreparing,
                                 .plan = to_json(plan),
-                                .prepared = {.state = to_json(ClaimState{.phase = AttachPhase::kAttached})}};
+                                .prepared = {.state = to_json(AttachState{.phase = AttachPhase::kAttached})}};
   const auto start = std::chrono::steady_clock::now();
   const auto refused = driver_->unprepare(record, {.deadline = start + std::chrono::seconds(30)});
   const auto took = std::chrono::steady_clock::now() - start;
@@ -1489,18 +1458,21 @@ class AbsentNic : public KernelTest {
     nic.parent_bus = bus;
     nic.parent_dev = device;
     nic.permanent_mac = nic.mac;
-    const devices::netdev::NetdevPlan plan{.original = devices::netdev::Original{.link = {.link = nic}}};
-    const devices::DevicePlan device_plan{.kind = "host-device", .body = to_json(plan)};
+    const devices::DevicePlan device_plan{
+        .name = {.type = "netdev", .kind = "host-device"},
+        .body = std::make_shared<const devices::netdev::NetdevBody>(
+            devices::netdev::NetdevPlan{.original = devices::netdev::Original{.link = {.link = nic}}})};
     devices::NodeOptions options = devices::testing::node_options();
     options.sysfs_root = sysfs_.root();
-    return devices::netdev::HostDeviceKind().detach(
-        {.plan = &device_plan,
-         .marker = {.driver = "net.example.com", .claim_uid = "u1"},
-         .node = {.netns = node_netns_.get(), .socket = node_.get()},
-         .pod = std::nullopt,
-         .was_attached = true,
-         .deadline = std::chrono::steady_clock::now() + time,
-         .options = &options});
+    devices::CallScope scope;
+    devices::DetachInput input;
+    input.plan = &device_plan;
+    input.marker = {.driver = "net.example.com", .claim_uid = "u1"};
+    input.node = {.netns = node_netns_.get(), .scope = &scope};
+    input.options = &options;
+    input.was_attached = true;
+    input.deadline = std::chrono::steady_clock::now() + time;
+    return devices::netdev::HostDeviceKind().detach(input);
   }
 
   sys::testing_support::SysfsTree sysfs_;

@@ -31,9 +31,9 @@ class ClaimNames : public KernelTest {
     EXPECT_TRUE(plan) << plan.error().what();
     std::vector<std::string> names;
     if (plan) {
-      const auto parsed = parse_claim_plan(*plan);
+      const auto parsed = parse_claim_plan(*plan, registry_);
       for (const auto& device : parsed->devices) {
-        names.push_back(device.interface_name);
+        names.push_back(device.body->name_in_pod());
       }
       std::erase_if(records_, [&](const auto& record) { return record.claim.uid == claim.uid; });
       records_.push_back({.claim = claim, .plan = *plan, .prepared = {}});

@@ -66,7 +66,7 @@ class FakeHost : public dra::Host {
     }
     FL_ASSIGN(std::string state, change(*find(uid)));
     if (after_change) {
-      after_change(parse_claim_state(state).value());
+      after_change(parse_attach_state(state).value());
     }
     const std::lock_guard lock(mutex_);
     records_[uid].prepared.state = std::move(state);
@@ -119,7 +119,8 @@ class FakeHost : public dra::Host {
     std::unique_lock lock(mutex_);
     const auto found = records_.find(uid);
     auto record = found == records_.end() ? std::nullopt : std::optional(found->second);
-    const auto state = record ? parse_claim_state(record->prepared.state) : Result<ClaimState>(ClaimState());
+    const auto state =
+        record ? parse_attach_state(record->prepared.state) : Result<AttachState>(AttachState());
     if (state && state->phase == AttachPhase::kAttached && std::this_thread::get_id() != owner_) {
       const auto meanwhile = std::exchange(meanwhile_, {});
       lock.unlock();
@@ -136,7 +137,7 @@ class FakeHost : public dra::Host {
     owner_ = std::this_thread::get_id();
     meanwhile_ = std::move(meanwhile);
   }
-  ClaimState state(const std::string& uid) { return parse_claim_state(find(uid)->prepared.state).value(); }
+  AttachState state(const std::string& uid) { return parse_attach_state(find(uid)->prepared.state).value(); }
 
   /// The claim's newest report, once it satisfies `wanted`; nothing after a generous while.
   std::vector<dra::DeviceReport> wait_for_report(const std::string& uid, const std::string& reason) {
@@ -179,7 +180,7 @@ class FakeHost : public dra::Host {
 
   /// Called with the claim held: before a change reads the record, and with what it made before that is kept.
   std::function<void()> before_change;
-  std::function<void(const ClaimState& made)> after_change;
+  std::function<void(const AttachState& made)> after_change;
 
  private:
   static constexpr std::chrono::seconds kLong{30};

@@ -7,12 +7,15 @@
 
 #include "fairlead/core/fd.h"
 #include "fairlead/core/log.h"
-#include "fairlead/sys/sysctl.h"
+#include "fairlead/devices/netdev/interface_names.h"
+#include "fairlead/devices/netdev/link_use.h"
+#include "fairlead/devices/node_questions.h"
 
 namespace fairlead::agent {
 
 using devices::AttachMode;
 using devices::DevicePlan;
+using devices::netdev::LinkUse;
 
 namespace {
 
@@ -23,22 +26,6 @@ constexpr int kDiscoverTries = 4;
 
 namespace {
 
-/// A name that several devices of the claim ask for: of several requests, or of one for several devices.
-Error name_asked_for_twice(const std::vector<DevicePlan>& devices, const DevicePlan& first,
-                           const DevicePlan& second) {
-  const std::string begin = second.interface_name_path + ": \"" + second.interface_name + "\" ";
-  if (first.request != second.request) {
-    return {Code::kInvalid, begin + "is the interface name of two devices (requests " + first.request +
-                                " and " + second.request +
-                                "); each interface of a pod needs a name of its own"};
-  }
-  const std::string count = std::to_string(std::ranges::count(devices, second.request, &DevicePlan::request));
-  return {Code::kInvalid, begin + "would be the interface name of " +
-                              (count == "2" ? "both" : "all " + count) + " devices of request " +
-                              second.request + " (count " + count + "); leave interfaceName out or make " +
-                              (count == "2" ? "two" : count) + " requests"};
-}
-
 bool shares_a_pod(const dra::Claim& claim, const devices::PlannedClaim& other) {
   return std::ranges::any_of(other.reserved_for, [&](const dra::Pod& pod) {
     return std::ranges::find(claim.reserved_for, pod.uid, &dra::Pod::uid) != claim.reserved_for.end();
@@ -46,13 +33,14 @@ bool shares_a_pod(const dra::Claim& claim, const devices::PlannedClaim& other) {
 }
 
 /// Interface names of the other claims that the claim's pods have.
-TakenNames names_in_pods_of(const dra::Claim& claim, const std::vector<devices::PlannedClaim>& others) {
-  TakenNames names;
+devices::netdev::TakenNames names_in_pods_of(const dra::Claim& claim,
+                                             const std::vector<devices::PlannedClaim>& others) {
+  devices::netdev::TakenNames names;
   for (const devices::PlannedClaim& other : others) {
     const bool in_one_pod = shares_a_pod(claim, other);
     for (const DevicePlan& device : other.devices) {
-      if (in_one_pod && !device.interface_name.empty()) {
-        names.emplace(device.interface_name, other.name);
+      if (in_one_pod && device.body != nullptr && !device.body->name_in_pod().empty()) {
+        names.emplace(device.body->name_in_pod(), other.name);
       }
     }
   }
@@ -71,36 +59,6 @@ std::string in_capitals(std::string_view name) {
 }
 
 }  // namespace
-
-Result<> assign_interface_names(std::vector<DevicePlan>& devices, const TakenNames& taken) {
-  std::map<std::string, const DevicePlan*> names;
-  for (const DevicePlan& device : devices) {
-    if (device.interface_name.empty()) {
-      continue;
-    }
-    const auto [other, is_new] = names.emplace(device.interface_name, &device);
-    if (!is_new) {
-      return name_asked_for_twice(devices, *other->second, device);
-    }
-    if (const auto claim = taken.find(device.interface_name); claim != taken.end()) {
-      return Error(Code::kExists, device.interface_name_path + ": \"" + device.interface_name +
-                                      "\" is the name of an interface of claim " + claim->second +
-                                      " of the same pod; each interface of a pod needs a name of its own");
-    }
-  }
-  int number = 1;
-  for (DevicePlan& device : devices) {
-    if (device.admin_access || !device.interface_name.empty()) {
-      continue;
-    }
-    std::string name;
-    do {
-      name = "net" + std::to_string(number++);
-    } while (names.contains(name) || taken.contains(name));
-    device.interface_name = std::move(name);
-  }
-  return {};
-}
 
 std::vector<std::string> environment_names(const dra::Claim& claim) {
   const std::string& called = claim.pod_claim_name.empty() ? claim.name : claim.pod_claim_name;
@@ -222,7 +180,7 @@ Result<std::vector<dra::Pool>> NetDriver::discover() {
     std::call_once(discovered_, [this] { watch_node(); });
   }
   FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
-  look_after_links(socket);
+  look_after_devices();
   repair_holders();
   // A NIC that moves between the two looks must not seem to be nowhere: the records are the same before and
   // after the links were read, or both count.
@@ -283,16 +241,16 @@ Result<std::vector<NicClaim>> NetDriver::nic_claims() {
     KnownNics& known = still_there[record.claim.uid];
     known = std::move(known_nics_[record.claim.uid]);
     if (known.plan != record.plan) {
-      std::vector<devices::LinkUse> links = uses_of(record).links;
+      std::vector<LinkUse> links = uses_of(record).links;
       // A record of version 0.1 has the parent's name only. What has no such name now is left out, and looked
       // for again the next time.
-      const auto is_known_by_name = [](const devices::LinkUse& use) { return !use.link.link.index.valid(); };
+      const auto is_known_by_name = [](const LinkUse& use) { return !use.link.link.index.valid(); };
       if (std::ranges::any_of(links, is_known_by_name) && !inventory) {
         FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
         FL_ASSIGN(inventory, sys::read_inventory(socket, {.sysfs_root = options_.node.sysfs_root}),
                   "read this node's links");
       }
-      const auto missing = std::erase_if(links, [&](devices::LinkUse& use) {
+      const auto missing = std::erase_if(links, [&](LinkUse& use) {
         const sys::InventoryLink* link =
             is_known_by_name(use) ? inventory->find(use.link.link.name) : &use.link;
         if (link != nullptr && link != &use.link) {
@@ -392,10 +350,14 @@ std::string NetDriver::metrics_text() const {
   return counts.empty() ? "" : text;
 }
 
-void NetDriver::look_after_links(netlink::Socket& socket) {
-  if (const auto done = registry_->links_changed(socket, options_.node); !done) {
-    log::warn("what waited for a change of the node's links could not be done",
-              {{"error", done.error().what()}});
+void NetDriver::look_after_devices() {
+  devices::CallScope scope;
+  const devices::Side node{.is_callers = true, .scope = &scope};
+  for (const devices::Kind* kind : registry_->kinds()) {
+    if (const auto done = kind->node_changed(node, options_.node); !done) {
+      log::warn("what waited for a change of the node's devices could not be done",
+                {{"kind", to_string(kind->name())}, {"error", done.error().what()}});
+    }
   }
 }
 
@@ -404,10 +366,11 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
   FL_ASSIGN(const devices::NodeView node, look_at_node(socket, {}));
   FL_ASSIGN(auto planned_claims, planned_but(claim.uid));
   FL_TRY(check_variables(claim, planned_claims));
-  const TakenNames names = names_in_pods_of(claim, planned_claims);
+  const auto names = names_in_pods_of(claim, planned_claims);
   // Two devices of one claim cannot have one thing either: each sees those before it.
   planned_claims.push_back(
       {.namespace_ = claim.namespace_, .name = claim.name, .uid = claim.uid, .devices = {}});
+  const devices::NodeQuestions ask = devices::questions_to_kernel(socket);
   ClaimPlan plan{.mode = options_.node.mode};
   for (const dra::AllocatedDevice& device : claim.devices) {
     if (device.admin_access) {
@@ -422,22 +385,11 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
     FL_ASSIGN(
         DevicePlan planned,
         registry_->plan(
-            {.device = &device,
-             .node = &node,
-             .claim = &claim,
-             .others = &planned_claims,
-             .addresses_of = [&](netlink::IfIndex link) { return socket.told_addresses(link); },
-             .routes_of = [&](netlink::IfIndex link) { return socket.told_routes(link); },
-             .settings_in = [&](const std::string& folder) -> Result<std::map<std::string, std::string>> {
-               FL_ASSIGN(const UniqueFd netns, socket.netns());
-               return sys::read_net_sysctls(netns.get(), folder);
-             },
-             .connections =
-                 [](const netlink::SocketQuery& query) { return netlink::connected_sockets(query); }}));
+            {.device = &device, .node = &node, .claim = &claim, .others = &planned_claims, .ask = &ask}));
     planned_claims.back().devices.push_back(planned);
     plan.devices.push_back(std::move(planned));
   }
-  FL_TRY(assign_interface_names(plan.devices, names));
+  FL_TRY(devices::netdev::assign_interface_names(plan.devices, names));
   {
     const Lock lock(undone_mutex_);
     undone_.erase(claim.uid);
@@ -449,7 +401,7 @@ Result<std::vector<devices::PlannedClaim>> NetDriver::planned_but(const std::str
   std::vector<devices::PlannedClaim> others;
   FL_ASSIGN(const auto records, host_->records(), "tell what other claims have");
   for (const dra::ClaimRecord& record : records) {
-    auto plan = parse_claim_plan(record.plan);
+    auto plan = parse_claim_plan(record.plan, *registry_);
     if (plan && record.claim.uid != claim_uid) {
       others.push_back({.namespace_ = record.claim.namespace_,
                         .name = record.claim.name,
@@ -466,17 +418,16 @@ Result<std::vector<devices::PlannedClaim>> NetDriver::planned_but(const std::str
 
 NetDriver::ClaimUses NetDriver::uses_of(const dra::ClaimRecord& record) const {
   ClaimUses uses;
-  const auto plan = parse_claim_plan(record.plan);
+  const auto plan = parse_claim_plan(record.plan, *registry_);
   if (!plan) {
     return uses;  // nothing was taken yet
   }
   for (const DevicePlan& device : plan->devices) {
-    const devices::Kind* handler = registry_->find(device.type, device.kind);
-    if (auto link = handler == nullptr ? std::nullopt : handler->uses(device)) {
+    if (auto link = devices::netdev::link_use(device)) {
       uses.links.push_back(*std::move(link));
     }
-    if (!device.interface_name.empty()) {
-      uses.interface_names.push_back(device.interface_name);
+    if (device.body != nullptr && !device.body->name_in_pod().empty()) {
+      uses.interface_names.push_back(device.body->name_in_pod());
     }
   }
   uses.variables = variables_of(record.claim);
@@ -500,10 +451,9 @@ bool share_a_pod(const dra::Claim& a, const dra::Claim& b) {
 }
 
 /// What of `own` cannot be had beside `theirs`: "the address 192.0.2.5 on eth0"; empty: all can.
-std::string taken_on_links(const std::vector<devices::LinkUse>& own,
-                           const std::vector<devices::LinkUse>& theirs) {
-  for (const devices::LinkUse& use : own) {
-    for (const devices::LinkUse& their : theirs) {
+std::string taken_on_links(const std::vector<LinkUse>& own, const std::vector<LinkUse>& theirs) {
+  for (const LinkUse& use : own) {
+    for (const LinkUse& their : theirs) {
       if (!devices::is_same_link(their.link, use.link.link)) {
         continue;
       }
@@ -581,38 +531,30 @@ cdi::Hook NetDriver::guard_hook(const std::string& claim_uid) const {
 
 Result<dra::Prepared> NetDriver::prepare(const dra::Claim& claim, const std::string& plan_text,
                                          const dra::CallContext& /*context*/) {
-  FL_ASSIGN(const ClaimPlan plan, parse_claim_plan(plan_text));
+  FL_ASSIGN(const ClaimPlan plan, parse_claim_plan(plan_text, *registry_));
   dra::Prepared prepared;
-  prepared.device_edits.resize(claim.devices.size());
-  const auto variables = environment_names(claim);
-  for (std::size_t i = 0; i < plan.devices.size(); ++i) {
-    if (!plan.devices[i].admin_access) {
-      prepared.device_edits[i].env = {variables[i] + "=" + plan.devices[i].interface_name};
-    }
-  }
-  const bool is_any_attached =
-      std::ranges::any_of(plan.devices, [](const DevicePlan& device) { return !device.admin_access; });
-  ClaimState state;
+  FL_ASSIGN(prepared.device_edits, attacher_.prepare(plan, claim.uid, environment_names(claim)));
+  AttachState state;
   if (plan.mode == AttachMode::kNetdevices) {
     FL_ASSIGN(const auto names, attacher_.stage(plan, claim.uid));
     for (std::size_t i = 0; i < names.size(); ++i) {
       if (!names[i].empty()) {
         prepared.device_edits[i].net_devices = {
-            {.host_interface_name = names[i], .name = plan.devices[i].interface_name}};
+            {.host_interface_name = names[i], .name = plan.devices[i].body->name_in_pod()}};
       }
     }
     state.staged = true;
-    // Runtimes run hooks of this stage when they have moved the devices (runc 1.5, crun 1.28). The guard adds
-    // addresses and routes then, and stops a container that did not get its devices.
-    if (options_.node.has_guard && is_any_attached) {
-      prepared.claim_edits.hooks = {guard_hook(claim.uid)};
-    }
-    service_.reports().staged(claim.uid);
-  } else if (is_any_attached) {
+  }
+  // In mode netdevices runtimes run hooks of this stage when they have moved the devices (runc 1.5, crun 1.28):
+  // the guard adds addresses and routes then, and stops a container that did not get its devices.
+  const bool has_guard = plan.mode == AttachMode::kGuard || options_.node.has_guard;
+  if (plan.needs_pod_netns() && has_guard) {
     prepared.claim_edits.hooks = {guard_hook(claim.uid)};
+  }
+  if (plan.needs_pod_netns() && plan.mode == AttachMode::kGuard) {
     service_.reports().waiting(claim.uid);
   } else {
-    service_.reports().staged(claim.uid);  // a claim that only watches devices waits for nothing
+    service_.reports().staged(claim.uid);  // nothing more happens to it, or nothing that is known here
   }
   prepared.state = to_json(state);
   if (shares_any(plan)) {
@@ -636,7 +578,7 @@ Result<> NetDriver::unprepare(const dra::ClaimRecord& record, const dra::CallCon
   if (holders_) {
     FL_TRY(holders_->forget(record.claim.uid), "tell the other drivers of this node that the NIC is free");
   }
-  const auto plan = parse_claim_plan(record.plan);
+  const auto plan = parse_claim_plan(record.plan, *registry_);
   if (plan && shares_any(*plan)) {
     {
       const Lock lock(undone_mutex_);
@@ -647,10 +589,9 @@ Result<> NetDriver::unprepare(const dra::ClaimRecord& record, const dra::CallCon
   return {};
 }
 
-bool NetDriver::shares_any(const ClaimPlan& plan) const {
-  return std::ranges::any_of(plan.devices, [&](const DevicePlan& device) {
-    const devices::Kind* handler = registry_->find(device.type, device.kind);
-    return handler != nullptr && handler->shares(device);
+bool NetDriver::shares_any(const ClaimPlan& plan) {
+  return std::ranges::any_of(plan.devices, [](const DevicePlan& device) {
+    return devices::netdev::shared_link(device).has_value();
   });
 }
 
@@ -671,11 +612,6 @@ void NetDriver::stopping() {
   }
 }
 
-std::optional<sys::InventoryLink> NetDriver::taken_by(const DevicePlan& plan) const {
-  const devices::Kind* handler = registry_->find(plan.type, plan.kind);
-  return handler == nullptr ? std::nullopt : handler->takes(plan);
-}
-
 Result<NetDriver::InUse> NetDriver::in_use() {
   InUse used;
   const auto held_before = attacher_.held_now();
@@ -686,7 +622,7 @@ Result<NetDriver::InUse> NetDriver::in_use() {
     return std::ranges::none_of(records, [&](const auto& record) { return record.claim.uid == uid; });
   });
   for (const dra::ClaimRecord& record : records) {
-    const auto plan = parse_claim_plan(record.plan);
+    const auto plan = parse_claim_plan(record.plan, *registry_);
     if (!plan || plan->devices.size() != record.claim.devices.size()) {
       continue;  // nothing was taken yet
     }
@@ -694,11 +630,9 @@ Result<NetDriver::InUse> NetDriver::in_use() {
       const DevicePlan& device = plan->devices[i];
       const std::string& name = record.claim.devices[i].device;
       if (!device.admin_access && name != devices::kVirtualDevice) {
-        used.held.push_back({.name = name, .nic = device.nic, .was = taken_by(device)});
+        used.held.push_back({.name = name, .nic = device.key, .was = devices::netdev::taken_nic(device)});
       }
-      const devices::Kind* handler = registry_->find(device.type, device.kind);
-      if (auto link = handler == nullptr ? std::nullopt : handler->shares(device);
-          link && !undone_.contains(record.claim.uid)) {
+      if (auto link = devices::netdev::shared_link(device); link && !undone_.contains(record.claim.uid)) {
         used.shared.push_back(*std::move(link));
       }
     }
@@ -737,7 +671,7 @@ dra::DeviceIdentity identity_of_old_name(const devices::NodeOptions& options, co
 
 std::vector<dra::DeviceIdentity> NetDriver::identities(const dra::ClaimRecord& record) const {
   std::vector<dra::DeviceIdentity> identities(record.claim.devices.size());
-  const auto plan = parse_claim_plan(record.plan);
+  const auto plan = parse_claim_plan(record.plan, *registry_);
   if (!plan || plan->devices.size() != identities.size()) {
     return identities;
   }
@@ -747,9 +681,9 @@ std::vector<dra::DeviceIdentity> NetDriver::identities(const dra::ClaimRecord& r
     if (device.admin_access || name == devices::kVirtualDevice) {
       continue;
     }
-    if (!device.nic.empty()) {
-      identities[i] = {.key = device.nic, .data = device.identity};
-    } else if (const auto was = taken_by(device)) {
+    if (!device.key.empty()) {
+      identities[i] = {.key = device.key, .data = device.identity};
+    } else if (const auto was = devices::netdev::taken_nic(device)) {
       identities[i] = identity_of_old_record(*was);
     } else {
       identities[i] = identity_of_old_name(options_.node, name);

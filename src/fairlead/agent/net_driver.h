@@ -19,6 +19,7 @@
 #include "fairlead/agent/node_reader.h"
 #include "fairlead/core/mutex.h"
 #include "fairlead/core/result.h"
+#include "fairlead/devices/netdev/link_use.h"
 #include "fairlead/devices/node.h"
 #include "fairlead/devices/registry.h"
 #include "fairlead/dra/driver.h"
@@ -95,8 +96,7 @@ class NetDriver final : public dra::Driver {
     std::vector<sys::InventoryLink> shared;  // what interfaces that we make sit on
   };
   Result<InUse> in_use();
-  [[nodiscard]] bool shares_any(const ClaimPlan& plan) const;
-  [[nodiscard]] std::optional<sys::InventoryLink> taken_by(const devices::DevicePlan& plan) const;
+  [[nodiscard]] static bool shares_any(const ClaimPlan& plan);
   Result<devices::NodeView> look_at_node(netlink::Socket& socket, std::vector<sys::InventoryLink> shared);
   [[nodiscard]] devices::OtherDrivers other_drivers() const;
   /// The claims with a record, and the NICs that each has.
@@ -109,7 +109,7 @@ class NetDriver final : public dra::Driver {
   [[nodiscard]] Result<std::vector<devices::PlannedClaim>> planned_but(const std::string& claim_uid) const;
   /// Of a claim's devices, what another claim may want as well.
   struct ClaimUses {
-    std::vector<devices::LinkUse> links;
+    std::vector<devices::netdev::LinkUse> links;
     std::vector<std::string> interface_names;
     std::vector<std::string> variables;
   };
@@ -120,7 +120,7 @@ class NetDriver final : public dra::Driver {
   static std::string taken_in_pod(const ClaimUses& own, const ClaimUses& theirs);
   const ClaimUses& known_uses_of(const RecordPtr& record) FL_REQUIRES(admission_mutex_);
   [[nodiscard]] cdi::Hook guard_hook(const std::string& claim_uid) const;
-  void look_after_links(netlink::Socket& socket);
+  void look_after_devices();
 
   const NetDriverOptions options_;
   dra::Host* host_;
@@ -156,13 +156,6 @@ class NetDriver final : public dra::Driver {
   std::unique_ptr<NodeReader> node_reader_;
   std::unique_ptr<HoldersWatch> holders_watch_;
 };
-
-/// Interface names in a pod that are other claims', and whose.
-using TakenNames = std::map<std::string, std::string>;
-
-/// Gives a name to every interface that has none ("net1", "net2", ... in the devices' order, skipping names
-/// that are taken or asked for) and refuses a name that is taken, or that two devices of the claim ask for.
-Result<> assign_interface_names(std::vector<devices::DevicePlan>& devices, const TakenNames& taken = {});
 
 /// "FAIRLEAD_FAST_DATA_NIC" for the only device of request "data-nic" of the claim that the pod calls "fast";
 /// with several "FAIRLEAD_FAST_DATA_NIC_1" and so on.

@@ -121,9 +121,9 @@ struct NicHolders::Entry {
   }
 };
 
-std::vector<NicUse> nic_uses(const std::vector<devices::LinkUse>& links) {
+std::vector<NicUse> nic_uses(const std::vector<devices::netdev::LinkUse>& links) {
   std::vector<NicUse> uses;
-  for (const devices::LinkUse& use : links) {
+  for (const devices::netdev::LinkUse& use : links) {
     if (use.link.link.kind == "bridge") {
       continue;  // no driver gives one away: it cannot leave the node's namespace
     }

@@ -28,6 +28,7 @@
 #include "fairlead/core/fd.h"
 #include "fairlead/core/result.h"
 #include "fairlead/devices/kind.h"
+#include "fairlead/devices/netdev/link_use.h"
 #include "fairlead/dra/driver.h"
 
 namespace fairlead::agent {
@@ -39,7 +40,7 @@ struct NicUse {
   bool whole = false;
 };
 /// Of the links that a claim uses, those that other drivers might hand out as well; each once.
-std::vector<NicUse> nic_uses(const std::vector<devices::LinkUse>& links);
+std::vector<NicUse> nic_uses(const std::vector<devices::netdev::LinkUse>& links);
 
 /// A claim of this driver that has a record.
 struct NicClaim {

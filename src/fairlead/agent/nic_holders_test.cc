@@ -365,10 +365,12 @@ TEST_F(Holders, Watch_GoesOnWhenTheFolderWasRemoved_AndTellsThatTheOwnEntriesAre
   std::atomic<int> told = 0;
   const auto in_time = [](const auto& condition) {
     const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-    while (!condition() && std::chrono::steady_clock::now() < give_up) {
+    bool holds = condition();
+    while (!holds && std::chrono::steady_clock::now() < give_up) {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      holds = condition();
     }
-    return condition();
+    return holds;
   };
   const auto has_folder = [&] { return ::access((dir_ + "/holders").c_str(), F_OK) == 0; };
   auto watch = HoldersWatch::start(dir_, "b.example.com", [&] { ++told; });
@@ -393,15 +395,15 @@ TEST_F(Holders, Watch_GoesOnWhenTheFolderWasRemoved_AndTellsThatTheOwnEntriesAre
 }
 
 TEST(NicUses, AreTheNodeWideNamesOfNics_EachOnce) {
-  devices::LinkUse shared;
+  devices::netdev::LinkUse shared;
   shared.link.link.index = netlink::IfIndex(7);
   shared.link.link.name = "nic1";
-  devices::LinkUse whole = shared;
+  devices::netdev::LinkUse whole = shared;
   whole.whole = true;
-  devices::LinkUse bridge = shared;
+  devices::netdev::LinkUse bridge = shared;
   bridge.link.link.index = netlink::IfIndex(8);
   bridge.link.link.kind = "bridge";
-  devices::LinkUse pci = shared;
+  devices::netdev::LinkUse pci = shared;
   pci.link.link.index = netlink::IfIndex(9);
   pci.link.link.parent_bus = "pci";
   pci.link.link.parent_dev = "0000:03:00.1";

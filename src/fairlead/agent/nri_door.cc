@@ -83,8 +83,9 @@ bool uses(const NriContainer& container, const std::vector<std::string>& cdi_ids
   });
 }
 
-std::vector<dra::ClaimRecord> attachable(std::vector<dra::ClaimRecord> records) {
-  std::erase_if(records, [](const auto& record) { return !is_attachable(record); });
+std::vector<dra::ClaimRecord> attachable(std::vector<dra::ClaimRecord> records,
+                                         const devices::Registry& kinds) {
+  std::erase_if(records, [&](const auto& record) { return !is_attachable(record, kinds); });
   return records;
 }
 
@@ -189,7 +190,7 @@ Result<> NriDoor::run_pod_sandbox(const NriPod& pod, const NriCall& call) {
                {{"pod", name_of(pod)}, {"sandbox", pod.id}, {"error", found.error().what()}});
     return {};
   }
-  const auto records = attachable(*std::move(found));
+  const auto records = attachable(*std::move(found), service_->kinds());
   if (pod.netns.empty()) {
     return refuse_host_network(pod, records);
   }
@@ -234,7 +235,7 @@ void NriDoor::release_pod(const NriPod& pod, int netns) {
               {{"pod", name_of(pod)}, {"sandbox", pod.id}, {"error", found.error().what()}});
     return;
   }
-  const auto records = attachable(*std::move(found));
+  const auto records = attachable(*std::move(found), service_->kinds());
   const Sandbox sandbox{.id = pod.id, .netns = netns};
   const auto deadline = steady_clock::now() + kReleaseTime;
   for (const dra::ClaimRecord& record : records) {
@@ -357,7 +358,7 @@ Result<> NriDoor::reconcile(const Snapshot& snapshot) {
       }
       continue;
     }
-    const auto records = attachable(*std::move(found));
+    const auto records = attachable(*std::move(found), service_->kinds());
     if (records.empty()) {
       continue;
     }
@@ -400,7 +401,7 @@ NriDoor::Use NriDoor::use_of(const dra::ClaimRecord& record, const Reconciled& s
 
 Result<> NriDoor::reconcile_claim(const dra::ClaimRecord& record, const std::vector<Reconciled>& sandboxes,
                                   bool tells_cdi) {
-  FL_ASSIGN(const ClaimState state, parse_claim_state(record.prepared.state));
+  FL_ASSIGN(const AttachState state, parse_attach_state(record.prepared.state));
   // The kernel gives a namespace's number to the next one: the sandbox must be the same too.
   const auto home = std::ranges::find_if(sandboxes, [&](const Reconciled& sandbox) {
     return state.netns && *state.netns == sandbox.id &&

@@ -88,7 +88,7 @@ class NriDoors : public KernelTest {
   /// number.
   void number_of_the_old_one(const std::string& uid, const Pod& next) {
     auto record = *framework_.find(uid);
-    ClaimState state = framework_.state(uid);
+    AttachState state = framework_.state(uid);
     state.netns = sys::netns_id(next.netns.get()).value();
     record.prepared.state = to_json(state);
     framework_.add(record);
@@ -445,7 +445,7 @@ TEST_F(NriDoors, StrangersNamespaceWithThePodsNumber_SaysNothingAboutTheClaim) {
   prepared("u1", {{kMacvlan}});
   auto before = *framework_.find("u1");
   ASSERT_OK(driver_->attacher().attach(before, {.netns = pod_.netns.get()}));
-  ClaimState state{.phase = AttachPhase::kAttached, .ifindexes = {1}};
+  AttachState state{.phase = AttachPhase::kAttached, .indexes = {1}};
   const Pod stranger = make_pod();
   state.netns = sys::netns_id(stranger.netns.get()).value();
   before.prepared.state = to_json(state);
@@ -492,8 +492,7 @@ TEST_F(NriDoors, LinkWithTheIndexInANamespaceThatMayBeAnothers_IsNotTheClaims) {
   auto record = *framework_.find("u1");
   const Pod stranger = make_pod();
   ASSERT_OK(stranger.socket->create_link({.name = "v0", .kind = netlink::Veth{.peer = {.name = "v1"}}}));
-  ClaimState state{.phase = AttachPhase::kAttached,
-                   .ifindexes = {link(*stranger.socket, "v0").index.value()}};
+  AttachState state{.phase = AttachPhase::kAttached, .indexes = {link(*stranger.socket, "v0").index.value()}};
   state.netns = sys::netns_id(stranger.netns.get()).value();
   record.prepared.state = to_json(state);
   framework_.add(record);
@@ -503,36 +502,25 @@ TEST_F(NriDoors, LinkWithTheIndexInANamespaceThatMayBeAnothers_IsNotTheClaims) {
 }
 
 /// A NIC whose way into the pod takes as long as `after_attach` does, and its way home as `before_detach`.
-class SlowNic final : public devices::Kind {
+class SlowNic final : public devices::netdev::HostDeviceKind {
  public:
   SlowNic(const std::function<void()>& after_attach, const std::function<void()>& before_detach)
       : after_attach_(&after_attach), before_detach_(&before_detach) {}
-  [[nodiscard]] std::string_view type() const override { return nic_.type(); }
-  [[nodiscard]] std::string_view kind() const override { return nic_.kind(); }
-  Result<devices::DevicePlan> plan(const devices::PlanInput& input,
-                                   std::vector<devices::Section> sections) const override {
-    return nic_.plan(input, std::move(sections));
-  }
   Result<devices::Attached> attach(const devices::AttachInput& input) const override {
-    auto attached = nic_.attach(input);
+    auto attached = HostDeviceKind::attach(input);
     if (*after_attach_) {
       (*after_attach_)();
     }
     return attached;
   }
-  Result<std::string> stage(const devices::StageInput& input) const override { return nic_.stage(input); }
   Result<> detach(const devices::DetachInput& input) const override {
     if (*before_detach_) {
       (*before_detach_)();
     }
-    return nic_.detach(input);
-  }
-  [[nodiscard]] std::optional<sys::InventoryLink> takes(const devices::DevicePlan& plan) const override {
-    return nic_.takes(plan);
+    return HostDeviceKind::detach(input);
   }
 
  private:
-  devices::netdev::HostDeviceKind nic_;
   const std::function<void()>* after_attach_;
   const std::function<void()>* before_detach_;
 };
@@ -697,7 +685,7 @@ TEST_F(NriNic, AttachThatOutlastsTheDeadline_IsAnErrorAndTheNicIsHome) {
 }
 
 TEST_F(NriNic, SandboxThatEndsDuringTheAttach_KeepsNothing) {
-  framework_.after_change = [&](const ClaimState& made) {
+  framework_.after_change = [&](const AttachState& made) {
     if (made.phase == AttachPhase::kAttached) {
       service_->sandboxes().ended("s1");  // its release found nothing on record yet
     }
@@ -710,7 +698,7 @@ TEST_F(NriNic, SandboxThatEndsDuringTheAttach_KeepsNothing) {
 TEST_F(NriNic, TwoPodsAtOnce_TheRecordSaysWhereTheNicGoesBeforeItMoves) {
   const Pod other = make_pod();
   int changes = 0;
-  ClaimState intent;
+  AttachState intent;
   framework_.before_change = [&] {
     if (++changes == 2) {  // between this pod's begin and attach
       auto record = *framework_.find("u1");

@@ -8,6 +8,7 @@
 
 #include "fairlead/agent/kernel_fixture.h"
 #include "fairlead/sys/files.h"
+#include "fairlead/sys/netlink/sock_diag.h"
 #include "fairlead/sys/testing/temporary_folder.h"
 
 namespace fairlead::agent {
@@ -360,9 +361,11 @@ TEST_F(TwoDrivers, RecordWithoutEntry_IsToldAtTheStart) {
 /// Version 0.1 kept the parent's name, and nothing else of it.
 TEST_F(TwoDrivers, RecordThatHasTheParentsNameOnly_IsToldByWhatTheParentIs) {
   const auto record = [&](const std::string& uid, const std::string& master) {
-    dra::ClaimRecord made{.claim = macvlan_claim(uid, "nic1")};
-    auto plan = parse_claim_plan(a_.driver->plan(made.claim).value()).value();
-    plan.devices[0].body = R"({"master":")" + master + R"(","mode":"bridge"})";
+    dra::ClaimRecord made{.claim = macvlan_claim(uid, "nic1"), .state = dra::ClaimState::kPrepared};
+    const devices::Registry kinds = devices::testing::all_kinds();
+    auto plan = parse_claim_plan(a_.driver->plan(made.claim).value(), kinds).value();
+    plan.devices[0].body = std::make_shared<const devices::netdev::NetdevBody>(
+        devices::netdev::NetdevPlan{.master = master, .own = {{"mode", "bridge"}}});
     made.plan = to_json(plan);
     return made;
   };

@@ -56,6 +56,58 @@ AttachPhase phase_of(const json& in) {
 
 }  // namespace
 
+bool ClaimPlan::needs_pod_netns() const {
+  return std::ranges::any_of(devices, [](const DevicePlan& device) { return device.needs.pod_netns; });
+}
+
+bool ClaimPlan::needs_attach() const {
+  return needs_pod_netns() ||
+         std::ranges::any_of(devices, [](const DevicePlan& device) { return device.problem.has_value(); });
+}
+
+bool ClaimPlan::leaves_node() const {
+  return std::ranges::any_of(devices, [](const DevicePlan& device) { return device.needs.leaves_node; });
+}
+
+std::optional<AttachPhase> next_phase(AttachPhase phase, AttachEvent event) {
+  using enum AttachPhase;
+  constexpr std::optional<AttachPhase> kNever;
+  struct Row {
+    std::optional<AttachPhase> arrive, complete, release, give_back;
+  };
+  // One row per phase, in the order of AttachPhase.
+  constexpr std::array<Row, 4> kTable = {{
+      /* none      */ {kAttaching, kNever, kNever, kNever},
+      /* attaching */ {kAttaching, kAttached, kReleased, kNone},
+      /* attached  */ {kAttaching, kAttached, kReleased, kNone},
+      /* released  */ {kAttaching, kNever, kNever, kNever},
+  }};
+  const Row& row = kTable.at(static_cast<std::size_t>(phase));
+  switch (event) {
+    case AttachEvent::kArrive:
+      return row.arrive;
+    case AttachEvent::kComplete:
+      return row.complete;
+    case AttachEvent::kRelease:
+      return row.release;
+    case AttachEvent::kGiveBack:
+      return row.give_back;
+  }
+  return kNever;
+}
+
+Result<> AttachState::advance(AttachEvent event) {
+  constexpr std::array<std::string_view, 4> kEvents = {"arrive", "complete", "release", "give back"};
+  const auto next = next_phase(phase, event);
+  if (!next) {
+    return Error(Code::kInternal, "the event \"" + std::string(kEvents.at(static_cast<std::size_t>(event))) +
+                                      "\" cannot come for a claim in the attach phase \"" +
+                                      std::string(word_of(phase)) + "\"");
+  }
+  phase = *next;
+  return {};
+}
+
 std::string to_json(const ClaimPlan& plan) {
   json devices = json::array();
   for (const DevicePlan& device : plan.devices) {
@@ -63,12 +115,12 @@ std::string to_json(const ClaimPlan& plan) {
     if (device.admin_access) {
       item["adminAccess"] = true;
     } else {
-      item["type"] = device.type;
-      item["kind"] = device.kind;
-      item["interfaceName"] = device.interface_name;
-      item["body"] = device.body;
-      if (!device.nic.empty()) {
-        item["nic"] = device.nic;
+      item["type"] = device.name.type;
+      item["kind"] = device.name.kind;
+      item["interfaceName"] = device.body->name_in_pod();
+      item["body"] = device.body->to_json();
+      if (!device.key.empty()) {
+        item["nic"] = device.key;
         item["identity"] = device.identity;
       }
     }
@@ -79,32 +131,33 @@ std::string to_json(const ClaimPlan& plan) {
                {"devices", std::move(devices)}});
 }
 
-Result<ClaimPlan> parse_claim_plan(std::string_view text) {
-  return read_versioned<ClaimPlan>(text, "the claim's plan", [](const json& in) {
+Result<ClaimPlan> parse_claim_plan(std::string_view text, const devices::Registry& kinds) {
+  return read_versioned<ClaimPlan>(text, "the claim's plan", [&](const json& in) {
     ClaimPlan plan;
     plan.mode = in.at("attach") == "netdevices" ? AttachMode::kNetdevices : AttachMode::kGuard;
     for (const json& item : in.at("devices")) {
       DevicePlan device;
       device.request = item.at("request");
-      device.type = item.value("type", "");
-      device.kind = item.value("kind", "");
-      device.admin_access = item.value("adminAccess", device.kind.empty());  // version 0.1 wrote no kind only
-      device.interface_name = item.value("interfaceName", "");
-      device.body = item.value("body", "");
-      device.nic = item.value("nic", "");
+      device.name = {.type = item.value("type", ""), .kind = item.value("kind", "")};
+      // Version 0.1 wrote no kind, and no adminAccess.
+      device.admin_access = item.value("adminAccess", device.name.kind.empty());
+      device.key = item.value("nic", "");
       device.identity = item.value("identity", "");
+      if (!device.admin_access) {
+        kinds.read(device, item.value("body", ""), item.value("interfaceName", ""));
+      }
       plan.devices.push_back(std::move(device));
     }
     return plan;
   });
 }
 
-std::string to_json(const ClaimState& state) {
+std::string to_json(const AttachState& state) {
   json out = {{"version", kVersion},
               {"phase", word_of(state.phase)},
               {"staged", state.staged},
-              {"ifindexes", state.ifindexes}};
-  for (const Given& given : state.given) {
+              {"ifindexes", state.indexes}};
+  for (const devices::Given& given : state.given) {
     out["given"].push_back({{"mac", given.mac}, {"addresses", given.addresses}});
   }
   if (state.netns) {
@@ -118,15 +171,15 @@ std::string to_json(const ClaimState& state) {
   return dump(out);
 }
 
-Result<ClaimState> parse_claim_state(std::string_view text) {
+Result<AttachState> parse_attach_state(std::string_view text) {
   if (text.empty()) {
-    return ClaimState{};
+    return AttachState{};
   }
-  return read_versioned<ClaimState>(text, "the claim's attach state", [](const json& in) {
-    ClaimState state;
+  return read_versioned<AttachState>(text, "the claim's attach state", [](const json& in) {
+    AttachState state;
     state.phase = phase_of(in);
     state.staged = in.at("staged");
-    state.ifindexes = in.at("ifindexes").get<std::vector<std::int32_t>>();
+    state.indexes = in.at("ifindexes").get<std::vector<std::int32_t>>();
     for (const json& item : in.value("given", json::array())) {
       state.given.push_back(
           {.mac = item.at("mac"), .addresses = item.at("addresses").get<std::vector<std::string>>()});
@@ -142,6 +195,12 @@ Result<ClaimState> parse_claim_state(std::string_view text) {
     }
     return state;
   });
+}
+
+Result<Attachment> read_attachment(const dra::ClaimRecord& record, const devices::Registry& kinds) {
+  FL_ASSIGN(ClaimPlan plan, parse_claim_plan(record.plan, kinds));
+  FL_ASSIGN(AttachState state, parse_attach_state(record.prepared.state));
+  return Attachment{.plan = std::move(plan), .state = std::move(state)};
 }
 
 }  // namespace fairlead::agent

@@ -1,55 +1,70 @@
 // SPDX-License-Identifier: Apache-2.0
-// The two texts that the driver keeps in a claim's record (dra::ClaimRecord::plan and Prepared::state): JSON
-// with a version.
+// The two texts that the driver keeps in a claim's record (dra::ClaimRecord::plan and Prepared::state), JSON with
+// a version, and how far a claim is on its way into a pod.
+//
+//   none ---arrive---> attaching ---complete---> attached ---release---> released
+//    ^                  |  ^  |                     |                       |
+//    |                  |  |  +------release------- | ------------------->  |
+//    +----give back-----+  +--------arrive----------+<-------arrive---------+
+//    +----give back---------------------------------+
+//
+// arrive: a sandbox may have the claim, and nothing of it is anywhere else. complete: all of it is in the
+// sandbox's namespace. release: the sandbox has stopped. give back: it came too late for a sandbox that may live.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "fairlead/core/result.h"
-#include "fairlead/devices/kind.h"
+#include "fairlead/devices/node.h"
+#include "fairlead/devices/registry.h"
 #include "fairlead/sys/netns.h"
 
 namespace fairlead::agent {
 
-/// What plan() decided: one entry per device of the claim. A device that is only watched (adminAccess) has an
-/// entry without a kind.
+/// What plan() decided: one entry per device of the claim.
 struct ClaimPlan {
   devices::AttachMode mode = devices::AttachMode::kGuard;  // as it was when the claim was planned
   std::vector<devices::DevicePlan> devices;
+
+  /// A device needs the pod's network namespace.
+  [[nodiscard]] bool needs_pod_netns() const;
+  /// attach() must be called: for that, or to refuse the pod with what is wrong with a device's plan.
+  [[nodiscard]] bool needs_attach() const;
+  /// Whether a device leaves the node for the pod's namespace.
+  [[nodiscard]] bool leaves_node() const;
 };
 std::string to_json(const ClaimPlan& plan);
-/// kCorrupt: not ours; kUnsupported: a newer version's.
-Result<ClaimPlan> parse_claim_plan(std::string_view text);
+/// kCorrupt: not ours; kUnsupported: a newer version's. What is wrong with one device only is in
+/// DevicePlan::problem.
+Result<ClaimPlan> parse_claim_plan(std::string_view text, const devices::Registry& kinds);
 
-/// How far the claim is on its way into a pod. kAttaching is on disk before a NIC leaves the node, so that
-/// it is found wherever the process was killed. Claims of links that we make skip it: kAttached is written
-/// when they are there, and a killed process's half is found by its marker in the pod, or dies with it.
+/// kAttaching is on disk before a device leaves the node, so that it is found wherever the process was killed.
+/// Claims whose devices are all made on demand skip it: kAttached is written when they are there, and what a
+/// killed process left is found by its marker in the pod, or ends with the namespace.
 enum class AttachPhase : std::uint8_t {
   kNone,       // nothing happened yet
-  kAttaching,  // a NIC may be on its way into `netns`
+  kAttaching,  // a device may be on its way into `netns`
   kAttached,   // all of it is in `netns`
-  kReleased,   // the pod's sandbox stopped: NICs are home, what was made is dying with `netns`
+  kReleased,   // the pod's sandbox stopped: what left the node is back, what was made ends with `netns`
 };
+enum class AttachEvent : std::uint8_t { kArrive, kComplete, kRelease, kGiveBack };
 
-/// What a device was given when it was attached: this is told in the claim's status, not what a pod with
-/// NET_ADMIN made of it.
-struct Given {
-  std::string mac;
-  std::vector<std::string> addresses;  // with their prefixes
-};
+/// The phase after `event`; nullopt: the event cannot come in this phase.
+std::optional<AttachPhase> next_phase(AttachPhase phase, AttachEvent event);
 
 /// What attach() did.
-struct ClaimState {
+struct AttachState {
   AttachPhase phase = AttachPhase::kNone;
-  std::optional<sys::NetnsId> netns;  // of the pod; nothing before the first attach
-  std::string sandbox;                // the runtime's id of the pod's sandbox; empty when nobody told it
+  std::optional<sys::NetnsId> netns;  // of the pod; nullopt before the first attach
+  std::string sandbox;                // the runtime's id of the pod's sandbox; empty: not known
   std::string container;              // the OCI id that asked first, for people
-  std::string pod_uid;                // empty when nobody told it
-  std::vector<std::int32_t> ifindexes;
-  std::vector<Given> given;  // one per device; none in records of version 0.1
+  std::string pod_uid;                // empty: not known
+  std::vector<std::int32_t> indexes;  // devices::Attached::index; one per device
+  std::vector<devices::Given> given;  // one per device; none in records of version 0.1
   /// Whether `netns` could be found by its id when it was attached. If not, that it cannot be found later
   /// says nothing about the pod.
   bool visible = true;
@@ -61,9 +76,18 @@ struct ClaimState {
   [[nodiscard]] bool is_in_a_pod() const {
     return netns && (phase == AttachPhase::kAttaching || phase == AttachPhase::kAttached);
   }
+  /// kInternal: next_phase() has none.
+  Result<> advance(AttachEvent event);
 };
-std::string to_json(const ClaimState& state);
+std::string to_json(const AttachState& state);
 /// An empty text is an empty state.
-Result<ClaimState> parse_claim_state(std::string_view text);
+Result<AttachState> parse_attach_state(std::string_view text);
+
+/// Both texts of a record.
+struct Attachment {
+  ClaimPlan plan;
+  AttachState state;
+};
+Result<Attachment> read_attachment(const dra::ClaimRecord& record, const devices::Registry& kinds);
 
 }  // namespace fairlead::agent

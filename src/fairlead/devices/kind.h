@@ -1,25 +1,51 @@
 // SPDX-License-Identifier: Apache-2.0
-// What one kind of device can do. A new kind is one class that implements Kind and one line in app/ that
-// registers it.
+// What one kind of device can do. A new kind is one folder with one class that implements Kind, and one line
+// in app/ that registers it; docs/kinds.md shows how. A device need not be a network link: nothing here says
+// so, and what links need beyond this is in devices/netdev.
+//
+// The life of a device, and who calls:
+//
+//   plan -----> prepare -----> attach -----> detach        the claim's calls, in this order; each but plan()
+//   (claim)     (node)         (pod's        (undo of      may come again after a crash or an error
+//                               network       both)
+//                               namespace)
+//
+//   inspect: for the claim's status          sweep: at a start, what no record knows
+//   node_changed: the node's devices changed
 #pragma once
 
 #include <chrono>
+#include <compare>
+#include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <typeindex>
 #include <vector>
 
 #include "fairlead/core/result.h"
 #include "fairlead/devices/marker.h"
-#include "fairlead/devices/node.h"
 #include "fairlead/dra/driver.h"
+#include "fairlead/formats/cdi.h"
 #include "fairlead/formats/strict_json.h"
-#include "fairlead/sys/netlink/sock_diag.h"
-#include "fairlead/sys/netlink/socket.h"
 
 namespace fairlead::devices {
+
+// Handed through to the kinds that know them: devices/node.h, devices/node_questions.h.
+struct NodeOptions;
+class NodeView;
+struct NodeQuestions;
+
+/// The words that choose a kind in a claim: {"netdev", "macvlan"}.
+struct KindName {
+  std::string type, kind;
+  friend auto operator<=>(const KindName&, const KindName&) = default;
+};
+/// "netdev macvlan"
+std::string to_string(const KindName& name);
 
 /// One opaque config, `type` and `kind` read, the section of its type ("netdev") still to be read.
 struct Section {
@@ -29,26 +55,46 @@ struct Section {
   bool from_class = false;
 };
 
-/// What plan() decided for one device. Kept as JSON with the claim's record.
-struct DevicePlan {
-  /// Monitoring only (KEP-5018): nothing is made or taken, and type and kind are empty.
-  bool admin_access = false;
-  std::string type, kind;
-  std::string request;              // for messages and for the container's environment
-  std::string interface_name;       // in the pod; empty until the claim gives it a default
-  std::string interface_name_path;  // where the name was asked for; empty: a default
-  std::string body;                 // JSON object of the kind's own
-  /// Of the NIC that was allocated: its device name by what it is, and its identity as JSON (identity.h).
-  /// Empty: netdev-virtual, or the record is of version 0.1.
-  std::string nic, identity;
+/// What plan() of a kind decided, in the kind's own terms. Immutable; any thread.
+class PlanBody {
+ public:
+  PlanBody() = default;
+  virtual ~PlanBody() = default;
+
+  /// The JSON object that Kind::read() reads again.
+  [[nodiscard]] virtual std::string to_json() const = 0;
+  /// What the device is called in the pod, such as an interface's name; empty: it has no name there.
+  [[nodiscard]] virtual std::string name_in_pod() const { return {}; }
+
+ protected:
+  PlanBody(const PlanBody&) = default;
+  PlanBody& operator=(const PlanBody&) = default;
+  PlanBody(PlanBody&&) = default;
+  PlanBody& operator=(PlanBody&&) = default;
+};
+using PlanBodyPtr = std::shared_ptr<const PlanBody>;
+
+/// What the framework must do for a plan.
+struct Needs {
+  /// attach() is called with the pod's network namespace, and no container of the pod runs before that
+  /// succeeded. A pod without a namespace of its own (hostNetwork) is refused. False: prepare() is all.
+  bool pod_netns = false;
+  /// The device itself leaves the node for the pod's namespace: that is on disk before it does, and the
+  /// namespace is held open until the device is back.
+  bool leaves_node = false;
 };
 
-/// How a device of a claim has a link of the node.
-struct LinkUse {
-  sys::InventoryLink link;  // as it was when the claim was planned
-  bool whole = false;       // for itself; else others may use it, too
-  /// What no two can have on one link, for messages too: "address 192.0.2.5", "MAC address 02:00:00:00:00:01".
-  std::vector<std::string> wants = {};
+/// What was decided for one device of a claim. Kept in the claim's record.
+struct DevicePlan {
+  bool admin_access = false;  // monitoring only (KEP-5018): nothing is made or taken, and there is no kind
+  KindName name = {};
+  std::string request;  // for messages and for the container's environment
+  PlanBodyPtr body;     // nullptr: it was not read, or cannot be read (`problem`)
+  Needs needs = {};
+  /// Of a device that was allocated as a whole: its name by what it is, and its identity as JSON
+  /// (identity.h). Empty: it was made on demand, or the record is of version 0.1.
+  std::string key, identity;
+  std::optional<Error> problem = {};  // why this version cannot work with the plan
 };
 
 /// A claim of this node and what its devices were planned to be.
@@ -56,11 +102,9 @@ struct PlannedClaim {
   std::string namespace_, name, uid;
   std::vector<DevicePlan> devices;
   std::vector<dra::Pod> reserved_for = {};
-  /// In which its containers find the interfaces' names; one per device, empty for one that is only watched.
+  /// In which its containers find the devices' names; one per device, empty for one that is only monitored.
   std::vector<std::string> variables = {};
 };
-
-using AskConnections = std::function<Result<netlink::ConnectedSockets>(const netlink::SocketQuery&)>;
 
 struct PlanInput {
   const dra::AllocatedDevice* device = nullptr;
@@ -70,69 +114,113 @@ struct PlanInput {
   /// something that cannot be had twice. The claim itself, too, with the devices that were planned before
   /// this one. nullptr: none.
   const std::vector<PlannedClaim>* others = nullptr;
-  /// Of a link in the node's namespace.
-  std::function<Result<std::vector<netlink::ToldAddress>>(netlink::IfIndex)> addresses_of;
-  /// Of every table, with a hop over that link. Empty: nobody asks.
-  std::function<Result<std::vector<netlink::ToldRoute>>(netlink::IfIndex)> routes_of;
-  /// The node's network settings in a folder below /proc/sys/net ("ipv4/conf/eth0"), by name. Empty: nobody
-  /// asks.
-  std::function<Result<std::map<std::string, std::string>>(const std::string& folder)> settings_in;
-  /// Connections of the node's namespace; nullptr: nobody asks.
-  AskConnections connections;
+  /// What NodeView does not say; nullptr: nothing can be asked.
+  const NodeQuestions* ask = nullptr;
 };
 
-/// A network namespace and a socket in it. Borrowed.
-struct Place {
+/// What the devices of one claim share during one call into one network namespace, such as a socket or a list:
+/// each type of thing exists once and is made when it is first asked for. One thread.
+class CallScope {
+ public:
+  template <class T>
+  T& get() {
+    std::shared_ptr<void>& thing = things_[std::type_index(typeid(T))];
+    if (!thing) {
+      thing = std::make_shared<T>();
+    }
+    return *static_cast<T*>(thing.get());
+  }
+
+ private:
+  std::map<std::type_index, std::shared_ptr<void>> things_;
+};
+
+/// A network namespace during one call. All is borrowed.
+struct Side {
   int netns = -1;
-  netlink::Socket* socket = nullptr;
+  bool is_callers = false;  // it is the calling thread's own: the node's
+  CallScope* scope = nullptr;
 };
 
-struct AttachInput {
+/// What every call after plan() gets.
+struct DeviceInput {
   const DevicePlan* plan = nullptr;
   Marker marker;
-  Place node;
-  Place pod;
-  /// The pod's links as they were when the claim's attach began: asked once for all its devices.
-  const std::vector<netlink::Link>* pod_links = nullptr;
+  Side node;
+  const NodeOptions* options = nullptr;
+};
+
+struct PrepareInput : DeviceInput {
+  /// The environment variable in which containers expect the device's name in the pod.
+  std::string variable;
+};
+
+struct AttachInput : DeviceInput {
+  Side pod;
   /// All of the claim was attached here before, and a container ran with it: what is there stays as the pod
   /// made it, only what is missing is attached anew.
   bool was_attached = false;
-  /// What an earlier attach() answered, if it is certain that this is the same namespace.
-  netlink::IfIndex index_in_pod;
-  const NodeOptions* options = nullptr;
+  /// What an earlier attach() returned, if it is certain that this is the same namespace; else 0.
+  std::int32_t index_in_pod = 0;
+};
+
+/// What a device was given when it was attached: this goes to the claim's status, not what a pod with NET_ADMIN
+/// made of it.
+struct Given {
+  std::string mac;
+  std::vector<std::string> addresses;  // with their prefixes
 };
 
 struct Attached {
-  netlink::IfIndex index;  // in the pod
+  std::int32_t index = 0;  // by which the kernel knows it in the pod, such as an interface's index; 0: none
   bool changed = false;    // made or moved by this call: undone when the call as a whole fails
-  /// What it has been given. MAC: as it is when that was left to the kernel.
-  netlink::MacAddress mac;
-  std::vector<netlink::IpPrefix> addresses;
+  Given given;
   /// What this call did to others in the pod, to be undone then before the device is detached; empty:
-  /// nothing. The places of the call must still be there.
+  /// nothing. The sides of the call must still be there.
   std::function<void()> undo_in_pod = {};
 };
 
-struct StageInput {
-  const DevicePlan* plan = nullptr;
-  Marker marker;
-  Place node;
-  const NodeOptions* options = nullptr;
-};
-
-struct DetachInput {
-  const DevicePlan* plan = nullptr;
-  Marker marker;
-  Place node;
-  std::optional<Place> pod;       // nothing: the pod's namespace is gone, or was never known
-  netlink::IfIndex index_in_pod;  // what attach() answered; invalid: not certain that `pod` is that namespace
+struct DetachInput : DeviceInput {
+  std::optional<Side> pod;        // nullopt: the pod's namespace is gone, or was never known
+  std::int32_t index_in_pod = 0;  // what attach() returned; 0: not certain that `pod` is that namespace
   bool was_attached = false;      // attach() or stage() succeeded once
-  bool was_begun = false;         // attach() began, and nobody knows how far it got
+  bool was_begun = false;         // attach() began, and how far it got is not known
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
-  const NodeOptions* options = nullptr;
   /// Called with what the device's user should know although it is undone: a reason (CamelCase) and a
   /// sentence. May be empty.
   std::function<void(const std::string& reason, const std::string& message)> tell;
+};
+
+struct InspectInput : DeviceInput {
+  Side pod;
+  std::int32_t index_in_pod = 0;  // as of DetachInput
+  const Given* given = nullptr;   // nullptr: the record is of version 0.1
+};
+
+/// What no record knows is looked for.
+struct SweepInput {
+  std::string driver;
+  Side node;
+  const NodeOptions* options = nullptr;
+  /// Whether a record of this claim was there when the sweep began.
+  std::function<bool(const std::string& claim_uid)> is_known;
+  /// Runs `action` while it is certain that the claim has no record, nor gets one; false: it has one.
+  std::function<Result<bool>(const std::string& claim_uid, const std::function<void()>& action)> if_unknown;
+};
+
+/// For kinds whose devices the OCI runtime can move into the pod's namespace (CDI 1.1.0 netDevices). Stateless.
+class Staging {
+ public:
+  /// Puts the device into the node's namespace for the OCI runtime to move; returns its name there. May be
+  /// called again. Undone by Kind::detach().
+  virtual Result<std::string> stage(const DeviceInput& input) const = 0;
+  /// The runtime should have moved it: makes it ready for attach(). kNotFound when it is not there.
+  virtual Result<> receive(const AttachInput& input) const = 0;
+  /// What waits on the node under the name that stage() returned.
+  virtual Result<dra::DeviceReport> inspect_staged(const Side& node, const std::string& name) const = 0;
+
+ protected:
+  ~Staging() = default;
 };
 
 /// Stateless: any thread, several at once.
@@ -145,46 +233,58 @@ class Kind {
   Kind& operator=(Kind&&) = delete;
   virtual ~Kind() = default;
 
-  [[nodiscard]] virtual std::string_view type() const = 0;
-  [[nodiscard]] virtual std::string_view kind() const = 0;
+  [[nodiscard]] virtual KindName name() const = 0;
 
   /// Decodes strictly, checks against the node, changes nothing. Of several sections (class first, claim
-  /// last) a later one overrides field by field. Everything detach() needs later must be in the plan.
+  /// last) a later one overrides field by field. Everything detach() needs later must be in the plan. The
+  /// caller fills in name, request, needs, key and identity.
   virtual Result<DevicePlan> plan(const PlanInput& input, std::vector<Section> sections) const = 0;
-  /// Puts the device into the pod's namespace, or completes what is already there. Undoes its own part on
-  /// failure.
-  virtual Result<Attached> attach(const AttachInput& input) const = 0;
-  /// Puts the device into the node's namespace for the OCI runtime to move; answers its name there. May be
-  /// called again.
-  virtual Result<std::string> stage(const StageInput& input) const = 0;
-  /// Undoes attach() and stage(), however far they got. What is gone counts as undone.
+  /// Reads PlanBody::to_json() again, of the version before this one too. `name_in_pod`: PlanBody::
+  /// name_in_pod(), which the record has beside the body.
+  virtual Result<PlanBodyPtr> read(std::string_view json, std::string_view name_in_pod) const = 0;
+  [[nodiscard]] virtual Needs needs(const PlanBody& body) const = 0;
+
+  /// Node-side effects, and what containers get by CDI: device nodes, mounts, environment.
+  virtual Result<cdi::ContainerEdits> prepare(const PrepareInput& input) const {
+    (void)input;
+    return cdi::ContainerEdits();
+  }
+  /// Only with Needs::pod_netns. Puts the device into the pod's namespace, or completes what is already there.
+  /// Undoes its own part on failure.
+  virtual Result<Attached> attach(const AttachInput& input) const {
+    (void)input;
+    return Attached();
+  }
+  /// Undoes prepare(), attach() and stage(), however far they got. What is gone counts as undone.
   virtual Result<> detach(const DetachInput& input) const = 0;
-  /// Something about the node's links has changed, or the program has just started: what had to wait for it
+
+  /// The device's entry in the claim's status: ready with its names, or "InterfaceGone" and the like.
+  virtual Result<dra::DeviceReport> inspect(const InspectInput& input) const {
+    (void)input;
+    return dra::DeviceReport{.ready = true, .reason = "Attached"};
+  }
+  /// Whether something in the namespace says that it is the claim's (of any device: Marker::index does not
+  /// count).
+  virtual Result<bool> is_claim_in(const Side& pod, const Marker& claim) const {
+    (void)pod;
+    (void)claim;
+    return false;
+  }
+  /// Undoes what the marker of this driver is on and no record knows. At a start. The first error, after all
+  /// was tried.
+  virtual Result<> sweep(const SweepInput& input) const {
+    (void)input;
+    return {};
+  }
+  /// Something about the node's devices has changed, or the program has just started: what had to wait for it
   /// can be done now. May be called at any time.
-  virtual Result<> links_changed(netlink::Socket& node, const NodeOptions& options) const {
+  virtual Result<> node_changed(const Side& node, const NodeOptions& options) const {
     (void)node;
     (void)options;
     return {};
   }
-  /// The NIC that this plan takes away from the node, as it was before.
-  [[nodiscard]] virtual std::optional<sys::InventoryLink> takes(const DevicePlan& plan) const {
-    (void)plan;
-    return std::nullopt;
-  }
-  /// The link of the node that this plan has, wholly or with others.
-  [[nodiscard]] virtual std::optional<LinkUse> uses(const DevicePlan& plan) const {
-    if (auto taken = takes(plan)) {
-      return LinkUse{.link = *std::move(taken), .whole = true};
-    }
-    auto shared = shares(plan);
-    return shared ? std::optional(LinkUse{.link = *std::move(shared)}) : std::nullopt;
-  }
-  /// The link of the node that this plan puts a link on, and that others may use too: as a NIC it can go to
-  /// nobody as a whole meanwhile.
-  [[nodiscard]] virtual std::optional<sys::InventoryLink> shares(const DevicePlan& plan) const {
-    (void)plan;
-    return std::nullopt;
-  }
+  /// nullptr: the OCI runtime cannot move devices of this kind.
+  [[nodiscard]] virtual const Staging* staging() const { return nullptr; }
 };
 
 }  // namespace fairlead::devices

@@ -1,56 +1,79 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/devices/registry.h"
 
+#include <cstdlib>
+
+#include "fairlead/core/log.h"
 #include "fairlead/devices/node.h"
 #include "fairlead/formats/quantity.h"
 
 namespace fairlead::devices {
 
-void Registry::add(std::unique_ptr<Kind> handler) {
-  auto& kinds = handlers_[std::string(handler->type())];
-  std::string kind(handler->kind());
-  kinds.insert_or_assign(std::move(kind), std::move(handler));
+std::string to_string(const KindName& name) { return name.type + " " + name.kind; }
+
+void Registry::add(std::unique_ptr<Kind> kind) {
+  KindName name = kind->name();
+  auto& kinds = kinds_[name.type];
+  if (!kinds.emplace(name.kind, std::move(kind)).second) {
+    log::error("a kind of device is registered twice", {{"kind", to_string(name)}});
+    std::abort();
+  }
 }
 
-const Kind* Registry::find(std::string_view type, std::string_view kind) const {
-  const auto kinds = handlers_.find(type);
-  if (kinds == handlers_.end()) {
+const Kind* Registry::find(const KindName& name) const {
+  const auto kinds = kinds_.find(name.type);
+  if (kinds == kinds_.end()) {
     return nullptr;
   }
-  const auto handler = kinds->second.find(kind);
-  return handler == kinds->second.end() ? nullptr : handler->second.get();
+  const auto kind = kinds->second.find(name.kind);
+  return kind == kinds->second.end() ? nullptr : kind->second.get();
 }
 
-Result<> Registry::links_changed(netlink::Socket& node, const NodeOptions& options) const {
-  Result<> first;
-  for (const auto& [type, kinds] : handlers_) {
-    for (const auto& [kind, handler] : kinds) {
-      auto done = handler->links_changed(node, options);
-      first = first ? std::move(done) : std::move(first);
+std::vector<const Kind*> Registry::kinds() const {
+  std::vector<const Kind*> all;
+  for (const auto& [type, kinds] : kinds_) {
+    for (const auto& [word, kind] : kinds) {
+      all.push_back(kind.get());
     }
   }
-  return first;
+  return all;
+}
+
+void Registry::read(DevicePlan& plan, std::string_view body, std::string_view name_in_pod) const {
+  const Kind* kind = find(plan.name);
+  if (kind == nullptr) {
+    plan.problem =
+        Error(Code::kUnsupported, "this version of the driver does not know " + to_string(plan.name));
+    return;
+  }
+  auto read = kind->read(body, name_in_pod);
+  if (!read) {
+    plan.problem = std::move(read).error();
+    return;
+  }
+  plan.body = *std::move(read);
+  plan.needs = kind->needs(*plan.body);
 }
 
 std::vector<std::string_view> Registry::types() const {
   std::vector<std::string_view> words;
-  for (const auto& [type, kinds] : handlers_) {
+  for (const auto& [type, kinds] : kinds_) {
     words.emplace_back(type);
   }
   return words;
 }
 
-std::vector<std::string_view> Registry::kinds(std::string_view type) const {
+std::vector<std::string_view> Registry::kinds_of(std::string_view type) const {
   std::vector<std::string_view> words;
-  if (const auto it = handlers_.find(type); it != handlers_.end()) {
-    for (const auto& [kind, handler] : it->second) {
+  if (const auto it = kinds_.find(type); it != kinds_.end()) {
+    for (const auto& [kind, known] : it->second) {
       words.emplace_back(kind);
     }
   }
   return words;
 }
 
-Result<Registry::Choice> Registry::read(const dra::DeviceConfig& config) const {
+Result<Registry::Choice> Registry::choose(const dra::DeviceConfig& config) const {
   FL_ASSIGN(auto document, strict_json::Document::parse(config.parameters, config.path));
   const strict_json::Object root = document.root();
   const std::string type = root.required_word("type", types());
@@ -59,15 +82,15 @@ Result<Registry::Choice> Registry::read(const dra::DeviceConfig& config) const {
     FL_TRY(document.finish());
   }
   const strict_json::Object fields = root.required_object(type);
-  const std::string kind = fields.required_word("kind", kinds(type));
-  const Kind* handler = find(type, kind);
-  if (handler == nullptr) {
+  const std::string kind = fields.required_word("kind", kinds_of(type));
+  const Kind* known = find({.type = type, .kind = kind});
+  if (known == nullptr) {
     fields.ignore_rest();
     FL_TRY(document.finish());
     return Error(Code::kInvalid, config.path + ": type and kind are missing");
   }
   std::string path = root.path_of(type);
-  return Choice{.handler = handler,
+  return Choice{.kind = known,
                 .section = {.document = std::move(document),
                             .fields = fields,
                             .path = std::move(path),
@@ -112,31 +135,37 @@ Result<DevicePlan> Registry::plan(const PlanInput& input) const {
   const dra::AllocatedDevice& device = *input.device;
   FL_TRY(check_slots(device));
   FL_ASSIGN(const auto nic, identify(input));
-  const Kind* handler = nullptr;
+  const Kind* kind = nullptr;
   std::vector<Section> sections;
   for (const dra::DeviceConfig& config : device.config) {
-    FL_ASSIGN(Choice choice, read(config));
-    if (choice.handler != handler) {
+    FL_ASSIGN(Choice choice, choose(config));
+    if (choice.kind != kind) {
       sections.clear();
-      handler = choice.handler;
+      kind = choice.kind;
     }
     sections.push_back(std::move(choice.section));
   }
-  if (handler == nullptr && device.device != kVirtualDevice) {
-    handler = find("netdev", "host-device");
+  if (kind == nullptr && device.device != kVirtualDevice) {
+    kind = find({.type = "netdev", .kind = "host-device"});
   }
-  if (handler == nullptr) {
+  if (kind == nullptr) {
     return Error(Code::kInvalid,
                  "request \"" + device.request + "\" got the device " + device.device +
                      ", but nothing says what to make of it: add a config with parameters "
                      "such as {\"type\": \"netdev\", \"netdev\": {\"kind\": \"macvlan\", ...}}");
   }
-  FL_ASSIGN(DevicePlan plan, handler->plan(input, std::move(sections)));
-  plan.type = handler->type();
-  plan.kind = handler->kind();
+  FL_ASSIGN(DevicePlan plan, kind->plan(input, std::move(sections)));
+  plan.name = kind->name();
+  plan.needs = kind->needs(*plan.body);
+  if (plan.needs.pod_netns && input.node->options().mode == AttachMode::kNetdevices &&
+      kind->staging() == nullptr) {
+    return Error(Code::kUnsupported,
+                 "this node attaches with --attach=netdevices, which cannot give a pod a device of kind " +
+                     to_string(plan.name) + "; use a node with another attach mode");
+  }
   plan.request = device.request;
   if (nic) {
-    plan.nic = nic->name;
+    plan.key = nic->name;
     plan.identity = to_json(*nic);
   }
   return plan;

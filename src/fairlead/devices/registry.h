@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// type -> kind -> handler. Filled once, explicitly, in app/main.cc; read-only afterwards.
+// All kinds of device. Filled once, explicitly, in app/; read-only afterwards.
 #pragma once
 
 #include <functional>
@@ -16,27 +16,31 @@ namespace fairlead::devices {
 
 class Registry {
  public:
-  void add(std::unique_ptr<Kind> handler);
-  /// nullptr when nobody registered it.
-  [[nodiscard]] const Kind* find(std::string_view type, std::string_view kind) const;
+  /// Two kinds of one name are a fault of the program: it aborts.
+  void add(std::unique_ptr<Kind> kind);
+  /// nullptr when none of that name is registered.
+  [[nodiscard]] const Kind* find(const KindName& name) const;
+  /// All kinds, by name.
+  [[nodiscard]] std::vector<const Kind*> kinds() const;
 
-  /// Reads `type` and `kind` of every config of the device (weakest first) and lets the handler of the last
-  /// one plan. Configs of another kind before it are dropped: a claim may ask for something else than its
-  /// class suggests. Without any config a NIC is handed out as it is ("netdev", "host-device").
+  /// Reads `type` and `kind` of every config of the device (weakest first) and lets the kind of the last one
+  /// plan. Configs of another kind before it are dropped: a claim may ask for something else than its class
+  /// suggests. Without any config a NIC is handed out as it is ("netdev", "host-device").
   Result<DevicePlan> plan(const PlanInput& input) const;
-  /// Kind::links_changed() of all: goes on after errors and tells the first.
-  Result<> links_changed(netlink::Socket& node, const NodeOptions& options) const;
+  /// A plan from a record: `name` and `request` are given, `body` is PlanBody::to_json(). What this version
+  /// cannot work with is in DevicePlan::problem.
+  void read(DevicePlan& plan, std::string_view body, std::string_view name_in_pod) const;
 
  private:
   struct Choice {
-    const Kind* handler = nullptr;
+    const Kind* kind = nullptr;
     Section section;
   };
-  Result<Choice> read(const dra::DeviceConfig& config) const;
+  Result<Choice> choose(const dra::DeviceConfig& config) const;
   [[nodiscard]] std::vector<std::string_view> types() const;
-  [[nodiscard]] std::vector<std::string_view> kinds(std::string_view type) const;
+  [[nodiscard]] std::vector<std::string_view> kinds_of(std::string_view type) const;
 
-  std::map<std::string, std::map<std::string, std::unique_ptr<Kind>, std::less<>>, std::less<>> handlers_;
+  std::map<std::string, std::map<std::string, std::unique_ptr<Kind>, std::less<>>, std::less<>> kinds_;
 };
 
 }  // namespace fairlead::devices

@@ -5,7 +5,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "fairlead/devices/netdev/link_use.h"
+#include "fairlead/devices/netdev/netdev_kind.h"
 #include "fairlead/devices/netdev/plan.h"
+#include "fairlead/devices/node_questions.h"
 #include "fairlead/devices/testing/node.h"
 
 namespace fairlead::devices {
@@ -33,18 +36,15 @@ class PlanTest : public ::testing::Test {
                                          .consumed_capacity = {{"slots", slots}},
                                          .config = std::move(config),
                                          .reported = reported_};
+    const NodeQuestions ask{.addresses_of = [](netlink::IfIndex link) {
+      return std::vector<netlink::ToldAddress>{
+          {.address = {.link = link, .prefix = *netlink::IpPrefix::parse("10.9.8.7/24"), .flags = 0x80},
+           .told = {1}},
+          {.address = {.link = link, .prefix = *netlink::IpPrefix::parse("fe80::1/64"), .scope = 253},
+           .told = {2}}};
+    }};
     return registry_.plan(
-        {.device = &allocated,
-         .node = &node,
-         .claim = &claim_,
-         .others = &others_,
-         .addresses_of = [](netlink::IfIndex link) {
-           return std::vector<netlink::ToldAddress>{
-               {.address = {.link = link, .prefix = *netlink::IpPrefix::parse("10.9.8.7/24"), .flags = 0x80},
-                .told = {1}},
-               {.address = {.link = link, .prefix = *netlink::IpPrefix::parse("fe80::1/64"), .scope = 253},
-                .told = {2}}};
-         }});
+        {.device = &allocated, .node = &node, .claim = &claim_, .others = &others_, .ask = &ask});
   }
 
   /// The sentence for parameters that are refused.
@@ -57,7 +57,7 @@ class PlanTest : public ::testing::Test {
     return refusal(R"({"type":"netdev","netdev":{"kind":"macvlan","master":"eth0",)" + field + "}}");
   }
 
-  static netdev::NetdevPlan body(const DevicePlan& plan) { return *netdev::parse_plan(plan.body); }
+  static netdev::NetdevPlan body(const DevicePlan& plan) { return *netdev::find_netdev_plan(plan); }
 
   /// A claim that has this planned: the MAC address or addresses of a macvlan on a link.
   void add_other(const std::string& namespace_, const std::string& name, const std::string& fields) {
@@ -92,13 +92,13 @@ TEST_F(PlanTest, Macvlan_AllFields) {
     "mode":"vepa","mtu":1400,"mac":"02:00:00:AA:bb:01","addresses":["192.0.2.10/24","fd00::5/64"],
     "routes":[{"dst":"10.0.0.0/8","gw":"192.0.2.1"},{"dst":"fd01::/16"}]}})");
   ASSERT_TRUE(result) << result.error().what();
-  EXPECT_EQ(result->type, "netdev");
-  EXPECT_EQ(result->kind, "macvlan");
+  EXPECT_EQ(result->name.type, "netdev");
+  EXPECT_EQ(result->name.kind, "macvlan");
   EXPECT_EQ(result->request, "nic");
-  EXPECT_EQ(result->interface_name, "data0");
+  EXPECT_EQ(body(*result).interface_name, "data0");
   const netdev::NetdevPlan plan = body(*result);
   EXPECT_EQ(plan.master, "eth0");
-  EXPECT_EQ(plan.mode, netlink::MacvlanMode::kVepa);
+  EXPECT_EQ(plan.own.at("mode"), "vepa");
   EXPECT_EQ(plan.mtu, 1400);
   EXPECT_EQ(plan.mac->to_string(), "02:00:00:aa:bb:01");
   ASSERT_EQ(plan.addresses.size(), 2);
@@ -113,7 +113,7 @@ TEST_F(PlanTest, Macvlan_EveryModeThatLeavesOthersTheirTraffic) {
     const auto result = plan(R"({"type":"netdev","netdev":{"kind":"macvlan","master":"eth0","mode":")" +
                              std::string(mode) + "\"}}");
     ASSERT_TRUE(result) << result.error().what();
-    EXPECT_EQ(netlink::to_string(body(*result).mode), mode);
+    EXPECT_EQ(body(*result).own.at("mode"), mode);
   }
 }
 
@@ -132,7 +132,7 @@ TEST_F(PlanTest, Macvlan_PassthruOnTheAllocatedNic_UnlessAnotherLinkSitsOnIt) {
   const std::string passthru = R"({"type":"netdev","netdev":{"kind":"macvlan","mode":"passthru"}})";
   const auto alone = plan(passthru, kNic1);
   ASSERT_TRUE(alone) << alone.error().what();
-  EXPECT_EQ(body(*alone).mode, netlink::MacvlanMode::kPassthru);
+  EXPECT_EQ(body(*alone).own.at("mode"), "passthru");
 
   auto links = inventory_.links();
   netlink::Link vlan = testing::ethernet(9, "nic1.7");
@@ -183,9 +183,9 @@ TEST_F(PlanTest, ClassGivesDefaults_ClaimOverridesFieldByField) {
        {.parameters = R"({"type":"netdev","netdev":{"kind":"macvlan","interfaceName":"data0","mtu":1400}})",
         .path = "config[1].opaque.parameters"}});
   ASSERT_TRUE(result) << result.error().what();
-  EXPECT_EQ(result->interface_name, "data0");
+  EXPECT_EQ(body(*result).interface_name, "data0");
   EXPECT_EQ(body(*result).master, "eth0");
-  EXPECT_EQ(body(*result).mode, netlink::MacvlanMode::kPrivate);
+  EXPECT_EQ(body(*result).own.at("mode"), "private");
   EXPECT_EQ(body(*result).mtu, 1400);
 }
 
@@ -196,7 +196,7 @@ TEST_F(PlanTest, ClaimOfAnotherKind_ReplacesTheClass) {
                  .path = "a"},
                 {.parameters = R"({"type":"netdev","netdev":{"kind":"dummy"}})", .path = "b"}});
   ASSERT_TRUE(result) << result.error().what();
-  EXPECT_EQ(result->kind, "dummy");
+  EXPECT_EQ(result->name.kind, "dummy");
   EXPECT_EQ(body(*result).master, "");
 }
 
@@ -204,7 +204,7 @@ TEST_F(PlanTest, Veth_OnABridge) {
   const auto result = plan(R"({"type":"netdev","netdev":{"kind":"veth","bridge":"br0"}})");
   ASSERT_TRUE(result) << result.error().what();
   EXPECT_EQ(body(*result).bridge, "br0");
-  EXPECT_EQ(result->interface_name, "");  // named with the claim's others
+  EXPECT_EQ(body(*result).interface_name, "");  // named with the claim's others
 }
 
 TEST_F(PlanTest, HostDevice_RemembersHowItWas) {
@@ -228,8 +228,8 @@ TEST_F(PlanTest, HostDevice_RemembersHowItWas) {
 TEST_F(PlanTest, NicWithoutParameters_IsHandedOutAsItIs) {
   const auto result = plan_all({}, "nic2");
   ASSERT_TRUE(result) << result.error().what();
-  EXPECT_EQ(result->kind, "host-device");
-  EXPECT_EQ(registry_.find("netdev", "host-device")->takes(*result)->link.name, "nic2");
+  EXPECT_EQ(result->name.kind, "host-device");
+  EXPECT_EQ(netdev::taken_nic(*result)->link.name, "nic2");
 }
 
 TEST_F(PlanTest, MacvlanOnAnAllocatedNic_SitsOnIt) {
@@ -843,7 +843,7 @@ TEST_F(PlanTest, NicThatIsAnotherThanWhenTheClaimWasPrepared_IsRefused) {
   const std::string nic = R"({"type":"netdev","netdev":{"kind":"host-device"}})";
   const auto first = plan(nic, kNic1);
   ASSERT_TRUE(first) << first.error().what();
-  EXPECT_EQ(first->nic, kNic1);
+  EXPECT_EQ(first->key, kNic1);
   reported_ = first->identity;
   EXPECT_TRUE(plan(nic, kNic1));
 
@@ -888,7 +888,7 @@ TEST_F(PlanTest, AllocationOfVersion01_WhoseNameAnotherNicHasNow_IsRefused) {
   const std::string nic = R"({"type":"netdev","netdev":{"kind":"host-device"}})";
   const auto first = plan(nic, "nic1");
   ASSERT_TRUE(first) << first.error().what();
-  EXPECT_EQ(first->nic, kNic1);
+  EXPECT_EQ(first->key, kNic1);
   reported_ = first->identity;
   change("nic1", [](sys::InventoryLink& link) { link.link.name = "nic3"; });
   change("nic2", [](sys::InventoryLink& link) { link.link.name = "nic1"; });

@@ -9,7 +9,9 @@
 
 #include "fairlead/core/log.h"
 #include "fairlead/devices/netdev/common.h"
+#include "fairlead/devices/netdev/netdev_kind.h"
 #include "fairlead/devices/netdev/sharing.h"
+#include "fairlead/devices/node.h"
 
 namespace fairlead::devices::netdev {
 namespace {
@@ -162,8 +164,8 @@ bool share_a_link(const NodeView& node, const NetdevPlan& theirs, const sys::Inv
 
 Result<> check_taken_by(const PlanInput& input, const Config& config, const NetdevPlan& plan,
                         const PlannedClaim& other, const DevicePlan& device) {
-  const auto theirs = parse_plan(device.body);
-  if (!theirs || !share_a_link(*input.node, *theirs, *plan.parent)) {
+  const NetdevPlan* theirs = find_netdev_plan(device);
+  if (theirs == nullptr || !share_a_link(*input.node, *theirs, *plan.parent)) {
     return {};
   }
   const std::string& link = plan.parent->link.name;
@@ -357,9 +359,7 @@ Result<> check_taken(const PlanInput& input, const Config& config, const NetdevP
   }
   for (const PlannedClaim& other : *input.others) {
     for (const DevicePlan& device : other.devices) {
-      if (device.type == "netdev") {
-        FL_TRY(check_taken_by(input, config, plan, other, device));
-      }
+      FL_TRY(check_taken_by(input, config, plan, other, device));
     }
   }
   return {};

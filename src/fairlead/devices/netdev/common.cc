@@ -6,12 +6,15 @@
 #include <algorithm>
 #include <cerrno>
 #include <functional>
+#include <memory>
+#include <utility>
 
 #include "fairlead/core/fd.h"
 #include "fairlead/core/log.h"
 #include "fairlead/core/text.h"
 #include "fairlead/devices/netdev/check.h"
 #include "fairlead/devices/netdev/routes.h"
+#include "fairlead/devices/node.h"
 #include "fairlead/dra/pod_events.h"
 #include "fairlead/sys/sysctl.h"
 
@@ -58,13 +61,21 @@ Result<NetdevPlan> common_plan(const PlanInput& input, const Config& config) {
   return plan;
 }
 
-DevicePlan device_plan(const Config& config, const NetdevPlan& plan) {
-  DevicePlan out;
+DevicePlan device_plan(const Config& config, NetdevPlan plan) {
   if (config.interface_name) {
-    out.interface_name = config.interface_name->value;
-    out.interface_name_path = config.interface_name->path;
+    plan.interface_name = config.interface_name->value;
+    plan.interface_name_path = config.interface_name->path;
   }
-  out.body = to_json(plan);
+  DevicePlan out;
+  out.body = std::make_shared<const NetdevBody>(std::move(plan));
+  return out;
+}
+
+std::vector<std::string> texts(const std::vector<netlink::IpPrefix>& prefixes) {
+  std::vector<std::string> out;
+  for (const netlink::IpPrefix& prefix : prefixes) {
+    out.push_back(prefix.to_string());
+  }
   return out;
 }
 

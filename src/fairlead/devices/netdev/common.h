@@ -11,14 +11,15 @@
 #include "fairlead/core/result.h"
 #include "fairlead/devices/kind.h"
 #include "fairlead/devices/netdev/config.h"
+#include "fairlead/devices/netdev/place.h"
 #include "fairlead/devices/netdev/plan.h"
 
 namespace fairlead::devices::netdev {
 
 /// mtu, mac, addresses and routes, and the rules that hold for every kind.
 Result<NetdevPlan> common_plan(const PlanInput& input, const Config& config);
-/// A DevicePlan with the interface's name and the body filled in.
-DevicePlan device_plan(const Config& config, const NetdevPlan& plan);
+/// A DevicePlan with the body filled in, and in that the interface's name, if the claim asks for one.
+DevicePlan device_plan(const Config& config, NetdevPlan plan);
 /// What a field names in the node, or a sentence that starts with the field's path.
 Result<const sys::InventoryLink*> find_link(const NodeView& node, const Field<std::string>& name,
                                             std::string_view what);
@@ -30,6 +31,9 @@ Error refused_by_kernel(Error error, const std::string& what);
 Error name_taken(std::string_view interface_name);
 /// The link that says it is this device's; nothing when there is none.
 Result<std::optional<netlink::Link>> find_marked(netlink::Socket& socket, const Marker& marker);
+
+/// With their prefix lengths.
+std::vector<std::string> texts(const std::vector<netlink::IpPrefix>& prefixes);
 
 /// An interface in a pod.
 struct Interface {

@@ -283,8 +283,9 @@ NetdevPlan plan_from(const json& in) {
     plan.routes.push_back(route);
   }
   plan.master = in.value("master", "");
-  if (const auto mode = netlink::parse_macvlan_mode(in.value("mode", "bridge"))) {
-    plan.mode = *mode;
+  plan.own = in.value("own", decltype(plan.own)());
+  if (const auto mode = in.find("mode"); mode != in.end()) {
+    plan.own.emplace("mode", mode->get<std::string>());  // a macvlan's in records of version 0.1
   }
   plan.bridge = in.value("bridge", "");
   if (const auto original = in.find("original"); original != in.end()) {
@@ -315,7 +316,12 @@ std::string to_json(const NetdevPlan& plan) {
   }
   if (!plan.master.empty()) {
     out["master"] = plan.master;
-    out["mode"] = netlink::to_string(plan.mode);
+  }
+  if (!plan.own.empty()) {
+    out["own"] = plan.own;
+  }
+  if (const auto mode = plan.own.find("mode"); mode != plan.own.end()) {
+    out["mode"] = mode->second;  // version 0.1 reads a macvlan's here
   }
   if (!plan.bridge.empty()) {
     out["bridge"] = plan.bridge;
@@ -331,6 +337,8 @@ std::string to_json(const NetdevPlan& plan) {
   }
   return out.dump(-1, ' ', false, json::error_handler_t::replace);
 }
+
+std::string NetdevBody::to_json() const { return netdev::to_json(plan); }
 
 Result<NetdevPlan> parse_plan(std::string_view text) {
   try {

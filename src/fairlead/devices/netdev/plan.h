@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a netdev kind decided, as it stands in the claim's record (DevicePlan::body).
+// What a netdev kind decided, as it is kept in the claim's record (DevicePlan::body).
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "fairlead/core/result.h"
+#include "fairlead/devices/kind.h"
 #include "fairlead/devices/netdev/config.h"
 #include "fairlead/sys/inventory.h"
 #include "fairlead/sys/link_settings.h"
@@ -36,14 +39,26 @@ struct NetdevPlan {
   std::optional<netlink::MacAddress> mac;
   std::vector<netlink::IpPrefix> addresses;
   std::vector<RouteConfig> routes;
-  std::string master;                                         // macvlan
-  netlink::MacvlanMode mode = netlink::MacvlanMode::kBridge;  // macvlan; "bridge" is the CNI plugin's default
-  std::string bridge;                                         // veth; empty: host end stands alone
-  std::optional<Original> original;                           // host-device
+  std::string master;  // the link below a macvlan or the like
+  std::string bridge;  // veth; empty: the host end is no port
+  /// The kind's own settings: the claim's fields by name, as texts that the kind writes and reads.
+  std::map<std::string, std::string> own;
+  std::optional<Original> original;  // of a NIC that leaves the node
   /// What `master` or `bridge` names, as it was when the claim was planned. Nothing in records of version
   /// 0.1.
   std::optional<sys::InventoryLink> parent;
-  bool exclusive = false;  // macvlan: the master is a NIC that was allocated as a whole
+  bool exclusive = false;  // the master is a NIC that was allocated as a whole
+  /// In the pod. The record has it beside the body, so that it is not in to_json().
+  std::string interface_name;
+  std::string interface_name_path;  // where the claim asks for it; empty: a default, or it is from the record
+};
+
+/// NetdevPlan as a kind's plan.
+struct NetdevBody final : PlanBody {
+  explicit NetdevBody(NetdevPlan decided) : plan(std::move(decided)) {}
+  [[nodiscard]] std::string to_json() const override;
+  [[nodiscard]] std::string name_in_pod() const override { return plan.interface_name; }
+  NetdevPlan plan;
 };
 
 std::string to_json(const NetdevPlan& plan);

@@ -11,6 +11,9 @@
 #include "fairlead/core/log.h"
 #include "fairlead/core/text.h"
 #include "fairlead/devices/netdev/common.h"
+#include "fairlead/devices/netdev/netdev_kind.h"
+#include "fairlead/devices/node.h"
+#include "fairlead/devices/node_questions.h"
 
 namespace fairlead::devices::netdev {
 namespace {
@@ -22,11 +25,8 @@ struct Use {
 };
 
 std::optional<Use> use_of(const PlannedClaim& claim, const DevicePlan& device, const netlink::Link& link) {
-  if (device.type != "netdev") {
-    return std::nullopt;
-  }
-  const auto plan = parse_plan(device.body);
-  if (!plan) {
+  const NetdevPlan* plan = find_netdev_plan(device);
+  if (plan == nullptr) {
     return std::nullopt;
   }
   if (plan->original && is_same_link(plan->original->link, link)) {
@@ -186,7 +186,8 @@ Result<> check_alone(const PlanInput& input, const sys::InventoryLink& nic, NicU
     const std::string on_it = (own ? owner : "an interface of " + owner) + " sits on it";
     return Error(Code::kBusy, refusal + (other->whole ? owner + " has it" : on_it));
   }
-  return use == NicUse::kAll ? check_not_connected(input.node->options(), nic, input.connections)
+  return use == NicUse::kAll ? check_not_connected(input.node->options(), nic,
+                                                   input.ask == nullptr ? nullptr : input.ask->connections)
                              : Result<>();
 }
 

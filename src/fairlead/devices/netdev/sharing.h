@@ -11,6 +11,7 @@
 #include "fairlead/core/result.h"
 #include "fairlead/devices/kind.h"
 #include "fairlead/devices/netdev/config.h"
+#include "fairlead/devices/netdev/place.h"
 #include "fairlead/devices/netdev/plan.h"
 
 namespace fairlead::devices::netdev {

@@ -10,6 +10,7 @@
 #include "fairlead/core/log.h"
 #include "fairlead/core/text.h"
 #include "fairlead/devices/netdev/check.h"
+#include "fairlead/devices/node.h"
 #include "fairlead/sys/sysctl.h"
 
 namespace fairlead::devices::netdev {
@@ -119,10 +120,12 @@ Result<netlink::Link> VirtualLink::create(const NetdevPlan& plan, const Marker& 
 
 /// What an earlier attach() made. A pod with NET_ADMIN can take its marker off, or give it to another link, so
 /// that the index goes first where it is certain.
-const netlink::Link* VirtualLink::find_made(const AttachInput& input) const {
+const netlink::Link* VirtualLink::find_made(const AttachInput& input,
+                                            const std::vector<netlink::Link>& links) const {
+  const netlink::IfIndex index(input.index_in_pod);
   const netlink::Link* marked = nullptr;
-  for (const netlink::Link& link : *input.pod_links) {
-    if (input.index_in_pod.valid() && link.index == input.index_in_pod && link.kind == kind()) {
+  for (const netlink::Link& link : links) {
+    if (index.valid() && link.index == index && link.kind == kind()) {
       return &link;
     }
     if (marked == nullptr && input.marker.marks(link.alias)) {
@@ -133,107 +136,92 @@ const netlink::Link* VirtualLink::find_made(const AttachInput& input) const {
 }
 
 Result<Attached> VirtualLink::attach(const AttachInput& input) const {
-  FL_ASSIGN(const NetdevPlan plan, parse_plan(input.plan->body));
-  const netlink::Link* there = find_made(input);
-  Attached attached{.addresses = plan.addresses};
-  Interface interface{.name = input.plan->interface_name};
+  FL_ASSIGN(const NetdevPlan* plan, netdev_plan(*input.plan));
+  FL_ASSIGN(const Place node, place_of(input.node));
+  FL_ASSIGN(const Place pod, place_of(input.pod));
+  FL_ASSIGN(const auto* pod_links, links_at_first(input.pod));
+  const netlink::Link* there = find_made(input, *pod_links);
+  Attached attached{.given = {.mac = {}, .addresses = texts(plan->addresses)}};
+  Interface interface{.name = plan->interface_name};
   if (there != nullptr) {
-    attached.index = there->index;
-    attached.mac = there->mac;
+    interface.index = there->index;
     interface.name = there->name;
+    attached.given.mac = there->mac.to_string();
   } else {
-    const auto taken = std::ranges::find_if(*input.pod_links, [&](const netlink::Link& link) {
-      return link.has_name(input.plan->interface_name);
-    });
-    FL_ASSIGN(const netlink::Link made, create(plan, input.marker, input.node,
-                                               {.name = input.plan->interface_name,
-                                                .where = input.pod,
-                                                .taken = taken == input.pod_links->end() ? nullptr : &*taken,
+    const auto taken = std::ranges::find_if(
+        *pod_links, [&](const netlink::Link& link) { return link.has_name(plan->interface_name); });
+    FL_ASSIGN(const netlink::Link made, create(*plan, input.marker, node,
+                                               {.name = plan->interface_name,
+                                                .where = pod,
+                                                .taken = taken == pod_links->end() ? nullptr : &*taken,
                                                 .options = input.options}));
-    attached.index = made.index;
-    attached.mac = made.mac;
-    attached.changed = true;
+    interface.index = made.index;
     interface.alias = input.marker.made_alias();
+    attached.given.mac = made.mac.to_string();
+    attached.changed = true;
   }
-  interface.index = attached.index;
+  attached.index = interface.index.value();
   ScopeExit undo([&] {
     if (attached.changed) {
-      if (const auto gone = input.pod.socket->delete_link(attached.index); !gone) {
+      if (const auto gone = pod.socket->delete_link(interface.index); !gone) {
         log::warn("an interface whose attach failed stays in the pod; Unprepare deletes it",
                   {{"interface", interface.name},
                    {"claim", input.marker.claim_uid},
                    {"error", gone.error().what()}});
       }
-      (void)remove_host_side(input.marker, input.node);
+      (void)remove_host_side(input.marker, node);
     }
   });
-  FL_TRY(finish_host_side(plan, input.marker, input.node));
+  FL_TRY(finish_host_side(*plan, input.marker, node));
   if (attached.changed || !input.was_attached) {
-    FL_ASSIGN(attached.undo_in_pod, configure(input.pod, interface, plan));
+    FL_ASSIGN(attached.undo_in_pod, configure(pod, interface, *plan));
   }
   undo.release();
   return attached;
 }
 
-Result<std::string> VirtualLink::stage(const StageInput& input) const {
-  FL_ASSIGN(const NetdevPlan plan, parse_plan(input.plan->body));
-  const DetachInput leftovers{.plan = input.plan, .marker = input.marker, .node = input.node};
+Result<std::string> VirtualLink::stage(const DeviceInput& input) const {
+  FL_ASSIGN(const NetdevPlan* plan, netdev_plan(*input.plan));
+  FL_ASSIGN(const Place node, place_of(input.node));
+  DetachInput leftovers;
+  static_cast<DeviceInput&>(leftovers) = input;
   FL_TRY(detach(leftovers));  // start over: no container has it yet
   const std::string name = input.marker.transit_name();
-  FL_ASSIGN(const auto taken, input.node.socket->link(name));
+  FL_ASSIGN(const auto taken, node.socket->link(name));
   FL_ASSIGN(
       const netlink::Link link,
-      create(
-          plan, input.marker, input.node,
-          {.name = name, .where = input.node, .taken = taken ? &*taken : nullptr, .options = input.options}));
+      create(*plan, input.marker, node,
+             {.name = name, .where = node, .taken = taken ? &*taken : nullptr, .options = input.options}));
   ScopeExit undo([&] { (void)detach(leftovers); });
-  FL_TRY(finish_host_side(plan, input.marker, input.node));
+  FL_TRY(finish_host_side(*plan, input.marker, node));
   // It stays down and without addresses: here they would be the node's own. attach() adds them in the pod. A
   // runtime may set it up here, too (hostNetwork); settings do not go with it when it is moved.
-  FL_TRY(keep_out_of_ipv6(input.node, name));
-  FL_TRY(input.node.socket->change_link(link.index, {.alias = input.marker.made_alias(), .group = 0}));
+  FL_TRY(keep_out_of_ipv6(node, name));
+  FL_TRY(node.socket->change_link(link.index, {.alias = input.marker.made_alias(), .group = 0}));
   undo.release();
   return name;
 }
 
 Result<> VirtualLink::detach(const DetachInput& input) const {
+  FL_ASSIGN(const NetdevPlan* plan, netdev_plan(*input.plan));
+  FL_ASSIGN(const Place node, place_of(input.node));
   if (input.pod) {
-    FL_ASSIGN(const auto link, find_marked(*input.pod->socket, input.marker));
+    FL_ASSIGN(const Place pod, place_of(*input.pod));
+    FL_ASSIGN(const auto link, find_marked(*pod.socket, input.marker));
     if (link) {
-      FL_TRY(input.pod->socket->delete_link(link->index));
+      FL_TRY(pod.socket->delete_link(link->index));
     }
   }
-  FL_ASSIGN(const auto staged, input.node.socket->link(input.marker.transit_name()));
+  FL_ASSIGN(const auto staged, node.socket->link(input.marker.transit_name()));
   if (staged && (staged->alias.empty() || input.marker.marks(staged->alias))) {
-    FL_TRY(input.node.socket->delete_link(staged->index));
+    FL_TRY(node.socket->delete_link(staged->index));
   }
   // A pod that uses the node's own network: the runtime "moved" the link to where it was, under its new name.
-  FL_ASSIGN(const auto renamed, input.node.socket->link(input.plan->interface_name));
+  FL_ASSIGN(const auto renamed, node.socket->link(plan->interface_name));
   if (renamed && input.marker.marks(renamed->alias)) {
-    FL_TRY(input.node.socket->delete_link(renamed->index));
+    FL_TRY(node.socket->delete_link(renamed->index));
   }
-  return remove_host_side(input.marker, input.node);
-}
-
-std::optional<sys::InventoryLink> VirtualLink::shares(const DevicePlan& plan) const {
-  const auto parsed = parse_plan(plan.body);
-  return parsed && !parsed->exclusive ? parent_of(*parsed) : std::nullopt;
-}
-
-std::optional<LinkUse> VirtualLink::uses(const DevicePlan& plan) const {
-  const auto parsed = parse_plan(plan.body);
-  auto parent = parsed ? parent_of(*parsed) : std::nullopt;
-  if (!parent) {
-    return std::nullopt;
-  }
-  LinkUse use{.link = *std::move(parent), .whole = parsed->exclusive};
-  for (const netlink::IpPrefix& prefix : parsed->addresses) {
-    use.wants.push_back("address " + prefix.address().to_string());
-  }
-  if (parsed->mac) {
-    use.wants.push_back("MAC address " + parsed->mac->to_string());
-  }
-  return use;
+  return remove_host_side(input.marker, node);
 }
 
 Result<> keep_out_of_ipv6(const Place& node, const std::string& link) {

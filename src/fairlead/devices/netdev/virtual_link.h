@@ -3,22 +3,20 @@
 // and alias in one request; found again by the alias; deleted.
 #pragma once
 
-#include "fairlead/devices/kind.h"
 #include "fairlead/devices/netdev/common.h"
+#include "fairlead/devices/netdev/netdev_kind.h"
 
 namespace fairlead::devices::netdev {
 
-class VirtualLink : public Kind {
+class VirtualLink : public NetdevKind {
  public:
-  [[nodiscard]] std::string_view type() const final { return "netdev"; }
   Result<DevicePlan> plan(const PlanInput& input, std::vector<Section> sections) const final;
   Result<Attached> attach(const AttachInput& input) const final;
-  Result<std::string> stage(const StageInput& input) const final;
+  Result<std::string> stage(const DeviceInput& input) const final;
   Result<> detach(const DetachInput& input) const final;
-  [[nodiscard]] std::optional<sys::InventoryLink> shares(const DevicePlan& plan) const final;
-  [[nodiscard]] std::optional<LinkUse> uses(const DevicePlan& plan) const final;
 
  protected:
+  [[nodiscard]] bool may_be(const netlink::Link& link) const final { return link.kind == kind(); }
   /// The kind's own fields and rules.
   virtual Result<> resolve(const PlanInput& input, const Config& config, NetdevPlan& plan) const = 0;
   /// The kind's own part of the request, after a check of what may have changed on the node since plan();
@@ -32,7 +30,8 @@ class VirtualLink : public Kind {
   virtual Result<> finish_host_side(const NetdevPlan& plan, const Marker& marker, const Place& node) const;
 
  private:
-  [[nodiscard]] const netlink::Link* find_made(const AttachInput& input) const;
+  [[nodiscard]] const netlink::Link* find_made(const AttachInput& input,
+                                               const std::vector<netlink::Link>& links) const;
   struct Birth {
     std::string name;
     Place where;

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "fairlead/devices/node.h"
+
 namespace fairlead::devices::netdev {
 namespace {
 

@@ -9,9 +9,12 @@
 #include "fairlead/core/log.h"
 #include "fairlead/core/text.h"
 #include "fairlead/devices/netdev/check.h"
+#include "fairlead/devices/netdev/common.h"
 #include "fairlead/devices/netdev/host_device/find_nic.h"
 #include "fairlead/devices/netdev/host_device/restore.h"
 #include "fairlead/devices/netdev/sharing.h"
+#include "fairlead/devices/node.h"
+#include "fairlead/devices/node_questions.h"
 #include "fairlead/sys/net_hardware.h"
 #include "fairlead/sys/netlink/monitor.h"
 
@@ -104,13 +107,16 @@ Result<Original> as_it_is(const PlanInput& input, const sys::InventoryLink& nic)
     return Error(Code::kBusy,
                  "the NIC " + nic.link.name + " is still being given back by the claim " + marker->claim_uid);
   }
-  FL_ASSIGN(const auto addresses, input.addresses_of(nic.link.index),
+  const NodeQuestions nothing;
+  const NodeQuestions& ask = input.ask == nullptr ? nothing : *input.ask;
+  FL_ASSIGN(const auto addresses,
+            ask.addresses_of ? ask.addresses_of(nic.link.index) : std::vector<netlink::ToldAddress>(),
             "read the addresses of " + nic.link.name);
   FL_ASSIGN(const auto routes,
-            input.routes_of ? input.routes_of(nic.link.index) : std::vector<netlink::ToldRoute>(),
+            ask.routes_of ? ask.routes_of(nic.link.index) : std::vector<netlink::ToldRoute>(),
             "read the routes of " + nic.link.name);
   FL_ASSIGN(sys::LinkSettings settings,
-            input.settings_in ? sys::own_link_settings(input.settings_in, nic.link) : sys::LinkSettings(),
+            ask.settings_in ? sys::own_link_settings(ask.settings_in, nic.link) : sys::LinkSettings(),
             "read the settings of " + nic.link.name);
   return remember(nic, addresses, routes, std::move(settings));
 }
@@ -124,26 +130,52 @@ void note_undone(const Result<Restored>& undone, const Original& original, const
   }
 }
 
-/// Moves the NIC into the pod; it is home again when that fails.
-Result<netlink::Link> take(const AttachInput& input, const Original& original) {
-  FL_ASSIGN(const auto nic, find_on_node(*input.node.socket, original, input.marker));
+/// What one call on a NIC works with.
+struct Work {
+  const DeviceInput* input = nullptr;
+  const NetdevPlan* plan = nullptr;
+  Place node;
+
+  [[nodiscard]] const Original& original() const { return *plan->original; }
+  [[nodiscard]] const Marker& marker() const { return input->marker; }
+  [[nodiscard]] Result<std::optional<netlink::Link>> find_on_node() const {
+    return netdev::find_on_node(*node.socket, original(), marker());
+  }
+};
+
+Result<Work> work_on(const DeviceInput& input) {
+  FL_ASSIGN(const NetdevPlan* plan, netdev_plan(*input.plan));
+  if (!plan->original) {
+    return Error(Code::kCorrupt, "the claim's record does not say how the NIC was");
+  }
+  FL_ASSIGN(const Place node, place_of(input.node));
+  return Work{.input = &input, .plan = plan, .node = node};
+}
+
+/// The NIC, on the node.
+Result<netlink::Link> must_be_on_node(const Work& work) {
+  FL_ASSIGN(auto nic, work.find_on_node());
   if (!nic) {
-    return Error(Code::kNotFound, "the NIC " + original.link.link.name + " is not on this node now");
+    return Error(Code::kNotFound, "the NIC " + work.original().link.link.name + " is not on this node now");
   }
-  FL_TRY(check_still_alone(input.node, *input.options, *nic, NicUse::kAll));
-  FL_ASSIGN(const auto taken, input.pod.socket->link(input.plan->interface_name));
+  FL_TRY(check_still_alone(work.node, *work.input->options, *nic, NicUse::kAll));
+  return *std::move(nic);
+}
+
+/// Moves the NIC into the pod; it is home again when that fails.
+Result<netlink::Link> take(const Work& work, const Place& pod) {
+  const Original& original = work.original();
+  const std::string& name = work.plan->interface_name;
+  FL_ASSIGN(const netlink::Link nic, must_be_on_node(work));
+  FL_ASSIGN(const auto taken, pod.socket->link(name));
   if (taken) {
-    return name_taken(input.plan->interface_name);
+    return name_taken(name);
   }
-  ScopeExit undo([&] {
-    note_undone(restore(*input.node.socket, *nic, original, input.marker), original, input.marker);
-  });
-  FL_TRY(
-      input.node.socket->change_link(nic->index, {.up = false, .alias = lent_alias(original, input.marker)}));
-  reset_link(*input.node.socket, *nic, original);  // it may have fallen back from another pod
-  FL_ASSIGN(netlink::Link there,
-            input.node.socket->move_link(
-                {.link = nic->index, .netns = input.pod.netns, .new_name = input.plan->interface_name}));
+  netlink::Socket& node = *work.node.socket;
+  ScopeExit undo([&] { note_undone(restore(node, nic, original, work.marker()), original, work.marker()); });
+  FL_TRY(node.change_link(nic.index, {.up = false, .alias = lent_alias(original, work.marker())}));
+  reset_link(node, nic, original);  // it may have fallen back from another pod
+  FL_ASSIGN(netlink::Link there, node.move_link({.link = nic.index, .netns = pod.netns, .new_name = name}));
   undo.release();
   return there;
 }
@@ -166,14 +198,6 @@ Result<> set_properties(netlink::Socket& socket, const netlink::Link& link, cons
   return {};
 }
 
-Result<NetdevPlan> read_plan(const DevicePlan& plan) {
-  FL_ASSIGN(NetdevPlan parsed, parse_plan(plan.body));
-  if (!parsed.original) {
-    return Error(Code::kCorrupt, "the claim's record does not say how the NIC was");
-  }
-  return parsed;
-}
-
 /// Why a NIC that is neither in the pod nor on the node is not on the node.
 enum class Absence : std::uint8_t {
   kGone,      // there is no such NIC any more
@@ -182,20 +206,20 @@ enum class Absence : std::uint8_t {
   kKept,      // in a namespace that something keeps alive; the kernel would delete it with that
 };
 
-Result<Absence> why_absent(const DetachInput& input, const Original& original) {
-  const netlink::Link& was = original.link.link;
+Result<Absence> why_absent(const Work& work) {
+  const netlink::Link& was = work.original().link.link;
   // Links with a kind are deleted with their namespace (net/core/dev.c: only those without rtnl_link_ops go
   // back to the first one). Both ends of a veth go together: while one is there the other is.
   if (!was.kind.empty()) {
     const bool peer_on_node = was.kind == "veth" && was.parent.valid() && !was.parent_netnsid;
     FL_ASSIGN(const auto peer,
-              peer_on_node ? input.node.socket->link(was.parent) : std::optional<netlink::Link>());
+              peer_on_node ? work.node.socket->link(was.parent) : std::optional<netlink::Link>());
     return peer && peer->kind == was.kind ? Absence::kKept : Absence::kGone;
   }
-  if (input.options == nullptr) {
+  if (work.input->options == nullptr) {
     return Absence::kOnItsWay;
   }
-  switch (sys::net_hardware(input.options->sysfs_root, was.parent_bus, was.parent_dev)) {
+  switch (sys::net_hardware(work.input->options->sysfs_root, was.parent_bus, was.parent_dev)) {
     case sys::NetHardware::kGone:
       return Absence::kGone;
     case sys::NetHardware::kNoLink:
@@ -213,19 +237,19 @@ struct Search {
 };
 
 /// Waits a little for a NIC that the kernel is giving back. Whoever calls holds a worker.
-Result<Search> wait_for_nic(const DetachInput& input, const Original& original) {
-  FL_ASSIGN(netlink::Monitor monitor, netlink::Monitor::open_in(input.node.netns, {}));
-  const auto end = std::min(input.deadline, steady_clock::now() + kComeHomeTime);
+Result<Search> wait_for_nic(const Work& work, steady_clock::time_point deadline) {
+  FL_ASSIGN(netlink::Monitor monitor, netlink::Monitor::open_in(work.node.netns, {}));
+  const auto end = std::min(deadline, steady_clock::now() + kComeHomeTime);
   bool look = true;
   Search search;
   while (true) {
     if (look) {
-      FL_ASSIGN(search.nic, find_on_node(*input.node.socket, original, input.marker));
+      FL_ASSIGN(search.nic, work.find_on_node());
     }
     if (search.nic) {
       return search;
     }
-    FL_ASSIGN(search.absence, why_absent(input, original));
+    FL_ASSIGN(search.absence, why_absent(work));
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - steady_clock::now());
     const bool may_come = search.absence == Absence::kOnItsWay || search.absence == Absence::kUnbound;
     if (!may_come || left.count() <= 0) {
@@ -238,14 +262,14 @@ Result<Search> wait_for_nic(const DetachInput& input, const Original& original) 
     FL_TRY(monitor.drain([&](const netlink::Event& event) {
       const auto* changed = std::get_if<netlink::LinkChanged>(&event);
       look = look || std::holds_alternative<netlink::Overrun>(event) ||
-             (changed != nullptr && may_be_nic(original.link, changed->link));
+             (changed != nullptr && may_be_nic(work.original().link, changed->link));
     }));
   }
 }
 
 /// What to say of a NIC that does not come home: an error while it may.
-Result<> not_home(const DetachInput& input, const Original& original, Absence absence) {
-  const netlink::Link& was = original.link.link;
+Result<> not_home(const Work& work, Absence absence) {
+  const netlink::Link& was = work.original().link.link;
   const std::string device =
       was.parent_dev.empty() ? "" : " (" + was.parent_bus + " device " + was.parent_dev + ")";
   switch (absence) {
@@ -254,7 +278,7 @@ Result<> not_home(const DetachInput& input, const Original& original, Absence ab
       log::warn(absence == Absence::kGone
                     ? "a NIC of a claim is gone from the node"
                     : "the device of a claim's NIC has no network interface any more; its driver left it",
-                {{"nic", was.name + device}, {"claim", input.marker.claim_uid}});
+                {{"nic", was.name + device}, {"claim", work.marker().claim_uid}});
       return {};
     case Absence::kOnItsWay:
     case Absence::kKept:
@@ -296,98 +320,89 @@ Result<DevicePlan> HostDeviceKind::plan(const PlanInput& input, std::vector<Sect
   FL_TRY(check_inherited_mtu(config, nic->link.name, nic->link.mtu));
   FL_ASSIGN(plan.original, as_it_is(input, *nic));
   FL_TRY(check_not_the_nodes(input, config, plan));
-  return device_plan(config, plan);
+  return device_plan(config, std::move(plan));
 }
 
 Result<Attached> HostDeviceKind::attach(const AttachInput& input) const {
-  FL_ASSIGN(const NetdevPlan plan, read_plan(*input.plan));
-  FL_ASSIGN(auto nic, find_in_pod(input.pod, input.node, *plan.original, input.marker, input.index_in_pod));
-  Attached attached{.addresses = plan.addresses};
+  FL_ASSIGN(const Work work, work_on(input));
+  FL_ASSIGN(const Place pod, place_of(input.pod));
+  const NetdevPlan& plan = *work.plan;
+  const Original& original = work.original();
+  FL_ASSIGN(auto nic,
+            find_in_pod(pod, work.node, original, input.marker, netlink::IfIndex(input.index_in_pod)));
+  Attached attached{.given = {.mac = {}, .addresses = texts(plan.addresses)}};
   if (!nic) {
-    FL_ASSIGN(nic, take(input, *plan.original));
+    FL_ASSIGN(nic, take(work, pod));
     attached.changed = true;
   }
-  attached.index = nic->index;
-  attached.mac = plan.mac.value_or(nic->mac);
+  attached.index = nic->index.value();
+  attached.given.mac = plan.mac.value_or(nic->mac).to_string();
   if (!attached.changed && input.was_attached) {
     return attached;
   }
   ScopeExit undo([&] {
     if (attached.changed) {
-      note_undone(bring_home(input.pod, input.node, *nic, *plan.original, input.marker), *plan.original,
-                  input.marker);
+      note_undone(bring_home(pod, work.node, *nic, original, input.marker), original, input.marker);
     }
   });
-  FL_TRY(set_properties(*input.pod.socket, *nic, plan));
-  FL_ASSIGN(attached.undo_in_pod, configure(input.pod, {.index = nic->index, .name = nic->name}, plan));
+  FL_TRY(set_properties(*pod.socket, *nic, plan));
+  FL_ASSIGN(attached.undo_in_pod, configure(pod, {.index = nic->index, .name = nic->name}, plan));
   undo.release();
   return attached;
 }
 
-Result<std::string> HostDeviceKind::stage(const StageInput& input) const {
-  FL_ASSIGN(const NetdevPlan plan, read_plan(*input.plan));
-  FL_ASSIGN(const auto nic, find_on_node(*input.node.socket, *plan.original, input.marker));
-  if (!nic) {
-    return Error(Code::kNotFound, "the NIC " + plan.original->link.link.name + " is not on this node now");
-  }
-  FL_TRY(check_still_alone(input.node, *input.options, *nic, NicUse::kAll));
-  ScopeExit undo([&] {
-    note_undone(restore(*input.node.socket, *nic, *plan.original, input.marker), *plan.original,
-                input.marker);
-  });
+Result<std::string> HostDeviceKind::stage(const DeviceInput& input) const {
+  FL_ASSIGN(const Work work, work_on(input));
+  const Original& original = work.original();
+  FL_ASSIGN(const netlink::Link nic, must_be_on_node(work));
+  netlink::Socket& node = *work.node.socket;
+  ScopeExit undo([&] { note_undone(restore(node, nic, original, input.marker), original, input.marker); });
   // The runtime finds it by its own name. Down, and without addresses: see VirtualLink::stage.
-  const std::string& name = plan.original->link.link.name;
-  FL_TRY(input.node.socket->change_link(nic->index,
-                                        {.up = false, .alias = lent_alias(*plan.original, input.marker)}));
-  if (nic->name != name) {
-    FL_TRY(input.node.socket->rename(nic->index, name));  // staged before, and renamed by a runtime
+  const std::string& name = original.link.link.name;
+  FL_TRY(node.change_link(nic.index, {.up = false, .alias = lent_alias(original, input.marker)}));
+  if (nic.name != name) {
+    FL_TRY(node.rename(nic.index, name));  // staged before, and renamed by a runtime
   }
-  reset_link(*input.node.socket, *nic, *plan.original);
-  FL_ASSIGN(const auto now, input.node.socket->link(nic->index));
-  FL_TRY(set_properties(*input.node.socket, now.value_or(*nic), plan));
-  FL_TRY(remove_addresses(*input.node.socket, nic->index));
+  reset_link(node, nic, original);
+  FL_ASSIGN(const auto now, node.link(nic.index));
+  FL_TRY(set_properties(node, now.value_or(nic), *work.plan));
+  FL_TRY(remove_addresses(node, nic.index));
   undo.release();
   return name;
 }
 
 Result<> HostDeviceKind::detach(const DetachInput& input) const {
-  FL_ASSIGN(const NetdevPlan plan, read_plan(*input.plan));
-  const Original& original = *plan.original;
+  FL_ASSIGN(const Work work, work_on(input));
+  const Original& original = work.original();
   if (input.pod) {
+    FL_ASSIGN(const Place pod, place_of(*input.pod));
     FL_ASSIGN(const auto nic,
-              find_in_pod(*input.pod, input.node, original, input.marker, input.index_in_pod));
+              find_in_pod(pod, work.node, original, input.marker, netlink::IfIndex(input.index_in_pod)));
     if (nic) {
-      return told(input, bring_home(*input.pod, input.node, *nic, original, input.marker));
+      return told(input, bring_home(pod, work.node, *nic, original, input.marker));
     }
   }
   // Without details the record is of version 0.1, which moved a NIC before it noted so.
   const bool may_have_left = input.was_attached || input.was_begun || !original.details;
   if (!may_have_left) {
-    FL_ASSIGN(const auto nic, find_on_node(*input.node.socket, original, input.marker));
+    FL_ASSIGN(const auto nic, work.find_on_node());
     if (!nic) {
       return {};  // somebody else took it away: it does not come home to this claim
     }
   }
-  FL_ASSIGN(const Search search, wait_for_nic(input, original));
+  FL_ASSIGN(const Search search, wait_for_nic(work, input.deadline));
   if (!search.nic) {
-    return not_home(input, original, search.absence);
+    return not_home(work, search.absence);
   }
   const bool touched = input.was_attached || input.marker.marks(search.nic->alias) ||
                        (input.was_begun && is_changed(*search.nic, original));
-  return touched ? told(input, restore(*input.node.socket, *search.nic, original, input.marker)) : Result<>();
+  return touched ? told(input, restore(*work.node.socket, *search.nic, original, input.marker)) : Result<>();
 }
 
-Result<> HostDeviceKind::links_changed(netlink::Socket& node, const NodeOptions& options) const {
-  FL_TRY(give_names_back(node, options.driver_name));
+Result<> HostDeviceKind::node_changed(const Side& node, const NodeOptions& options) const {
+  FL_ASSIGN(const Place place, place_of(node));
+  FL_TRY(give_names_back(*place.socket, options.driver_name));
   return {};
-}
-
-std::optional<sys::InventoryLink> HostDeviceKind::takes(const DevicePlan& plan) const {
-  const auto parsed = parse_plan(plan.body);
-  if (!parsed || !parsed->original) {
-    return std::nullopt;
-  }
-  return parsed->original->link;
 }
 
 }  // namespace fairlead::devices::netdev

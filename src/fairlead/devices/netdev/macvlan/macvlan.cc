@@ -8,9 +8,21 @@
 #include "fairlead/core/text.h"
 #include "fairlead/devices/netdev/check.h"
 #include "fairlead/devices/netdev/sharing.h"
+#include "fairlead/devices/node.h"
 
 namespace fairlead::devices::netdev {
 namespace {
+
+using netlink::MacvlanMode;
+
+/// The CNI plugin's.
+constexpr MacvlanMode kDefaultMode = MacvlanMode::kBridge;
+
+MacvlanMode mode_of(const NetdevPlan& plan) {
+  const auto word = plan.own.find("mode");
+  return word == plan.own.end() ? kDefaultMode
+                                : netlink::parse_macvlan_mode(word->second).value_or(kDefaultMode);
+}
 
 /// A macvlan in passthru mode takes every frame that comes in on its master (drivers/net/macvlan.c
 /// macvlan_handle_frame), so that whatever else uses the master is cut off: on the uplink, the node itself.
@@ -106,8 +118,8 @@ Result<> check_again(const NetdevPlan& plan, const Marker& marker, const Place& 
     return Error(Code::kBusy, "the master " + quoted(plan.master) + " has become a port of another link");
   }
   // A record of version 0.1 may have passthru on a link that is not the claim's alone.
-  if (plan.exclusive || plan.mode == netlink::MacvlanMode::kPassthru) {
-    return check_still_alone(node, options, master, use_by(plan.mode));
+  if (plan.exclusive || mode_of(plan) == MacvlanMode::kPassthru) {
+    return check_still_alone(node, options, master, use_by(mode_of(plan)));
   }
   return {};
 }
@@ -138,11 +150,10 @@ Result<> MacvlanKind::resolve(const PlanInput& input, const Config& config, Netd
   plan.master = master->link.name;
   plan.parent = *master;
   plan.exclusive = input.device->device != kVirtualDevice;
-  if (config.mode) {
-    plan.mode = config.mode->value;
-  }
+  const MacvlanMode mode = config.mode ? config.mode->value : kDefaultMode;
+  plan.own["mode"] = to_string(mode);
   // drivers/net/macvlan.c macvlan_common_newlink: in mode passthru it has the master's in any case.
-  if (config.mac && plan.mode == netlink::MacvlanMode::kPassthru) {
+  if (config.mac && mode == MacvlanMode::kPassthru) {
     return Error(Code::kInvalid, config.mac->path +
                                      ": a macvlan in mode passthru has the MAC address of its NIC (" +
                                      master->link.mac.to_string() + " of " + master->link.name +
@@ -168,7 +179,7 @@ Result<netlink::NewLink> MacvlanKind::make(const NetdevPlan& plan, const Marker&
                                            const NodeOptions& options) const {
   FL_ASSIGN(const netlink::Link master, find_parent(*node.socket, plan.parent, plan.master, "master"));
   FL_TRY(check_again(plan, marker, node, options, master));
-  return netlink::NewLink{.kind = netlink::Macvlan{.parent = master.index, .mode = plan.mode}};
+  return netlink::NewLink{.kind = netlink::Macvlan{.parent = master.index, .mode = mode_of(plan)}};
 }
 
 }  // namespace fairlead::devices::netdev

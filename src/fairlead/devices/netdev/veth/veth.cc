@@ -4,6 +4,7 @@
 #include "fairlead/core/text.h"
 #include "fairlead/devices/netdev/check.h"
 #include "fairlead/devices/netdev/sharing.h"
+#include "fairlead/devices/node.h"
 
 namespace fairlead::devices::netdev {
 namespace {

@@ -8,10 +8,8 @@
 namespace fairlead::devices::netdev {
 
 class VethKind : public VirtualLink {
- public:
-  [[nodiscard]] std::string_view kind() const override { return "veth"; }
-
  protected:
+  [[nodiscard]] std::string_view kind() const override { return "veth"; }
   Result<> resolve(const PlanInput& input, const Config& config, NetdevPlan& plan) const override;
   Result<netlink::NewLink> make(const NetdevPlan& plan, const Marker& marker, const Place& node,
                                 const NodeOptions& options) const override;

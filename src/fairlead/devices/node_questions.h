@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+// What plan() may ask the kernel about one link of the node, beyond NodeView. Tests answer with values.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "fairlead/core/result.h"
+#include "fairlead/sys/netlink/sock_diag.h"
+#include "fairlead/sys/netlink/socket.h"
+
+namespace fairlead::devices {
+
+using AskConnections = std::function<Result<netlink::ConnectedSockets>(const netlink::SocketQuery&)>;
+
+/// Any of them may be empty: then the question is not asked.
+struct NodeQuestions {
+  /// Of a link in the node's namespace.
+  std::function<Result<std::vector<netlink::ToldAddress>>(netlink::IfIndex)> addresses_of = {};
+  /// Of every table, with a hop over that link.
+  std::function<Result<std::vector<netlink::ToldRoute>>(netlink::IfIndex)> routes_of = {};
+  /// The node's network settings in a folder below /proc/sys/net ("ipv4/conf/eth0"), by name.
+  std::function<Result<std::map<std::string, std::string>>(const std::string& folder)> settings_in = {};
+  /// Connections of the node's namespace.
+  AskConnections connections = {};
+};
+
+/// Answered by the kernel. The socket is of the node's namespace and must outlive the questions.
+NodeQuestions questions_to_kernel(netlink::Socket& socket);
+
+}  // namespace fairlead::devices
