@@ -18,11 +18,7 @@
 #include "fairlead/agent/node_reader.h"
 #include "fairlead/agent/probe.h"
 #include "fairlead/core/log.h"
-#include "fairlead/devices/netdev/dummy/dummy.h"
-#include "fairlead/devices/netdev/host_device/host_device.h"
-#include "fairlead/devices/netdev/macvlan/macvlan.h"
-#include "fairlead/devices/netdev/veth/veth.h"
-#include "fairlead/devices/registry.h"
+#include "fairlead/devices/all_kinds.h"
 #include "fairlead/dra/plugin.h"
 #include "fairlead/kube/client.h"
 #include "fairlead/kube/config.h"
@@ -105,16 +101,6 @@ struct OwnFlags {
   }
 };
 
-/// Every kind this program knows. A new kind is one line here.
-devices::Registry all_kinds() {
-  devices::Registry registry;
-  registry.add(std::make_unique<devices::netdev::DummyKind>());
-  registry.add(std::make_unique<devices::netdev::HostDeviceKind>());
-  registry.add(std::make_unique<devices::netdev::MacvlanKind>());
-  registry.add(std::make_unique<devices::netdev::VethKind>());
-  return registry;
-}
-
 Result<std::string> guard_beside_us() {
   std::error_code error;
   const auto own = std::filesystem::read_symlink("/proc/self/exe", error);
@@ -156,7 +142,8 @@ Result<std::string> guard_path(const OwnFlags& flags, const agent::InstalledGuar
 }
 
 Result<agent::NetDriverOptions> driver_options(const OwnFlags& flags, const dra::PluginOptions& plugin,
-                                               const agent::InstalledGuard& installed) {
+                                               const agent::InstalledGuard& installed,
+                                               const devices::Registry& kinds) {
   agent::NetDriverOptions options;
   options.node.driver_name = plugin.driver_name;
   options.node.mode =
@@ -167,7 +154,7 @@ Result<agent::NetDriverOptions> driver_options(const OwnFlags& flags, const dra:
   options.node.allow_connected = flags.allow_connected;
   options.node.memory = std::make_shared<devices::NodeMemory>(plugin.state_dir);
   options.node.host_devices = flags.host_devices;
-  FL_ASSIGN(options.node.kinds_of_kernel, agent::probe_link_kinds());
+  FL_ASSIGN(options.node.kinds_of_kernel, agent::probe_kinds(kinds));
   auto guard = guard_path(flags, installed);
   if (guard) {
     options.guard_path = *std::move(guard);
@@ -226,9 +213,9 @@ Result<int> run(const OwnFlags& flags, dra::PluginOptions plugin_options) {
     FL_TRY(agent::validate_daemonset(flags.daemonset));
   }
   dra::fill_defaults(plugin_options);  // the guard and its socket live in these folders too
-  const devices::Registry registry = all_kinds();
+  const devices::Registry registry = devices::all_kinds();
   FL_ASSIGN(agent::InstalledGuard guard, installed_guard(flags, plugin_options));
-  FL_ASSIGN(agent::NetDriverOptions options, driver_options(flags, plugin_options, guard));
+  FL_ASSIGN(agent::NetDriverOptions options, driver_options(flags, plugin_options, guard, registry));
   FL_ASSIGN(auto plugin, dra::Plugin::create(std::move(plugin_options),
                                              [&](dra::Host& host) -> Result<std::unique_ptr<dra::Driver>> {
                                                return agent::NetDriver::create(host, std::move(options),

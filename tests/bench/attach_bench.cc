@@ -220,9 +220,9 @@ Result<> run(int rounds) {
     return Error::from_errno(errno, "make a folder");
   }
   const ScopeExit undo([&] { (void)sys::remove_tree(folder); });
-  const devices::Registry registry = devices::testing::all_kinds();
+  const devices::Registry registry = devices::all_kinds();
   agent::NetDriverOptions options{.guard_path = "/opt/fairlead-guard", .guard_socket = "/run/x/guard.sock"};
-  FL_ASSIGN(auto kinds, agent::probe_link_kinds());
+  FL_ASSIGN(auto kinds, agent::probe_kinds(registry));
   options.watch_node = false;
   options.node = {.driver_name = "dra.example.com", .kinds_of_kernel = std::move(kinds)};
   FL_ASSIGN(const auto store,

@@ -22,6 +22,7 @@
 #include "fairlead/devices/netdev/host_device/host_device.h"
 #include "fairlead/devices/netdev/host_device/restore.h"
 #include "fairlead/devices/netdev/plan.h"
+#include "fairlead/devices/netdev/veth/veth.h"
 #include "fairlead/sys/sysctl.h"
 #include "fairlead/sys/testing/sysfs_tree.h"
 

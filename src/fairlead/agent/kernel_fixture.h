@@ -227,7 +227,7 @@ class KernelTest : public ::testing::Test {
     auto socket = netlink::Socket::open();
     ASSERT_OK(socket);
     node_ = std::make_unique<netlink::Socket>(std::move(*socket));
-    auto kinds = probe_link_kinds();
+    auto kinds = probe_kinds(registry_);
     ASSERT_OK(kinds);
     kinds_ = *kinds;
     if (!kinds_.contains("veth") || !kinds_.contains("macvlan")) {
@@ -352,7 +352,7 @@ class KernelTest : public ::testing::Test {
   std::vector<std::string> uplinks_, not_uplinks_;  // flags, read by make_driver()
   bool allow_connected_ = false;
   std::shared_ptr<devices::NodeMemory> memory_;
-  devices::Registry registry_ = devices::testing::all_kinds();
+  devices::Registry registry_ = devices::all_kinds();
   std::vector<dra::ClaimRecord> records_;  // what the framework would know
   std::function<void()> on_records_;       // runs just before somebody gets them
   /// Instead of running the action.

@@ -460,9 +460,8 @@ std::string taken_on_links(const std::vector<LinkUse>& own, const std::vector<Li
       if (use.whole || their.whole) {
         return "the link " + use.link.link.name;
       }
-      const auto wish = std::ranges::find_first_of(use.wants, their.wants);
-      if (wish != use.wants.end()) {
-        return "the " + *wish + " on " + use.link.link.name;
+      if (const std::string what = devices::netdev::conflict(use, their); !what.empty()) {
+        return what + " on " + use.link.link.name;
       }
     }
   }

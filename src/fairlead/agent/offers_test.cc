@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include "fairlead/agent/kernel_fixture.h"
+#include "fairlead/devices/netdev/plan.h"
 #include "fairlead/sys/files.h"
 #include "fairlead/sys/netlink/sock_diag.h"
 #include "fairlead/sys/testing/temporary_folder.h"
@@ -362,7 +363,7 @@ TEST_F(TwoDrivers, RecordWithoutEntry_IsToldAtTheStart) {
 TEST_F(TwoDrivers, RecordThatHasTheParentsNameOnly_IsToldByWhatTheParentIs) {
   const auto record = [&](const std::string& uid, const std::string& master) {
     dra::ClaimRecord made{.claim = macvlan_claim(uid, "nic1"), .state = dra::ClaimState::kPrepared};
-    const devices::Registry kinds = devices::testing::all_kinds();
+    const devices::Registry kinds = devices::all_kinds();
     auto plan = parse_claim_plan(a_.driver->plan(made.claim).value(), kinds).value();
     plan.devices[0].body = std::make_shared<const devices::netdev::NetdevBody>(
         devices::netdev::NetdevPlan{.master = master, .own = {{"mode", "bridge"}}});

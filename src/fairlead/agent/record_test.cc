@@ -61,7 +61,7 @@ TEST(AttachState, ReadsWhatItWrote) {
 }
 
 TEST(ClaimPlan, DeviceOfAKindThatIsNotKnown_IsAProblemOfThatDeviceOnly) {
-  const devices::Registry kinds = devices::testing::all_kinds();
+  const devices::Registry kinds = devices::all_kinds();
   const auto plan = parse_claim_plan(R"({"version":1,"attach":"guard","devices":[
       {"request":"a","type":"netdev","kind":"dummy","interfaceName":"net1","body":"{}"},
       {"request":"b","type":"rdma","kind":"later","interfaceName":"","body":"{}"},

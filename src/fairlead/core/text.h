@@ -11,6 +11,8 @@ namespace fairlead {
 
 /// The text between double quotes, as it is.
 std::string quoted(std::string_view text);
+/// "a macvlan", "an ipvlan": by the first letter.
+std::string with_article(std::string_view noun);
 std::string joined(const std::vector<std::string>& words, std::string_view between = ", ");
 
 /// RFC 1123 label, lower case: at most 63 letters, digits and "-", which neither begins nor ends it

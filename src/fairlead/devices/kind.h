@@ -235,6 +235,12 @@ class Kind {
 
   [[nodiscard]] virtual KindName name() const = 0;
 
+  /// Whether this node can do it, tried at a start in an empty network namespace that is thrown away after all
+  /// kinds were asked. The error is one sentence.
+  virtual Result<> probe(const Side& scratch) const {
+    (void)scratch;
+    return {};
+  }
   /// Decodes strictly, checks against the node, changes nothing. Of several sections (class first, claim
   /// last) a later one overrides field by field. Everything detach() needs later must be in the plan. The
   /// caller fills in name, request, needs, key and identity.

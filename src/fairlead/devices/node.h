@@ -41,7 +41,7 @@ struct NodeOptions {
   std::vector<std::string> not_uplinks;   // globs of names, PCI addresses: NICs in spite of a default route
   std::vector<std::string> host_devices;  // globs: links that are offered although they look virtual
   bool allow_connected = false;           // NICs over which the node has connections may be taken
-  std::set<std::string> kinds_of_kernel;  // "macvlan", "veth", "dummy": what this kernel can make
+  std::set<std::string> kinds_of_kernel;  // "macvlan", "veth", ...: what this kernel can make
   std::string sysfs_root = "/sys";
   std::shared_ptr<NodeMemory> memory;  // nullptr: a node without addresses and without a past
 };

@@ -83,7 +83,7 @@ class PlanTest : public ::testing::Test {
   std::string reported_;  // what stands in the claim's status
   NodeOptions options_ = testing::node_options();
   sys::Inventory inventory_ = testing::inventory();
-  Registry registry_ = testing::all_kinds();
+  Registry registry_ = all_kinds();
 };
 
 TEST_F(PlanTest, Macvlan_AllFields) {
@@ -748,7 +748,7 @@ TEST_F(PlanTest, MasterMissingOrNotThere) {
       StartsWith(
           "config[0].opaque.parameters.netdev.master: this node has no link \"eth9\" (it has eth0, nic1"));
   EXPECT_THAT(refusal(R"({"type":"netdev","netdev":{"kind":"macvlan","master":"lo"}})"),
-              HasSubstr("netdev.master: \"lo\" is no Ethernet link"));
+              HasSubstr("netdev.master: \"lo\" is not an Ethernet link"));
   EXPECT_THAT(refused_field(R"("mtu":9000)"),
               HasSubstr("netdev.mtu: 9000 is more than the master eth0 has (1500)"));
 }

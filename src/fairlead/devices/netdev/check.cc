@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "fairlead/core/log.h"
+#include "fairlead/core/text.h"
 #include "fairlead/devices/netdev/common.h"
 #include "fairlead/devices/netdev/netdev_kind.h"
 #include "fairlead/devices/netdev/sharing.h"
@@ -169,6 +170,20 @@ Result<> check_taken_by(const PlanInput& input, const Config& config, const Netd
     return {};
   }
   const std::string& link = plan.parent->link.name;
+  for (const auto& [what, value] : plan.must_agree) {
+    const auto their = theirs->must_agree.find(what);
+    if (their != theirs->must_agree.end() && their->second != value) {
+      const std::string is = "the " + what + " " + their->second;
+      return Error(Code::kDenied, config.path + ": " + link + " has " + with_article(their->second) +
+                                      " on it, of " + name_of(input, other, device, is) +
+                                      ", which excludes " + with_article(value) +
+                                      "; take what is there, or another master");
+    }
+  }
+  if (const auto wish = std::ranges::find_first_of(plan.wants, theirs->wants); wish != plan.wants.end()) {
+    return Error(Code::kExists, config.path + ": the " + *wish + " is taken on " + link + ", by " +
+                                    name_of(input, other, device, *wish) + "; take another");
+  }
   if (plan.mac && theirs->mac == plan.mac) {
     const std::string what = "the MAC address " + plan.mac->to_string();
     return Error(Code::kExists, config.mac->path + ": " + what + " is taken on " + link + ", by " +

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/devices/netdev/link_use.h"
 
+#include <algorithm>
+
 #include "fairlead/devices/netdev/netdev_kind.h"
 
 namespace fairlead::devices::netdev {
@@ -15,6 +17,20 @@ std::optional<sys::InventoryLink> shared_link(const DevicePlan& plan) {
   return body == nullptr || body->exclusive ? std::nullopt : parent_of(*body);
 }
 
+std::string conflict(const LinkUse& own, const LinkUse& theirs) {
+  const auto wish = std::ranges::find_first_of(own.wants, theirs.wants);
+  if (wish != own.wants.end()) {
+    return "the " + *wish;
+  }
+  for (const auto& [what, value] : own.must_agree) {
+    const auto their = theirs.must_agree.find(what);
+    if (their != theirs.must_agree.end() && their->second != value) {
+      return "a link of another mode (" + their->second + ")";
+    }
+  }
+  return "";
+}
+
 std::optional<LinkUse> link_use(const DevicePlan& plan) {
   const NetdevPlan* body = find_netdev_plan(plan);
   if (body == nullptr) {
@@ -27,7 +43,10 @@ std::optional<LinkUse> link_use(const DevicePlan& plan) {
   if (!parent) {
     return std::nullopt;
   }
-  LinkUse use{.link = *std::move(parent), .whole = body->exclusive};
+  LinkUse use{.link = *std::move(parent),
+              .whole = body->exclusive,
+              .wants = body->wants,
+              .must_agree = body->must_agree};
   for (const netlink::IpPrefix& prefix : body->addresses) {
     use.wants.push_back("address " + prefix.address().to_string());
   }

@@ -3,6 +3,7 @@
 // Devices of other types have none.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -18,7 +19,11 @@ struct LinkUse {
   bool whole = false;       // for itself; else others may use it, too
   /// What no two can have on one link, for messages too: "address 192.0.2.5", "MAC address 02:00:00:00:00:01".
   std::vector<std::string> wants = {};
+  std::map<std::string, std::string> must_agree = {};  // NetdevPlan::must_agree
 };
+
+/// What of `own` cannot be had beside `theirs` on one link: "the address 192.0.2.5"; empty: all can.
+std::string conflict(const LinkUse& own, const LinkUse& theirs);
 
 /// The NIC that this plan takes away from the node, as it was before.
 std::optional<sys::InventoryLink> taken_nic(const DevicePlan& plan);

@@ -284,6 +284,8 @@ NetdevPlan plan_from(const json& in) {
   }
   plan.master = in.value("master", "");
   plan.own = in.value("own", decltype(plan.own)());
+  plan.must_agree = in.value("mustAgree", decltype(plan.must_agree)());
+  plan.wants = in.value("wants", decltype(plan.wants)());
   if (const auto mode = in.find("mode"); mode != in.end()) {
     plan.own.emplace("mode", mode->get<std::string>());  // a macvlan's in records of version 0.1
   }
@@ -319,6 +321,12 @@ std::string to_json(const NetdevPlan& plan) {
   }
   if (!plan.own.empty()) {
     out["own"] = plan.own;
+  }
+  if (!plan.must_agree.empty()) {
+    out["mustAgree"] = plan.must_agree;
+  }
+  if (!plan.wants.empty()) {
+    out["wants"] = plan.wants;
   }
   if (const auto mode = plan.own.find("mode"); mode != plan.own.end()) {
     out["mode"] = mode->second;  // version 0.1 reads a macvlan's here

@@ -43,6 +43,10 @@ struct NetdevPlan {
   std::string bridge;  // veth; empty: the host end is no port
   /// The kind's own settings: the claim's fields by name, as texts that the kind writes and reads.
   std::map<std::string, std::string> own;
+  /// What all links on `parent` must have alike, for messages too: {"receiver": "ipvlan l2 bridge"}.
+  std::map<std::string, std::string> must_agree;
+  /// What only one link on `parent` can have, for messages too: "VLAN 7 (802.1Q)".
+  std::vector<std::string> wants;
   std::optional<Original> original;  // of a NIC that leaves the node
   /// What `master` or `bridge` names, as it was when the claim was planned. Nothing in records of version
   /// 0.1.

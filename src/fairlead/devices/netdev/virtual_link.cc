@@ -15,6 +15,38 @@
 
 namespace fairlead::devices::netdev {
 
+namespace {
+
+/// A link in the scratch namespace that others can sit on.
+Result<netlink::IfIndex> scratch_parent(netlink::Socket& socket) {
+  const std::string name = "parent";
+  FL_ASSIGN(auto parent, socket.link(name));
+  if (!parent) {
+    const auto made = socket.create_link({.name = name, .kind = netlink::Veth{.peer = {.name = "peer"}}});
+    if (!made) {
+      FL_TRY(socket.create_link({.name = name, .kind = netlink::Dummy{}}),
+             "make a link to try others on (a veth: " + made.error().what() + ")");
+    }
+    FL_ASSIGN(parent, socket.link(name));
+  }
+  return parent ? Result<netlink::IfIndex>(parent->index)
+                : Error(Code::kInternal, "the link " + name + " was made but is not there");
+}
+
+}  // namespace
+
+Result<> VirtualLink::probe(const Side& scratch) const {
+  FL_ASSIGN(const Place place, place_of(scratch));
+  FL_ASSIGN(const netlink::IfIndex parent, scratch_parent(*place.socket));
+  const std::string name = "probe";
+  netlink::NewLink link = sample(parent);
+  link.name = name;
+  FL_TRY(place.socket->create_link(link), "make a link of kind " + std::string(kind()));
+  FL_ASSIGN(const auto made, place.socket->link(name));
+  return made ? place.socket->delete_link(made->index)
+              : Result<>();  // the next kind may want the parent alone
+}
+
 Result<DevicePlan> VirtualLink::plan(const PlanInput& input, std::vector<Section> sections) const {
   FL_ASSIGN(const Config config, decode(kind(), std::move(sections)));
   if (!input.node->options().kinds_of_kernel.contains(std::string(kind()))) {
@@ -28,6 +60,14 @@ Result<DevicePlan> VirtualLink::plan(const PlanInput& input, std::vector<Section
   return device_plan(config, plan);
 }
 
+Error VirtualLink::refused(Error error, const NetdevPlan& plan) const {
+  std::string with = plan.mac ? " with the MAC address " + plan.mac->to_string() : "";
+  if (plan.mtu) {
+    with += (with.empty() ? " with" : " and") + (" the MTU " + std::to_string(*plan.mtu));
+  }
+  return refused_by_kernel(std::move(error), "make the " + std::string(kind()) + with);
+}
+
 Result<> VirtualLink::remove_host_side(const Marker& /*marker*/, const Place& /*node*/) const { return {}; }
 
 Result<> VirtualLink::finish_host_side(const NetdevPlan& /*plan*/, const Marker& /*marker*/,
@@ -36,23 +76,6 @@ Result<> VirtualLink::finish_host_side(const NetdevPlan& /*plan*/, const Marker&
 }
 
 namespace {
-
-/// The kernel's text for what changed since the claim was planned, and for what only it knows.
-Error creation_refused(Error error, std::string_view kind, const NetdevPlan& plan) {
-  if (error.sys_errno() != EBUSY || plan.master.empty()) {
-    std::string with = plan.mac ? " with the MAC address " + plan.mac->to_string() : "";
-    if (plan.mtu) {
-      with += (with.empty() ? " with" : " and") + (" the MTU " + std::to_string(*plan.mtu));
-    }
-    return refused_by_kernel(std::move(error), "make the " + std::string(kind) + with);
-  }
-  // drivers/net/macvlan.c macvlan_port_create: one receive handler per link; a passthru one wants it all.
-  return {Code::kBusy,
-          "the master " + quoted(plan.master) +
-              " has no room for a macvlan: its traffic goes to another link (a bridge, a bond, a macvlan in "
-              "mode passthru); name another master",
-          EBUSY};
-}
 
 /// Kernels before 6.15 refuse a name that a link has in the namespace of whoever asks, not only one where the
 /// new link is to be (net/core/rtnetlink.c __rtnl_newlink): then it is born under another name and renamed.
@@ -109,7 +132,7 @@ Result<netlink::Link> VirtualLink::create(const NetdevPlan& plan, const Marker& 
     // Another claim of the pod may have been a moment faster.
     const auto other = birth.where.socket->link(birth.name);
     const bool is_taken = created.error().code() == Code::kExists && other && *other;
-    return is_taken ? name_taken(birth.name) : creation_refused(std::move(created).error(), kind(), plan);
+    return is_taken ? name_taken(birth.name) : refused(std::move(created).error(), plan);
   }
   FL_ASSIGN(auto made, birth.where.socket->link(birth.name));
   if (!made) {

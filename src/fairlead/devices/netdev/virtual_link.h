@@ -10,6 +10,7 @@ namespace fairlead::devices::netdev {
 
 class VirtualLink : public NetdevKind {
  public:
+  Result<> probe(const Side& scratch) const final;
   Result<DevicePlan> plan(const PlanInput& input, std::vector<Section> sections) const final;
   Result<Attached> attach(const AttachInput& input) const final;
   Result<std::string> stage(const DeviceInput& input) const final;
@@ -23,6 +24,11 @@ class VirtualLink : public NetdevKind {
   /// name, MAC, MTU, namespace and alias are filled in by the caller.
   virtual Result<netlink::NewLink> make(const NetdevPlan& plan, const Marker& marker, const Place& node,
                                         const NodeOptions& options) const = 0;
+  /// Why the kernel does not make the link, for the claim's author: what changed since plan(), and what only the
+  /// kernel knows.
+  [[nodiscard]] virtual Error refused(Error error, const NetdevPlan& plan) const;
+  /// A link of this kind to try the kernel with, on `parent` if it needs one.
+  [[nodiscard]] virtual netlink::NewLink sample(netlink::IfIndex parent) const = 0;
   /// What else belongs to the link in the node's namespace: removed before one is made and after one is
   /// deleted.
   virtual Result<> remove_host_side(const Marker& marker, const Place& node) const;

@@ -9,23 +9,10 @@
 #include <string>
 #include <vector>
 
-#include "fairlead/devices/netdev/dummy/dummy.h"
-#include "fairlead/devices/netdev/host_device/host_device.h"
-#include "fairlead/devices/netdev/macvlan/macvlan.h"
-#include "fairlead/devices/netdev/veth/veth.h"
+#include "fairlead/devices/all_kinds.h"
 #include "fairlead/devices/node.h"
-#include "fairlead/devices/registry.h"
 
 namespace fairlead::devices::testing {
-
-inline Registry all_kinds() {
-  Registry registry;
-  registry.add(std::make_unique<netdev::DummyKind>());
-  registry.add(std::make_unique<netdev::HostDeviceKind>());
-  registry.add(std::make_unique<netdev::MacvlanKind>());
-  registry.add(std::make_unique<netdev::VethKind>());
-  return registry;
-}
 
 inline netlink::Link ethernet(int index, std::string name) {
   netlink::Link link{.index = netlink::IfIndex(index), .name = std::move(name), .mtu = 1500};

@@ -10,6 +10,9 @@ namespace fairlead::devices::netdev {
 class VethKind : public VirtualLink {
  protected:
   [[nodiscard]] std::string_view kind() const override { return "veth"; }
+  [[nodiscard]] netlink::NewLink sample(netlink::IfIndex /*parent*/) const override {
+    return {.kind = netlink::Veth{.peer = {.name = "probe-peer"}}};
+  }
   Result<> resolve(const PlanInput& input, const Config& config, NetdevPlan& plan) const override;
   Result<netlink::NewLink> make(const NetdevPlan& plan, const Marker& marker, const Place& node,
                                 const NodeOptions& options) const override;
