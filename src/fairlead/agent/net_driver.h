@@ -60,6 +60,9 @@ class NetDriver final : public dra::Driver {
 
   Result<std::vector<dra::Pool>> discover() override;
   Result<std::string> plan(const dra::Claim& claim) override;
+  [[nodiscard]] std::string plan_for_previous(const std::string& plan) const override {
+    return plan_for_version_0_1(plan);
+  }
   Result<std::unique_ptr<dra::Admission>> admit(const dra::ClaimRecord& record,
                                                 const std::vector<RecordPtr>& others,
                                                 const dra::CallContext& context) override;

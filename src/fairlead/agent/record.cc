@@ -118,7 +118,7 @@ std::string to_json(const ClaimPlan& plan) {
       item["type"] = device.name.type;
       item["kind"] = device.name.kind;
       item["interfaceName"] = device.body->name_in_pod();
-      item["body"] = device.body->to_json();
+      item["body"] = json::parse(device.body->to_json());
       if (!device.key.empty()) {
         item["nic"] = device.key;
         item["identity"] = device.identity;
@@ -129,6 +129,19 @@ std::string to_json(const ClaimPlan& plan) {
   return dump({{"version", kVersion},
                {"attach", plan.mode == AttachMode::kGuard ? "guard" : "netdevices"},
                {"devices", std::move(devices)}});
+}
+
+std::string plan_for_version_0_1(const std::string& plan) {
+  json out = json::parse(plan, nullptr, false);
+  if (!out.is_object()) {
+    return plan;
+  }
+  for (json& device : out["devices"]) {
+    if (const auto body = device.find("body"); body != device.end() && body->is_object()) {
+      *body = dump(*body);
+    }
+  }
+  return dump(out);
 }
 
 Result<ClaimPlan> parse_claim_plan(std::string_view text, const devices::Registry& kinds) {
@@ -144,7 +157,13 @@ Result<ClaimPlan> parse_claim_plan(std::string_view text, const devices::Registr
       device.key = item.value("nic", "");
       device.identity = item.value("identity", "");
       if (!device.admin_access) {
-        kinds.read(device, item.value("body", ""), item.value("interfaceName", ""));
+        const auto body = item.find("body");
+        const bool is_text = body != item.end() && body->is_string();  // of version 0.1
+        kinds.read(device,
+                   body == item.end() ? ""
+                   : is_text          ? body->get<std::string>()
+                                      : dump(*body),
+                   item.value("interfaceName", ""));
       }
       plan.devices.push_back(std::move(device));
     }

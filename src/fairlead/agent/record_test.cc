@@ -60,6 +60,20 @@ TEST(AttachState, ReadsWhatItWrote) {
   EXPECT_EQ(read->given.at(0).addresses, state.given[0].addresses);
 }
 
+TEST(ClaimPlan, BodyIsNested_AndATextForVersion01) {
+  const devices::Registry kinds = devices::all_kinds();
+  const std::string old =
+      R"({"attach":"guard","devices":[{"body":"{\"mtu\":1400}","interfaceName":"net1","kind":"dummy",)"
+      R"("request":"a","type":"netdev"}],"version":1})";
+  const auto plan = parse_claim_plan(old, kinds);
+  ASSERT_TRUE(plan) << plan.error().what();
+  const std::string now = to_json(*plan);
+  EXPECT_EQ(now, R"({"attach":"guard","devices":[{"body":{"mtu":1400},"interfaceName":"net1","kind":"dummy",)"
+                 R"("request":"a","type":"netdev"}],"version":1})");
+  EXPECT_EQ(plan_for_version_0_1(now), old);
+  EXPECT_EQ(to_json(parse_claim_plan(now, kinds).value()), now);
+}
+
 TEST(ClaimPlan, DeviceOfAKindThatIsNotKnown_IsAProblemOfThatDeviceOnly) {
   const devices::Registry kinds = devices::all_kinds();
   const auto plan = parse_claim_plan(R"({"version":1,"attach":"guard","devices":[

@@ -531,6 +531,7 @@ Result<> check_apart(const Driver& driver, const ClaimRecord& record,
 Result<> ClaimService::Impl::plan_and_admit(ClaimRecord& record, const CallContext& context) {
   for (int tries = 1;; ++tries) {
     FL_ASSIGN(record.plan, guarded([&] { return driver_.plan(record.claim); }));
+    record.plan_for_previous = driver_.plan_for_previous(record.plan);
     auto admitted = admit(record, context);
     if (admitted || admitted.error().code() != Code::kConflict || tries == kPlanTries) {
       return admitted;

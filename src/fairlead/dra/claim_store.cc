@@ -173,6 +173,44 @@ AllocatedDevice device_from_json(const json& in, TextsRead& texts) {
   return device;
 }
 
+/// A driver's text as the JSON object that it is, so that people and jq can read it; null when it is something else,
+/// or would not come back byte by byte.
+json nested(const std::string& text) {
+  json value = json::parse(text, nullptr, false);
+  return value.is_object() && value.dump() == text ? std::move(value) : json();
+}
+
+/// The driver's texts. Version 0.1 reads "plan" and "prepared.state", which are texts, and drops "driver" when it
+/// writes: so a "driver" that is there was written last.
+void put_driver_texts(const ClaimRecord& record, json& out) {
+  out["plan"] = record.plan_for_previous.empty() ? record.plan : record.plan_for_previous;
+  out["prepared"]["state"] = record.prepared.state;
+  json plan = nested(record.plan);
+  if (!plan.is_null()) {
+    out["driver"]["plan"] = std::move(plan);
+    json state = nested(record.prepared.state);
+    if (!state.is_null()) {
+      out["driver"]["state"] = std::move(state);
+    }
+  }
+}
+
+void get_driver_texts(const json& in, ClaimRecord& record) {
+  record.plan = in.at("plan");
+  record.prepared.state = in.at("prepared").at("state");
+  const auto driver = in.find("driver");
+  if (driver == in.end()) {
+    return;
+  }
+  std::string plan = driver->at("plan").dump();
+  if (plan != record.plan) {
+    record.plan_for_previous = std::exchange(record.plan, std::move(plan));
+  }
+  if (const auto state = driver->find("state"); state != driver->end()) {
+    record.prepared.state = state->dump();
+  }
+}
+
 json record_to_json(const ClaimRecord& record, std::string_view boot_id) {
   json reserved = json::array();
   for (const Pod& pod : record.claim.reserved_for) {
@@ -187,20 +225,20 @@ json record_to_json(const ClaimRecord& record, std::string_view boot_id) {
   for (const cdi::ContainerEdits& entry : record.prepared.device_edits) {
     edits.push_back(edits_to_json(entry));
   }
-  return {{"bootID", boot_id},
-          {"state", to_string(record.state)},
-          {"claim",
-           {{"namespace", record.claim.namespace_},
-            {"name", record.claim.name},
-            {"uid", record.claim.uid},
-            {"podClaimName", record.claim.pod_claim_name},
-            {"reservedFor", std::move(reserved)},
-            {"devices", std::move(devices)}}},
-          {"plan", record.plan},
-          {"prepared",
-           {{"deviceEdits", std::move(edits)},
-            {"claimEdits", edits_to_json(record.prepared.claim_edits)},
-            {"state", record.prepared.state}}}};
+  json out = {
+      {"bootID", boot_id},
+      {"state", to_string(record.state)},
+      {"claim",
+       {{"namespace", record.claim.namespace_},
+        {"name", record.claim.name},
+        {"uid", record.claim.uid},
+        {"podClaimName", record.claim.pod_claim_name},
+        {"reservedFor", std::move(reserved)},
+        {"devices", std::move(devices)}}},
+      {"prepared",
+       {{"deviceEdits", std::move(edits)}, {"claimEdits", edits_to_json(record.prepared.claim_edits)}}}};
+  put_driver_texts(record, out);
+  return out;
 }
 
 std::optional<ClaimState> state_from(const std::string& word) {
@@ -234,13 +272,12 @@ Result<DecodedRecord> record_from_json(const json& in) {
   for (const json& device : claim.at("devices")) {
     record.claim.devices.push_back(device_from_json(device, texts));
   }
-  record.plan = in.at("plan");
+  get_driver_texts(in, record);
   const json& prepared = in.at("prepared");
   for (const json& edits : prepared.at("deviceEdits")) {
     record.prepared.device_edits.push_back(edits_from_json(edits));
   }
   record.prepared.claim_edits = edits_from_json(prepared.at("claimEdits"));
-  record.prepared.state = prepared.at("state");
   return decoded;
 }
 

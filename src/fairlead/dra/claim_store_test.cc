@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <nlohmann/json.hpp>
 #include <set>
 #include <thread>
 
@@ -155,6 +156,49 @@ TEST(RecordText, ParametersOfManyDevices_AreWrittenOnceAndSharedAgain) {
     }
   }
   EXPECT_EQ(texts.size(), 2U);
+}
+
+TEST(RecordText, DriversJson_IsNestedForPeople_AndTextForVersion01) {
+  ClaimRecord record = full_record();
+  record.plan = R"({"devices":[{"body":{"mtu":1400}}]})";
+  record.plan_for_previous = R"({"devices":[{"body":"{\"mtu\":1400}"}]})";
+  record.prepared.state = R"({"phase":"attached"})";
+  const auto text = encode_record(record, "boot");
+  ASSERT_TRUE(text);
+  const auto file = nlohmann::json::parse(*text).at("record");
+  EXPECT_EQ(file.at("driver").at("plan").at("devices").at(0).at("body").at("mtu"), 1400);
+  EXPECT_EQ(file.at("driver").at("state").at("phase"), "attached");
+  EXPECT_EQ(file.at("plan"), record.plan_for_previous);
+  EXPECT_EQ(file.at("prepared").at("state"), record.prepared.state);
+  const auto decoded = decode_record(*text);
+  ASSERT_TRUE(decoded) << decoded.error().what();
+  expect_same(decoded->record, record);
+  EXPECT_EQ(decoded->record.plan_for_previous, record.plan_for_previous);
+}
+
+TEST(RecordText, WithoutTheNestedPart_AsVersion01WritesIt_TheTextsCount) {
+  ClaimRecord old = full_record();
+  old.plan = R"({"devices":[{"body":"{\"mtu\":1400}"}]})";
+  old.prepared.state = "released by the version before";
+  const auto text = encode_record(old, "boot");
+  ASSERT_TRUE(text);
+  const auto decoded = decode_record(*text);
+  ASSERT_TRUE(decoded) << decoded.error().what();
+  EXPECT_EQ(decoded->record.plan, old.plan);
+  EXPECT_EQ(decoded->record.prepared.state, old.prepared.state);
+}
+
+TEST(RecordText, PlanThatIsNoJson_OrWouldComeBackOtherwise_StaysAText) {
+  for (const std::string plan : {"words", "[1,2]", R"({"b":1,"a":2})", R"({"a":1,"a":2})", R"({"a": 1})"}) {
+    ClaimRecord record = full_record();
+    record.plan = plan;
+    const auto text = encode_record(record, "boot");
+    ASSERT_TRUE(text);
+    EXPECT_FALSE(nlohmann::json::parse(*text).at("record").contains("driver")) << plan;
+    const auto decoded = decode_record(*text);
+    ASSERT_TRUE(decoded);
+    EXPECT_EQ(decoded->record.plan, plan);
+  }
 }
 
 TEST(RecordText, TextThatIsNoUtf8_IsRefusedWhenWritten) {

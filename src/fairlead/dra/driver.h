@@ -116,7 +116,9 @@ enum class ClaimState : std::uint8_t { kPreparing, kPrepared, kUnpreparing };
 struct ClaimRecord {
   Claim claim;
   ClaimState state = ClaimState::kPreparing;
-  std::string plan;   // what plan() said
+  std::string plan;  // what plan() said
+  /// Driver::plan_for_previous() of it; empty: the same. For the file only.
+  std::string plan_for_previous = {};
   Prepared prepared;  // empty until prepare() succeeded; `state` inside may be changed later by Host::update
 };
 
@@ -199,6 +201,10 @@ class Driver {
     (void)claim;
     return std::string();
   }
+
+  /// `plan` as the version of the driver before this one reads it, which may come back in a roll-back. The
+  /// record's file has both.
+  [[nodiscard]] virtual std::string plan_for_previous(const std::string& plan) const { return plan; }
 
   /// The last word before the claim is recorded as planned: whether it may still have what its plan says.
   /// `others` are the records of all other claims as they are on disk now; until this one's is there too, no
