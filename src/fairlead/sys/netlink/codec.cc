@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/sys/netlink/codec.h"
 
-#include <libmnl/libmnl.h>
 #include <linux/if.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
@@ -18,80 +17,21 @@
 #include <cstring>
 #include <limits>
 
+#include "fairlead/sys/netlink/wire.h"
+
 namespace fairlead::netlink::codec {
 namespace {
 
-constexpr std::size_t kMaxMessage = 2048;  // twice of what the longest of our requests needs
-constexpr std::size_t kMaxAltName = 127;   // ALTIFNAMSIZ - 1
-constexpr std::size_t kMaxAlias = 255;     // IFALIASZ - 1
+constexpr std::size_t kMaxAltName = 127;  // ALTIFNAMSIZ - 1
+constexpr std::size_t kMaxAlias = 255;    // IFALIASZ - 1
 // Linux 6.3: newer than the headers that this is built with.
 constexpr std::uint16_t kGsoIpv4MaxSize = 63;  // IFLA_GSO_IPV4_MAX_SIZE
 constexpr std::uint16_t kGroIpv4MaxSize = 64;  // IFLA_GRO_IPV4_MAX_SIZE
-constexpr std::uint16_t kRequest = NLM_F_REQUEST | NLM_F_ACK;
-constexpr std::uint16_t kCreate = kRequest | NLM_F_CREATE | NLM_F_EXCL;
-constexpr std::uint16_t kDump = NLM_F_REQUEST | NLM_F_DUMP;
-
 // ---------------------------------------------------------------------------------------------- writing
-
-/// Writes one message. Attributes that would not fit are refused, and finish() then reports it.
-class Writer {
- public:
-  Writer(std::uint16_t type, std::uint16_t flags) : header_(mnl_nlmsg_put_header(buffer_.data())) {
-    header_->nlmsg_type = type;
-    header_->nlmsg_flags = flags;
-  }
-
-  /// The family's fixed header: right behind the message header, or inside a nest (a veth's peer).
-  template <class T>
-  T& fixed() {
-    return *static_cast<T*>(mnl_nlmsg_put_extra_header(header_, sizeof(T)));
-  }
-  void raw(std::uint16_t type, View value) {
-    fits_ = mnl_attr_put_check(header_, buffer_.size(), type, value.size(), value.data()) && fits_;
-  }
-  void u32(std::uint16_t type, std::uint32_t value) {
-    fits_ = mnl_attr_put_u32_check(header_, buffer_.size(), type, value) && fits_;
-  }
-  void descriptor(std::uint16_t type, int fd) { u32(type, static_cast<std::uint32_t>(fd)); }
-  void index(std::uint16_t type, IfIndex value) { u32(type, static_cast<std::uint32_t>(value.value())); }
-  void text(std::uint16_t type, std::string_view value) {
-    const std::string terminated(value);
-    fits_ = mnl_attr_put_strz_check(header_, buffer_.size(), type, terminated.c_str()) && fits_;
-  }
-  template <class F>
-  void nest(std::uint16_t type, F&& fill) {
-    nlattr* start = mnl_attr_nest_start_check(header_, buffer_.size(), type);
-    if (start == nullptr) {
-      fits_ = false;
-      return;
-    }
-    std::forward<F>(fill)();
-    mnl_attr_nest_end(header_, start);
-  }
-
-  [[nodiscard]] Result<Bytes> finish() const {
-    if (!fits_) {
-      return Error(Code::kInvalid, "the request does not fit into one netlink message");
-    }
-    return Bytes(buffer_.begin(), buffer_.begin() + header_->nlmsg_len);
-  }
-
- private:
-  alignas(NLMSG_ALIGNTO) std::array<std::uint8_t, kMaxMessage> buffer_ = {};
-  nlmsghdr* header_;
-  bool fits_ = true;
-};
 
 Result<> check_alias(std::string_view alias) {
   if (alias.size() > kMaxAlias || alias.contains('\0')) {
     return Error(Code::kInvalid, "an interface alias has at most 255 bytes and no NUL");
-  }
-  return {};
-}
-
-Result<> check_index(IfIndex link) {
-  if (!link.valid()) {
-    return Error(Code::kInvalid, "link index " + std::to_string(link.value()) + " is not valid");
   }
   return {};
 }
@@ -258,55 +198,6 @@ void put_table(Writer& writer, rtmsg& info, std::uint32_t table) {
 }
 
 // ---------------------------------------------------------------------------------------------- reading
-
-template <class T>
-std::optional<T> read_fixed(View bytes) {
-  if (bytes.size() < sizeof(T)) {
-    return std::nullopt;
-  }
-  T value = {};
-  std::memcpy(&value, bytes.data(), sizeof(T));
-  return value;
-}
-
-template <class T>
-void read_into(T& target, View bytes) {
-  if (const auto value = read_fixed<T>(bytes)) {
-    target = *value;
-  }
-}
-
-void read_index(IfIndex& target, View bytes) {
-  if (const auto value = read_fixed<std::int32_t>(bytes)) {
-    target = IfIndex(*value);
-  }
-}
-
-std::string read_text(View bytes) {
-  const auto end = std::ranges::find(bytes, std::uint8_t{0});
-  return {bytes.begin(), end};
-}
-
-View behind(View bytes, std::size_t size) {
-  const std::size_t aligned = (size + NLMSG_ALIGNTO - 1) & ~std::size_t{NLMSG_ALIGNTO - 1};
-  return bytes.subspan(std::min(aligned, bytes.size()));
-}
-
-/// Calls `visit(type, value)` for each attribute that is whole.
-template <class F>
-void for_each_attribute(View bytes, F&& visit) {
-  const auto* attribute = reinterpret_cast<const nlattr*>(bytes.data());
-  const auto left = [&] {
-    const auto* end = bytes.data() + bytes.size();
-    return static_cast<int>(end - reinterpret_cast<const std::uint8_t*>(attribute));
-  };
-  while (mnl_attr_ok(attribute, left())) {
-    visit(mnl_attr_get_type(attribute),
-          View(static_cast<const std::uint8_t*>(mnl_attr_get_payload(attribute)),
-               mnl_attr_get_payload_len(attribute)));
-    attribute = mnl_attr_next(attribute);
-  }
-}
 
 void read_kind_data(Link& link, View data) {
   for_each_attribute(data, [&](std::uint16_t type, View value) {
@@ -525,24 +416,9 @@ std::optional<IpAddress> unspecified(std::uint8_t family) {
 
 bool is_ip(std::uint8_t family) { return family == AF_INET || family == AF_INET6; }
 
-/// The kernel's sentence among the TLVs of an answer.
-std::string read_extended_ack(View attributes) {
-  std::string text;
-  for_each_attribute(attributes, [&](std::uint16_t type, View value) {
-    if (type == NLMSGERR_ATTR_MSG) {
-      text = read_text(value);
-    }
-  });
-  return text;
-}
-
 }  // namespace
 
 // ---------------------------------------------------------------------------------------------- requests
-
-void set_sequence(Bytes& message, std::uint32_t sequence) {
-  std::memcpy(message.data() + offsetof(nlmsghdr, nlmsg_seq), &sequence, sizeof sequence);
-}
 
 Result<Bytes> create_link(const NewLink& link) {
   FL_TRY(check_new_link(link));
@@ -890,47 +766,6 @@ Result<Bytes> dump_nexthops() {
 }
 
 // ---------------------------------------------------------------------------------------------- answers
-
-std::optional<Message> next_message(View& rest) {
-  const auto* header = reinterpret_cast<const nlmsghdr*>(rest.data());
-  // libmnl compares as int: a length beyond 2 GiB would pass its check.
-  if (!mnl_nlmsg_ok(header, static_cast<int>(rest.size())) || header->nlmsg_len > rest.size()) {
-    rest = {};
-    return std::nullopt;
-  }
-  const Message message{.type = header->nlmsg_type,
-                        .flags = header->nlmsg_flags,
-                        .sequence = header->nlmsg_seq,
-                        .port = header->nlmsg_pid,
-                        .payload = rest.first(header->nlmsg_len).subspan(sizeof(nlmsghdr))};
-  rest = behind(rest, header->nlmsg_len);
-  return message;
-}
-
-std::optional<Answer> read_answer(const Message& message) {
-  const auto code = read_fixed<std::int32_t>(message.payload);
-  if (!code || (message.type != NLMSG_ERROR && message.type != NLMSG_DONE)) {
-    return std::nullopt;
-  }
-  // The kernel's codes are -errno; anything else is damage and must not become a success.
-  constexpr int kMaxErrno = 4095;
-  Answer answer{.error = *code <= 0 && *code >= -kMaxErrno ? -*code : EPROTO};
-  if ((message.flags & NLM_F_ACK_TLVS) == 0) {
-    return answer;
-  }
-  if (message.type == NLMSG_DONE) {
-    answer.text = read_extended_ack(behind(message.payload, sizeof(std::int32_t)));
-    return answer;
-  }
-  View attributes = behind(message.payload, sizeof(nlmsgerr));
-  const auto envelope = read_fixed<nlmsgerr>(message.payload);
-  // Without NLM_F_CAPPED the request's own payload stands in between.
-  if (envelope && (message.flags & NLM_F_CAPPED) == 0 && envelope->msg.nlmsg_len > sizeof(nlmsghdr)) {
-    attributes = behind(attributes, envelope->msg.nlmsg_len - sizeof(nlmsghdr));
-  }
-  answer.text = read_extended_ack(attributes);
-  return answer;
-}
 
 std::optional<std::int32_t> read_netnsid(const Message& message) {
   if (message.type != RTM_NEWNSID || message.payload.size() < MNL_ALIGN(sizeof(rtgenmsg))) {

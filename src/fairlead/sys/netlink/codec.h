@@ -6,23 +6,15 @@
 
 #include <cstdint>
 #include <optional>
-#include <span>
-#include <string>
 #include <string_view>
-#include <vector>
 
 #include "fairlead/core/result.h"
+#include "fairlead/sys/netlink/message.h"
 #include "fairlead/sys/netlink/types.h"
 
 namespace fairlead::netlink::codec {
 
-using Bytes = std::vector<std::uint8_t>;
-/// Aligned for a netlink header (4 bytes), as any receive buffer and any std::vector is.
-using View = std::span<const std::uint8_t>;
-struct Message;
-
 // ---- requests; the sequence number is 0 until set_sequence()
-void set_sequence(Bytes& message, std::uint32_t sequence);
 Result<Bytes> create_link(const NewLink& link);
 Result<Bytes> change_link(IfIndex link, const LinkChange& change);
 /// The same for a link known by name only.
@@ -67,24 +59,6 @@ Result<Bytes> dump_routes(std::uint8_t family, std::optional<std::uint32_t> tabl
 Result<Bytes> dump_nexthops();
 
 // ---- answers and events
-/// One message of a datagram. Views point into the datagram.
-struct Message {
-  std::uint16_t type = 0;   // RTM_* or NLMSG_*
-  std::uint16_t flags = 0;  // NLM_F_*
-  std::uint32_t sequence = 0;
-  std::uint32_t port = 0;
-  View payload;  // behind the header
-};
-/// Takes the next whole message off the front of `rest`; nothing when none is left or the rest is damaged.
-std::optional<Message> next_message(View& rest);
-
-/// What the kernel says about a request: NLMSG_ERROR and NLMSG_DONE.
-struct Answer {
-  int error = 0;     // errno, positive; 0 is success
-  std::string text;  // extended ack: the kernel's own sentence, may be empty
-};
-std::optional<Answer> read_answer(const Message& message);
-
 /// Of RTM_NEWLINK or RTM_DELLINK. Nothing for damaged ones and for those of a bridge's own family
 /// (AF_BRIDGE): they describe a port, and their DELLINK does not mean that the link is gone.
 std::optional<Link> read_link(const Message& message);

@@ -16,21 +16,9 @@
 #include <vector>
 
 #include "fairlead/core/result.h"
+#include "fairlead/sys/netlink/if_index.h"
 
 namespace fairlead::netlink {
-
-/// Interface index, unique within one network namespace; 0 means none.
-class IfIndex {
- public:
-  constexpr IfIndex() = default;
-  explicit constexpr IfIndex(std::int32_t value) : value_(value) {}
-  [[nodiscard]] constexpr std::int32_t value() const { return value_; }
-  [[nodiscard]] constexpr bool valid() const { return value_ > 0; }
-  friend auto operator<=>(const IfIndex&, const IfIndex&) = default;
-
- private:
-  std::int32_t value_ = 0;
-};
 
 /// A link-layer address: 6 octets for Ethernet, 20 for IPoIB, at most 32 (MAX_ADDR_LEN); empty is none.
 class MacAddress {
