@@ -45,6 +45,12 @@ Result<> check_new_link(const NewLink& link) {
   if (const auto* macvlan = std::get_if<Macvlan>(&link.kind)) {
     FL_TRY(check_index(macvlan->parent), "macvlan parent");
   }
+  if (const auto* ipvlan = std::get_if<Ipvlan>(&link.kind)) {
+    FL_TRY(ipvlan->check());
+  }
+  if (const auto* vlan = std::get_if<Vlan>(&link.kind)) {
+    FL_TRY(vlan->check());
+  }
   return {};
 }
 
@@ -86,6 +92,8 @@ struct KindData {
   }
   void operator()(const Dummy& /*kind*/) const {}
   void operator()(const Bridge& /*kind*/) const {}
+  void operator()(const Ipvlan& ipvlan) const { ipvlan.put(writer); }
+  void operator()(const Vlan& vlan) const { vlan.put(writer); }
 };
 
 void put_change(Writer& writer, ifinfomsg& info, const LinkChange& change) {
@@ -260,8 +268,7 @@ void read_tunnel(Link& link, View data) {
   });
 }
 
-void read_link_info(Link& link, View info) {
-  View data;
+void read_link_info(Link& link, View info, View& data) {
   for_each_attribute(info, [&](std::uint16_t type, View value) {
     if (type == IFLA_INFO_KIND) {
       link.kind = read_text(value);
@@ -271,10 +278,24 @@ void read_link_info(Link& link, View info) {
       data = value;
     }
   });
+}
+
+/// What a link of its kind has beside: IFLA_INFO_DATA means something else for each.
+void read_details(Link& link, View data) {
   if (link.kind == "macvlan" || link.kind == "macvtap") {
     read_kind_data(link, data);
   }
   read_tunnel(link, data);
+  const auto keep = [&](auto details) {
+    if (details) {
+      link.details = std::move(*details);
+    }
+  };
+  if (link.kind == Ipvlan::kName) {
+    keep(Ipvlan::read(link.local_parent(), data));
+  } else if (link.kind == Vlan::kName) {
+    keep(Vlan::read(link.local_parent(), data));
+  }
 }
 
 void read_alt_names(Link& link, View list) {
@@ -302,7 +323,8 @@ std::string read_hex(View value) {
   return text;
 }
 
-void read_link_attribute(Link& link, std::uint16_t type, View value) {
+/// `details` becomes the content of IFLA_INFO_DATA.
+void read_link_attribute(Link& link, std::uint16_t type, View value, View& details) {
   switch (type) {
     case IFLA_IFNAME:
       link.name = read_text(value);
@@ -354,7 +376,7 @@ void read_link_attribute(Link& link, std::uint16_t type, View value) {
       read_operstate(link, value);
       break;
     case IFLA_LINKINFO:
-      read_link_info(link, value);
+      read_link_info(link, value, details);
       break;
     case IFLA_PROP_LIST:
       read_alt_names(link, value);
@@ -431,6 +453,12 @@ Result<Bytes> create_link(const NewLink& link) {
   put_identity(writer, link);
   if (const auto* macvlan = std::get_if<Macvlan>(&link.kind)) {
     writer.index(IFLA_LINK, macvlan->parent);
+  }
+  if (const auto* ipvlan = std::get_if<Ipvlan>(&link.kind)) {
+    writer.index(IFLA_LINK, ipvlan->lower_link());
+  }
+  if (const auto* vlan = std::get_if<Vlan>(&link.kind)) {
+    writer.index(IFLA_LINK, vlan->lower_link());
   }
   if (link.master.valid()) {
     writer.index(IFLA_MASTER, link.master);
@@ -787,8 +815,11 @@ std::optional<Link> read_link(const Message& message) {
     return std::nullopt;
   }
   Link link{.index = IfIndex(info->ifi_index), .flags = info->ifi_flags, .arphrd = info->ifi_type};
-  for_each_attribute(behind(message.payload, sizeof(ifinfomsg)),
-                     [&](std::uint16_t type, View value) { read_link_attribute(link, type, value); });
+  View details;
+  for_each_attribute(behind(message.payload, sizeof(ifinfomsg)), [&](std::uint16_t type, View value) {
+    read_link_attribute(link, type, value, details);
+  });
+  read_details(link, details);  // last: the parent's namespace may be named behind IFLA_LINKINFO
   return link;
 }
 

@@ -224,6 +224,8 @@ std::string_view kind_name(const NewLink& link) {
     std::string_view operator()(const Veth& /*kind*/) const { return "veth"; }
     std::string_view operator()(const Dummy& /*kind*/) const { return "dummy"; }
     std::string_view operator()(const Bridge& /*kind*/) const { return "bridge"; }
+    std::string_view operator()(const Ipvlan& /*kind*/) const { return Ipvlan::kName; }
+    std::string_view operator()(const Vlan& /*kind*/) const { return Vlan::kName; }
   };
   return std::visit(Namer{}, link.kind);
 }

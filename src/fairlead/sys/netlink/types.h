@@ -17,6 +17,8 @@
 
 #include "fairlead/core/result.h"
 #include "fairlead/sys/netlink/if_index.h"
+#include "fairlead/sys/netlink/kinds/ipvlan.h"
+#include "fairlead/sys/netlink/kinds/vlan.h"
 
 namespace fairlead::netlink {
 
@@ -158,11 +160,18 @@ struct Link {
   std::uint16_t arphrd = 0;    // ARPHRD_ETHER 1, ARPHRD_INFINIBAND 32, ARPHRD_LOOPBACK 772
   std::optional<MacvlanMode> macvlan_mode;
   std::optional<TunnelEnds> tunnel;  // vxlan, geneve, gre, ipip, sit, vti and their like
+  /// What links of some kinds have beside, with local_parent() as their parent; see as().
+  std::variant<std::monostate, Ipvlan, Vlan> details = {};
 
   [[nodiscard]] bool is_up() const;                          // administratively (IFF_UP)
   [[nodiscard]] bool is_running() const;                     // has carrier (IFF_RUNNING)
   [[nodiscard]] bool is_loopback() const;                    // IFF_LOOPBACK
   [[nodiscard]] bool has_name(std::string_view text) const;  // its name or one of its altnames
+  /// As a link of one kind: link.as<Vlan>()->id. Null when it is of another.
+  template <class K>
+  [[nodiscard]] const K* as() const {
+    return std::get_if<K>(&details);
+  }
   /// `parent` as an index of this namespace; invalid when there is none or it is in another one.
   [[nodiscard]] IfIndex local_parent() const { return parent_netnsid ? IfIndex() : parent; }
   friend bool operator==(const Link&, const Link&) = default;
@@ -192,7 +201,7 @@ struct Bridge {};
 /// A link to create, in its final shape: with `netns` it is born there and never seen anywhere else.
 struct NewLink {
   std::string name;
-  std::variant<Macvlan, Veth, Dummy, Bridge> kind;
+  std::variant<Macvlan, Veth, Dummy, Bridge, Ipvlan, Vlan> kind;
   std::optional<MacAddress> mac;
   std::optional<std::uint32_t> mtu;
   /// Descriptor of the namespace it is born in; without one, the socket's. Borrowed for the call.

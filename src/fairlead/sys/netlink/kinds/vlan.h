@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// Links of kind "vlan" (net/8021q/vlan_netlink.c).
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string_view>
+
+#include "fairlead/core/result.h"
+#include "fairlead/sys/netlink/if_index.h"
+#include "fairlead/sys/netlink/message.h"
+
+namespace fairlead::netlink {
+
+namespace codec {
+class Writer;
+}
+
+/// Which tag the frames have, as an EtherType (ETH_P_8021Q, ETH_P_8021AD).
+enum class VlanProtocol : std::uint16_t { k8021q = 0x8100, k8021ad = 0x88A8 };
+std::string_view to_string(VlanProtocol protocol);
+/// "802.1q", "802.1ad"; nothing for another word.
+std::optional<VlanProtocol> parse_vlan_protocol(std::string_view word);
+
+/// Only one link of a parent may have the same protocol and id (kExists). Its MTU cannot be above the parent's, its MAC
+/// address is the parent's unless another one is asked for.
+struct Vlan {
+  static constexpr std::string_view kName = "vlan";
+  static constexpr std::uint16_t kMaxId = 4094;  // 4095 is reserved by IEEE 802.1Q
+  static constexpr std::uint32_t kMaxPriority = 7;
+
+  IfIndex parent;  // in the socket's namespace
+  std::uint16_t id = 0;
+  VlanProtocol protocol = VlanProtocol::k8021q;
+  /// From the tag's priority (0 to 7) to the packet's (SO_PRIORITY). The kernel reports no mapping to 0, which is what
+  /// an unmapped priority gets.
+  std::map<std::uint32_t, std::uint32_t> ingress_qos = {};
+  /// From the packet's priority to the tag's (0 to 7). Here too, nothing is reported of a mapping to 0.
+  std::map<std::uint32_t, std::uint32_t> egress_qos = {};
+
+  /// kInvalid for what the kernel would cut to fit or refuse without saying why.
+  [[nodiscard]] Result<> check() const;
+  /// Of IFLA_LINK.
+  [[nodiscard]] IfIndex lower_link() const { return parent; }
+  /// Writes IFLA_INFO_DATA.
+  void put(codec::Writer& writer) const;
+  /// Of the content of IFLA_INFO_DATA; nothing without an id or with a protocol that is not known.
+  static std::optional<Vlan> read(IfIndex parent, codec::View data);
+  friend bool operator==(const Vlan&, const Vlan&) = default;
+};
+
+}  // namespace fairlead::netlink
