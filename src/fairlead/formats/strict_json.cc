@@ -403,9 +403,23 @@ std::string Object::path_of(std::string_view key) const {
   return node_ == nullptr ? std::string(key) : json_tree::join_path(node_->path, key);
 }
 
+void Object::require(std::string_view key) const { (void)state_->take_required(node_, key); }
+
+std::span<const std::string> Object::keys() const {
+  return node_ == nullptr ? std::span<const std::string>() : std::span(node_->value->keys);
+}
+
+bool Object::failed() const { return state_->error.has_value(); }
+
+std::string Object::path() const { return node_ == nullptr ? "" : node_->path; }
+
 void Object::fail_item(std::string_view key, std::size_t index, std::string_view why) const {
+  fail_below(key, "[" + std::to_string(index) + "]", why);
+}
+
+void Object::fail_below(std::string_view key, std::string_view below, std::string_view why) const {
   if (node_ != nullptr) {
-    state_->fail(path_of(key) + "[" + std::to_string(index) + "]", why);
+    state_->fail(path_of(key) + std::string(below), why);
   }
 }
 

@@ -20,6 +20,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -81,6 +82,15 @@ class Object {
   std::optional<Object> optional_object(std::string_view key) const;
   std::vector<Object> optional_objects(std::string_view key, std::size_t max_items) const;
 
+  /// Notes the error "this field is required" when there is none of that name.
+  void require(std::string_view key) const;
+  /// The names of all fields, in the document's order.
+  [[nodiscard]] std::span<const std::string> keys() const;
+  /// An error was noted, by whichever reader of the document: what was read is not to be used.
+  [[nodiscard]] bool failed() const;
+
+  /// The full path of this object: "netdev.routes[1]".
+  [[nodiscard]] std::string path() const;
   /// The full path of a field: "netdev.routes[1].dst".
   [[nodiscard]] std::string path_of(std::string_view key) const;
   /// Notes an error of the caller's own about a field: `netdev.mac: "x" is not a MAC address (six bytes as
@@ -88,6 +98,8 @@ class Object {
   void fail(std::string_view key, std::string_view why) const;
   /// The same about one item of a list: `netdev.addresses[1]: ...`.
   void fail_item(std::string_view key, std::size_t index, std::string_view why) const;
+  /// The same about what is anywhere below a field: `below` is appended to its path, as "[1].gw".
+  void fail_below(std::string_view key, std::string_view below, std::string_view why) const;
   /// Takes all fields as read: used before a better error about the whole object.
   void ignore_rest() const;
 

@@ -34,6 +34,33 @@ std::string read_netdev(std::string_view text, const std::string& path = "") {
   return done ? "" : done.error().what();
 }
 
+TEST(StrictJson, KeysAndPathOfAnObject) {
+  const auto document = Document::parse(R"({"o":[{"b":1,"a":2}]})", "config");
+  ASSERT_TRUE(document) << document.error().what();
+  const Object object = document->root().optional_objects("o", 1).at(0);
+  EXPECT_THAT(object.keys(), ElementsAre("b", "a"));
+  EXPECT_EQ(object.path(), "config.o[0]");
+}
+
+TEST(StrictJson, ErrorsOfTheCallersOwn_AreKeptLikeOthers) {
+  const auto document = Document::parse(R"({"o":[{"b":1}]})", "config");
+  ASSERT_TRUE(document) << document.error().what();
+  const Object in = document->root();
+  const Object object = in.optional_objects("o", 1).at(0);
+  object.require("b");
+  EXPECT_FALSE(in.failed());
+  in.fail_below("o", "[0].b", "is wrong");
+  EXPECT_TRUE(in.failed());
+  EXPECT_TRUE(object.failed());
+  object.require("a");  // only the first one counts
+  EXPECT_EQ(document->finish().error().what(), "config.o[0].b: is wrong");
+
+  const auto other = Document::parse(R"({"aa":1})");
+  ASSERT_TRUE(other) << other.error().what();
+  other->root().require("a");
+  EXPECT_THAT(other->finish().error().what(), HasSubstr("a: this field is required"));
+}
+
 TEST(StrictJson, ReadsEveryType) {
   const auto document = Document::parse(
       R"({"s":"x\u00e4","n":-5,"b":true,"list":["a","b"],"ints":[1,2],"map":{"k":"v"},"o":{"p":{"q":1}},"os":[{"i":0},{"i":1}]})");
