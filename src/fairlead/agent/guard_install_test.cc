@@ -14,7 +14,7 @@
 #include <string>
 #include <thread>
 
-#include "fairlead/kube/https_test_server.h"
+#include "fairlead/kube/testing/https_test_server.h"
 #include "fairlead/rpc/unix_listener.h"
 #include "fairlead/sys/files.h"
 

@@ -11,8 +11,8 @@
 #include <ostream>
 #include <thread>
 
-#include "fairlead/kube/https_test_server.h"
 #include "fairlead/kube/rate_limit.h"
+#include "fairlead/kube/testing/https_test_server.h"
 
 namespace fairlead::kube {
 namespace {

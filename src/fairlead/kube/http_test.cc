@@ -11,8 +11,8 @@
 #include <random>
 
 #include "fairlead/kube/credentials.h"
-#include "fairlead/kube/https_test_server.h"
 #include "fairlead/kube/line_splitter.h"
+#include "fairlead/kube/testing/https_test_server.h"
 
 namespace fairlead::kube {
 namespace {

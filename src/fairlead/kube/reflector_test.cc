@@ -11,7 +11,7 @@
 #include <ostream>
 
 #include "fairlead/core/fd.h"
-#include "fairlead/kube/https_test_server.h"
+#include "fairlead/kube/testing/https_test_server.h"
 
 namespace fairlead::kube {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "fairlead/kube/https_test_server.h"
+#include "fairlead/kube/testing/https_test_server.h"
 
 #include <httplib.h>
 

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "fairlead/kube/config.h"
-#include "fairlead/kube/tls_test_files.h"
+#include "fairlead/kube/testing/tls_test_files.h"
 
 namespace fairlead::kube::testing {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "fairlead/kube/tls_test_files.h"
+#include "fairlead/kube/testing/tls_test_files.h"
 
 #include <openssl/bio.h>
 #include <openssl/evp.h>
