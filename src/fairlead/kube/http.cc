@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/kube/http.h"
 
-#include <curl/curl.h>
-
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -10,6 +8,7 @@
 
 #include "fairlead/core/mutex.h"
 #include "fairlead/kube/credentials.h"
+#include "fairlead/kube/curl_handles.h"
 #include "fairlead/kube/line_splitter.h"
 
 #ifndef FAIRLEAD_VERSION
@@ -30,39 +29,11 @@ constexpr milliseconds kConnectTimeout{5'000};
 /// What is kept of the body of an error answer to a stream.
 constexpr std::size_t kMaxErrorBody = std::size_t{1} << 20;
 
-struct MultiDeleter {
-  void operator()(CURLM* multi) const { curl_multi_cleanup(multi); }
-};
-struct EasyDeleter {
-  void operator()(CURL* easy) const { curl_easy_cleanup(easy); }
-};
-
-/// Owns a curl_slist.
-class StringList {
- public:
-  Result<> append(const std::string& line) {
-    curl_slist* const longer = curl_slist_append(list_.get(), line.c_str());
-    if (longer == nullptr) {
-      return Error(Code::kInternal, "libcurl: no memory for a list");
-    }
-    (void)list_.release();  // NOLINT(bugprone-unused-return-value): it is part of the longer list
-    list_.reset(longer);
-    return {};
-  }
-  [[nodiscard]] curl_slist* get() const { return list_.get(); }
-
- private:
-  struct Deleter {
-    void operator()(curl_slist* list) const { curl_slist_free_all(list); }
-  };
-  std::unique_ptr<curl_slist, Deleter> list_;
-};
-
 /// A multi (it owns the TCP connection, and can be woken from another thread) and the one easy handle in it.
 struct Connection {
   // The order matters: the easy handle goes first.
-  std::unique_ptr<CURLM, MultiDeleter> multi;
-  std::unique_ptr<CURL, EasyDeleter> easy;
+  std::unique_ptr<CURLM, CurlMultiDeleter> multi;
+  std::unique_ptr<CURL, CurlEasyDeleter> easy;
   SteadyTime last_used;
 };
 
@@ -120,11 +91,6 @@ std::size_t on_header(char* data, std::size_t size, std::size_t count, void* con
   return size * count;
 }
 
-curl_blob blob_of(const std::string& text) {
-  // CURL_BLOB_COPY: curl only reads through the pointer.
-  return {.data = const_cast<char*>(text.data()), .len = text.size(), .flags = CURL_BLOB_COPY};
-}
-
 /// "https://" "[::1]" ":6443" "/prefix"
 struct Address {
   std::string scheme, host, port, prefix;
@@ -141,39 +107,6 @@ Address split(const std::string& server) {
           .port = authority.substr(end),
           .prefix = server.substr(slash)};
 }
-
-/// Sets options one after the other and keeps the first failure, which is a bug or a curl without a feature.
-class Setter {
- public:
-  explicit Setter(CURL* easy) : easy_(easy) {}
-  template <class T>
-  Setter& set(CURLoption option, T value) {
-    if (code_ == CURLE_OK) {
-      code_ = curl_easy_setopt(easy_, option, value);
-      option_ = option;
-    }
-    return *this;
-  }
-  Setter& set_blob(CURLoption option, const std::string& text) {
-    if (text.empty()) {
-      return *this;
-    }
-    curl_blob blob = blob_of(text);
-    return set(option, &blob);
-  }
-  [[nodiscard]] Result<> result() const {
-    if (code_ == CURLE_OK) {
-      return {};
-    }
-    return Error(Code::kUnsupported, "libcurl " + std::string(curl_version()) + " refuses option " +
-                                         std::to_string(option_) + ": " + curl_easy_strerror(code_));
-  }
-
- private:
-  CURL* easy_;
-  CURLcode code_ = CURLE_OK;
-  CURLoption option_{};
-};
 
 Code code_of(CURLcode code) {
   switch (code) {
@@ -251,7 +184,7 @@ class Exchange {
   const SteadyTime start_ = std::chrono::steady_clock::now();
   Transfer transfer_;
   std::vector<std::string> header_lines_;
-  StringList headers_, connect_to_;
+  CurlStrings headers_, connect_to_;
   std::array<char, CURL_ERROR_SIZE> error_text_{};
   bool added_ = false;
 };
@@ -265,7 +198,7 @@ Result<> Exchange::prepare(const ClientConfig& config, const CredentialSet& cred
 }
 
 Result<> Exchange::set_address(const ClientConfig& config) {
-  Setter setter(easy_);
+  CurlOptions setter(easy_);
   setter.set(CURLOPT_PROTOCOLS_STR, config.insecure ? "https,http" : "https");
   if (!config.proxy_url.empty()) {
     setter.set(CURLOPT_PROXY, config.proxy_url.c_str());
@@ -297,14 +230,14 @@ Result<> Exchange::set_headers(const CredentialSet& credential) {
   for (const std::string& line : header_lines_) {
     FL_TRY(headers_.append(line));
   }
-  return Setter(easy_)
+  return CurlOptions(easy_)
       .set(CURLOPT_HTTPHEADER, headers_.get())
       .set(CURLOPT_USERAGENT, "fairlead/" FAIRLEAD_VERSION)
       .result();
 }
 
 Result<> Exchange::set_transfer() {
-  Setter setter(easy_);
+  CurlOptions setter(easy_);
   setter.set(CURLOPT_HTTP_VERSION, long{CURL_HTTP_VERSION_1_1})
       .set(CURLOPT_PATH_AS_IS, 1L)
       .set(CURLOPT_NOSIGNAL, 1L)
@@ -332,7 +265,7 @@ Result<> Exchange::set_transfer() {
 }
 
 Result<> Exchange::set_tls(const ClientConfig& config, const CredentialSet& credential) {
-  Setter setter(easy_);
+  CurlOptions setter(easy_);
   if (!credential.ca.empty()) {
     // This CA alone: not the system's bundle and folder, which curl would trust too (and load, some MiB).
     setter.set(CURLOPT_CAINFO, static_cast<const char*>(nullptr))
