@@ -13,8 +13,8 @@ import sys
 FLOORS = {
     "core": set(),
     "sys": {"core"},
-    "kube": {"core", "sys"},
     "formats": {"core"},
+    "kube": {"core", "sys", "formats"},
     "rpc": {"core", "sys"},
     "dra": {"core", "sys", "kube", "formats", "rpc"},
     "devices": {"core", "sys", "kube", "formats", "dra"},

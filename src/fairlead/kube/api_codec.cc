@@ -6,7 +6,7 @@
 #include <optional>
 #include <utility>
 
-#include "fairlead/kube/json_text.h"
+#include "fairlead/formats/json_text.h"
 
 namespace fairlead::kube {
 namespace {

@@ -7,7 +7,7 @@
 
 #include "fairlead/core/log.h"
 #include "fairlead/core/retry_delay.h"
-#include "fairlead/kube/json_text.h"
+#include "fairlead/formats/json_text.h"
 #include "fairlead/kube/status.h"
 
 namespace fairlead::kube {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Substrings of JSON text, found without building a tree: for values that must be kept byte for byte
-// (opaque parameters) and for splitting a watch event. Internal to kube. Pure functions, any thread; safe on
-// any input, right on well-formed JSON: check that first.
+// (opaque parameters) and for splitting a watch event. Pure functions, any thread; safe on any input, right on
+// well-formed JSON: check that first.
 #pragma once
 
 #include <initializer_list>
@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-namespace fairlead::kube::json_text {
+namespace fairlead::json_text {
 
 /// The text of the member `key` of the object `object`; of the last one when the key stands there twice, as
 /// in a DOM. Nothing when there is none or `object` is no object. Keys may be written with escapes.
@@ -22,4 +22,4 @@ std::optional<std::string_view> member_path(std::string_view object,
 /// The texts of the elements of an array; empty when `array` is no array.
 std::vector<std::string_view> elements(std::string_view array);
 
-}  // namespace fairlead::kube::json_text
+}  // namespace fairlead::json_text

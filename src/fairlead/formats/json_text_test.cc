@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "fairlead/kube/json_text.h"
+#include "fairlead/formats/json_text.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,7 +9,7 @@
 #include <random>
 #include <string>
 
-namespace fairlead::kube::json_text {
+namespace fairlead::json_text {
 namespace {
 
 using ::testing::ElementsAre;
@@ -158,4 +158,4 @@ TEST(Fuzz, DamagedTextIsSurvived) {
 }
 
 }  // namespace
-}  // namespace fairlead::kube::json_text
+}  // namespace fairlead::json_text

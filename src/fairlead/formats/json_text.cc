@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "fairlead/kube/json_text.h"
+#include "fairlead/formats/json_text.h"
 
 #include <cstddef>
 #include <nlohmann/json.hpp>
 #include <string>
 
-namespace fairlead::kube::json_text {
+namespace fairlead::json_text {
 namespace {
 
 bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
@@ -161,4 +161,4 @@ std::vector<std::string_view> elements(std::string_view array) {
   return found;
 }
 
-}  // namespace fairlead::kube::json_text
+}  // namespace fairlead::json_text
