@@ -25,17 +25,21 @@ class PlainKind final : public devices::Kind {
   explicit PlainKind(Prepared& prepared) : prepared_(&prepared) {}
 
   [[nodiscard]] devices::KindName name() const override { return {.type = "plain", .kind = "node"}; }
+  [[nodiscard]] std::span<const fields::Field> fields() const override {
+    static constexpr std::array kFields = {fields::Field{.name = "path", .required = true}};
+    return kFields;
+  }
   Result<devices::DevicePlan> plan(const devices::PlanInput& /*input*/,
-                                   std::vector<devices::Section> sections) const override {
-    const std::string path = sections.back().fields.optional_string("path").value_or("");
-    FL_TRY(sections.back().document.finish());
-    return devices::DevicePlan{.body = std::make_shared<const Body>(path)};
+                                   const fields::Values& values) const override {
+    return devices::DevicePlan{.body = std::make_shared<const Body>(values.string("path")->value)};
   }
   Result<devices::PlanBodyPtr> read(std::string_view json, std::string_view /*name*/) const override {
-    if (json.size() < 2 || json.front() != '"') {
+    if (!json.starts_with(kBegin) || !json.ends_with(kEnd)) {
       return Error(Code::kCorrupt, "no path");
     }
-    return std::make_shared<const Body>(std::string(json.substr(1, json.size() - 2)));
+    json.remove_prefix(kBegin.size());
+    json.remove_suffix(kEnd.size());
+    return std::make_shared<const Body>(std::string(json));
   }
   [[nodiscard]] devices::Needs needs(const devices::PlanBody& /*body*/) const override { return {}; }
   Result<cdi::ContainerEdits> prepare(const devices::PrepareInput& input) const override {
@@ -52,9 +56,13 @@ class PlainKind final : public devices::Kind {
   }
 
  private:
+  static constexpr std::string_view kBegin = R"({"path":")";
+  static constexpr std::string_view kEnd = R"("})";
   struct Body final : devices::PlanBody {
     explicit Body(std::string given) : path(std::move(given)) {}
-    [[nodiscard]] std::string to_json() const override { return '"' + path + '"'; }
+    [[nodiscard]] std::string to_json() const override {
+      return std::string(kBegin) + path + std::string(kEnd);
+    }
     std::string path;
   };
   Prepared* prepared_;

@@ -21,6 +21,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <typeindex>
@@ -30,7 +31,7 @@
 #include "fairlead/devices/marker.h"
 #include "fairlead/dra/driver.h"
 #include "fairlead/formats/cdi.h"
-#include "fairlead/formats/strict_json.h"
+#include "fairlead/formats/fields.h"
 
 namespace fairlead::devices {
 
@@ -46,14 +47,6 @@ struct KindName {
 };
 /// "netdev macvlan"
 std::string to_string(const KindName& name);
-
-/// One opaque config, `type` and `kind` read, the section of its type ("netdev") still to be read.
-struct Section {
-  strict_json::Document document;
-  strict_json::Object fields;
-  std::string path;  // of the section: "config[1] of the claim: opaque.parameters.netdev"
-  bool from_class = false;
-};
 
 /// What plan() of a kind decided, in the kind's own terms. Immutable; any thread.
 class PlanBody {
@@ -241,10 +234,11 @@ class Kind {
     (void)scratch;
     return {};
   }
-  /// Decodes strictly, checks against the node, changes nothing. Of several sections (class first, claim
-  /// last) a later one overrides field by field. Everything detach() needs later must be in the plan. The
-  /// caller fills in name, request, needs, key and identity.
-  virtual Result<DevicePlan> plan(const PlanInput& input, std::vector<Section> sections) const = 0;
+  /// What may be written for it, besides `kind`. With static storage duration, and always the same.
+  [[nodiscard]] virtual std::span<const fields::Field> fields() const = 0;
+  /// Checks the values of fields() against the node, changes nothing. Everything detach() needs later must be in
+  /// the plan. The caller fills in name, request, needs, key and identity.
+  virtual Result<DevicePlan> plan(const PlanInput& input, const fields::Values& values) const = 0;
   /// Reads PlanBody::to_json() again, of the version before this one too. `name_in_pod`: PlanBody::
   /// name_in_pod(), which the record has beside the body.
   virtual Result<PlanBodyPtr> read(std::string_view json, std::string_view name_in_pod) const = 0;

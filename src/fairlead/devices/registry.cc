@@ -63,6 +63,24 @@ std::vector<std::string_view> Registry::types() const {
   return words;
 }
 
+std::vector<fields::KindFields> Registry::kind_fields(std::string_view type) const {
+  std::vector<fields::KindFields> all;
+  if (const auto it = kinds_.find(type); it != kinds_.end()) {
+    for (const auto& [word, kind] : it->second) {
+      all.push_back({.kind = word, .fields = kind->fields()});
+    }
+  }
+  return all;
+}
+
+std::vector<fields::TypeFields> Registry::fields() const {
+  std::vector<fields::TypeFields> all;
+  for (const auto& [type, kinds] : kinds_) {
+    all.push_back({.type = type, .kinds = kind_fields(type)});
+  }
+  return all;
+}
+
 std::vector<std::string_view> Registry::kinds_of(std::string_view type) const {
   std::vector<std::string_view> words;
   if (const auto it = kinds_.find(type); it != kinds_.end()) {
@@ -81,20 +99,41 @@ Result<Registry::Choice> Registry::choose(const dra::DeviceConfig& config) const
     root.ignore_rest();  // the type's own section would be called unknown otherwise
     FL_TRY(document.finish());
   }
-  const strict_json::Object fields = root.required_object(type);
-  const std::string kind = fields.required_word("kind", kinds_of(type));
+  const strict_json::Object object = root.required_object(type);
+  const std::string kind = object.required_word("kind", kinds_of(type));
   const Kind* known = find({.type = type, .kind = kind});
   if (known == nullptr) {
-    fields.ignore_rest();
+    object.ignore_rest();
     FL_TRY(document.finish());
     return Error(Code::kInvalid, config.path + ": type and kind are missing");
   }
   std::string path = root.path_of(type);
   return Choice{.kind = known,
                 .section = {.document = std::move(document),
-                            .fields = fields,
+                            .object = object,
                             .path = std::move(path),
                             .from_class = config.from_class}};
+}
+
+Result<std::optional<Registry::Decoded>> Registry::decode(
+    const std::vector<dra::DeviceConfig>& configs) const {
+  const Kind* kind = nullptr;
+  std::vector<fields::Section> sections;
+  for (const dra::DeviceConfig& config : configs) {
+    FL_ASSIGN(Choice choice, choose(config));
+    if (choice.kind != kind) {
+      sections.clear();
+      kind = choice.kind;
+    }
+    sections.push_back(std::move(choice.section));
+  }
+  if (kind == nullptr) {
+    return std::optional<Decoded>();
+  }
+  const KindName name = kind->name();
+  FL_ASSIGN(auto values,
+            fields::decode({.kind = name.kind, .fields = kind->fields()}, kind_fields(name.type), sections));
+  return std::optional(Decoded{.kind = kind, .values = std::move(values)});
 }
 
 namespace {
@@ -135,26 +174,20 @@ Result<DevicePlan> Registry::plan(const PlanInput& input) const {
   const dra::AllocatedDevice& device = *input.device;
   FL_TRY(check_slots(device));
   FL_ASSIGN(const auto nic, identify(input));
-  const Kind* kind = nullptr;
-  std::vector<Section> sections;
-  for (const dra::DeviceConfig& config : device.config) {
-    FL_ASSIGN(Choice choice, choose(config));
-    if (choice.kind != kind) {
-      sections.clear();
-      kind = choice.kind;
+  FL_ASSIGN(auto decoded, decode(device.config));
+  if (!decoded && device.device != kVirtualDevice) {
+    if (const Kind* kind = find({.type = "netdev", .kind = "host-device"})) {
+      decoded.emplace(Decoded{.kind = kind, .values = fields::Values(kind->fields())});
     }
-    sections.push_back(std::move(choice.section));
   }
-  if (kind == nullptr && device.device != kVirtualDevice) {
-    kind = find({.type = "netdev", .kind = "host-device"});
-  }
-  if (kind == nullptr) {
+  if (!decoded) {
     return Error(Code::kInvalid,
                  "request \"" + device.request + "\" got the device " + device.device +
                      ", but nothing says what to make of it: add a config with parameters "
                      "such as {\"type\": \"netdev\", \"netdev\": {\"kind\": \"macvlan\", ...}}");
   }
-  FL_ASSIGN(DevicePlan plan, kind->plan(input, std::move(sections)));
+  const Kind* kind = decoded->kind;
+  FL_ASSIGN(DevicePlan plan, kind->plan(input, decoded->values));
   plan.name = kind->name();
   plan.needs = kind->needs(*plan.body);
   if (plan.needs.pod_netns && input.node->options().mode == AttachMode::kNetdevices &&

@@ -5,12 +5,14 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "fairlead/core/result.h"
 #include "fairlead/devices/kind.h"
+#include "fairlead/formats/fields_text.h"
 
 namespace fairlead::devices {
 
@@ -23,9 +25,21 @@ class Registry {
   /// All kinds, by name.
   [[nodiscard]] std::vector<const Kind*> kinds() const;
 
-  /// Reads `type` and `kind` of every config of the device (weakest first) and lets the kind of the last one
-  /// plan. Configs of another kind before it are dropped: a claim may ask for something else than its class
-  /// suggests. Without any config a NIC is handed out as it is ("netdev", "host-device").
+  /// What may be written for each type and kind, in alphabetical order.
+  [[nodiscard]] std::vector<fields::TypeFields> fields() const;
+
+  /// What the configs of a device say.
+  struct Decoded {
+    const Kind* kind = nullptr;
+    fields::Values values;
+  };
+  /// Reads `type` and `kind` of every config (weakest first) and the fields of those of the last one's kind.
+  /// Configs of another kind before them are dropped: a claim may ask for something else than its class
+  /// suggests. nullopt: there is no config.
+  Result<std::optional<Decoded>> decode(const std::vector<dra::DeviceConfig>& configs) const;
+
+  /// Lets the kind of the decoded configs plan. Without any config a NIC is handed out as it is ("netdev",
+  /// "host-device").
   Result<DevicePlan> plan(const PlanInput& input) const;
   /// A plan from a record: `name` and `request` are given, `body` is PlanBody::to_json(). What this version
   /// cannot work with is in DevicePlan::problem.
@@ -34,11 +48,12 @@ class Registry {
  private:
   struct Choice {
     const Kind* kind = nullptr;
-    Section section;
+    fields::Section section;
   };
   Result<Choice> choose(const dra::DeviceConfig& config) const;
   [[nodiscard]] std::vector<std::string_view> types() const;
   [[nodiscard]] std::vector<std::string_view> kinds_of(std::string_view type) const;
+  [[nodiscard]] std::vector<fields::KindFields> kind_fields(std::string_view type) const;
 
   std::map<std::string, std::map<std::string, std::unique_ptr<Kind>, std::less<>>, std::less<>> kinds_;
 };

@@ -6,10 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "fairlead/devices/netdev/link_use.h"
-#include "fairlead/devices/netdev/netdev_kind.h"
-#include "fairlead/devices/netdev/plan.h"
-#include "fairlead/devices/node_questions.h"
-#include "fairlead/devices/testing/node.h"
+#include "fairlead/devices/testing/plan_test.h"
 
 namespace fairlead::devices {
 namespace {
@@ -18,73 +15,9 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 using ::testing::StartsWith;
 
-constexpr const char* kPath = "config[0].opaque.parameters";
-constexpr const char* kNic1 = "pci-0000-03-00-1";  // the device that the link nic1 is
-
-class PlanTest : public ::testing::Test {
- protected:
-  Result<DevicePlan> plan(const std::string& parameters, const std::string& device = "netdev-virtual") {
-    return plan_all({{.parameters = parameters, .path = kPath}}, device);
-  }
-
-  Result<DevicePlan> plan_all(std::vector<dra::DeviceConfig> config,
-                              const std::string& device = "netdev-virtual", const std::string& slots = "1") {
-    const NodeView node(inventory_, options_);
-    const dra::AllocatedDevice allocated{.request = "nic",
-                                         .pool = "node-a",
-                                         .device = device,
-                                         .consumed_capacity = {{"slots", slots}},
-                                         .config = std::move(config),
-                                         .reported = reported_};
-    const NodeQuestions ask{.addresses_of = [](netlink::IfIndex link) {
-      return std::vector<netlink::ToldAddress>{
-          {.address = {.link = link, .prefix = *netlink::IpPrefix::parse("10.9.8.7/24"), .flags = 0x80},
-           .told = {1}},
-          {.address = {.link = link, .prefix = *netlink::IpPrefix::parse("fe80::1/64"), .scope = 253},
-           .told = {2}}};
-    }};
-    return registry_.plan(
-        {.device = &allocated, .node = &node, .claim = &claim_, .others = &others_, .ask = &ask});
-  }
-
-  /// The sentence for parameters that are refused.
-  std::string refusal(const std::string& parameters, const std::string& device = "netdev-virtual") {
-    const auto result = plan(parameters, device);
-    return result ? "accepted" : result.error().what();
-  }
-  /// The same for one field of an otherwise good macvlan.
-  std::string refused_field(const std::string& field) {
-    return refusal(R"({"type":"netdev","netdev":{"kind":"macvlan","master":"eth0",)" + field + "}}");
-  }
-
-  static netdev::NetdevPlan body(const DevicePlan& plan) { return *netdev::find_netdev_plan(plan); }
-
-  /// A claim that has this planned: the MAC address or addresses of a macvlan on a link.
-  void add_other(const std::string& namespace_, const std::string& name, const std::string& fields) {
-    const auto planned = plan(R"({"type":"netdev","netdev":{"kind":)" + fields + "}}");
-    ASSERT_TRUE(planned) << planned.error().what();
-    others_.push_back({.namespace_ = namespace_, .name = name, .uid = "uid-" + name, .devices = {*planned}});
-  }
-
-  dra::Claim claim_ = {.namespace_ = "tenant", .name = "mine", .uid = "uid-mine"};
-  std::vector<PlannedClaim> others_;
-
-  /// Changes the link of that name.
-  void change(const std::string& name, const std::function<void(sys::InventoryLink&)>& how) {
-    std::vector<sys::InventoryLink> links = inventory_.links();
-    for (sys::InventoryLink& link : links) {
-      if (link.link.name == name) {
-        how(link);
-      }
-    }
-    inventory_ = sys::Inventory(std::move(links));
-  }
-
-  std::string reported_;  // what stands in the claim's status
-  NodeOptions options_ = testing::node_options();
-  sys::Inventory inventory_ = testing::inventory();
-  Registry registry_ = all_kinds();
-};
+using testing::kNic1;
+using testing::kPath;
+using testing::PlanTest;
 
 TEST_F(PlanTest, Macvlan_AllFields) {
   const auto result =
@@ -262,8 +195,8 @@ TEST_F(PlanTest, UnknownField) {
 TEST_F(PlanTest, FieldOfAnotherKind) {
   EXPECT_EQ(refused_field(R"("bridge":"br0")"),
             "config[0].opaque.parameters.netdev.bridge: belongs to kind \"veth\", not to \"macvlan\"");
-  EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"dummy","master":"eth0"}})"),
-            "config[0].opaque.parameters.netdev.master: belongs to kind \"macvlan\", not to \"dummy\"");
+  EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"dummy","bridge":"br0"}})"),
+            "config[0].opaque.parameters.netdev.bridge: belongs to kind \"veth\", not to \"dummy\"");
 }
 
 TEST_F(PlanTest, WrongTypes) {
@@ -283,10 +216,12 @@ TEST_F(PlanTest, MissingOrUnknownTypeAndKind) {
   EXPECT_EQ(refusal(R"({"type":"netdev"})"), "config[0].opaque.parameters.netdev: this field is required");
   EXPECT_THAT(refusal(R"({"type":"rdma","rdma":{"kind":"uverbs"}})"),
               StartsWith("config[0].opaque.parameters.type: must be"));
+  std::string kinds;
+  for (const Kind* kind : registry_.kinds()) {
+    kinds += (kinds.empty() ? "\"" : ", \"") + kind->name().kind + "\"";
+  }
   EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"macvaln"}})"),
-            "config[0].opaque.parameters.netdev.kind: must be one of \"dummy\", \"host-device\", "
-            "\"macvlan\", \"veth\", not "
-            "\"macvaln\"");
+            "config[0].opaque.parameters.netdev.kind: must be one of " + kinds + ", not \"macvaln\"");
 }
 
 TEST_F(PlanTest, InterfaceNames) {

@@ -118,16 +118,16 @@ Result<> check_route(const RouteConfig& route, const std::string& path,
 }
 
 /// What needs IPv6; nothing when nothing does.
-std::string ipv6_need(const Config& config) {
-  if (config.addresses) {
-    const auto& all = config.addresses->value;
+std::string ipv6_need(const CommonValues& common) {
+  if (common.addresses) {
+    const auto& all = common.addresses->value;
     const auto found = std::ranges::find_if(all, &IpPrefix::is_v6);
     if (found != all.end()) {
       return "the address " + found->to_string();
     }
   }
-  if (config.routes) {
-    for (const RouteConfig& route : config.routes->value) {
+  if (common.routes) {
+    for (const RouteConfig& route : common.routes->value) {
       if (route.destination.is_v6()) {
         return "the route to " + route.destination.to_string();
       }
@@ -163,7 +163,7 @@ bool share_a_link(const NodeView& node, const NetdevPlan& theirs, const sys::Inv
          (is_made_anew(*parent, ours.link) && std::ranges::none_of(node.inventory().links(), is_theirs));
 }
 
-Result<> check_taken_by(const PlanInput& input, const Config& config, const NetdevPlan& plan,
+Result<> check_taken_by(const PlanInput& input, const CommonValues& common, const NetdevPlan& plan,
                         const PlannedClaim& other, const DevicePlan& device) {
   const NetdevPlan* theirs = find_netdev_plan(device);
   if (theirs == nullptr || !share_a_link(*input.node, *theirs, *plan.parent)) {
@@ -174,19 +174,19 @@ Result<> check_taken_by(const PlanInput& input, const Config& config, const Netd
     const auto their = theirs->must_agree.find(what);
     if (their != theirs->must_agree.end() && their->second != value) {
       const std::string is = "the " + what + " " + their->second;
-      return Error(Code::kDenied, config.path + ": " + link + " has " + with_article(their->second) +
+      return Error(Code::kDenied, common.path + ": " + link + " has " + with_article(their->second) +
                                       " on it, of " + name_of(input, other, device, is) +
                                       ", which excludes " + with_article(value) +
                                       "; take what is there, or another master");
     }
   }
   if (const auto wish = std::ranges::find_first_of(plan.wants, theirs->wants); wish != plan.wants.end()) {
-    return Error(Code::kExists, config.path + ": the " + *wish + " is taken on " + link + ", by " +
+    return Error(Code::kExists, common.path + ": the " + *wish + " is taken on " + link + ", by " +
                                     name_of(input, other, device, *wish) + "; take another");
   }
   if (plan.mac && theirs->mac == plan.mac) {
     const std::string what = "the MAC address " + plan.mac->to_string();
-    return Error(Code::kExists, config.mac->path + ": " + what + " is taken on " + link + ", by " +
+    return Error(Code::kExists, common.mac->path + ": " + what + " is taken on " + link + ", by " +
                                     name_of(input, other, device, what) +
                                     "; take another, or leave mac out to get one");
   }
@@ -194,7 +194,7 @@ Result<> check_taken_by(const PlanInput& input, const Config& config, const Netd
     const IpAddress& address = plan.addresses[i].address();
     if (std::ranges::find(theirs->addresses, address, &IpPrefix::address) != theirs->addresses.end()) {
       const std::string what = "the address " + address.to_string();
-      return Error(Code::kExists, item(config.addresses->path, i) + ": " + what + " is taken on " + link +
+      return Error(Code::kExists, item(common.addresses->path, i) + ": " + what + " is taken on " + link +
                                       ", by " + name_of(input, other, device, what) + "; take another");
     }
   }
@@ -285,15 +285,15 @@ bool is_broadcast(const IpPrefix& prefix) {
   return (address & host_bits) == host_bits;
 }
 
-Result<> check_routes(const Config& config) {
-  if (!config.routes) {
+Result<> check_routes(const CommonValues& common) {
+  if (!common.routes) {
     return {};
   }
   const std::vector<IpPrefix> none;
-  const auto& addresses = config.addresses ? config.addresses->value : none;
-  const auto& routes = config.routes->value;
+  const auto& addresses = common.addresses ? common.addresses->value : none;
+  const auto& routes = common.routes->value;
   for (std::size_t i = 0; i < routes.size(); ++i) {
-    const std::string path = item(config.routes->path, i);
+    const std::string path = item(common.routes->path, i);
     FL_TRY(check_route(routes[i], path, addresses, routes));
     const auto before =
         std::ranges::find_if(routes.begin(), routes.begin() + static_cast<std::ptrdiff_t>(i),
@@ -308,51 +308,51 @@ Result<> check_routes(const Config& config) {
   return {};
 }
 
-Result<> check_mtu(const Config& config) {
-  const std::string need = ipv6_need(config);
-  if (need.empty() || !config.mtu || config.mtu->value >= kMinMtu6) {
+Result<> check_mtu(const CommonValues& common) {
+  const std::string need = ipv6_need(common);
+  if (need.empty() || !common.mtu || common.mtu->value >= kMinMtu6) {
     return {};
   }
-  return Error(Code::kInvalid, config.mtu->path + ": " + std::to_string(config.mtu->value) +
+  return Error(Code::kInvalid, common.mtu->path + ": " + std::to_string(common.mtu->value) +
                                    " is too small for IPv6, which needs " + std::to_string(kMinMtu6) +
                                    ", and there is " + need);
 }
 
-Result<> check_inherited_mtu(const Config& config, std::string_view parent, std::uint32_t mtu) {
-  const std::string need = ipv6_need(config);
-  if (need.empty() || config.mtu || mtu >= kMinMtu6) {
+Result<> check_inherited_mtu(const CommonValues& common, std::string_view parent, std::uint32_t mtu) {
+  const std::string need = ipv6_need(common);
+  if (need.empty() || common.mtu || mtu >= kMinMtu6) {
     return {};
   }
-  return Error(Code::kInvalid, config.path + ": " + need + " needs IPv6, which needs an MTU of " +
+  return Error(Code::kInvalid, common.path + ": " + need + " needs IPv6, which needs an MTU of " +
                                    std::to_string(kMinMtu6) + ", and the interface gets the " +
                                    std::to_string(mtu) + " of " + std::string(parent));
 }
 
-Result<> check_nic_takes(const Config& config, const netlink::Link& nic) {
+Result<> check_nic_takes(const CommonValues& common, const netlink::Link& nic) {
   const std::size_t length = nic.mac.octets().size();
-  if (config.mac && config.mac->value.octets().size() != length) {
-    return Error(Code::kInvalid, config.mac->path + ": the hardware address of the NIC " + nic.name +
+  if (common.mac && common.mac->value.octets().size() != length) {
+    return Error(Code::kInvalid, common.mac->path + ": the hardware address of the NIC " + nic.name +
                                      " has " + std::to_string(length) + " bytes, not the " +
-                                     std::to_string(config.mac->value.octets().size()) + " of " +
-                                     config.mac->value.to_string() +
+                                     std::to_string(common.mac->value.octets().size()) + " of " +
+                                     common.mac->value.to_string() +
                                      (nic.arphrd == ARPHRD_INFINIBAND ? " (InfiniBand has its own)" : "") +
                                      "; leave mac out");
   }
-  if (!config.mtu) {
+  if (!common.mtu) {
     return {};
   }
-  const std::uint32_t mtu = config.mtu->value;
+  const std::uint32_t mtu = common.mtu->value;
   const bool is_too_large = nic.max_mtu != 0 && mtu > nic.max_mtu;
   if (mtu >= nic.min_mtu && !is_too_large) {
     return {};
   }
   return Error(Code::kInvalid,
-               config.mtu->path + ": " + std::to_string(mtu) + " is " + (is_too_large ? "more" : "less") +
+               common.mtu->path + ": " + std::to_string(mtu) + " is " + (is_too_large ? "more" : "less") +
                    " than the NIC " + nic.name + " takes (" + std::to_string(nic.min_mtu) +
                    (nic.max_mtu != 0 ? " to " + std::to_string(nic.max_mtu) : " or more") + ")");
 }
 
-Result<> check_not_the_nodes(const PlanInput& input, const Config& config, const NetdevPlan& plan) {
+Result<> check_not_the_nodes(const PlanInput& input, const CommonValues& common, const NetdevPlan& plan) {
   const bool leaves = plan.original.has_value();
   const auto at = leaves ? std::optional(plan.original->link) : plan.parent;
   if (!at) {
@@ -360,21 +360,21 @@ Result<> check_not_the_nodes(const PlanInput& input, const Config& config, const
   }
   const NodesOwn own(*input.node, *at, leaves);
   if (plan.mac) {
-    FL_TRY(own.check_mac(config.mac->path, *plan.mac));
+    FL_TRY(own.check_mac(common.mac->path, *plan.mac));
   }
   for (std::size_t i = 0; i < plan.addresses.size(); ++i) {
-    FL_TRY(own.check_address(item(config.addresses->path, i), plan.addresses[i].address()));
+    FL_TRY(own.check_address(item(common.addresses->path, i), plan.addresses[i].address()));
   }
   return {};
 }
 
-Result<> check_taken(const PlanInput& input, const Config& config, const NetdevPlan& plan) {
+Result<> check_taken(const PlanInput& input, const CommonValues& common, const NetdevPlan& plan) {
   if (input.others == nullptr || !plan.parent) {
     return {};
   }
   for (const PlannedClaim& other : *input.others) {
     for (const DevicePlan& device : other.devices) {
-      FL_TRY(check_taken_by(input, config, plan, other, device));
+      FL_TRY(check_taken_by(input, common, plan, other, device));
     }
   }
   return {};

@@ -8,7 +8,7 @@
 
 #include "fairlead/core/result.h"
 #include "fairlead/devices/kind.h"
-#include "fairlead/devices/netdev/config.h"
+#include "fairlead/devices/netdev/fields.h"
 #include "fairlead/devices/netdev/plan.h"
 
 namespace fairlead::devices::netdev {
@@ -17,17 +17,17 @@ namespace fairlead::devices::netdev {
 bool is_broadcast(const netlink::IpPrefix& prefix);
 
 /// Gateways that can be reached, sources that are ours, no route twice.
-Result<> check_routes(const Config& config);
+Result<> check_routes(const CommonValues& common);
 /// An MTU that is asked for, against the address families.
-Result<> check_mtu(const Config& config);
+Result<> check_mtu(const CommonValues& common);
 /// The same for an interface that gets its MTU from a link of the node.
-Result<> check_inherited_mtu(const Config& config, std::string_view parent, std::uint32_t mtu);
+Result<> check_inherited_mtu(const CommonValues& common, std::string_view parent, std::uint32_t mtu);
 /// The MTU and the MAC address that are asked for, against what the NIC can have.
-Result<> check_nic_takes(const Config& config, const netlink::Link& nic);
+Result<> check_nic_takes(const CommonValues& common, const netlink::Link& nic);
 /// Neither the MAC address nor one of the addresses is one that the node itself has, or sends through: a pod
 /// that announces it to a network that the node is on, too, cuts the node off. kExists.
-Result<> check_not_the_nodes(const PlanInput& input, const Config& config, const NetdevPlan& plan);
+Result<> check_not_the_nodes(const PlanInput& input, const CommonValues& common, const NetdevPlan& plan);
 /// No other claim has the MAC address or one of the addresses on the same link of the node.
-Result<> check_taken(const PlanInput& input, const Config& config, const NetdevPlan& plan);
+Result<> check_taken(const PlanInput& input, const CommonValues& common, const NetdevPlan& plan);
 
 }  // namespace fairlead::devices::netdev

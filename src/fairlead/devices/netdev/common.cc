@@ -26,7 +26,7 @@ namespace {
 /// node's own (net/ipv4/fib_frontend.c fib_add_ifaddr makes the local route even on a link that is down).
 /// And OCI runtime-spec 1.3.0, linux.netDevices, carries no routes. So both are the guard's work.
 template <class T>
-Result<> check_addressing(const NodeView& node, const Field<std::vector<T>>& field) {
+Result<> check_addressing(const NodeView& node, const fields::Sourced<std::vector<T>>& field) {
   const NodeOptions& options = node.options();
   if (field.value.empty() || options.mode != AttachMode::kNetdevices || options.has_guard) {
     return {};
@@ -40,31 +40,31 @@ Result<> check_addressing(const NodeView& node, const Field<std::vector<T>>& fie
 
 }  // namespace
 
-Result<NetdevPlan> common_plan(const PlanInput& input, const Config& config) {
-  FL_TRY(check_mtu(config));
-  FL_TRY(check_routes(config));
+Result<NetdevPlan> common_plan(const PlanInput& input, const CommonValues& common) {
+  FL_TRY(check_mtu(common));
+  FL_TRY(check_routes(common));
   NetdevPlan plan;
-  if (config.mtu) {
-    plan.mtu = config.mtu->value;
+  if (common.mtu) {
+    plan.mtu = common.mtu->value;
   }
-  if (config.mac) {
-    plan.mac = config.mac->value;
+  if (common.mac) {
+    plan.mac = common.mac->value;
   }
-  if (config.addresses) {
-    FL_TRY(check_addressing(*input.node, *config.addresses));
-    plan.addresses = config.addresses->value;
+  if (common.addresses) {
+    FL_TRY(check_addressing(*input.node, *common.addresses));
+    plan.addresses = common.addresses->value;
   }
-  if (config.routes) {
-    FL_TRY(check_addressing(*input.node, *config.routes));
-    plan.routes = config.routes->value;
+  if (common.routes) {
+    FL_TRY(check_addressing(*input.node, *common.routes));
+    plan.routes = common.routes->value;
   }
   return plan;
 }
 
-DevicePlan device_plan(const Config& config, NetdevPlan plan) {
-  if (config.interface_name) {
-    plan.interface_name = config.interface_name->value;
-    plan.interface_name_path = config.interface_name->path;
+DevicePlan device_plan(const CommonValues& common, NetdevPlan plan) {
+  if (common.interface_name) {
+    plan.interface_name = common.interface_name->value;
+    plan.interface_name_path = common.interface_name->path;
   }
   DevicePlan out;
   out.body = std::make_shared<const NetdevBody>(std::move(plan));
@@ -79,7 +79,7 @@ std::vector<std::string> texts(const std::vector<netlink::IpPrefix>& prefixes) {
   return out;
 }
 
-Result<const sys::InventoryLink*> find_link(const NodeView& node, const Field<std::string>& name,
+Result<const sys::InventoryLink*> find_link(const NodeView& node, const fields::Sourced<std::string>& name,
                                             std::string_view what) {
   const sys::InventoryLink* link = node.find(name.value);
   if (link != nullptr) {

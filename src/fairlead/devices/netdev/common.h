@@ -10,18 +10,18 @@
 
 #include "fairlead/core/result.h"
 #include "fairlead/devices/kind.h"
-#include "fairlead/devices/netdev/config.h"
+#include "fairlead/devices/netdev/fields.h"
 #include "fairlead/devices/netdev/place.h"
 #include "fairlead/devices/netdev/plan.h"
 
 namespace fairlead::devices::netdev {
 
 /// mtu, mac, addresses and routes, and the rules that hold for every kind.
-Result<NetdevPlan> common_plan(const PlanInput& input, const Config& config);
+Result<NetdevPlan> common_plan(const PlanInput& input, const CommonValues& common);
 /// A DevicePlan with the body filled in, and in that the interface's name, if the claim asks for one.
-DevicePlan device_plan(const Config& config, NetdevPlan plan);
+DevicePlan device_plan(const CommonValues& common, NetdevPlan plan);
 /// What a field names in the node, or a sentence that starts with the field's path.
-Result<const sys::InventoryLink*> find_link(const NodeView& node, const Field<std::string>& name,
+Result<const sys::InventoryLink*> find_link(const NodeView& node, const fields::Sourced<std::string>& name,
                                             std::string_view what);
 
 /// What the kernel says to a request that carries a claim's wish, so that it ends in the pod's events whatever

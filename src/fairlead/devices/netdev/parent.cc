@@ -108,8 +108,11 @@ std::string receiver_of(const netlink::Link& link) {
   if (link.kind == "macvlan" || link.kind == "macvtap") {
     return link.macvlan_mode == netlink::MacvlanMode::kPassthru ? "macvlan passthru" : "macvlan";
   }
+  if (const auto* ipvlan = link.as<netlink::Ipvlan>()) {
+    return "ipvlan " + std::string(to_string(ipvlan->mode)) + " " + std::string(to_string(ipvlan->flag));
+  }
   if (link.kind == "ipvlan" || link.kind == "ipvtap") {
-    return "ipvlan";
+    return link.kind;
   }
   return "";
 }
@@ -127,23 +130,23 @@ Result<> plan_parent(const PlanInput& input, const ParentWish& wish, NetdevPlan&
   return {};
 }
 
-Result<> check_mac_on_parent(const Config& config, const NetdevPlan& plan) {
+Result<> check_mac_on_parent(const CommonValues& common, const NetdevPlan& plan) {
   const netlink::Link& master = plan.parent->link;
   // drivers/net/macvlan.c macvlan_addr_busy
-  if (config.mac && config.mac->value == master.mac) {
-    return Error(Code::kExists, config.mac->path + ": " + config.mac->value.to_string() +
+  if (common.mac && common.mac->value == master.mac) {
+    return Error(Code::kExists, common.mac->path + ": " + common.mac->value.to_string() +
                                     " is the MAC address of the master " + master.name +
                                     " itself; take another, or leave mac out to get one");
   }
   return {};
 }
 
-Result<> check_mtu_on_parent(const Config& config, const NetdevPlan& plan) {
+Result<> check_mtu_on_parent(const CommonValues& common, const NetdevPlan& plan) {
   const netlink::Link& master = plan.parent->link;
-  FL_TRY(check_inherited_mtu(config, "the master " + master.name, master.mtu));
+  FL_TRY(check_inherited_mtu(common, "the master " + master.name, master.mtu));
   // drivers/net/macvlan.c macvlan_change_mtu, net/8021q/vlan_netlink.c vlan_newlink: never above the lower link's.
-  if (config.mtu && config.mtu->value > master.mtu) {
-    return Error(Code::kInvalid, config.mtu->path + ": " + std::to_string(config.mtu->value) +
+  if (common.mtu && common.mtu->value > master.mtu) {
+    return Error(Code::kInvalid, common.mtu->path + ": " + std::to_string(common.mtu->value) +
                                      " is more than the master " + master.name + " has (" +
                                      std::to_string(master.mtu) + ")");
   }

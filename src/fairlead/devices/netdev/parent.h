@@ -8,7 +8,7 @@
 
 #include "fairlead/core/result.h"
 #include "fairlead/devices/kind.h"
-#include "fairlead/devices/netdev/config.h"
+#include "fairlead/devices/netdev/fields.h"
 #include "fairlead/devices/netdev/place.h"
 #include "fairlead/devices/netdev/plan.h"
 #include "fairlead/devices/netdev/sharing.h"
@@ -16,9 +16,9 @@
 namespace fairlead::devices::netdev {
 
 struct ParentWish {
-  std::string_view kind;                       // "macvlan"
-  std::string section;                         // path of the last section, for what is missing
-  const Field<std::string>* master = nullptr;  // nullptr: not asked for
+  std::string_view kind;                                 // "macvlan"
+  std::string section;                                   // path of the last section, for what is missing
+  const fields::Sourced<std::string>* master = nullptr;  // nullptr: not asked for
   /// What the link is to the node's own traffic over the parent.
   NicUse use = NicUse::kBeside;
   /// What receives in the parent's place (net/core/dev.c: one rx_handler per link), as of receiver_of(): all that
@@ -35,8 +35,8 @@ std::string receiver_of(const netlink::Link& link);
 Result<> plan_parent(const PlanInput& input, const ParentWish& wish, NetdevPlan& plan);
 
 /// A MAC address and an MTU that are asked for, against the parent's.
-Result<> check_mac_on_parent(const Config& config, const NetdevPlan& plan);
-Result<> check_mtu_on_parent(const Config& config, const NetdevPlan& plan);
+Result<> check_mac_on_parent(const CommonValues& common, const NetdevPlan& plan);
+Result<> check_mtu_on_parent(const CommonValues& common, const NetdevPlan& plan);
 
 /// The parent as it is now, just before the effect, after a check of what may have become of it since plan().
 /// `use`: as planned.

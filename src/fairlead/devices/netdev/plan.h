@@ -11,7 +11,7 @@
 
 #include "fairlead/core/result.h"
 #include "fairlead/devices/kind.h"
-#include "fairlead/devices/netdev/config.h"
+#include "fairlead/devices/netdev/route_config.h"
 #include "fairlead/sys/inventory.h"
 #include "fairlead/sys/link_settings.h"
 

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "fairlead/core/result.h"
-#include "fairlead/devices/netdev/config.h"
+#include "fairlead/devices/netdev/route_config.h"
 #include "fairlead/sys/netlink/socket.h"
 
 namespace fairlead::devices::netdev {

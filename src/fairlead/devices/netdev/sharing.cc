@@ -160,7 +160,7 @@ Result<> check_not_connected(const NodeOptions& options, const sys::InventoryLin
 
 }  // namespace
 
-Result<> check_nobody_has(const PlanInput& input, const Field<std::string>& field,
+Result<> check_nobody_has(const PlanInput& input, const fields::Sourced<std::string>& field,
                           const sys::InventoryLink& link) {
   const sys::InventoryLink* below = &link;
   for (int depth = 0; below != nullptr && depth < 16; ++depth) {  // a loop of veth ends would have no end

@@ -10,14 +10,14 @@
 
 #include "fairlead/core/result.h"
 #include "fairlead/devices/kind.h"
-#include "fairlead/devices/netdev/config.h"
+#include "fairlead/devices/netdev/fields.h"
 #include "fairlead/devices/netdev/place.h"
 #include "fairlead/devices/netdev/plan.h"
 
 namespace fairlead::devices::netdev {
 
 /// kDenied: the link, or one below it, is a NIC that another claim (or another device of this one) has.
-Result<> check_nobody_has(const PlanInput& input, const Field<std::string>& field,
+Result<> check_nobody_has(const PlanInput& input, const fields::Sourced<std::string>& field,
                           const sys::InventoryLink& link);
 /// What a claim does with a NIC that it was allocated as a whole.
 enum class NicUse : std::uint8_t {

@@ -47,17 +47,17 @@ Result<> VirtualLink::probe(const Side& scratch) const {
               : Result<>();  // the next kind may want the parent alone
 }
 
-Result<DevicePlan> VirtualLink::plan(const PlanInput& input, std::vector<Section> sections) const {
-  FL_ASSIGN(const Config config, decode(kind(), std::move(sections)));
+Result<DevicePlan> VirtualLink::plan(const PlanInput& input, const fields::Values& values) const {
   if (!input.node->options().kinds_of_kernel.contains(std::string(kind()))) {
-    return Error(Code::kUnsupported, config.path + ".kind: this node's kernel has no " + std::string(kind()) +
-                                         " links (module " + std::string(kind()) + ")");
+    return Error(Code::kUnsupported, values.path_of("kind") + ": this node's kernel has no " +
+                                         std::string(kind()) + " links (module " + std::string(kind()) + ")");
   }
-  FL_ASSIGN(NetdevPlan plan, common_plan(input, config));
-  FL_TRY(resolve(input, config, plan));
-  FL_TRY(check_not_the_nodes(input, config, plan));
-  FL_TRY(check_taken(input, config, plan));
-  return device_plan(config, plan);
+  const CommonValues common = common_values(values);
+  FL_ASSIGN(NetdevPlan plan, common_plan(input, common));
+  FL_TRY(resolve(input, values, common, plan));
+  FL_TRY(check_not_the_nodes(input, common, plan));
+  FL_TRY(check_taken(input, common, plan));
+  return device_plan(common, std::move(plan));
 }
 
 Error VirtualLink::refused(Error error, const NetdevPlan& plan) const {
@@ -267,11 +267,11 @@ Result<> keep_out_of_ipv6(const Place& node, const std::string& link) {
   return {};
 }
 
-Result<> require_virtual_device(const PlanInput& input, const Config& config, std::string_view kind) {
+Result<> require_virtual_device(const PlanInput& input, const fields::Values& values, std::string_view kind) {
   if (input.device->device == kVirtualDevice) {
     return {};
   }
-  return Error(Code::kInvalid, config.path + ".kind: a " + std::string(kind) +
+  return Error(Code::kInvalid, values.path_of("kind") + ": a " + std::string(kind) +
                                    " is made from nothing, but the request " + quoted(input.device->request) +
                                    " was allocated the NIC " + input.device->device +
                                    "; ask for the device " + std::string(kVirtualDevice) +

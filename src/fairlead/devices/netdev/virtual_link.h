@@ -11,7 +11,7 @@ namespace fairlead::devices::netdev {
 class VirtualLink : public NetdevKind {
  public:
   Result<> probe(const Side& scratch) const final;
-  Result<DevicePlan> plan(const PlanInput& input, std::vector<Section> sections) const final;
+  Result<DevicePlan> plan(const PlanInput& input, const fields::Values& values) const final;
   Result<Attached> attach(const AttachInput& input) const final;
   Result<std::string> stage(const DeviceInput& input) const final;
   Result<> detach(const DetachInput& input) const final;
@@ -19,7 +19,8 @@ class VirtualLink : public NetdevKind {
  protected:
   [[nodiscard]] bool may_be(const netlink::Link& link) const final { return link.kind == kind(); }
   /// The kind's own fields and rules.
-  virtual Result<> resolve(const PlanInput& input, const Config& config, NetdevPlan& plan) const = 0;
+  virtual Result<> resolve(const PlanInput& input, const fields::Values& values, const CommonValues& common,
+                           NetdevPlan& plan) const = 0;
   /// The kind's own part of the request, after a check of what may have changed on the node since plan();
   /// name, MAC, MTU, namespace and alias are filled in by the caller.
   virtual Result<netlink::NewLink> make(const NetdevPlan& plan, const Marker& marker, const Place& node,
@@ -56,6 +57,6 @@ class VirtualLink : public NetdevKind {
 Result<> keep_out_of_ipv6(const Place& node, const std::string& link);
 
 /// Refuses a kind that is made from nothing on a device that is a NIC.
-Result<> require_virtual_device(const PlanInput& input, const Config& config, std::string_view kind);
+Result<> require_virtual_device(const PlanInput& input, const fields::Values& values, std::string_view kind);
 
 }  // namespace fairlead::devices::netdev

@@ -3,8 +3,11 @@
 
 namespace fairlead::devices::netdev {
 
-Result<> DummyKind::resolve(const PlanInput& input, const Config& config, NetdevPlan& /*plan*/) const {
-  return require_virtual_device(input, config, kind());
+std::span<const fields::Field> DummyKind::fields() const { return kCommonFields; }
+
+Result<> DummyKind::resolve(const PlanInput& input, const fields::Values& values,
+                            const CommonValues& /*common*/, NetdevPlan& /*plan*/) const {
+  return require_virtual_device(input, values, kind());
 }
 
 Result<netlink::NewLink> DummyKind::make(const NetdevPlan& /*plan*/, const Marker& /*marker*/,

@@ -23,6 +23,35 @@ namespace {
 
 using std::chrono::steady_clock;
 
+std::string lower(std::string_view text) {
+  std::string out(text);
+  std::ranges::transform(out, out.begin(),
+                         [](char c) { return c >= 'A' && c <= 'F' ? static_cast<char>(c - 'A' + 'a') : c; });
+  return out;
+}
+
+std::optional<std::string> check_pci_address(std::string_view text) {
+  return sys::is_bdf(lower(text))
+             ? std::nullopt
+             : std::optional(quoted(text) + " is not a PCI address (such as 0000:03:00.1)");
+}
+
+constexpr std::array kOwnFields = {
+    fields::Field{.name = "device",
+                  .risk = fields::Risk::kOwn,
+                  .format = kLinkReference,
+                  .default_text = "the allocated NIC",
+                  .meaning = "Must name the NIC that was allocated: by link, altname or device."},
+    fields::Field{.name = "pciBusID",
+                  .risk = fields::Risk::kOwn,
+                  .format = {.check = check_pci_address,
+                             .pattern = "^[0-9A-Fa-f]{4}:[0-9A-Fa-f]{2}:[0-9A-Fa-f]{2}[.][0-7]$",
+                             .example = "0000:03:00.1"},
+                  .default_text = "the allocated NIC's",
+                  .meaning = "Must be the PCI address of the NIC that was allocated."},
+};
+constexpr auto kFields = fields::concat(kInterfaceFields, kAddressingFields, kOwnFields);
+
 /// The kernel gives NICs back when a namespace's last user is gone, from a worker of its own (net/core/dev.c
 /// default_device_exit_batch): usually milliseconds later. When it takes longer the kubelet calls again, and
 /// no worker is held meanwhile.
@@ -32,35 +61,47 @@ Error is_uplink(const std::string& path, const std::string& name) {
   return {Code::kDenied, path + ": " + quoted(name) + " is the node's uplink and can never be taken"};
 }
 
+/// The fields that name a NIC.
+struct OwnValues {
+  std::optional<fields::Sourced<std::string>> device, pci_bus_id;
+};
+
+OwnValues own_values(const fields::Values& values) {
+  OwnValues own{.device = values.string("device"), .pci_bus_id = values.string("pciBusID")};
+  if (own.pci_bus_id) {
+    own.pci_bus_id->value = lower(own.pci_bus_id->value);
+  }
+  return own;
+}
+
 /// Does a field of the claim name this NIC?
 struct Named {
-  const Field<std::string>* field = nullptr;
+  const fields::Sourced<std::string>* field = nullptr;
   const sys::InventoryLink* link = nullptr;  // on this node; nullptr when there is none of that name
 };
 
-Named named_by_claim(const NodeView& node, const Config& config) {
-  if (config.device) {
-    const sys::InventoryLink* link = node.find(config.device->value);
-    return {.field = &*config.device,
-            .link = link != nullptr ? link : node.find_device(config.device->value)};
+Named named_by_claim(const NodeView& node, const OwnValues& own) {
+  if (own.device) {
+    const sys::InventoryLink* link = node.find(own.device->value);
+    return {.field = &*own.device, .link = link != nullptr ? link : node.find_device(own.device->value)};
   }
-  if (config.pci_bus_id) {
-    const auto links = node.inventory().find_bdf(config.pci_bus_id->value);
-    return {.field = &*config.pci_bus_id, .link = links.empty() ? nullptr : links.front()};
+  if (own.pci_bus_id) {
+    const auto links = node.inventory().find_bdf(own.pci_bus_id->value);
+    return {.field = &*own.pci_bus_id, .link = links.empty() ? nullptr : links.front()};
   }
   return {};
 }
 
-bool names(const NodeView& node, const Config& config, const sys::InventoryLink& nic) {
+bool names(const NodeView& node, const OwnValues& own, const sys::InventoryLink& nic) {
   // Version 0.1 called a device by its link.
-  if (config.device && !nic.link.has_name(config.device->value) &&
-      node.device_name(nic) != config.device->value && name_by_link(nic.link.name) != config.device->value) {
+  if (own.device && !nic.link.has_name(own.device->value) && node.device_name(nic) != own.device->value &&
+      name_by_link(nic.link.name) != own.device->value) {
     return false;
   }
-  if (!config.pci_bus_id) {
+  if (!own.pci_bus_id) {
     return true;
   }
-  const auto links = node.inventory().find_bdf(config.pci_bus_id->value);
+  const auto links = node.inventory().find_bdf(own.pci_bus_id->value);
   return std::ranges::find(links, &nic) != links.end();
 }
 
@@ -74,15 +115,16 @@ std::string how_to_ask(const NodeView& node, const Named& named) {
 }
 
 /// The NIC this request was allocated, after every check of who may take what.
-Result<const sys::InventoryLink*> allocated_nic(const PlanInput& input, const Config& config) {
+Result<const sys::InventoryLink*> allocated_nic(const PlanInput& input, const fields::Values& values) {
   const NodeView& node = *input.node;
-  const Named named = named_by_claim(node, config);
+  const OwnValues own = own_values(values);
+  const Named named = named_by_claim(node, own);
   if (named.link != nullptr && node.is_uplink(*named.link)) {
     return is_uplink(named.field->path, named.field->value);
   }
   const std::string& allocated = input.device->device;
   if (allocated == kVirtualDevice) {
-    return Error(Code::kInvalid, config.path + ".kind: host-device takes a NIC, but the request " +
+    return Error(Code::kInvalid, values.path_of("kind") + ": host-device takes a NIC, but the request " +
                                      quoted(input.device->request) + " was allocated " + allocated + "; " +
                                      how_to_ask(node, named));
   }
@@ -92,7 +134,7 @@ Result<const sys::InventoryLink*> allocated_nic(const PlanInput& input, const Co
                                       quoted(input.device->request) +
                                       " was allocated is not on this node now");
   }
-  if (!names(node, config, *nic)) {
+  if (!names(node, own, *nic)) {
     return Error(Code::kInvalid, named.field->path + ": " + quoted(named.field->value) +
                                      " is not the NIC that the request " + quoted(input.device->request) +
                                      " was allocated, which is " + nic->link.name + "; " +
@@ -312,15 +354,17 @@ Result<> told(const DetachInput& input, Result<Restored> restored) {
 
 }  // namespace
 
-Result<DevicePlan> HostDeviceKind::plan(const PlanInput& input, std::vector<Section> sections) const {
-  FL_ASSIGN(const Config config, decode(kind(), std::move(sections)));
-  FL_ASSIGN(const sys::InventoryLink* nic, allocated_nic(input, config));
-  FL_ASSIGN(NetdevPlan plan, common_plan(input, config));
-  FL_TRY(check_nic_takes(config, nic->link));
-  FL_TRY(check_inherited_mtu(config, nic->link.name, nic->link.mtu));
+std::span<const fields::Field> HostDeviceKind::fields() const { return kFields; }
+
+Result<DevicePlan> HostDeviceKind::plan(const PlanInput& input, const fields::Values& values) const {
+  const CommonValues common = common_values(values);
+  FL_ASSIGN(const sys::InventoryLink* nic, allocated_nic(input, values));
+  FL_ASSIGN(NetdevPlan plan, common_plan(input, common));
+  FL_TRY(check_nic_takes(common, nic->link));
+  FL_TRY(check_inherited_mtu(common, nic->link.name, nic->link.mtu));
   FL_ASSIGN(plan.original, as_it_is(input, *nic));
-  FL_TRY(check_not_the_nodes(input, config, plan));
-  return device_plan(config, std::move(plan));
+  FL_TRY(check_not_the_nodes(input, common, plan));
+  return device_plan(common, std::move(plan));
 }
 
 Result<Attached> HostDeviceKind::attach(const AttachInput& input) const {

@@ -8,7 +8,8 @@ namespace fairlead::devices::netdev {
 
 class HostDeviceKind : public NetdevKind {
  public:
-  Result<DevicePlan> plan(const PlanInput& input, std::vector<Section> sections) const override;
+  [[nodiscard]] std::span<const fields::Field> fields() const override;
+  Result<DevicePlan> plan(const PlanInput& input, const fields::Values& values) const override;
   Result<Attached> attach(const AttachInput& input) const override;
   Result<std::string> stage(const DeviceInput& input) const override;
   Result<> detach(const DetachInput& input) const override;

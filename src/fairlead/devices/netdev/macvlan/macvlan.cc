@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/devices/netdev/macvlan/macvlan.h"
 
+#include <array>
 #include <cerrno>
 
 #include "fairlead/core/text.h"
@@ -11,6 +12,19 @@ namespace fairlead::devices::netdev {
 namespace {
 
 using netlink::MacvlanMode;
+
+constexpr std::array<std::string_view, 5> kModes = {"bridge", "passthru", "private", "source", "vepa"};
+constexpr std::array kOwnFields = {
+    fields::Field{.name = "mode",
+                  .type = fields::Type::kWord,
+                  .risk = fields::Risk::kShared,
+                  .words = kModes,
+                  .default_text = "`bridge`",
+                  .meaning =
+                      "`passthru` takes all that the master receives and has its MAC address; it is possible "
+                      "only on an allocated NIC."},
+};
+constexpr auto kFields = fields::concat(kInterfaceFields, kAddressingFields, kParentFields, kOwnFields);
 
 /// The CNI plugin's.
 constexpr MacvlanMode kDefaultMode = MacvlanMode::kBridge;
@@ -27,32 +41,38 @@ NicUse use_by(MacvlanMode mode) { return mode == MacvlanMode::kPassthru ? NicUse
 
 }  // namespace
 
-Result<> MacvlanKind::resolve(const PlanInput& input, const Config& config, NetdevPlan& plan) const {
-  const MacvlanMode mode = config.mode ? config.mode->value : kDefaultMode;
+std::span<const fields::Field> MacvlanKind::fields() const { return kFields; }
+
+Result<> MacvlanKind::resolve(const PlanInput& input, const fields::Values& values,
+                              const CommonValues& common, NetdevPlan& plan) const {
+  const auto word = values.string("mode");
+  const MacvlanMode mode =
+      word ? netlink::parse_macvlan_mode(word->value).value_or(kDefaultMode) : kDefaultMode;
   plan.own["mode"] = to_string(mode);
+  const auto wanted = values.string("master");
   FL_TRY(plan_parent(input,
                      {.kind = kind(),
-                      .section = config.path,
-                      .master = config.master ? &*config.master : nullptr,
+                      .section = values.path(),
+                      .master = wanted ? &*wanted : nullptr,
                       .use = use_by(mode),
                       .receiver = mode == MacvlanMode::kPassthru ? "macvlan passthru" : "macvlan"},
                      plan));
   const std::string& master = plan.parent->link.name;
   if (mode == MacvlanMode::kPassthru && !plan.exclusive) {
-    return Error(Code::kDenied, config.mode->path + ": \"passthru\" takes all that " + master +
+    return Error(Code::kDenied, word->path + ": \"passthru\" takes all that " + master +
                                     " receives, and that link is not this claim's alone; take another mode, "
                                     "or ask for a whole NIC (a device of kind host-device) and leave master "
                                     "out");
   }
   // drivers/net/macvlan.c macvlan_common_newlink: in mode passthru it has the master's in any case.
-  if (config.mac && mode == MacvlanMode::kPassthru) {
-    return Error(Code::kInvalid, config.mac->path +
+  if (common.mac && mode == MacvlanMode::kPassthru) {
+    return Error(Code::kInvalid, common.mac->path +
                                      ": a macvlan in mode passthru has the MAC address of its NIC (" +
                                      plan.parent->link.mac.to_string() + " of " + master +
                                      "); leave mac out, or take another mode");
   }
-  FL_TRY(check_mac_on_parent(config, plan));
-  return check_mtu_on_parent(config, plan);
+  FL_TRY(check_mac_on_parent(common, plan));
+  return check_mtu_on_parent(common, plan);
 }
 
 Result<netlink::NewLink> MacvlanKind::make(const NetdevPlan& plan, const Marker& marker, const Place& node,

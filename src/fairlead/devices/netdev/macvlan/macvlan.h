@@ -8,13 +8,17 @@
 namespace fairlead::devices::netdev {
 
 class MacvlanKind final : public VirtualLink {
+ public:
+  [[nodiscard]] std::span<const fields::Field> fields() const override;
+
  protected:
   [[nodiscard]] std::string_view kind() const override { return "macvlan"; }
   [[nodiscard]] netlink::NewLink sample(netlink::IfIndex parent) const override {
     return {.kind = netlink::Macvlan{.parent = parent}};
   }
   [[nodiscard]] Error refused(Error error, const NetdevPlan& plan) const override;
-  Result<> resolve(const PlanInput& input, const Config& config, NetdevPlan& plan) const override;
+  Result<> resolve(const PlanInput& input, const fields::Values& values, const CommonValues& common,
+                   NetdevPlan& plan) const override;
   Result<netlink::NewLink> make(const NetdevPlan& plan, const Marker& marker, const Place& node,
                                 const NodeOptions& options) const override;
 };

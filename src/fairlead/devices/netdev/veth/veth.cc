@@ -9,6 +9,17 @@
 namespace fairlead::devices::netdev {
 namespace {
 
+constexpr std::array kOwnFields = {
+    fields::Field{.name = "bridge",
+                  .risk = fields::Risk::kNode,
+                  .format = kLinkReference,
+                  .default_text = "none",
+                  .meaning =
+                      "Bridge of the node, by name or altname, whose port the pair's host end becomes, with "
+                      "the bridge's MTU and MAC; without it the host end is on no bridge."},
+};
+constexpr auto kFields = fields::concat(kInterfaceFields, kAddressingFields, kOwnFields);
+
 /// The host end of this marker. Between its birth and the alias that finish_host_side() sets there is a
 /// moment when only the name tells it.
 Result<std::optional<netlink::Link>> host_end(const Marker& marker, const Place& node) {
@@ -20,27 +31,30 @@ Result<std::optional<netlink::Link>> host_end(const Marker& marker, const Place&
 
 }  // namespace
 
-Result<> VethKind::resolve(const PlanInput& input, const Config& config, NetdevPlan& plan) const {
-  FL_TRY(require_virtual_device(input, config, kind()));
-  if (!config.bridge) {
+std::span<const fields::Field> VethKind::fields() const { return kFields; }
+
+Result<> VethKind::resolve(const PlanInput& input, const fields::Values& values, const CommonValues& common,
+                           NetdevPlan& plan) const {
+  FL_TRY(require_virtual_device(input, values, kind()));
+  const auto wanted = values.string("bridge");
+  if (!wanted) {
     return {};
   }
-  FL_ASSIGN(const sys::InventoryLink* bridge, find_link(*input.node, *config.bridge, "bridge"));
+  FL_ASSIGN(const sys::InventoryLink* bridge, find_link(*input.node, *wanted, "bridge"));
   if (bridge->link.kind != "bridge") {
-    return Error(Code::kInvalid, config.bridge->path + ": " + quoted(config.bridge->value) +
-                                     " is not a bridge" +
+    return Error(Code::kInvalid, wanted->path + ": " + quoted(wanted->value) + " is not a bridge" +
                                      (bridge->link.kind.empty() ? "" : " but a " + bridge->link.kind));
   }
   plan.bridge = bridge->link.name;
   plan.parent = *bridge;
-  FL_TRY(check_inherited_mtu(config, "the bridge " + bridge->link.name, bridge->link.mtu));
+  FL_TRY(check_inherited_mtu(common, "the bridge " + bridge->link.name, bridge->link.mtu));
   // The host end has the bridge's; what is larger would not get through.
-  if (config.mtu && config.mtu->value > bridge->link.mtu) {
-    return Error(Code::kInvalid, config.mtu->path + ": " + std::to_string(config.mtu->value) +
+  if (common.mtu && common.mtu->value > bridge->link.mtu) {
+    return Error(Code::kInvalid, common.mtu->path + ": " + std::to_string(common.mtu->value) +
                                      " is more than the bridge " + bridge->link.name + " has (" +
                                      std::to_string(bridge->link.mtu) + ")");
   }
-  if (!config.mtu) {
+  if (!common.mtu) {
     plan.mtu = bridge->link.mtu;
   }
   return {};

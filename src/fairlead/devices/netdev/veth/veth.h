@@ -8,12 +8,16 @@
 namespace fairlead::devices::netdev {
 
 class VethKind : public VirtualLink {
+ public:
+  [[nodiscard]] std::span<const fields::Field> fields() const override;
+
  protected:
   [[nodiscard]] std::string_view kind() const override { return "veth"; }
   [[nodiscard]] netlink::NewLink sample(netlink::IfIndex /*parent*/) const override {
     return {.kind = netlink::Veth{.peer = {.name = "probe-peer"}}};
   }
-  Result<> resolve(const PlanInput& input, const Config& config, NetdevPlan& plan) const override;
+  Result<> resolve(const PlanInput& input, const fields::Values& values, const CommonValues& common,
+                   NetdevPlan& plan) const override;
   Result<netlink::NewLink> make(const NetdevPlan& plan, const Marker& marker, const Place& node,
                                 const NodeOptions& options) const override;
   Result<> remove_host_side(const Marker& marker, const Place& node) const override;
