@@ -254,6 +254,32 @@ def test_macvlans_of_all_modes_on_a_real_nic(guest, vfs):
     assert links["passthru0"]["address"] == "02:00:00:00:00:11"
 
 
+def test_ipvlans_on_a_real_nic(guest, vfs):
+    """Two of one mode share the NIC's MAC address; a macvlan beside them is refused, as the kernel would."""
+    shared = Shared(guest, "it")
+    both = {"master": "vf0", "mode": "l3s", "flag": "private"}
+    claims = [virtual(name, netdev("ipvlan", f"{name}0", addresses=[address], **both)) for name, address in [("one", "192.0.2.8/24"), ("two", "192.0.2.9/24")]]
+    run(guest, whole(*claims, watching_pod(shared, ["one", "two"])), lend=[vfs[0]])
+    links = shared.links()
+    for name, address in [("one0", "192.0.2.8/24"), ("two0", "192.0.2.9/24")]:
+        assert links[name]["linkinfo"]["info_kind"] == "ipvlan"
+        assert links[name]["linkinfo"]["info_data"]["mode"] == "l3s" and "private" in json.dumps(links[name]["linkinfo"]["info_data"])
+        assert links[name]["address"] == "02:00:00:00:00:10"
+        assert addresses_of(links[name]) == [address]
+
+
+@pytest.mark.parametrize("other, sentence", [
+    (netdev("ipvlan", "two0", master="vf0", mode="l3"), "vf0 has an ipvlan l2 bridge on it, of"),
+    (netdev("macvlan", "two0", master="vf0"), "vf0 has an ipvlan l2 bridge on it, of")], ids=["ipvlan-l3", "macvlan"])
+def test_what_an_ipvlan_on_the_nic_excludes_is_refused_before_anything_happens(guest, vfs, other, sentence):
+    shared = Shared(guest, "it")
+    manifest = whole(virtual("one", netdev("ipvlan", "one0", master="vf0")), virtual("two", other), watching_pod(shared, ["one", "two"]))
+    with Drydock(guest, manifest, lend=[vfs[0]]) as drydock:
+        text = drydock.wait(status=1)
+    assert sentence in text
+    assert not shared.has("links"), "the pod ran"
+
+
 def test_passthru_on_a_link_that_others_use_is_refused_before_anything_happens(guest, vfs):
     shared = Shared(guest, "it")
     manifest = whole(virtual("data", netdev("macvlan", "data0", master="vf0", mode="passthru")), watching_pod(shared, ["data"]))

@@ -5,6 +5,7 @@
 
 #include "fairlead/devices/netdev/dummy/dummy.h"
 #include "fairlead/devices/netdev/host_device/host_device.h"
+#include "fairlead/devices/netdev/ipvlan/ipvlan.h"
 #include "fairlead/devices/netdev/macvlan/macvlan.h"
 #include "fairlead/devices/netdev/veth/veth.h"
 
@@ -14,6 +15,7 @@ Registry all_kinds() {
   Registry kinds;
   kinds.add(std::make_unique<netdev::DummyKind>());
   kinds.add(std::make_unique<netdev::HostDeviceKind>());
+  kinds.add(std::make_unique<netdev::IpvlanKind>());
   kinds.add(std::make_unique<netdev::MacvlanKind>());
   kinds.add(std::make_unique<netdev::VethKind>());
   return kinds;
