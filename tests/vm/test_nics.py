@@ -280,6 +280,32 @@ def test_what_an_ipvlan_on_the_nic_excludes_is_refused_before_anything_happens(g
     assert not shared.has("links"), "the pod ran"
 
 
+def test_vlans_on_the_nodes_uplink(guest):
+    """One id with two protocols are two VLANs; priorities are mapped both ways."""
+    shared = Shared(guest, "it")
+    plain = netdev("vlan", "plain0", master="eth0", vlanId=7, ingressQosMap=["5:1"], egressQosMap=["1:5"], addresses=["192.0.2.8/24"])
+    service = netdev("vlan", "service0", master="eth0", vlanId=7, vlanProto="802.1ad", mac="02:00:00:00:77:01", mtu=1400)
+    run(guest, whole(virtual("plain", plain), virtual("service", service), watching_pod(shared, ["plain", "service"])))
+    links = shared.links()
+    data = links["plain0"]["linkinfo"]["info_data"]
+    assert links["plain0"]["linkinfo"]["info_kind"] == "vlan"
+    assert (data["id"], data["protocol"]) == (7, "802.1Q")
+    assert data["ingress_qos"] == [{"from": 5, "to": 1}] and data["egress_qos"] == [{"from": 1, "to": 5}]
+    assert addresses_of(links["plain0"]) == ["192.0.2.8/24"]
+    data = links["service0"]["linkinfo"]["info_data"]
+    assert (data["id"], data["protocol"]) == (7, "802.1ad")
+    assert (links["service0"]["address"], links["service0"]["mtu"]) == ("02:00:00:00:77:01", 1400)
+
+
+def test_one_vlan_of_a_master_goes_to_one_claim(guest):
+    shared = Shared(guest, "it")
+    claims = [virtual(name, netdev("vlan", f"{name}0", master="eth0", vlanId=7)) for name in ("one", "two")]
+    with Drydock(guest, whole(*claims, watching_pod(shared, ["one", "two"]))) as drydock:
+        text = drydock.wait(status=1)
+    assert "the VLAN 7 (802.1q) is taken on eth0, by" in text
+    assert not shared.has("links"), "the pod ran"
+
+
 def test_passthru_on_a_link_that_others_use_is_refused_before_anything_happens(guest, vfs):
     shared = Shared(guest, "it")
     manifest = whole(virtual("data", netdev("macvlan", "data0", master="vf0", mode="passthru")), watching_pod(shared, ["data"]))

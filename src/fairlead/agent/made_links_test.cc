@@ -62,5 +62,42 @@ TEST_F(MadeLinks, Ipvlan_BesideAMacvlanThatTheNodeCannotSee) {
   EXPECT_EQ(names(*pod_.socket), std::vector<std::string>{"lo"});
 }
 
+TEST_F(MadeLinks, Vlan) {
+  if (!has("vlan")) {
+    GTEST_SKIP() << "this kernel has no vlan links";
+  }
+  auto record = prepare(claim(
+      "u1", {{R"("vlan","interfaceName":"data0","master":"eth0","vlanId":7,"vlanProto":"802.1ad",)"
+              R"("ingressQosMap":["5:1"],"egressQosMap":["1:5"],"mac":"02:00:00:00:77:01","mtu":1400)"}}));
+  ASSERT_OK(record);
+  expect_life(*record, [&](const netlink::Link& made) {
+    EXPECT_EQ(made.kind, "vlan");
+    const auto* vlan = made.as<netlink::Vlan>();
+    ASSERT_NE(vlan, nullptr);
+    EXPECT_EQ(vlan->id, 7);
+    EXPECT_EQ(vlan->protocol, netlink::VlanProtocol::k8021ad);
+    EXPECT_EQ(vlan->ingress_qos, (std::map<std::uint32_t, std::uint32_t>{{5, 1}}));
+    EXPECT_EQ(vlan->egress_qos, (std::map<std::uint32_t, std::uint32_t>{{1, 5}}));
+    EXPECT_EQ(made.mac.to_string(), "02:00:00:00:77:01");
+    EXPECT_EQ(made.mtu, 1400U);
+  });
+}
+
+TEST_F(MadeLinks, Vlan_ThatAnotherPodHas_WhereTheNodeCannotSeeIt) {
+  if (!has("vlan")) {
+    GTEST_SKIP() << "this kernel has no vlan links";
+  }
+  auto record = prepare(claim("u1", {{R"("vlan","master":"eth0","vlanId":7)"}}));
+  ASSERT_OK(record);
+  const Pod other = make_pod();
+  ASSERT_OK(node_->create_link({.name = "hidden",
+                                .kind = netlink::Vlan{.parent = link(*node_, "eth0").index, .id = 7},
+                                .netns = other.netns.get()}));
+  const auto refused = attach(*record, pod_);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().what(), HasSubstr("the VLAN 7 (802.1q) is taken on the master \"eth0\""));
+  EXPECT_EQ(names(*pod_.socket), std::vector<std::string>{"lo"});
+}
+
 }  // namespace
 }  // namespace fairlead::agent

@@ -8,6 +8,7 @@
 #include "fairlead/devices/netdev/ipvlan/ipvlan.h"
 #include "fairlead/devices/netdev/macvlan/macvlan.h"
 #include "fairlead/devices/netdev/veth/veth.h"
+#include "fairlead/devices/netdev/vlan/vlan.h"
 
 namespace fairlead::devices {
 
@@ -18,6 +19,7 @@ Registry all_kinds() {
   kinds.add(std::make_unique<netdev::IpvlanKind>());
   kinds.add(std::make_unique<netdev::MacvlanKind>());
   kinds.add(std::make_unique<netdev::VethKind>());
+  kinds.add(std::make_unique<netdev::VlanKind>());
   return kinds;
 }
 
