@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+// Links, as rtnetlink has them (include/uapi/linux/if_link.h). Plain data; any thread.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "fairlead/sys/netlink/if_index.h"
+#include "fairlead/sys/netlink/ip_address.h"
+#include "fairlead/sys/netlink/kinds/ipvlan.h"
+#include "fairlead/sys/netlink/kinds/vlan.h"
+#include "fairlead/sys/netlink/mac_address.h"
+
+namespace fairlead::netlink {
+
+enum class MacvlanMode : std::uint8_t { kPrivate = 1, kVepa = 2, kBridge = 4, kPassthru = 8, kSource = 16 };
+std::string_view to_string(MacvlanMode mode);
+/// "private", "vepa", "bridge", "passthru", "source"; nothing for another word.
+std::optional<MacvlanMode> parse_macvlan_mode(std::string_view word);
+
+/// RFC 2863 states with the kernel's numbers (IF_OPER_*).
+enum class OperState : std::uint8_t {
+  kUnknown,
+  kNotPresent,
+  kDown,
+  kLowerLayerDown,
+  kTesting,
+  kDormant,
+  kUp
+};
+std::string_view to_string(OperState state);
+
+/// How a tunnel's packets leave: unset what the tunnel leaves open.
+struct TunnelEnds {
+  IfIndex link;  // the one they are bound to
+  std::optional<IpAddress> local, remote;
+  friend bool operator==(const TunnelEnds&, const TunnelEnds&) = default;
+};
+
+/// A link as the kernel describes it. Empty strings and invalid indices mean "the kernel said none".
+struct Link {
+  IfIndex index;
+  std::string name;
+  std::vector<std::string> altnames;
+  std::string kind;        // rtnl kind: "macvlan", "veth", ...; empty for hardware and loopback
+  std::string slave_kind;  // what its master is: "bridge", "bond", ...; empty without master
+  MacAddress mac;
+  MacAddress permanent_mac;  // burnt in; empty for virtual links
+  std::uint32_t mtu = 0;
+  std::uint32_t min_mtu = 0;  // what its driver takes
+  std::uint32_t max_mtu = 0;  // 0: the driver names no limit
+  std::uint32_t flags = 0;    // IFF_*
+  OperState operstate = OperState::kUnknown;
+  IfIndex parent;                              // IFLA_LINK: lower link (macvlan, vlan) or veth peer
+  std::optional<std::int32_t> parent_netnsid;  // set: `parent` counts in that namespace, not in this one
+  IfIndex master;                              // bridge, bond, ... this is a port of
+  std::uint32_t group = 0;                     // a number that whoever made it chose; 0 is the default
+  std::uint32_t tx_queue_len = 0;              // packets that may wait to be sent
+  std::uint8_t mode = 0;                       // IF_LINK_MODE_*: DORMANT waits for a program to say "up"
+  /// Of GSO and GRO, by attribute (IFLA_GSO_MAX_SIZE and its like); those that the kernel knows.
+  std::map<std::uint16_t, std::uint32_t> limits = {};
+  std::string alias;
+  std::string parent_dev;  // "0000:03:00.0" when parent_bus is "pci" (kernel >= 5.14)
+  std::string parent_bus;  // "pci", "virtio", ...
+  /// The driver's word for which port of its card this is: "p0", "pf0vf1" (a VF's representor).
+  std::string phys_port_name;
+  std::string phys_port_id;    // hex digits: the port, whatever function sees it
+  std::string phys_switch_id;  // hex digits: the switch that it is a port of
+  std::uint16_t arphrd = 0;    // ARPHRD_ETHER 1, ARPHRD_INFINIBAND 32, ARPHRD_LOOPBACK 772
+  std::optional<MacvlanMode> macvlan_mode;
+  std::optional<TunnelEnds> tunnel;  // vxlan, geneve, gre, ipip, sit, vti and their like
+  /// What links of some kinds have beside, with local_parent() as their parent; see as().
+  std::variant<std::monostate, Ipvlan, Vlan> details = {};
+
+  [[nodiscard]] bool is_up() const;                          // administratively (IFF_UP)
+  [[nodiscard]] bool is_running() const;                     // has carrier (IFF_RUNNING)
+  [[nodiscard]] bool is_loopback() const;                    // IFF_LOOPBACK
+  [[nodiscard]] bool has_name(std::string_view text) const;  // its name or one of its altnames
+  /// As a link of one kind: link.as<Vlan>()->id. Null when it is of another.
+  template <class K>
+  [[nodiscard]] const K* as() const {
+    return std::get_if<K>(&details);
+  }
+  /// `parent` as an index of this namespace; invalid when there is none or it is in another one.
+  [[nodiscard]] IfIndex local_parent() const { return parent_netnsid ? IfIndex() : parent; }
+  friend bool operator==(const Link&, const Link&) = default;
+};
+
+/// The other end of a new veth pair.
+struct VethPeer {
+  std::string name;
+  std::optional<MacAddress> mac;
+  std::optional<std::uint32_t> mtu;
+  /// Descriptor of the namespace it is born in; without one, the socket's. Borrowed for the call.
+  std::optional<int> netns;
+  bool up = false;  // not at birth but right after, see Socket::create_link
+};
+/// Cannot talk to its parent itself. kPassthru has the parent's MAC, whatever is asked for, and must be the
+/// parent's only macvlan.
+struct Macvlan {
+  IfIndex parent;  // in the socket's namespace
+  MacvlanMode mode = MacvlanMode::kBridge;
+};
+struct Veth {
+  VethPeer peer;
+};
+struct Dummy {};
+struct Bridge {};
+
+/// A link to create, in its final shape: with `netns` it is born there and never seen anywhere else.
+struct NewLink {
+  std::string name;
+  std::variant<Macvlan, Veth, Dummy, Bridge, Ipvlan, Vlan> kind;
+  std::optional<MacAddress> mac;
+  std::optional<std::uint32_t> mtu;
+  /// Descriptor of the namespace it is born in; without one, the socket's. Borrowed for the call.
+  std::optional<int> netns;
+  IfIndex index;   // chosen; invalid lets the kernel choose
+  IfIndex master;  // in the namespace the link is born in
+  std::uint32_t group = 0;
+  std::string alias;
+  bool up = false;
+};
+/// "macvlan", "veth", ...
+std::string_view kind_name(const NewLink& link);
+
+/// The flags of a link (IFF_*) that are anybody's to set, but IFF_UP (net/core/dev.c __dev_change_flags). Of
+/// IFF_PROMISC and IFF_ALLMULTI the kernel tells and changes what was set so, not what sockets and other links
+/// have asked for beside that.
+extern const std::uint32_t kSettableFlags;
+struct FlagChange {
+  std::uint32_t mask = 0;   // which
+  std::uint32_t flags = 0;  // what those become
+};
+
+/// Changes to a link in its namespace; only what is set is touched.
+struct LinkChange {
+  std::optional<std::string> name;
+  std::optional<bool> up;
+  std::optional<std::uint32_t> mtu;
+  std::optional<MacAddress> mac;
+  std::optional<std::string> alias;  // "" removes it
+  std::optional<IfIndex> master;     // IfIndex() releases the link from its master
+  std::optional<std::uint32_t> group = std::nullopt;
+  /// Tell neighbours of its IPv4 addresses when it is set up or gets another MAC (sysctl arp_notify). Takes
+  /// effect after `up` in the same request: ask for it in one before.
+  std::optional<bool> arp_notify = std::nullopt;
+  std::optional<FlagChange> flags = std::nullopt;
+  std::optional<std::uint32_t> tx_queue_len = std::nullopt;
+  std::optional<std::uint8_t> mode = std::nullopt;
+  std::map<std::uint16_t, std::uint32_t> limits = {};  // of Link::limits, those to change
+};
+
+/// A link to take to another namespace. Down on arrival, without addresses and routes (the kernel drops
+/// them); MAC, MTU and altnames stay.
+struct MoveLink {
+  IfIndex link;
+  int netns = -1;        // where to; borrowed for the call
+  std::string new_name;  // empty: keeps its name
+};
+
+}  // namespace fairlead::netlink
