@@ -4,12 +4,10 @@
 #include <linux/if.h>
 #include <linux/if_addr.h>
 #include <linux/if_link.h>
-#include <linux/if_tunnel.h>
 #include <linux/ip.h>
 #include <linux/net_namespace.h>
 #include <linux/nexthop.h>
 #include <linux/rtnetlink.h>
-#include <linux/veth.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -17,6 +15,7 @@
 #include <cstring>
 #include <limits>
 
+#include "fairlead/sys/netlink/link_identity.h"
 #include "fairlead/sys/netlink/wire.h"
 
 namespace fairlead::netlink::codec {
@@ -39,18 +38,7 @@ Result<> check_alias(std::string_view alias) {
 Result<> check_new_link(const NewLink& link) {
   FL_TRY(check_link_name(link.name));
   FL_TRY(check_alias(link.alias));
-  if (const auto* veth = std::get_if<Veth>(&link.kind)) {
-    FL_TRY(check_link_name(veth->peer.name), "veth peer");
-  }
-  if (const auto* macvlan = std::get_if<Macvlan>(&link.kind)) {
-    FL_TRY(check_index(macvlan->parent), "macvlan parent");
-  }
-  if (const auto* ipvlan = std::get_if<Ipvlan>(&link.kind)) {
-    FL_TRY(ipvlan->check());
-  }
-  if (const auto* vlan = std::get_if<Vlan>(&link.kind)) {
-    FL_TRY(vlan->check());
-  }
+  FL_TRY(kinds::check(link.kind));
   return {};
 }
 
@@ -58,43 +46,6 @@ void set_up_flag(ifinfomsg& info, bool up) {
   info.ifi_change |= IFF_UP;
   info.ifi_flags |= up ? unsigned{IFF_UP} : 0U;
 }
-
-/// What a link and a veth's peer have in common.
-template <class T>
-void put_identity(Writer& writer, const T& link) {
-  writer.text(IFLA_IFNAME, link.name);
-  if (link.mac) {
-    writer.raw(IFLA_ADDRESS, link.mac->octets());
-  }
-  if (link.mtu) {
-    writer.u32(IFLA_MTU, *link.mtu);
-  }
-  if (link.netns) {
-    writer.descriptor(IFLA_NET_NS_FD, *link.netns);
-  }
-}
-
-struct KindData {
-  Writer& writer;  // NOLINT(cppcoreguidelines-avoid-const-or-ref-data-members): lives for one visit
-  void operator()(const Macvlan& macvlan) const {
-    writer.nest(IFLA_INFO_DATA,
-                [&] { writer.u32(IFLA_MACVLAN_MODE, static_cast<std::uint32_t>(macvlan.mode)); });
-  }
-  void operator()(const Veth& veth) const {
-    writer.nest(IFLA_INFO_DATA, [&] {
-      writer.nest(VETH_INFO_PEER, [&] {
-        // No flags here: the kernel applies them before the ends are joined, and an end without peer cannot
-        // be up (drivers/net/veth.c veth_open: ENOTCONN).
-        (void)writer.fixed<ifinfomsg>();
-        put_identity(writer, veth.peer);
-      });
-    });
-  }
-  void operator()(const Dummy& /*kind*/) const {}
-  void operator()(const Bridge& /*kind*/) const {}
-  void operator()(const Ipvlan& ipvlan) const { ipvlan.put(writer); }
-  void operator()(const Vlan& vlan) const { vlan.put(writer); }
-};
 
 void put_change(Writer& writer, ifinfomsg& info, const LinkChange& change) {
   if (change.up) {
@@ -207,67 +158,6 @@ void put_table(Writer& writer, rtmsg& info, std::uint32_t table) {
 
 // ---------------------------------------------------------------------------------------------- reading
 
-void read_kind_data(Link& link, View data) {
-  for_each_attribute(data, [&](std::uint16_t type, View value) {
-    const auto mode = read_fixed<std::uint32_t>(value);
-    if (type == IFLA_MACVLAN_MODE && mode && *mode <= std::numeric_limits<std::uint8_t>::max()) {
-      link.macvlan_mode = static_cast<MacvlanMode>(*mode);
-    }
-  });
-}
-
-/// Which attributes of a tunnel's kind say where its packets go (include/uapi/linux/if_link.h, if_tunnel.h).
-/// 0 where there is none; the IPv6 kinds use the numbers of their IPv4 brothers but for vxlan and geneve.
-struct TunnelAttributes {
-  std::string_view kind;
-  std::uint16_t link, local, remote, local6, remote6;
-};
-constexpr std::uint16_t kNoAttribute = 0;
-constexpr std::array kTunnels = {
-    TunnelAttributes{"vxlan", IFLA_VXLAN_LINK, IFLA_VXLAN_LOCAL, IFLA_VXLAN_GROUP, IFLA_VXLAN_LOCAL6,
-                     IFLA_VXLAN_GROUP6},
-    TunnelAttributes{"geneve", kNoAttribute, kNoAttribute, IFLA_GENEVE_REMOTE, kNoAttribute,
-                     IFLA_GENEVE_REMOTE6},
-    TunnelAttributes{"gre", IFLA_GRE_LINK, IFLA_GRE_LOCAL, IFLA_GRE_REMOTE, kNoAttribute, kNoAttribute},
-    TunnelAttributes{"gretap", IFLA_GRE_LINK, IFLA_GRE_LOCAL, IFLA_GRE_REMOTE, kNoAttribute, kNoAttribute},
-    TunnelAttributes{"erspan", IFLA_GRE_LINK, IFLA_GRE_LOCAL, IFLA_GRE_REMOTE, kNoAttribute, kNoAttribute},
-    TunnelAttributes{"ip6gre", IFLA_GRE_LINK, IFLA_GRE_LOCAL, IFLA_GRE_REMOTE, kNoAttribute, kNoAttribute},
-    TunnelAttributes{"ip6gretap", IFLA_GRE_LINK, IFLA_GRE_LOCAL, IFLA_GRE_REMOTE, kNoAttribute, kNoAttribute},
-    TunnelAttributes{"ip6erspan", IFLA_GRE_LINK, IFLA_GRE_LOCAL, IFLA_GRE_REMOTE, kNoAttribute, kNoAttribute},
-    TunnelAttributes{"ipip", IFLA_IPTUN_LINK, IFLA_IPTUN_LOCAL, IFLA_IPTUN_REMOTE, kNoAttribute,
-                     kNoAttribute},
-    TunnelAttributes{"sit", IFLA_IPTUN_LINK, IFLA_IPTUN_LOCAL, IFLA_IPTUN_REMOTE, kNoAttribute, kNoAttribute},
-    TunnelAttributes{"ip6tnl", IFLA_IPTUN_LINK, IFLA_IPTUN_LOCAL, IFLA_IPTUN_REMOTE, kNoAttribute,
-                     kNoAttribute},
-    TunnelAttributes{"vti", IFLA_VTI_LINK, IFLA_VTI_LOCAL, IFLA_VTI_REMOTE, kNoAttribute, kNoAttribute},
-    TunnelAttributes{"vti6", IFLA_VTI_LINK, IFLA_VTI_LOCAL, IFLA_VTI_REMOTE, kNoAttribute, kNoAttribute},
-};
-
-std::optional<IpAddress> read_tunnel_end(View value) {
-  auto address = IpAddress::from_octets(value);
-  return address && !address->is_unspecified() ? address : std::nullopt;
-}
-
-void read_tunnel(Link& link, View data) {
-  const auto* known = std::ranges::find(kTunnels, link.kind, &TunnelAttributes::kind);
-  if (known == kTunnels.end()) {
-    return;
-  }
-  link.tunnel.emplace();
-  for_each_attribute(data, [&](std::uint16_t type, View value) {
-    if (type == kNoAttribute) {
-      return;
-    }
-    if (type == known->link) {
-      read_index(link.tunnel->link, value);
-    } else if (type == known->local || type == known->local6) {
-      link.tunnel->local = read_tunnel_end(value);
-    } else if (type == known->remote || type == known->remote6) {
-      link.tunnel->remote = read_tunnel_end(value);
-    }
-  });
-}
-
 void read_link_info(Link& link, View info, View& data) {
   for_each_attribute(info, [&](std::uint16_t type, View value) {
     if (type == IFLA_INFO_KIND) {
@@ -280,21 +170,13 @@ void read_link_info(Link& link, View info, View& data) {
   });
 }
 
-/// What a link of its kind has beside: IFLA_INFO_DATA means something else for each.
+/// IFLA_INFO_DATA means something else for each kind.
 void read_details(Link& link, View data) {
-  if (link.kind == "macvlan" || link.kind == "macvtap") {
-    read_kind_data(link, data);
-  }
-  read_tunnel(link, data);
-  const auto keep = [&](auto details) {
-    if (details) {
-      link.details = std::move(*details);
-    }
-  };
-  if (link.kind == Ipvlan::kName) {
-    keep(Ipvlan::read(link.local_parent(), data));
-  } else if (link.kind == Vlan::kName) {
-    keep(Vlan::read(link.local_parent(), data));
+  link.details = kinds::read(link.kind, link.local_parent(), data);
+  link.tunnel = kinds::read_tunnel(link.kind, data);
+  if (link.kind == Macvlan::kName || link.kind == "macvtap") {
+    const auto macvlan = Macvlan::read(link.local_parent(), data);
+    link.macvlan_mode = macvlan ? std::optional(macvlan->mode) : std::nullopt;
   }
 }
 
@@ -451,14 +333,8 @@ Result<Bytes> create_link(const NewLink& link) {
     set_up_flag(info, true);
   }
   put_identity(writer, link);
-  if (const auto* macvlan = std::get_if<Macvlan>(&link.kind)) {
-    writer.index(IFLA_LINK, macvlan->parent);
-  }
-  if (const auto* ipvlan = std::get_if<Ipvlan>(&link.kind)) {
-    writer.index(IFLA_LINK, ipvlan->lower_link());
-  }
-  if (const auto* vlan = std::get_if<Vlan>(&link.kind)) {
-    writer.index(IFLA_LINK, vlan->lower_link());
+  if (const IfIndex lower = kinds::lower_link(link.kind); lower.valid()) {
+    writer.index(IFLA_LINK, lower);
   }
   if (link.master.valid()) {
     writer.index(IFLA_MASTER, link.master);
@@ -467,8 +343,8 @@ Result<Bytes> create_link(const NewLink& link) {
     writer.u32(IFLA_GROUP, link.group);
   }
   writer.nest(IFLA_LINKINFO, [&] {
-    writer.text(IFLA_INFO_KIND, kind_name(link));
-    std::visit(KindData{writer}, link.kind);
+    writer.text(IFLA_INFO_KIND, kinds::name(link.kind));
+    kinds::put(writer, link.kind);
   });
   return writer.finish();
 }

@@ -2,7 +2,6 @@
 // Links, as rtnetlink has them (include/uapi/linux/if_link.h). Plain data; any thread.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -12,17 +11,11 @@
 #include <vector>
 
 #include "fairlead/sys/netlink/if_index.h"
-#include "fairlead/sys/netlink/ip_address.h"
-#include "fairlead/sys/netlink/kinds/ipvlan.h"
-#include "fairlead/sys/netlink/kinds/vlan.h"
+#include "fairlead/sys/netlink/kinds/kinds.h"
+#include "fairlead/sys/netlink/kinds/tunnel.h"
 #include "fairlead/sys/netlink/mac_address.h"
 
 namespace fairlead::netlink {
-
-enum class MacvlanMode : std::uint8_t { kPrivate = 1, kVepa = 2, kBridge = 4, kPassthru = 8, kSource = 16 };
-std::string_view to_string(MacvlanMode mode);
-/// "private", "vepa", "bridge", "passthru", "source"; nothing for another word.
-std::optional<MacvlanMode> parse_macvlan_mode(std::string_view word);
 
 /// RFC 2863 states with the kernel's numbers (IF_OPER_*).
 enum class OperState : std::uint8_t {
@@ -35,13 +28,6 @@ enum class OperState : std::uint8_t {
   kUp
 };
 std::string_view to_string(OperState state);
-
-/// How a tunnel's packets leave: unset what the tunnel leaves open.
-struct TunnelEnds {
-  IfIndex link;  // the one they are bound to
-  std::optional<IpAddress> local, remote;
-  friend bool operator==(const TunnelEnds&, const TunnelEnds&) = default;
-};
 
 /// A link as the kernel describes it. Empty strings and invalid indices mean "the kernel said none".
 struct Link {
@@ -70,53 +56,32 @@ struct Link {
   std::string parent_bus;  // "pci", "virtio", ...
   /// The driver's word for which port of its card this is: "p0", "pf0vf1" (a VF's representor).
   std::string phys_port_name;
-  std::string phys_port_id;    // hex digits: the port, whatever function sees it
-  std::string phys_switch_id;  // hex digits: the switch that it is a port of
-  std::uint16_t arphrd = 0;    // ARPHRD_ETHER 1, ARPHRD_INFINIBAND 32, ARPHRD_LOOPBACK 772
-  std::optional<MacvlanMode> macvlan_mode;
-  std::optional<TunnelEnds> tunnel;  // vxlan, geneve, gre, ipip, sit, vti and their like
-  /// What links of some kinds have beside, with local_parent() as their parent; see as().
-  std::variant<std::monostate, Ipvlan, Vlan> details = {};
+  std::string phys_port_id;                 // hex digits: the port, whatever function sees it
+  std::string phys_switch_id;               // hex digits: the switch that it is a port of
+  std::uint16_t arphrd = 0;                 // ARPHRD_ETHER 1, ARPHRD_INFINIBAND 32, ARPHRD_LOOPBACK 772
+  std::optional<MacvlanMode> macvlan_mode;  // of a macvlan or a macvtap
+  std::optional<TunnelEnds> tunnel;         // vxlan, geneve, gre, ipip, sit, vti and their like
+  /// How it was created, with local_parent() as its parent, if its kind is one that can be read; see as().
+  std::optional<LinkKind> details = std::nullopt;
 
   [[nodiscard]] bool is_up() const;                          // administratively (IFF_UP)
   [[nodiscard]] bool is_running() const;                     // has carrier (IFF_RUNNING)
   [[nodiscard]] bool is_loopback() const;                    // IFF_LOOPBACK
   [[nodiscard]] bool has_name(std::string_view text) const;  // its name or one of its altnames
   /// As a link of one kind: link.as<Vlan>()->id. Null when it is of another.
-  template <class K>
+  template <kinds::ReadableKind K>
   [[nodiscard]] const K* as() const {
-    return std::get_if<K>(&details);
+    return details ? std::get_if<K>(&*details) : nullptr;
   }
   /// `parent` as an index of this namespace; invalid when there is none or it is in another one.
   [[nodiscard]] IfIndex local_parent() const { return parent_netnsid ? IfIndex() : parent; }
   friend bool operator==(const Link&, const Link&) = default;
 };
 
-/// The other end of a new veth pair.
-struct VethPeer {
-  std::string name;
-  std::optional<MacAddress> mac;
-  std::optional<std::uint32_t> mtu;
-  /// Descriptor of the namespace it is born in; without one, the socket's. Borrowed for the call.
-  std::optional<int> netns;
-  bool up = false;  // not at birth but right after, see Socket::create_link
-};
-/// Cannot talk to its parent itself. kPassthru has the parent's MAC, whatever is asked for, and must be the
-/// parent's only macvlan.
-struct Macvlan {
-  IfIndex parent;  // in the socket's namespace
-  MacvlanMode mode = MacvlanMode::kBridge;
-};
-struct Veth {
-  VethPeer peer;
-};
-struct Dummy {};
-struct Bridge {};
-
 /// A link to create, in its final shape: with `netns` it is born there and never seen anywhere else.
 struct NewLink {
   std::string name;
-  std::variant<Macvlan, Veth, Dummy, Bridge, Ipvlan, Vlan> kind;
+  LinkKind kind;
   std::optional<MacAddress> mac;
   std::optional<std::uint32_t> mtu;
   /// Descriptor of the namespace it is born in; without one, the socket's. Borrowed for the call.

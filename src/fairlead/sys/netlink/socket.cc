@@ -116,8 +116,7 @@ Batch::Request Batch::make(std::string what, Result<std::vector<std::uint8_t>> b
 
 Batch& Batch::create_link(const NewLink& link) {
   Request request = make(text_of(link), codec::create_link(link));
-  const auto* veth = std::get_if<Veth>(&link.kind);
-  if (!link.alias.empty() || (veth != nullptr && veth->peer.up)) {
+  if (!link.alias.empty() || kinds::peer_to_set_up(link.kind) != nullptr) {
     request.refused = Error(Code::kInvalid,
                             "the kernel takes no alias and no veth peer that is up at birth: set them in a "
                             "request of their own");
@@ -458,13 +457,9 @@ Result<std::optional<Link>> Socket::link(std::string_view name) {
 }
 
 Result<> Socket::create_link(const NewLink& link) {
-  NewLink at_birth = link;
-  at_birth.alias.clear();
-  if (auto* veth = std::get_if<Veth>(&at_birth.kind)) {
-    veth->peer.up = false;
-  }
   Batch batch;
-  FL_TRY(run(std::move(batch.create_link(at_birth))));
+  batch.requests_.push_back(Batch::make(text_of(link), codec::create_link(link)));
+  FL_TRY(run(std::move(batch)));
   auto done = finish_birth(link);
   if (!done) {
     take_back(link);
@@ -476,10 +471,9 @@ Result<> Socket::finish_birth(const NewLink& link) {
   if (!link.alias.empty()) {
     FL_TRY(change_in(link.netns, link.name, {.alias = link.alias}), text_of(link) + ": set its alias");
   }
-  const auto* veth = std::get_if<Veth>(&link.kind);
-  if (veth != nullptr && veth->peer.up) {
-    FL_TRY(change_in(veth->peer.netns, veth->peer.name, {.up = true}),
-           text_of(link) + ": set its peer " + veth->peer.name + " up");
+  if (const VethPeer* peer = kinds::peer_to_set_up(link.kind)) {
+    FL_TRY(change_in(peer->netns, peer->name, {.up = true}),
+           text_of(link) + ": set its peer " + peer->name + " up");
   }
   return {};
 }

@@ -8,13 +8,9 @@
 
 #include "fairlead/core/result.h"
 #include "fairlead/sys/netlink/if_index.h"
-#include "fairlead/sys/netlink/message.h"
+#include "fairlead/sys/netlink/kinds/kind.h"
 
 namespace fairlead::netlink {
-
-namespace codec {
-class Writer;
-}
 
 /// The kernel's numbers (IPVLAN_MODE_*).
 enum class IpvlanMode : std::uint8_t { kL2, kL3, kL3s };
@@ -38,13 +34,9 @@ struct Ipvlan {
   IpvlanMode mode = IpvlanMode::kL2;
   IpvlanFlag flag = IpvlanFlag::kBridge;
 
-  /// kInvalid for what the kernel would refuse without saying why.
   [[nodiscard]] Result<> check() const;
-  /// Of IFLA_LINK.
   [[nodiscard]] IfIndex lower_link() const { return parent; }
-  /// Writes IFLA_INFO_DATA.
   void put(codec::Writer& writer) const;
-  /// Of the content of IFLA_INFO_DATA; nothing if it has no mode that is known.
   static std::optional<Ipvlan> read(IfIndex parent, codec::View data);
   friend bool operator==(const Ipvlan&, const Ipvlan&) = default;
 };

@@ -8,10 +8,12 @@
 #include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <linux/veth.h>
 
 #include <array>
 #include <cstring>
 #include <string_view>
+#include <utility>
 
 #include "fairlead/sys/netlink/codec.h"
 
@@ -49,10 +51,12 @@ Bytes nest(std::uint16_t type, const Bytes& content) {
   return attribute(static_cast<std::uint16_t>(type | NLA_F_NESTED), content);
 }
 
-/// The request to create data0 over link 4 with this content of IFLA_LINKINFO.
-Bytes request(const Bytes& link_info) {
-  const Bytes body = bytes_of(ifinfomsg{}) + attribute(IFLA_IFNAME, bytes_of("data0")) +
-                     attribute(IFLA_LINK, bytes_of(std::uint32_t{4})) + nest(IFLA_LINKINFO, link_info);
+Bytes over_link_4() { return attribute(IFLA_LINK, bytes_of(std::uint32_t{4})); }
+
+/// The request to create data0 with this content of IFLA_LINKINFO.
+Bytes request(const Bytes& link_info, const Bytes& lower_link = over_link_4()) {
+  const Bytes body = bytes_of(ifinfomsg{}) + attribute(IFLA_IFNAME, bytes_of("data0")) + lower_link +
+                     nest(IFLA_LINKINFO, link_info);
   const nlmsghdr header{.nlmsg_len = static_cast<std::uint32_t>(sizeof(nlmsghdr) + body.size()),
                         .nlmsg_type = RTM_NEWLINK,
                         .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL,
@@ -73,6 +77,10 @@ Bytes kind(std::string_view name, const Bytes& data) {
   return attribute(IFLA_INFO_KIND, bytes_of(name)) + nest(IFLA_INFO_DATA, data);
 }
 
+Bytes vlan_data(std::uint16_t id, std::uint16_t protocol) {
+  return attribute(IFLA_VLAN_ID, bytes_of(id)) + attribute(IFLA_VLAN_PROTOCOL, bytes_of(htons(protocol)));
+}
+
 template <class K>
 std::string error_of(const K& kind) {
   const auto bytes = codec::create_link({.name = "data0", .kind = kind});
@@ -90,6 +98,77 @@ std::optional<K> read_back(const K& kind) {
   const auto link = codec::read_link(*codec::next_message(rest));
   const K* details = link ? link->as<K>() : nullptr;
   return details != nullptr ? std::optional(*details) : std::nullopt;
+}
+
+// ---------------------------------------------------------------------------------------------- macvlan
+
+TEST(MacvlanKind, CreateRequest_IsWhatTheHeadersPrescribe) {
+  for (const auto& [word, mode] :
+       {std::pair{"private", MACVLAN_MODE_PRIVATE}, std::pair{"vepa", MACVLAN_MODE_VEPA},
+        std::pair{"bridge", MACVLAN_MODE_BRIDGE}, std::pair{"passthru", MACVLAN_MODE_PASSTHRU},
+        std::pair{"source", MACVLAN_MODE_SOURCE}}) {
+    const Macvlan wanted{.parent = IfIndex(4), .mode = parse_macvlan_mode(word).value()};
+    EXPECT_EQ(codec::create_link({.name = "data0", .kind = wanted}).value(),
+              request(kind("macvlan", attribute(IFLA_MACVLAN_MODE, bytes_of(std::uint32_t{mode})))))
+        << word;
+    EXPECT_EQ(read_back(wanted), wanted);
+  }
+}
+
+TEST(MacvlanKind, Dump_OfAMacvtap_HasTheModeToo) {
+  const auto link = link_of(
+      nest(IFLA_LINKINFO,
+           kind("macvtap", attribute(IFLA_MACVLAN_MODE, bytes_of(std::uint32_t{MACVLAN_MODE_VEPA})))));
+  ASSERT_TRUE(link);
+  EXPECT_EQ(link->macvlan_mode, MacvlanMode::kVepa);
+  EXPECT_EQ(link->as<Macvlan>(), nullptr) << "it is none";
+}
+
+TEST(MacvlanKind, Dump_WithoutAMode_HasNoDetails) {
+  for (const Bytes& data : {Bytes(), attribute(IFLA_MACVLAN_MODE, {1, 0}),
+                            attribute(IFLA_MACVLAN_MODE, bytes_of(std::uint32_t{0x100}))}) {
+    const auto link = link_of(nest(IFLA_LINKINFO, kind("macvlan", data)));
+    ASSERT_TRUE(link);
+    EXPECT_EQ(link->as<Macvlan>(), nullptr);
+    EXPECT_FALSE(link->macvlan_mode);
+  }
+}
+
+// ---------------------------------------------------------------------------------------------- veth
+
+TEST(VethKind, CreateRequest_IsWhatTheHeadersPrescribe) {
+  const Veth wanted{
+      .peer = {.name = "peer0", .mac = *MacAddress::parse("02:00:00:00:00:07"), .mtu = 1400, .netns = 9}};
+  const Bytes peer = bytes_of(ifinfomsg{}) + attribute(IFLA_IFNAME, bytes_of("peer0")) +
+                     attribute(IFLA_ADDRESS, {2, 0, 0, 0, 0, 7}) +
+                     attribute(IFLA_MTU, bytes_of(std::uint32_t{1400})) +
+                     attribute(IFLA_NET_NS_FD, bytes_of(std::uint32_t{9}));
+  EXPECT_EQ(codec::create_link({.name = "data0", .kind = wanted}).value(),
+            request(kind("veth", nest(VETH_INFO_PEER, peer)), {}));
+}
+
+TEST(VethKind, APeerThatIsToBeUp_IsNotUpInTheRequest) {
+  EXPECT_EQ(
+      codec::create_link({.name = "data0", .kind = Veth{.peer = {.name = "peer0", .up = true}}}).value(),
+      codec::create_link({.name = "data0", .kind = Veth{.peer = {.name = "peer0"}}}).value());
+}
+
+// ---------------------------------------------------------------------------------------------- without attributes
+
+TEST(KindsWithoutAttributes, CreateRequest_HasTheNameAlone) {
+  EXPECT_EQ(codec::create_link({.name = "data0", .kind = Dummy{}}).value(),
+            request(attribute(IFLA_INFO_KIND, bytes_of("dummy")), {}));
+  EXPECT_EQ(codec::create_link({.name = "data0", .kind = Bridge{}}).value(),
+            request(attribute(IFLA_INFO_KIND, bytes_of("bridge")), {}));
+}
+
+TEST(Kinds, Dump_OfAKindThatIsNotReadable_HasNoDetails) {
+  for (const char* name : {"veth", "dummy", "bridge", "bond", ""}) {
+    const auto link = link_of(nest(IFLA_LINKINFO, kind(name, vlan_data(5, ETH_P_8021Q))));
+    ASSERT_TRUE(link);
+    EXPECT_EQ(link->kind, name);
+    EXPECT_FALSE(link->details) << name;
+  }
 }
 
 // ---------------------------------------------------------------------------------------------- ipvlan
@@ -176,9 +255,6 @@ TEST(IpvlanKind, WithoutParent_IsRefused) { EXPECT_THAT(error_of(Ipvlan{}), HasS
 
 Bytes qos(std::uint32_t from, std::uint32_t to) {
   return attribute(IFLA_VLAN_QOS_MAPPING, bytes_of(ifla_vlan_qos_mapping{.from = from, .to = to}));
-}
-Bytes vlan_data(std::uint16_t id, std::uint16_t protocol) {
-  return attribute(IFLA_VLAN_ID, bytes_of(id)) + attribute(IFLA_VLAN_PROTOCOL, bytes_of(htons(protocol)));
 }
 
 TEST(VlanKind, CreateRequest_IsWhatTheHeadersPrescribe) {

@@ -9,13 +9,9 @@
 
 #include "fairlead/core/result.h"
 #include "fairlead/sys/netlink/if_index.h"
-#include "fairlead/sys/netlink/message.h"
+#include "fairlead/sys/netlink/kinds/kind.h"
 
 namespace fairlead::netlink {
-
-namespace codec {
-class Writer;
-}
 
 /// Which tag the frames have, as an EtherType (ETH_P_8021Q, ETH_P_8021AD).
 enum class VlanProtocol : std::uint16_t { k8021q = 0x8100, k8021ad = 0x88A8 };
@@ -39,13 +35,9 @@ struct Vlan {
   /// From the packet's priority to the tag's (0 to 7). Here too, nothing is reported of a mapping to 0.
   std::map<std::uint32_t, std::uint32_t> egress_qos = {};
 
-  /// kInvalid for what the kernel would cut to fit or refuse without saying why.
   [[nodiscard]] Result<> check() const;
-  /// Of IFLA_LINK.
   [[nodiscard]] IfIndex lower_link() const { return parent; }
-  /// Writes IFLA_INFO_DATA.
   void put(codec::Writer& writer) const;
-  /// Of the content of IFLA_INFO_DATA; nothing without an id or with a protocol that is not known.
   static std::optional<Vlan> read(IfIndex parent, codec::View data);
   friend bool operator==(const Vlan&, const Vlan&) = default;
 };
