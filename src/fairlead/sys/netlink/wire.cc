@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/sys/netlink/wire.h"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 
 namespace fairlead::netlink::codec {
@@ -52,5 +54,12 @@ View behind(View bytes, std::size_t size) {
   const std::size_t aligned = (size + NLMSG_ALIGNTO - 1) & ~std::size_t{NLMSG_ALIGNTO - 1};
   return bytes.subspan(std::min(aligned, bytes.size()));
 }
+
+Bytes payload_of(const Writer& writer) {
+  const auto bytes = writer.finish();
+  return bytes ? Bytes(bytes->begin() + sizeof(nlmsghdr), bytes->end()) : Bytes();
+}
+
+bool is_ip(std::uint8_t family) { return family == AF_INET || family == AF_INET6; }
 
 }  // namespace fairlead::netlink::codec

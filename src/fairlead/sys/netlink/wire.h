@@ -70,7 +70,13 @@ class Writer {
   bool fits_ = true;
 };
 
+/// What a request would have behind its header; empty when it does not fit.
+Bytes payload_of(const Writer& writer);
+
 // ---- reading
+
+/// AF_INET or AF_INET6.
+bool is_ip(std::uint8_t family);
 
 template <class T>
 std::optional<T> read_fixed(View bytes) {
