@@ -58,6 +58,8 @@ struct NewRoute {
   std::optional<std::uint8_t> scope = std::nullopt;
   std::optional<IpAddress> source = std::nullopt;  // an address of this namespace
 };
+/// Whether add_route(wanted) would make this route: no metric means the kernel's default.
+bool is_what_was_asked_for(const Route& route, const NewRoute& wanted);
 /// To give the routes to a destination another metric.
 struct MetricChange {
   IpPrefix destination;

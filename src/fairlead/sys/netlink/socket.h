@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Requests to rtnetlink: one blocking socket, one answer per request, the kernel's own words in errors.
+// socket.cc sends requests and reads answers; socket_link.cc, socket_address.cc and socket_route.cc have the calls.
 #pragma once
 
-#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -12,54 +12,15 @@
 #include <string>
 #include <string_view>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "fairlead/core/fd.h"
 #include "fairlead/core/result.h"
+#include "fairlead/sys/netlink/batch.h"
 #include "fairlead/sys/netlink/codec.h"
 #include "fairlead/sys/netlink/types.h"
 
 namespace fairlead::netlink {
-
-/// Several requests that go to the kernel in one system call. The kernel carries them out in order and does
-/// NOT stop at one that fails, so put only requests together that may stand alone or that fail together.
-/// Each add says itself, in the error, as "add address 10.0.0.5/24 to eth1"; Socket::run() adds
-/// "(netlink message 2 of 3)".
-class Batch {
- public:
-  Batch& create_link(const NewLink& link);
-  Batch& change_link(IfIndex link, const LinkChange& change);
-  /// kExists when another link has the name; deleting what is not there succeeds.
-  Batch& add_altname(IfIndex link, const std::string& altname);
-  Batch& delete_altname(IfIndex link, const std::string& altname);
-  Batch& delete_link(IfIndex link);
-  Batch& add_address(const NewAddress& address);
-  Batch& delete_address(const NewAddress& address);
-  Batch& add_route(const NewRoute& route);
-  [[nodiscard]] std::size_t size() const { return requests_.size(); }
-  [[nodiscard]] bool empty() const { return requests_.empty(); }
-
- private:
-  friend class Socket;
-  struct Request {
-    std::string what;                 // "add address 10.0.0.5/24 to link 7"; see Socket::name_link
-    IfIndex link;                     // the one that `what` names
-    std::vector<std::uint8_t> bytes;  // the message; its sequence number is filled in when it is sent
-    std::optional<Error> refused;     // could not be encoded: reported instead of sending anything
-    std::array<int, 2> fine = {};     // errnos that mean "it is so already"
-    /// EEXIST is fine too if exactly this is there.
-    std::variant<std::monostate, NewAddress, NewRoute> wanted;
-  };
-  static Request make(std::string what, Result<std::vector<std::uint8_t>> bytes, IfIndex link = IfIndex());
-  std::vector<Request> requests_;
-};
-
-/// A request of a batch that failed.
-struct BatchFailure {
-  std::size_t at = 0;  // in the order of adding
-  Error error;
-};
 
 /// One NETLINK_ROUTE socket for requests. It belongs for ever to the namespace in which it was opened and may
 /// be used from any namespace, by one thread at a time. Errors carry the errno and the kernel's extended-ack
