@@ -27,7 +27,7 @@
 #include "fairlead/core/result.h"
 #include "fairlead/dra/driver.h"
 #include "fairlead/dra/metrics.h"
-#include "fairlead/kube/api_codec.h"
+#include "fairlead/kube/resources/claim_status.h"
 
 namespace fairlead::kube {
 class Client;

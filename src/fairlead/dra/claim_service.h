@@ -26,7 +26,7 @@
 #include "fairlead/core/result.h"
 #include "fairlead/dra/driver.h"
 #include "fairlead/dra/metrics.h"
-#include "fairlead/kube/api.h"
+#include "fairlead/kube/resources/claim.h"
 
 namespace fairlead::dra {
 

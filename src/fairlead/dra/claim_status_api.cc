@@ -3,7 +3,8 @@
 #include <set>
 
 #include "fairlead/dra/claim_reporter.h"
-#include "fairlead/kube/client.h"
+#include "fairlead/kube/resource.h"
+#include "fairlead/kube/resources/claim_status.h"
 
 namespace fairlead::dra {
 namespace {
@@ -16,8 +17,9 @@ class KubeClaimStatusApi final : public ClaimStatusApi {
       : client_(client), field_manager_(driver_name) {}
 
   Result<kube::ClaimStatus> read(const Claim& claim, const std::stop_token& stop) override {
-    return client_.get_claim_status(claim.namespace_, claim.name,
-                                    {.timeout = kTimeout, .stop = stop, .max_tries = 1});
+    return kube::Resource<kube::ClaimStatus>(client_).get(
+        {.namespace_ = claim.namespace_, .name = claim.name},
+        {.timeout = kTimeout, .stop = stop, .max_tries = 1});
   }
   Result<> apply(const Claim& claim, const std::vector<kube::DeviceStatus>& devices,
                  const std::stop_token& stop) override {
@@ -27,7 +29,7 @@ class KubeClaimStatusApi final : public ClaimStatusApi {
     meta.uid = claim.uid;
     const kube::CallOptions call{.timeout = kTimeout, .stop = stop, .max_tries = 1};
     if (!must_be_replaced_.contains(claim.uid)) {
-      auto applied = client_.apply_claim_status(meta, devices, field_manager_, call);
+      auto applied = kube::apply_claim_status(client_, meta, devices, field_manager_, call);
       if (applied || !is_about_the_allocation(applied.error())) {
         return applied;
       }
@@ -38,7 +40,7 @@ class KubeClaimStatusApi final : public ClaimStatusApi {
 
  private:
   /// The server saw a change of the allocation, which we did not send: its opaque parameters are written in a
-  /// form that JSON cannot carry (kube/claim_proto.h).
+  /// form that JSON cannot carry (kube/resources/claim_proto.h).
   static bool is_about_the_allocation(const Error& error) {
     return error.code() == Code::kInvalid && error.what().find("status.allocation") != std::string::npos;
   }
@@ -51,7 +53,7 @@ class KubeClaimStatusApi final : public ClaimStatusApi {
   Result<> replace(const kube::ObjectMeta& meta, const std::vector<kube::DeviceStatus>& devices,
                    const kube::CallOptions& call) {
     for (int tries = 1;; ++tries) {
-      auto replaced = client_.replace_claim_status(meta, devices, field_manager_, call);
+      auto replaced = kube::replace_claim_status(client_, meta, devices, field_manager_, call);
       const bool overtaken = !replaced && replaced.error().code() == Code::kConflict;
       if (!overtaken) {
         return replaced;

@@ -7,7 +7,7 @@
 
 #include "fairlead/core/result.h"
 #include "fairlead/dra/driver.h"
-#include "fairlead/kube/api.h"
+#include "fairlead/kube/resources/claim.h"
 
 namespace fairlead::dra {
 

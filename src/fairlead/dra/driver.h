@@ -15,7 +15,7 @@
 
 #include "fairlead/core/result.h"
 #include "fairlead/formats/cdi.h"
-#include "fairlead/kube/api.h"
+#include "fairlead/kube/resources/slice.h"
 
 namespace fairlead::dra {
 

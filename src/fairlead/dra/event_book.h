@@ -15,7 +15,7 @@
 #include <tuple>
 
 #include "fairlead/dra/driver.h"
-#include "fairlead/kube/api.h"
+#include "fairlead/kube/resources/event.h"
 
 namespace fairlead::dra {
 

@@ -24,6 +24,9 @@
 #include "fairlead/dra/stale_claims.h"
 #include "fairlead/kube/client.h"
 #include "fairlead/kube/config.h"
+#include "fairlead/kube/resource.h"
+#include "fairlead/kube/resources/claim.h"
+#include "fairlead/kube/resources/node.h"
 #include "fairlead/rpc/grpc_server.h"
 #include "fairlead/rpc/unix_listener.h"
 #include "fairlead/sys/files.h"
@@ -53,11 +56,11 @@ class KubeClaimSource final : public ClaimSource {
   KubeClaimSource(kube::Client& client, Urgency urgency) : client_(client), urgency_(urgency) {}
   Result<kube::ResourceClaim> get_claim(const std::string& namespace_, const std::string& name,
                                         milliseconds timeout, const std::stop_token& stop) override {
-    return client_.get_claim(namespace_, name,
-                             {.timeout = timeout,
-                              .stop = stop,
-                              .max_tries = kube::CallOptions::kAnyTries,
-                              .limited = urgency_ == Urgency::kBackground});
+    return kube::Resource<kube::ResourceClaim>(client_).get({.namespace_ = namespace_, .name = name},
+                                                            {.timeout = timeout,
+                                                             .stop = stop,
+                                                             .max_tries = kube::CallOptions::kAnyTries,
+                                                             .limited = urgency_ == Urgency::kBackground});
   }
 
  private:
@@ -202,7 +205,9 @@ class PluginImpl final : public Plugin {
     if (!client_) {
       return Error(Code::kUnavailable, "the plugin has not started");
     }
-    return client_->get_node_addresses(options_.node_name, {.stop = std::move(stop)});
+    FL_ASSIGN(auto node, kube::Resource<kube::Node>(*client_).get(
+                             {.namespace_ = {}, .name = options_.node_name}, {.stop = std::move(stop)}));
+    return std::move(node.internal_addresses);
   }
   void republish() override {
     if (publisher_) {

@@ -12,7 +12,7 @@
 #include "fairlead/core/mutex.h"
 #include "fairlead/core/retry_delay.h"
 #include "fairlead/dra/api_time.h"
-#include "fairlead/kube/client.h"
+#include "fairlead/kube/resource.h"
 
 namespace fairlead::dra {
 namespace {
@@ -25,16 +25,18 @@ constexpr Backoff::Options kRefused{.initial = std::chrono::seconds(10), .max = 
 
 class KubeEventApi final : public EventApi {
  public:
-  explicit KubeEventApi(kube::Client& client) : client_(client) {}
+  explicit KubeEventApi(kube::Client& client) : events_(client) {}
   Result<> create(const kube::Event& event, const std::stop_token& stop) override {
-    return client_.create_event(event, {.timeout = kTimeout, .stop = stop, .max_tries = 1});
+    FL_TRY(events_.create(event, {.timeout = kTimeout, .stop = stop, .max_tries = 1}));
+    return {};
   }
   Result<> patch(const kube::Event& event, const std::stop_token& stop) override {
-    return client_.patch_event(event, {.timeout = kTimeout, .stop = stop, .max_tries = 1});
+    return events_.merge_patch({.namespace_ = event.meta.namespace_, .name = event.meta.name},
+                               kube::event_patch(event), {.timeout = kTimeout, .stop = stop, .max_tries = 1});
   }
 
  private:
-  kube::Client& client_;
+  kube::Resource<kube::Event> events_;
 };
 
 /// As client-go makes them: hexadecimal nanoseconds, of which no two of ours are the same.

@@ -5,16 +5,20 @@
 
 #include "fairlead/core/log.h"
 #include "fairlead/dra/slice_publisher.h"
-#include "fairlead/kube/client.h"
 #include "fairlead/kube/reflector.h"
+#include "fairlead/kube/resource.h"
+#include "fairlead/kube/resources/node.h"
+#include "fairlead/kube/resources/slice.h"
 
 namespace fairlead::dra {
 namespace {
 
+using SliceReflector = kube::TypedReflector<kube::ResourceSlice>;
+
 class KubeSliceApi final : public SliceApi {
  public:
   KubeSliceApi(kube::Client& client, const std::string& driver_name, const std::string& node_name)
-      : client_(client), selector_{.driver = driver_name, .node_name = node_name} {}
+      : client_(client), slices_(client), selector_{.driver = driver_name, .node_name = node_name} {}
   KubeSliceApi(const KubeSliceApi&) = delete;
   KubeSliceApi& operator=(const KubeSliceApi&) = delete;
   KubeSliceApi(KubeSliceApi&&) = delete;
@@ -22,25 +26,31 @@ class KubeSliceApi final : public SliceApi {
   ~KubeSliceApi() override { unwatch(); }
 
   Result<std::string> node_uid(std::stop_token stop) override {
-    return client_.get_node_uid(selector_.node_name, {.stop = std::move(stop)});
+    FL_ASSIGN(auto node, kube::Resource<kube::Node>(client_).get(
+                             {.namespace_ = {}, .name = selector_.node_name}, {.stop = std::move(stop)}));
+    if (node.meta.uid.empty()) {
+      return Error(Code::kCorrupt, "get nodes: node " + selector_.node_name + " has no metadata.uid");
+    }
+    return std::move(node.meta.uid);
   }
   Result<std::vector<kube::ResourceSlice>> list(std::stop_token stop) override {
-    FL_ASSIGN(auto all, client_.list_slices(selector_, {.stop = std::move(stop)}));
+    FL_ASSIGN(const auto ours, kube::selection_of(selector_));
+    FL_ASSIGN(auto all, slices_.list(ours, {.stop = std::move(stop)}));
     return std::move(all.items);
   }
   Result<kube::ResourceSlice> create(const kube::ResourceSlice& slice, std::stop_token stop) override {
-    return client_.create_slice(slice, {.stop = std::move(stop)});
+    return slices_.create(slice, {.stop = std::move(stop)});
   }
   Result<kube::ResourceSlice> update(const kube::ResourceSlice& slice, std::stop_token stop) override {
-    return client_.update_slice(slice, {.stop = std::move(stop)});
+    return slices_.update(slice, {.stop = std::move(stop)});
   }
   Result<> remove(const kube::ResourceSlice& slice, std::stop_token stop) override {
-    return client_.delete_slice(slice.meta, {.stop = std::move(stop)});
+    return slices_.remove(slice.meta, {.stop = std::move(stop)});
   }
 
   void watch(std::function<void(const SliceEvent&)> on_event) override {
     on_event_ = std::move(on_event);
-    kube::SliceReflector::Callbacks callbacks{
+    SliceReflector::Callbacks callbacks{
         .on_sync =
             [this](const std::vector<kube::ResourceSlice>& all) {
               on_event_({.all = std::make_shared<const std::vector<kube::ResourceSlice>>(all)});
@@ -50,8 +60,13 @@ class KubeSliceApi final : public SliceApi {
     options.on_error = [](const Error& error) {
       log::debug("watch of our slices failed, trying again", {{"error", error.what()}});
     };
+    auto ours = kube::selection_of(selector_);
+    if (!ours) {
+      log::error("cannot watch our slices", {{"error", ours.error().what()}});
+      return;
+    }
     reflector_ =
-        std::make_unique<kube::SliceReflector>(client_, selector_, std::move(callbacks), std::move(options));
+        std::make_unique<SliceReflector>(client_, *std::move(ours), std::move(callbacks), std::move(options));
     reflector_->start();
   }
   void unwatch() override {
@@ -71,9 +86,10 @@ class KubeSliceApi final : public SliceApi {
   }
 
   kube::Client& client_;
+  kube::Resource<kube::ResourceSlice> slices_;
   kube::SliceSelector selector_;
   std::function<void(const SliceEvent&)> on_event_;  // set before the reflector's thread starts
-  std::unique_ptr<kube::SliceReflector> reflector_;
+  std::unique_ptr<SliceReflector> reflector_;
 };
 
 }  // namespace

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "fairlead/dra/driver.h"
-#include "fairlead/kube/api.h"
+#include "fairlead/kube/resources/slice.h"
 
 namespace fairlead::dra {
 

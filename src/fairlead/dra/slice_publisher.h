@@ -22,7 +22,7 @@
 #include "fairlead/core/result.h"
 #include "fairlead/dra/driver.h"
 #include "fairlead/dra/metrics.h"
-#include "fairlead/kube/api.h"
+#include "fairlead/kube/resources/slice.h"
 
 namespace fairlead::kube {
 class Client;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Client: the requests a DRA driver makes of the API server, typed.
+// Client: requests to the API server, as JSON text. Typed ones of objects: resource.h.
 //
 // Errors by code: kNotFound 404, kExists 409 AlreadyExists, kConflict other 409, kGone 410, kInvalid 400 and
 // 422 (the sentence names the field paths), kDenied 401, 403 and a server whose
@@ -23,8 +23,6 @@
 
 #include "fairlead/core/clock.h"
 #include "fairlead/core/result.h"
-#include "fairlead/kube/api.h"
-#include "fairlead/kube/api_codec.h"
 #include "fairlead/kube/config.h"
 
 namespace fairlead::kube {
@@ -35,7 +33,7 @@ struct CallOptions {
   std::stop_token stop;
   /// 1 for callers that have a back-off of their own. A server's Retry-After is waited for all the same.
   int max_tries = 10;
-  /// For callers that have nothing better to do than to wait for the server until the timeout.
+  /// Retry until the timeout, however many tries that takes.
   static constexpr int kAnyTries = 1'000'000;
   /// For Client::request: an answer of any status is a success, once it would not be tried again. So that a
   /// refusal by the server is not taken for one of its certificate, which has the same code.
@@ -64,13 +62,7 @@ struct ClientOptions {
   Clock* clock = &real_clock();  // of the QPS limit and the back-off
 };
 
-/// Own-node objects only: both fields are required.
-struct SliceSelector {
-  std::string driver;
-  std::string node_name;
-};
-
-/// A request of any kind: tools, tests and resources without a typed call.
+/// A request of any kind.
 struct RawRequest {
   std::string method = "GET";
   std::string path;                                        // "/api/v1/nodes/n1"
@@ -78,6 +70,8 @@ struct RawRequest {
   std::string body;
   std::string content_type = "application/json";
   std::string accept = "application/json";
+  /// How long a single try may take, so that a dead connection does not use up the whole call. 0: as long as the call.
+  std::chrono::milliseconds try_timeout{0};
 };
 
 struct RawResponse {
@@ -99,54 +93,13 @@ struct WatchRequest {
 /// Thread-safe; every call blocks its caller. Idle connections are kept and used again, a few at most.
 class Client {
  public:
-  /// Reads certificates and token, connects to nobody.
+  /// Reads certificates and token, does not connect.
   static Result<std::unique_ptr<Client>> open(ClientConfig config, ClientOptions options = {});
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;
   Client(Client&&) = delete;
   Client& operator=(Client&&) = delete;
   ~Client();
-
-  Result<ResourceClaim> get_claim(const std::string& namespace_, const std::string& name,
-                                  const CallOptions& call = {});
-  /// The uid of the Node object, for owner references.
-  Result<std::string> get_node_uid(const std::string& name, const CallOptions& call = {});
-  /// The Node's internal addresses, as texts; none is possible.
-  Result<std::vector<std::string>> get_node_addresses(const std::string& name, const CallOptions& call = {});
-
-  /// POST, with meta.name or meta.generate_name (another random suffix is tried when the server's draw was
-  /// taken). Gives what the server stored: compare it with what was sent to see dropped fields.
-  Result<ResourceSlice> create_slice(const ResourceSlice& slice, const CallOptions& call = {});
-  /// PUT with meta.resource_version, which must be set. kConflict: it changed meanwhile. kNotFound: it is
-  /// gone.
-  Result<ResourceSlice> update_slice(const ResourceSlice& slice, const CallOptions& call = {});
-  /// DELETE of exactly this object: meta.uid and, when set, meta.resource_version are preconditions. Success
-  /// when it is gone, or when another object has its name by now; kConflict when it changed.
-  Result<> delete_slice(const ObjectMeta& meta, const CallOptions& call = {});
-  /// All pages. Starts over when a page's continue token expired (410).
-  Result<ListOf<ResourceSlice>> list_slices(const SliceSelector& selector, const CallOptions& call = {});
-
-  /// Server-side apply with force to the claim's status; `devices` are all entries of this field manager
-  /// (by convention the driver's name), none clears. kConflict when the claim was replaced by one of another
-  /// uid.
-  Result<> apply_claim_status(const ObjectMeta& claim, const std::vector<DeviceStatus>& devices,
-                              const std::string& field_manager, const CallOptions& call = {});
-
-  /// The same by reading and replacing the claim in protobuf (claim_proto.h says why): for claims of which
-  /// apply_claim_status() says kInvalid and names status.allocation. kNotFound also when another claim has
-  /// the name by now; kConflict: somebody else wrote in between, try again.
-  Result<> replace_claim_status(const ObjectMeta& claim, const std::vector<DeviceStatus>& devices,
-                                const std::string& driver, const CallOptions& call = {});
-
-  /// POST. kExists: an event has this name already.
-  Result<> create_event(const Event& event, const CallOptions& call = {});
-  /// Writes count and last_seen of the event of this name. kNotFound: it is gone (the API server keeps events
-  /// for an hour).
-  Result<> patch_event(const Event& event, const CallOptions& call = {});
-
-  /// What stands in the claim's status.devices now, entries of all drivers.
-  Result<ClaimStatus> get_claim_status(const std::string& namespace_, const std::string& name,
-                                       const CallOptions& call = {});
 
   /// Any request; HTTP errors become Errors as above, success is 2xx. `call.timeout` bounds it with retries.
   Result<RawResponse> request(const RawRequest& request, const CallOptions& call = {});
@@ -158,17 +111,13 @@ class Client {
   Result<> watch(const WatchRequest& request, const std::function<Result<>(std::string_view line)>& on_line,
                  const std::stop_token& stop);
 
+  /// The clock of its deadlines.
+  [[nodiscard]] Clock& clock() const;
+
  private:
   struct Impl;
   explicit Client(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
-
-/// Path of the collection, or of one slice.
-std::string slice_path(std::string_view name = {});
-std::string claim_path(std::string_view namespace_, std::string_view name);
-std::string event_path(std::string_view namespace_, std::string_view name = {});
-/// "spec.driver=<driver>,spec.nodeName=<node>"
-std::string field_selector(const SliceSelector& selector);
 
 }  // namespace fairlead::kube

@@ -12,6 +12,12 @@
 #include <thread>
 
 #include "fairlead/kube/rate_limit.h"
+#include "fairlead/kube/resource.h"
+#include "fairlead/kube/resources/claim.h"
+#include "fairlead/kube/resources/claim_status.h"
+#include "fairlead/kube/resources/event.h"
+#include "fairlead/kube/resources/node.h"
+#include "fairlead/kube/resources/slice.h"
 #include "fairlead/kube/testing/https_test_server.h"
 
 namespace fairlead::kube {
@@ -40,12 +46,19 @@ class ClientTest : public ::testing::Test {
     client_ = *std::move(client);
   }
   Client& client() { return *client_; }
+  Resource<ResourceClaim> claims() { return Resource<ResourceClaim>(client()); }
+  Resource<ResourceSlice> slices() { return Resource<ResourceSlice>(client()); }
 
   TestCa ca_;
   VirtualClock clock_{VirtualClock::Mode::kJump};
   std::unique_ptr<HttpsTestServer> server_;
   std::unique_ptr<Client> client_;
 };
+
+Result<std::string> node_uid(Client& client, const std::string& name, const CallOptions& call = {}) {
+  FL_ASSIGN(auto node, Resource<Node>(client).get({.namespace_ = {}, .name = name}, call));
+  return std::move(node.meta.uid);
+}
 
 ResourceSlice small_slice() {
   ResourceSlice slice;
@@ -62,7 +75,7 @@ TEST_F(ClientTest, GetClaim_AsksForItByNameAndDecodesIt) {
     return TestResponse{.body = R"({"metadata":{"name":"c","namespace":"ns","uid":"u"},"status":{"allocation":
       {"devices":{"results":[{"request":"r","driver":"d","pool":"p","device":"dev"}]}}}})"};
   });
-  const auto claim = client().get_claim("ns", "c");
+  const auto claim = claims().get({.namespace_ = "ns", .name = "c"});
   ASSERT_TRUE(claim) << claim.error().what();
   EXPECT_EQ(claim->meta.uid, "u");
   EXPECT_EQ(claim->allocation.value_or(Allocation{}).results.at(0).device, "dev");
@@ -76,17 +89,17 @@ TEST_F(ClientTest, GetClaim_NameWithSlashesStaysOneSegment) {
   serve([](const TestRequest&) {
     return TestResponse{.status = 404, .body = status_json(404, "NotFound", "no")};
   });
-  EXPECT_EQ(client().get_claim("ns", "../../x").error().code(), Code::kNotFound);
+  EXPECT_EQ(claims().get({.namespace_ = "ns", .name = "../../x"}).error().code(), Code::kNotFound);
   EXPECT_EQ(server_->requests().at(0).path, "/apis/resource.k8s.io/v1/namespaces/ns/resourceclaims/../../x")
       << "the server has decoded %2F; sent unescaped, curl or the server would have walked up";
-  EXPECT_EQ(client().get_claim("ns", "").error().code(), Code::kInvalid);
+  EXPECT_EQ(claims().get({.namespace_ = "ns", .name = ""}).error().code(), Code::kInvalid);
 }
 
 TEST_F(ClientTest, GetNodeUid_ReadsTheUid) {
   serve([](const TestRequest&) {
     return TestResponse{.body = R"({"metadata":{"name":"n1","uid":"node-uid"}})"};
   });
-  const auto uid = client().get_node_uid("n1");
+  const auto uid = node_uid(client(), "n1");
   ASSERT_TRUE(uid) << uid.error().what();
   EXPECT_EQ(*uid, "node-uid");
   EXPECT_EQ(server_->requests().at(0).path, "/api/v1/nodes/n1");
@@ -98,9 +111,9 @@ TEST_F(ClientTest, GetNodeAddresses_ReadsTheInternalOnes) {
       {"type":"ExternalIP","address":"203.0.113.7"},{"type":"InternalIP","address":"192.0.2.5"},
       {"type":"Hostname","address":"n1"},{"type":"InternalIP","address":"2001:db8::5"}]}})"};
   });
-  const auto addresses = client().get_node_addresses("n1");
-  ASSERT_TRUE(addresses) << addresses.error().what();
-  EXPECT_EQ(*addresses, (std::vector<std::string>{"192.0.2.5", "2001:db8::5"}));
+  const auto node = Resource<Node>(client()).get({.namespace_ = {}, .name = "n1"});
+  ASSERT_TRUE(node) << node.error().what();
+  EXPECT_EQ(node->internal_addresses, (std::vector<std::string>{"192.0.2.5", "2001:db8::5"}));
   EXPECT_EQ(server_->requests().at(0).path, "/api/v1/nodes/n1");
 }
 
@@ -120,7 +133,7 @@ TEST_P(StatusCodes, BecomeErrorCodes) {
   serve([row](const TestRequest&) {
     return TestResponse{.status = row.status, .body = status_json(row.status, row.reason, "the reason why")};
   });
-  const auto claim = client().get_claim("ns", "c", {.timeout = seconds(20)});
+  const auto claim = claims().get({.namespace_ = "ns", .name = "c"}, {.timeout = seconds(20)});
   ASSERT_FALSE(claim);
   EXPECT_EQ(claim.error().code(), row.code) << claim.error().what();
   EXPECT_THAT(claim.error().what(), HasSubstr("get resourceclaims"));
@@ -146,7 +159,7 @@ TEST_F(ClientTest, NotFoundWithoutAStatus_SaysNothingAboutTheObject) {
   for (const std::string& body :
        {std::string("404 page not found\n"), std::string(), status_json(404, "", "the path is not served")}) {
     serve([body](const TestRequest&) { return TestResponse{.status = 404, .body = body}; });
-    const auto claim = client().get_claim("ns", "c", {.timeout = seconds(20)});
+    const auto claim = claims().get({.namespace_ = "ns", .name = "c"}, {.timeout = seconds(20)});
     ASSERT_FALSE(claim);
     EXPECT_EQ(claim.error().code(), Code::kUnsupported) << claim.error().what();
     EXPECT_THAT(claim.error().what(), HasSubstr("(HTTP 404)"));
@@ -163,7 +176,7 @@ TEST_F(ClientTest, Deadline_DuringARetryTellsWhatTheServerSaidBefore) {
     }
     return TestResponse{.status = 503, .body = status_json(503, "ServiceUnavailable", "etcd is away")};
   });
-  const auto claim = client().get_claim("ns", "c", {.timeout = seconds(2), .max_tries = 2});
+  const auto claim = claims().get({.namespace_ = "ns", .name = "c"}, {.timeout = seconds(2), .max_tries = 2});
   EXPECT_EQ(claim.error().code(), Code::kUnavailable);
   EXPECT_THAT(claim.error().what(), HasSubstr("etcd is away"));
   go_on.set_value();
@@ -177,7 +190,7 @@ TEST_F(ClientTest, UpdateSlice_InvalidNamesTheFieldsOfAllCauses) {
                                    {{"field", "spec.pool.name"}, {"message", "is immutable"}}};
     return TestResponse{.status = 422, .body = status.dump()};
   });
-  const auto updated = client().update_slice(small_slice());
+  const auto updated = slices().update(small_slice());
   ASSERT_FALSE(updated);
   EXPECT_EQ(updated.error().code(), Code::kInvalid);
   EXPECT_EQ(
@@ -190,7 +203,7 @@ TEST_F(ClientTest, ErrorPageThatIsNoStatus_IsQuotedShortAndOnOneLine) {
   serve([](const TestRequest&) {
     return TestResponse{.status = 403, .body = "<html>\nproxy says no" + std::string(5000, 'x')};
   });
-  const auto claim = client().get_claim("ns", "c");
+  const auto claim = claims().get({.namespace_ = "ns", .name = "c"});
   EXPECT_EQ(claim.error().code(), Code::kDenied);
   EXPECT_THAT(claim.error().what(), HasSubstr("<html> proxy says no"));
   EXPECT_LT(claim.error().what().size(), 400U);
@@ -206,7 +219,7 @@ TEST_F(ClientTest, CreateSlice_PostsAndGivesWhatWasStored) {
   ResourceSlice slice = small_slice();
   slice.meta = {.generate_name = "0-"};
   slice.devices = {{.name = "eth1", .attributes = {{"mtu", std::int64_t{1500}}}}};
-  const auto stored = client().create_slice(slice);
+  const auto stored = slices().create(slice);
   ASSERT_TRUE(stored) << stored.error().what();
   EXPECT_EQ(stored->meta.name, "0-abc");
   EXPECT_EQ(stored->devices, slice.devices);
@@ -222,7 +235,7 @@ TEST_F(ClientTest, CreateSlice_GeneratedNameTakenDrawsAgain) {
   });
   ResourceSlice slice = small_slice();
   slice.meta = {.generate_name = "0-"};
-  EXPECT_TRUE(client().create_slice(slice));
+  EXPECT_TRUE(slices().create(slice));
   EXPECT_EQ(calls, 3);
 }
 
@@ -230,7 +243,7 @@ TEST_F(ClientTest, CreateSlice_FixedNameTakenIsExists) {
   serve([](const TestRequest&) {
     return TestResponse{.status = 409, .body = status_json(409, "AlreadyExists", "taken")};
   });
-  EXPECT_EQ(client().create_slice(small_slice()).error().code(), Code::kExists);
+  EXPECT_EQ(slices().create(small_slice()).error().code(), Code::kExists);
   EXPECT_THAT(server_->requests(), SizeIs(1));
 }
 
@@ -238,7 +251,7 @@ TEST_F(ClientTest, CreateSlice_ServerErrorIsNotRepeated) {
   serve([](const TestRequest&) {
     return TestResponse{.status = 500, .body = status_json(500, "InternalError", "x")};
   });
-  EXPECT_EQ(client().create_slice(small_slice()).error().code(), Code::kUnavailable);
+  EXPECT_EQ(slices().create(small_slice()).error().code(), Code::kUnavailable);
   EXPECT_THAT(server_->requests(), SizeIs(1)) << "the first POST may have been acted on";
 }
 
@@ -246,13 +259,13 @@ TEST_F(ClientTest, UpdateSlice_WithoutVersionIsRefusedHere) {
   serve([](const TestRequest&) { return TestResponse{}; });
   ResourceSlice slice = small_slice();
   slice.meta.resource_version.clear();
-  EXPECT_EQ(client().update_slice(slice).error().code(), Code::kInvalid);
+  EXPECT_EQ(slices().update(slice).error().code(), Code::kInvalid);
   EXPECT_THAT(server_->requests(), SizeIs(0));
 }
 
 TEST_F(ClientTest, DeleteSlice_SendsPreconditions) {
   serve([](const TestRequest&) { return TestResponse{.body = "{}"}; });
-  ASSERT_TRUE(client().delete_slice(small_slice().meta));
+  ASSERT_TRUE(slices().remove(small_slice().meta));
   const auto request = server_->requests().at(0);
   EXPECT_EQ(request.method, "DELETE");
   EXPECT_EQ(json::parse(request.body)["preconditions"], (json{{"uid", "uid-1"}, {"resourceVersion", "7"}}));
@@ -262,7 +275,7 @@ TEST_F(ClientTest, DeleteSlice_GoneIsSuccess) {
   serve([](const TestRequest&) {
     return TestResponse{.status = 404, .body = status_json(404, "NotFound", "x")};
   });
-  EXPECT_TRUE(client().delete_slice(small_slice().meta));
+  EXPECT_TRUE(slices().remove(small_slice().meta));
 }
 
 TEST_F(ClientTest, DeleteSlice_AnotherObjectOfThatNameIsSuccess) {
@@ -271,7 +284,7 @@ TEST_F(ClientTest, DeleteSlice_AnotherObjectOfThatNameIsSuccess) {
                ? TestResponse{.status = 409, .body = status_json(409, "Conflict", "Precondition failed")}
                : TestResponse{.body = R"({"metadata":{"name":"s1","uid":"uid-2"}})"};
   });
-  EXPECT_TRUE(client().delete_slice(small_slice().meta));
+  EXPECT_TRUE(slices().remove(small_slice().meta));
 }
 
 TEST_F(ClientTest, DeleteSlice_ChangedObjectIsConflict) {
@@ -280,7 +293,7 @@ TEST_F(ClientTest, DeleteSlice_ChangedObjectIsConflict) {
                ? TestResponse{.status = 409, .body = status_json(409, "Conflict", "Precondition failed")}
                : TestResponse{.body = R"({"metadata":{"name":"s1","uid":"uid-1","resourceVersion":"8"}})"};
   });
-  EXPECT_EQ(client().delete_slice(small_slice().meta).error().code(), Code::kConflict);
+  EXPECT_EQ(slices().remove(small_slice().meta).error().code(), Code::kConflict);
 }
 
 std::string page_json(const std::string& name, const std::string& next) {
@@ -294,7 +307,7 @@ TEST_F(ClientTest, ListSlices_FollowsContinueAndSelectsOwnOnes) {
     const bool first = request.parameter("continue").empty();
     return TestResponse{.body = first ? page_json("a", "next/page=") : page_json("b", "")};
   });
-  const auto list = client().list_slices({.driver = "d.example.com", .node_name = "n1"});
+  const auto list = slices().list(selection_of({.driver = "d.example.com", .node_name = "n1"}).value());
   ASSERT_TRUE(list) << list.error().what();
   ASSERT_THAT(list->items, SizeIs(2));
   EXPECT_EQ(list->items[1].meta.name, "b");
@@ -313,15 +326,14 @@ TEST_F(ClientTest, ListSlices_ExpiredPageStartsOver) {
     return TestResponse{.body =
                             request.parameter("continue").empty() ? page_json("a", "n") : page_json("b", "")};
   });
-  const auto list = client().list_slices({.driver = "d", .node_name = "n1"});
+  const auto list = slices().list(selection_of({.driver = "d", .node_name = "n1"}).value());
   ASSERT_TRUE(list) << list.error().what();
   EXPECT_THAT(list->items, SizeIs(2)) << "the page of the first try must not be there twice";
   EXPECT_EQ(calls, 4);
 }
 
-TEST_F(ClientTest, ListSlices_WithoutNodeIsRefusedHere) {
-  serve([](const TestRequest&) { return TestResponse{}; });
-  EXPECT_EQ(client().list_slices({.driver = "d", .node_name = ""}).error().code(), Code::kInvalid);
+TEST(SliceSelector, WithoutNodeIsRefused) {
+  EXPECT_EQ(selection_of({.driver = "d", .node_name = ""}).error().code(), Code::kInvalid);
 }
 
 TEST_F(ClientTest, ApplyClaimStatus_IsAServerSideApplyOfAllEntries) {
@@ -329,7 +341,7 @@ TEST_F(ClientTest, ApplyClaimStatus_IsAServerSideApplyOfAllEntries) {
   const ObjectMeta claim{.name = "c", .namespace_ = "ns", .uid = "u"};
   DeviceStatus device{.driver = "d.example.com", .pool = "p", .device = "eth1"};
   device.ips = {"10.0.0.5/24"};
-  ASSERT_TRUE(client().apply_claim_status(claim, {device}, "d.example.com"));
+  ASSERT_TRUE(apply_claim_status(client(), claim, {device}, "d.example.com"));
   const auto request = server_->requests().at(0);
   EXPECT_EQ(request.method, "PATCH");
   EXPECT_EQ(request.path, "/apis/resource.k8s.io/v1/namespaces/ns/resourceclaims/c/status");
@@ -348,7 +360,7 @@ TEST_F(ClientTest, RetryAfter_IsWaitedFor) {
                         : TestResponse{.body = R"({"metadata":{"uid":"u"}})"};
   });
   const auto before = clock_.now();
-  ASSERT_TRUE(client().get_node_uid("n1"));
+  ASSERT_TRUE(node_uid(client(), "n1"));
   EXPECT_EQ(calls, 2);
   EXPECT_GE(clock_.now() - before, seconds(3));
 }
@@ -359,7 +371,7 @@ TEST_F(ClientTest, RetryAfter_RepeatsEvenAPost) {
     return ++calls == 1 ? TestResponse{.status = 429, .headers = {{"Retry-After", "1"}}}
                         : TestResponse{.status = 201, .body = request.body};
   });
-  EXPECT_TRUE(client().create_slice(small_slice()));
+  EXPECT_TRUE(slices().create(small_slice()));
   EXPECT_EQ(calls, 2);
 }
 
@@ -370,7 +382,7 @@ TEST_F(ClientTest, RetryAfter_BeyondTheDeadlineFailsAtOnce) {
                         .headers = {{"Retry-After", "3600"}}};
   });
   const auto before = clock_.now();
-  const auto uid = client().get_node_uid("n1");
+  const auto uid = node_uid(client(), "n1");
   EXPECT_EQ(uid.error().code(), Code::kUnavailable);
   EXPECT_EQ(clock_.now(), before);
   EXPECT_THAT(server_->requests(), SizeIs(1));
@@ -381,7 +393,7 @@ TEST_F(ClientTest, ServerErrors_AreRetriedWithBackoffUntilOneSucceeds) {
   serve([&](const TestRequest&) {
     return ++calls < 4 ? TestResponse{.status = 500} : TestResponse{.body = R"({"metadata":{"uid":"u"}})"};
   });
-  EXPECT_TRUE(client().get_node_uid("n1"));
+  EXPECT_TRUE(node_uid(client(), "n1"));
   EXPECT_EQ(calls, 4);
 }
 
@@ -391,7 +403,7 @@ TEST_F(ClientTest, Overload_WithoutRetryAfterIsLeftAloneForASecond) {
     return ++calls == 1 ? TestResponse{.status = 429} : TestResponse{.body = R"({"metadata":{"uid":"u"}})"};
   });
   const auto before = clock_.now();
-  ASSERT_TRUE(client().get_node_uid("n1"));
+  ASSERT_TRUE(node_uid(client(), "n1"));
   EXPECT_GE(clock_.now() - before, seconds(1));
 }
 
@@ -400,7 +412,7 @@ TEST_F(ClientTest, AnyTries_GoOnForAsLongAsTheCallMayTake) {
   serve([&](const TestRequest&) {
     return ++calls <= 60 ? TestResponse{.status = 500} : TestResponse{.body = R"({"metadata":{"uid":"u"}})"};
   });
-  EXPECT_TRUE(client().get_node_uid("n1", {.timeout = seconds(40), .max_tries = CallOptions::kAnyTries}));
+  EXPECT_TRUE(node_uid(client(), "n1", {.timeout = seconds(40), .max_tries = CallOptions::kAnyTries}));
   EXPECT_EQ(calls, 61);
 }
 
@@ -414,7 +426,7 @@ TEST_F(ClientTest, ReplaceClaimStatus_ReadsAndPutsProtobuf) {
   });
   const ObjectMeta claim{.name = "c", .namespace_ = "ns", .uid = "u"};
   const auto replaced =
-      client().replace_claim_status(claim, {{.driver = "d", .pool = "p", .device = "e"}}, "d");
+      replace_claim_status(client(), claim, {{.driver = "d", .pool = "p", .device = "e"}}, "d");
   ASSERT_TRUE(replaced) << replaced.error().what();
   const auto put = server_->requests().at(1);
   EXPECT_EQ(put.method, "PUT");
@@ -441,7 +453,7 @@ TEST_F(ClientTest, CreateEvent_PostsItIntoTheNamespaceOfItsObject) {
       .first_seen = "2026-01-01T00:00:00Z",
       .last_seen = "2026-01-01T00:00:00Z",
       .count = 1};
-  ASSERT_TRUE(client().create_event(event));
+  ASSERT_TRUE(Resource<Event>(client()).create(event));
   const auto request = server_->requests().at(0);
   EXPECT_EQ(request.method, "POST");
   EXPECT_EQ(request.path, "/api/v1/namespaces/shop/events");
@@ -460,7 +472,8 @@ TEST_F(ClientTest, PatchEvent_ChangesCountAndTimeOnly) {
   event.meta = {.name = "web.1", .namespace_ = "shop"};
   event.count = 7;
   event.last_seen = "2026-01-01T00:05:00Z";
-  ASSERT_TRUE(client().patch_event(event));
+  ASSERT_TRUE(
+      Resource<Event>(client()).merge_patch({.namespace_ = "shop", .name = "web.1"}, event_patch(event)));
   const auto request = server_->requests().at(0);
   EXPECT_EQ(request.method, "PATCH");
   EXPECT_EQ(request.path, "/api/v1/namespaces/shop/events/web.1");
@@ -477,7 +490,7 @@ TEST_F(ClientTest, GetClaimStatus_ReadsTheEntriesOfAllDrivers) {
        "networkData":{"interfaceName":"net1","ips":["10.0.0.5/24"],"hardwareAddress":"02:00:00:00:00:01"}},
       {"driver":"b","pool":"p","device":"e"}]}})"};
   });
-  const auto status = client().get_claim_status("ns", "c");
+  const auto status = Resource<ClaimStatus>(client()).get({.namespace_ = "ns", .name = "c"});
   ASSERT_TRUE(status) << status.error().what();
   EXPECT_EQ(status->uid, "u");
   const DeviceStatus first{.driver = "a",
@@ -498,7 +511,7 @@ TEST_F(ClientTest, GetClaimStatus_ReadsTheEntriesOfAllDrivers) {
 
 TEST_F(ClientTest, MaxTriesOne_LeavesRetriesToTheCaller) {
   serve([](const TestRequest&) { return TestResponse{.status = 500}; });
-  EXPECT_FALSE(client().get_node_uid("n1", {.max_tries = 1}));
+  EXPECT_FALSE(node_uid(client(), "n1", {.max_tries = 1}));
   EXPECT_THAT(server_->requests(), SizeIs(1));
 }
 
@@ -506,15 +519,15 @@ TEST_F(ClientTest, NoServer_IsUnavailableAndNamesItsAddress) {
   serve([](const TestRequest&) { return TestResponse{}; });
   const std::string url = server_->url();
   server_.reset();
-  const auto uid = client().get_node_uid("n1", {.timeout = seconds(20)});
+  const auto uid = node_uid(client(), "n1", {.timeout = seconds(20)});
   EXPECT_EQ(uid.error().code(), Code::kUnavailable);
   EXPECT_THAT(uid.error().what(), HasSubstr("get nodes at " + url));
 }
 
 TEST_F(ClientTest, MalformedJson_IsCorrupt) {
   serve([](const TestRequest&) { return TestResponse{.body = R"({"metadata":{"name")"}; });
-  EXPECT_EQ(client().get_claim("ns", "c").error().code(), Code::kCorrupt);
-  EXPECT_EQ(client().get_node_uid("n1").error().code(), Code::kCorrupt);
+  EXPECT_EQ(claims().get({.namespace_ = "ns", .name = "c"}).error().code(), Code::kCorrupt);
+  EXPECT_EQ(node_uid(client(), "n1").error().code(), Code::kCorrupt);
 }
 
 TEST_F(ClientTest, Observer_SeesVerbResourceAndCodeOfEachExchange) {
@@ -526,11 +539,11 @@ TEST_F(ClientTest, Observer_SeesVerbResourceAndCodeOfEachExchange) {
           seen.push_back(std::string(record.verb) + " " + std::string(record.resource) + " " +
                          std::to_string(record.code));
         }});
-  (void)client().get_claim("ns", "c");
-  (void)client().get_node_uid("n1");
-  (void)client().list_slices({.driver = "d", .node_name = "n1"});
-  (void)client().delete_slice(small_slice().meta);
-  (void)client().apply_claim_status({.name = "c", .namespace_ = "ns"}, {}, "m");
+  (void)claims().get({.namespace_ = "ns", .name = "c"});
+  (void)node_uid(client(), "n1");
+  (void)slices().list(selection_of({.driver = "d", .node_name = "n1"}).value());
+  (void)slices().remove(small_slice().meta);
+  (void)apply_claim_status(client(), {.name = "c", .namespace_ = "ns"}, {}, "m");
   (void)client().request({.path = "/healthz"});
   EXPECT_THAT(seen, ElementsAre("get resourceclaims 404", "get nodes 404", "list resourceslices 404",
                                 "delete resourceslices 404", "patch resourceclaims 404", "get other 404"));
@@ -546,7 +559,8 @@ TEST_F(ClientTest, Stop_EndsACallThatWaitsForTheServer) {
   });
   std::stop_source stop;
   auto call = std::async(std::launch::async, [&] {
-    return client().get_claim("ns", "c", {.timeout = std::chrono::minutes(10), .stop = stop.get_token()});
+    return claims().get({.namespace_ = "ns", .name = "c"},
+                        {.timeout = std::chrono::minutes(10), .stop = stop.get_token()});
   });
   arrived.get_future().wait();
   stop.request_stop();
@@ -562,7 +576,8 @@ TEST_F(ClientTest, Deadline_EndsACallThatIsNotAnswered) {
     gate.wait();
     return TestResponse{};
   });
-  const auto claim = client().get_claim("ns", "c", {.timeout = milliseconds(50), .max_tries = 1});
+  const auto claim =
+      claims().get({.namespace_ = "ns", .name = "c"}, {.timeout = milliseconds(50), .max_tries = 1});
   EXPECT_EQ(claim.error().code(), Code::kTimeout);
   EXPECT_THAT(claim.error().what(), HasSubstr("no complete answer within 50 ms"));
   go_on.set_value();
@@ -582,7 +597,7 @@ TEST_F(ClientTest, ManyThreads_ShareOneClient) {
       threads.emplace_back([&, t] {
         for (int i = 0; i < 20; ++i) {
           const std::string name = "n" + std::to_string(t * 1000 + i);
-          const auto uid = client().get_node_uid(name);
+          const auto uid = node_uid(client(), name);
           wrong += !uid || *uid != name;
         }
       });
@@ -594,13 +609,13 @@ TEST_F(ClientTest, ManyThreads_ShareOneClient) {
 TEST_F(ClientTest, UnlimitedCall_DoesNotWaitBehindLimitedOnes) {
   serve([](const TestRequest&) { return TestResponse{.body = R"({"metadata":{"name":"c","uid":"u"}})"}; },
         {.qps = 1, .burst = 1});
-  ASSERT_TRUE(client().get_node_uid("n1"));
+  ASSERT_TRUE(node_uid(client(), "n1"));
   const auto before = clock_.now();
   for (int i = 0; i < 10; ++i) {
-    ASSERT_TRUE(client().get_claim("ns", "c", {.limited = false}));
+    ASSERT_TRUE(claims().get({.namespace_ = "ns", .name = "c"}, {.limited = false}));
   }
   EXPECT_EQ(clock_.now(), before) << "a pod's start waited for our own limit";
-  ASSERT_TRUE(client().get_node_uid("n1"));
+  ASSERT_TRUE(node_uid(client(), "n1"));
   EXPECT_EQ(clock_.now(), before + seconds(1)) << "unlimited calls take no tokens from the others";
 }
 

@@ -27,9 +27,8 @@
 #include "fairlead/core/backoff.h"
 #include "fairlead/core/clock.h"
 #include "fairlead/core/result.h"
-#include "fairlead/kube/api.h"
-#include "fairlead/kube/api_codec.h"
 #include "fairlead/kube/client.h"
+#include "fairlead/kube/resource.h"
 
 namespace fairlead::kube {
 
@@ -58,7 +57,7 @@ struct ReflectorSource {
   std::string label_selector;
 };
 
-/// The untyped machine. Use SliceReflector or TypedReflector<T>.
+/// The untyped machine. Use TypedReflector<T>.
 class Reflector {
  public:
   struct Handlers {
@@ -90,13 +89,7 @@ class Reflector {
   std::unique_ptr<Impl> impl_;
 };
 
-/// How objects of one kind are read from JSON text.
-template <class T>
-struct ReflectorCodec {
-  Result<T> (*parse)(std::string_view json);
-  Result<ListOf<T>> (*parse_list)(std::string_view json);
-};
-
+/// Objects of one kind, which ResourceTraits<T> describes.
 template <class T>
 class TypedReflector {
  public:
@@ -107,11 +100,15 @@ class TypedReflector {
     std::function<void(EventType type, T object)> on_event;
   };
 
-  TypedReflector(Client& client, ReflectorSource source, ReflectorCodec<T> codec, Callbacks callbacks,
-                 ReflectorOptions options = {})
-      : codec_(codec),
-        callbacks_(std::move(callbacks)),
-        reflector_(client, std::move(source), handlers(), std::move(options)) {}
+  /// `client` must outlive the reflector. A selector should not be empty for objects that other nodes have too.
+  TypedReflector(Client& client, Selection selection, Callbacks callbacks, ReflectorOptions options = {})
+      : callbacks_(std::move(callbacks)),
+        reflector_(client,
+                   {.path = resource_path(ResourceTraits<T>::kType,
+                                          {.namespace_ = selection.namespace_, .name = {}}),
+                    .field_selector = std::move(selection.field_selector),
+                    .label_selector = std::move(selection.label_selector)},
+                   handlers(), std::move(options)) {}
 
   void start() { reflector_.start(); }
   void stop() { reflector_.stop(); }
@@ -124,7 +121,7 @@ class TypedReflector {
             .on_event = [this](EventType type, std::string_view object) { return take_event(type, object); }};
   }
   Result<ListOf<std::monostate>> take_page(std::string_view body, bool first) {
-    FL_ASSIGN(auto page, codec_.parse_list(body));
+    FL_ASSIGN(auto page, read_list<T>(body));
     if (first) {
       listed_.clear();
     }
@@ -134,26 +131,14 @@ class TypedReflector {
                                   .items = {}};
   }
   Result<> take_event(EventType type, std::string_view json) {
-    FL_ASSIGN(auto object, codec_.parse(json));
+    FL_ASSIGN(auto object, read_object<T>(json));
     callbacks_.on_event(type, std::move(object));
     return {};
   }
 
-  ReflectorCodec<T> codec_;
   Callbacks callbacks_;
   std::vector<T> listed_;  // reflector thread only
   Reflector reflector_;    // last: its thread uses the members above
-};
-
-/// Our own ResourceSlices on our own node.
-class SliceReflector : public TypedReflector<ResourceSlice> {
- public:
-  SliceReflector(Client& client, const SliceSelector& selector, Callbacks callbacks,
-                 ReflectorOptions options = {})
-      : TypedReflector(client,
-                       {.path = slice_path(), .field_selector = ::fairlead::kube::field_selector(selector)},
-                       {.parse = parse_slice, .parse_list = parse_slice_list}, std::move(callbacks),
-                       std::move(options)) {}
 };
 
 }  // namespace fairlead::kube

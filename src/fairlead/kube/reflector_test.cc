@@ -11,6 +11,7 @@
 #include <ostream>
 
 #include "fairlead/core/fd.h"
+#include "fairlead/kube/resources/slice.h"
 #include "fairlead/kube/testing/https_test_server.h"
 
 namespace fairlead::kube {
@@ -69,6 +70,8 @@ class Log {
   std::vector<std::string> entries_;
 };
 
+using SliceReflector = TypedReflector<ResourceSlice>;
+
 class ReflectorTest : public ::testing::Test {
  protected:
   void serve(HttpsTestServer::Handler handler) {
@@ -94,7 +97,7 @@ class ReflectorTest : public ::testing::Test {
     options.clock = &clock_;
     options.on_error = [this](const Error& error) { errors_.add(error.what()); };
     reflector_ = std::make_unique<SliceReflector>(
-        *client_, SliceSelector{.driver = "d", .node_name = "n1"},
+        *client_, selection_of({.driver = "d", .node_name = "n1"}).value(),
         SliceReflector::Callbacks{.on_sync =
                                       [this](const std::vector<ResourceSlice>& all) {
                                         std::string entry = "sync";
@@ -308,7 +311,7 @@ TEST_F(ReflectorTest, ServerThatIsNotThereAtStartIsWaitedFor) {
   server_.reset();
   auto client = Client::open(config, {.qps = 0});
   ASSERT_TRUE(client);
-  SliceReflector reflector(**client, {.driver = "d", .node_name = "n1"},
+  SliceReflector reflector(**client, selection_of({.driver = "d", .node_name = "n1"}).value(),
                            {.on_sync = [this](const auto&) { log_.add("sync"); }, .on_event = {}},
                            {.clock = &clock_, .on_error = [this](const Error& e) { errors_.add(e.what()); }});
   reflector.start();

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "fairlead/core/utf8.h"
-#include "fairlead/kube/claim_proto.h"
+#include "fairlead/kube/resources/claim_proto.h"
 
 namespace fairlead::kube {
 namespace {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Field numbers: k8s.io/api resource/v1/generated.proto, k8s.io/apimachinery pkg/runtime/generated.proto and
 // pkg/apis/meta/v1/generated.proto. Wire format: protobuf.dev/programming-guides/encoding.
-#include "fairlead/kube/claim_proto.h"
+#include "fairlead/kube/resources/claim_proto.h"
 
 #include <cstdint>
 #include <ctime>

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "fairlead/core/result.h"
-#include "fairlead/kube/api_codec.h"
+#include "fairlead/kube/resources/claim_status.h"
 
 namespace fairlead::kube {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "fairlead/kube/claim_proto.h"
+#include "fairlead/kube/resources/claim_proto.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "fairlead/kube/api_codec.h"
+#include "fairlead/kube/resources/claim.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <limits>
-#include <nlohmann/json.hpp>
 #include <ostream>
+
+#include "fairlead/kube/resource.h"
 
 namespace fairlead::kube {
 namespace {
 
-using nlohmann::json;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -45,7 +44,7 @@ constexpr const char* kClaim = R"({
     "reservedFor": [{"resource": "pods", "name": "pod-1", "uid": "pod-uid"}]}})";
 
 TEST(ParseClaim, ReadsWhatADriverNeeds) {
-  const auto claim = parse_claim(kClaim);
+  const auto claim = read_object<ResourceClaim>(kClaim);
   ASSERT_TRUE(claim) << claim.error().what();
   EXPECT_EQ(claim->meta.name, "c");
   EXPECT_EQ(claim->meta.namespace_, "ns");
@@ -76,7 +75,7 @@ TEST(ParseClaim, ReadsWhatADriverNeeds) {
 }
 
 TEST(ParseClaim, ParametersAreTheServersBytes) {
-  const auto claim = parse_claim(kClaim);
+  const auto claim = read_object<ResourceClaim>(kClaim);
   ASSERT_TRUE(claim) << claim.error().what();
   const auto& config = claim->allocation->config;
   ASSERT_THAT(config, SizeIs(3));
@@ -96,8 +95,8 @@ TEST(ParseClaimList, EachClaimKeepsItsOwnParameters) {
     return R"({"status":{"allocation":{"devices":{"config":[{"opaque":{"driver":"d","parameters":)" +
            parameters + "}}]}}}}";
   };
-  const auto list = parse_claim_list(R"({"metadata":{"resourceVersion":"9"},"items":[)" +
-                                     one(R"({"a":1,"a":2})") + ", " + one(R"({"b" : 3})") + "]}");
+  const auto list = read_list<ResourceClaim>(R"({"metadata":{"resourceVersion":"9"},"items":[)" +
+                                             one(R"({"a":1,"a":2})") + ", " + one(R"({"b" : 3})") + "]}");
   ASSERT_TRUE(list) << list.error().what();
   ASSERT_THAT(list->items, SizeIs(2));
   EXPECT_EQ(list->items[0].allocation->config[0].parameters, R"({"a":1,"a":2})");
@@ -105,7 +104,7 @@ TEST(ParseClaimList, EachClaimKeepsItsOwnParameters) {
 }
 
 TEST(ParseClaim, TellsWhichDriversHaveReported) {
-  const auto claim = parse_claim(
+  const auto claim = read_object<ResourceClaim>(
       R"({"metadata":{"uid":"u"},"status":{"devices":[{"driver":"a.example.com","pool":"p","device":"d"},
           {"driver":"b.example.com","pool":"p","device":"e", "shareID":"s",
            "data":{"x": [1]}}]}})");
@@ -120,7 +119,7 @@ TEST(ParseClaim, TellsWhichDriversHaveReported) {
 
 TEST(ParseClaim, NotAllocatedIsNoAllocation) {
   for (const char* text : {"{}", R"({"status":null})", R"({"status":{"allocation":null}})"}) {
-    const auto claim = parse_claim(text);
+    const auto claim = read_object<ResourceClaim>(text);
     ASSERT_TRUE(claim) << claim.error().what();
     EXPECT_FALSE(claim->allocation) << text;
   }
@@ -128,8 +127,8 @@ TEST(ParseClaim, NotAllocatedIsNoAllocation) {
 
 TEST(ParseClaim, NodeNameOnlyFromTheOneSimpleSelector) {
   const auto node_of = [](const std::string& terms) {
-    const auto claim =
-        parse_claim(R"({"status":{"allocation":{"nodeSelector":{"nodeSelectorTerms":)" + terms + "}}}}");
+    const auto claim = read_object<ResourceClaim>(
+        R"({"status":{"allocation":{"nodeSelector":{"nodeSelectorTerms":)" + terms + "}}}}");
     return claim ? claim->allocation->node_name : claim.error().what();
   };
   const std::string field = R"({"key":"metadata.name","operator":"In","values":["n1"]})";
@@ -153,7 +152,7 @@ void PrintTo(const BadCase& row, std::ostream* out) { *out << row.text; }
 class BadClaim : public ::testing::TestWithParam<BadCase> {};
 
 TEST_P(BadClaim, IsCorruptAndNamesTheField) {
-  const auto claim = parse_claim(GetParam().text);
+  const auto claim = read_object<ResourceClaim>(GetParam().text);
   ASSERT_FALSE(claim);
   EXPECT_EQ(claim.error().code(), Code::kCorrupt);
   EXPECT_THAT(claim.error().what(), HasSubstr(GetParam().message));
@@ -173,132 +172,6 @@ INSTANTIATE_TEST_SUITE_P(
                               "status.allocation.devices.config is not an array"},
                       BadCase{R"({"status":{"allocation":{"devices":{"config":[{"requests":[1]}]}}}})",
                               "status.allocation.devices.config[0].requests is not an array of strings"}));
-
-ResourceSlice full_slice() {
-  ResourceSlice slice;
-  slice.meta = {
-      .name = "s",
-      .generate_name = "0-",
-      .uid = "u",
-      .resource_version = "3",
-      .annotations = {{"a", "b"}},
-      .labels = {{"l", "m"}},
-      .owner_references = {
-          {.api_version = "v1", .kind = "Node", .name = "n1", .uid = "node-uid", .controller = true}}};
-  slice.driver = "d.example.com";
-  slice.pool_name = "n1";
-  slice.pool_generation = std::numeric_limits<std::int64_t>::max();
-  slice.pool_slice_count = 2;
-  slice.node_name = "n1";
-  Device device{.name = "eth1"};
-  device.attributes = {{"big", std::numeric_limits<std::int64_t>::min()},
-                       {"exact", std::int64_t{9007199254740993}},
-                       {"up", false},
-                       {"resource.kubernetes.io/pciBusID", std::string("0000:01:00.0")},
-                       {"firmware", Version{"1.2.3-rc.1"}}};
-  device.capacity["slots"] = {
-      .value = "128",
-      .request_policy = RequestPolicy{
-          .default_value = "1", .valid_values = {}, .range_min = "1", .range_max = "128", .range_step = "1"}};
-  device.capacity["bandwidth"] = {
-      .value = "10G", .request_policy = RequestPolicy{.default_value = "1G", .valid_values = {"1G", "10G"}}};
-  device.capacity["plain"] = {.value = "1Gi", .request_policy = {}};
-  device.allow_multiple_allocations = true;
-  device.taints = {{.key = "k", .value = "v", .effect = "NoSchedule", .time_added = "2026-01-01T00:00:00Z"}};
-  slice.devices = {device, Device{.name = "bare"}};
-  return slice;
-}
-
-TEST(Slice, SurvivesWritingAndReading) {
-  const ResourceSlice slice = full_slice();
-  const auto read = parse_slice(slice_to_json(slice));
-  ASSERT_TRUE(read) << read.error().what();
-  EXPECT_EQ(*read, slice);
-}
-
-TEST(Slice, IsWrittenAsTheApiDefinesIt) {
-  const json out = json::parse(slice_to_json(full_slice()));
-  EXPECT_EQ(out["apiVersion"], "resource.k8s.io/v1");
-  EXPECT_EQ(out["kind"], "ResourceSlice");
-  EXPECT_EQ(out["spec"]["pool"]["generation"], std::numeric_limits<std::int64_t>::max());
-  EXPECT_EQ(out["spec"]["nodeName"], "n1");
-  const json& device = out["spec"]["devices"][0];
-  EXPECT_EQ(device["attributes"]["exact"], json({{"int", 9007199254740993}}));
-  EXPECT_EQ(device["attributes"]["up"], json({{"bool", false}}));
-  EXPECT_EQ(device["attributes"]["firmware"], json({{"version", "1.2.3-rc.1"}}));
-  EXPECT_EQ(device["capacity"]["slots"]["requestPolicy"]["validRange"],
-            json({{"min", "1"}, {"max", "128"}, {"step", "1"}}));
-  EXPECT_EQ(device["allowMultipleAllocations"], true);
-  EXPECT_EQ(out["spec"]["devices"][1], json({{"name", "bare"}})) << "nothing empty is written";
-}
-
-TEST(Slice, WithoutDevicesStillHasTheList) {
-  const json out = json::parse(slice_to_json(ResourceSlice{}));
-  EXPECT_TRUE(out["spec"]["devices"].is_array());
-  EXPECT_EQ(out["metadata"], json::object());
-}
-
-TEST(Slice, TextThatIsNoUtf8IsMended) {
-  ResourceSlice slice;
-  slice.devices = {{.name = "x", .attributes = {{"alias", std::string("bad \xff byte")}}}};
-  EXPECT_TRUE(parse_slice(slice_to_json(slice)));
-}
-
-TEST(ParseSlice, AttributesOfATypeToComeAreLeftOut) {
-  const auto slice = parse_slice(
-      R"({"spec":{"devices":[{"name":"x","attributes":{"l":{"ints":[1,2]},"s":{"string":"y"}}}]}})");
-  ASSERT_TRUE(slice) << slice.error().what();
-  EXPECT_THAT(slice->devices[0].attributes, SizeIs(1));
-}
-
-TEST(ParseSlice, IntegersOutsideInt64AreRefused) {
-  for (const char* number : {"9223372036854775808", "1.5", "1e3", "\"1\""}) {
-    const auto slice = parse_slice(R"({"spec":{"devices":[{"name":"x","attributes":{"a":{"int":)" +
-                                   std::string(number) + "}}}]}}");
-    ASSERT_FALSE(slice) << number;
-    EXPECT_EQ(slice.error().what(),
-              "ResourceSlice: spec.devices[0].attributes.a.int is not a 64-bit integer");
-  }
-}
-
-TEST(ParseSliceList, HasVersionAndContinue) {
-  const auto list =
-      parse_slice_list(R"({"metadata":{"resourceVersion":"77","continue":"abc"},"items":null})");
-  ASSERT_TRUE(list) << list.error().what();
-  EXPECT_EQ(list->resource_version, "77");
-  EXPECT_EQ(list->continue_token, "abc");
-  EXPECT_THAT(list->items, IsEmpty());
-}
-
-TEST(ClaimStatus, HoldsAllEntriesOfTheDriver) {
-  DeviceStatus device{.driver = "d.example.com", .pool = "p", .device = "eth1", .share_id = "s"};
-  device.conditions = {{.type = "Ready",
-                        .status = "True",
-                        .reason = "Attached",
-                        .message = "data0 is up",
-                        .last_transition_time = "2026-01-01T00:00:00Z"}};
-  device.data = R"({"mtu":9000})";
-  device.interface_name = "data0";
-  device.ips = {"10.0.0.5/24", "2001:db8::1/64"};
-  device.hardware_address = "02:00:00:00:00:01";
-  const auto text = claim_status_to_json("ns", "c", "u", {device});
-  ASSERT_TRUE(text) << text.error().what();
-  const json expected = json::parse(R"({"apiVersion":"resource.k8s.io/v1","kind":"ResourceClaim",
-    "metadata":{"name":"c","namespace":"ns","uid":"u"},
-    "status":{"devices":[{"driver":"d.example.com","pool":"p","device":"eth1","shareID":"s",
-      "conditions":[{"type":"Ready","status":"True","reason":"Attached","message":"data0 is up",
-                     "lastTransitionTime":"2026-01-01T00:00:00Z"}],
-      "data":{"mtu":9000},
-      "networkData":{"interfaceName":"data0","ips":["10.0.0.5/24","2001:db8::1/64"],
-                     "hardwareAddress":"02:00:00:00:00:01"}}]}})");
-  EXPECT_EQ(json::parse(*text), expected);
-}
-
-TEST(ClaimStatus, DataThatIsNoObjectIsRefused) {
-  const auto text = claim_status_to_json("ns", "c", "u", {{.device = "eth1", .data = "[1]"}});
-  ASSERT_FALSE(text);
-  EXPECT_EQ(text.error().code(), Code::kInvalid);
-}
 
 }  // namespace
 }  // namespace fairlead::kube
