@@ -9,8 +9,10 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 
+#include "app/parameters.h"
 #include "fairlead/agent/doors.h"
 #include "fairlead/agent/guard_install.h"
 #include "fairlead/agent/link_watch.h"
@@ -50,6 +52,8 @@ struct OwnFlags {
 
   void add_to(CLI::App& app) {
     constexpr int kMaxSlots = 1'000'000;
+    app.footer(
+        "fairlead parameters --markdown | --schema: prints what may be written in a claim's parameters");
     app.add_option(
            "--attach", attach,
            "how interfaces get into pods: auto (NRI where the runtime offers it, and the guard), "
@@ -229,6 +233,9 @@ Result<int> run(const OwnFlags& flags, dra::PluginOptions plugin_options) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc > 1 && argv[1] == fairlead::app::kParametersCommand) {
+    return fairlead::app::print_parameters(all_kinds(), argc - 1, argv + 1);
+  }
   fairlead::sys::use_one_heap();
   OwnFlags flags;
   auto options = dra::PluginOptions::from_args(argc, argv, {.driver_name = "net.fairlead.dev"},

@@ -254,6 +254,7 @@ TEST(FieldsText, Markdown_HasARowForEachField) {
   const std::string text = to_markdown(all_types());
   EXPECT_THAT(text, StartsWith("<!-- fields of netdev: "));
   EXPECT_THAT(text, HasSubstr("<!-- end of the fields of netdev -->\n"));
+  EXPECT_THAT(text, HasSubstr("| `kind` | all | `tap`, `vlan` | required | |\n"));
   EXPECT_THAT(text, HasSubstr("| `vlanId` | vlan | 1 to 4094 | required | node |\n"));
   EXPECT_THAT(text, HasSubstr("| `protocol` | vlan | `802.1Q`, `802.1ad` | `802.1Q` | node |\n"));
   EXPECT_THAT(text, HasSubstr("| `trust` | vlan | `true`, `false` | `false` | shared |\n"));

@@ -97,9 +97,12 @@ std::string kinds_of(const Row& row, std::size_t all) {
   return out;
 }
 
-std::string table_of_rows(const std::vector<Row>& rows, std::size_t kinds) {
-  std::string out = kinds == 0 ? "| field | value | default | risk |\n|---|---|---|---|\n"
-                               : "| field | kinds | value | default | risk |\n|---|---|---|---|---|\n";
+constexpr std::string_view kNestedHead = "| field | value | default | risk |\n|---|---|---|---|\n";
+constexpr std::string_view kKindHead = "| field | kinds | value | default | risk |\n|---|---|---|---|---|\n";
+
+/// `kinds`: how many there are; 0: a nested object.
+std::string table_of(std::string_view head, const std::vector<Row>& rows, std::size_t kinds) {
+  std::string out(head);
   for (const Row& row : rows) {
     out += "| " + code(row.field->name) + " | " + (kinds == 0 ? "" : kinds_of(row, kinds) + " | ") +
            value_of(*row.field) + " | " + default_of(*row.field) + " | " +
@@ -143,7 +146,8 @@ std::string nested_tables(std::span<const Row> rows, const std::string& path) {
     std::vector<Row> inner;
     std::ranges::transform(row.field->nested(), std::back_inserter(inner),
                            [](const Field& field) { return Row{.field = &field, .kinds = {}}; });
-    out += "\nFields of " + code(name) + ":\n\n" + table_of_rows(inner, 0) + nested_tables(inner, name + ".");
+    out += "\nFields of " + code(name) + ":\n\n" + table_of(kNestedHead, inner, 0) +
+           nested_tables(inner, name + ".");
   }
   return out;
 }
@@ -253,8 +257,13 @@ std::string to_markdown(std::span<const TypeFields> types) {
   for (const TypeFields& type : types) {
     const std::string name(type.type);
     const std::vector<Row> rows = rows_of(type);
+    std::string words;
+    for (const KindFields& kind : type.kinds) {
+      words += (words.empty() ? "" : ", ") + code(kind.kind);
+    }
+    const std::string head = std::string(kKindHead) + "| `kind` | all | " + words + " | required | |\n";
     out += "<!-- fields of " + name + ": written by tools/update_parameters.py -->\n" +
-           table_of_rows(rows, type.kinds.size()) + nested_tables(rows, "") + "<!-- end of the fields of " +
+           table_of(head, rows, type.kinds.size()) + nested_tables(rows, "") + "<!-- end of the fields of " +
            name + " -->\n";
   }
   return out;

@@ -10,13 +10,13 @@ namespace fairlead::devices::netdev {
 namespace {
 
 constexpr std::array kOwnFields = {
-    fields::Field{.name = "bridge",
-                  .risk = fields::Risk::kNode,
-                  .format = kLinkReference,
-                  .default_text = "none",
-                  .meaning =
-                      "Bridge of the node, by name or altname, whose port the pair's host end becomes, with "
-                      "the bridge's MTU and MAC; without it the host end is on no bridge."},
+    fields::Field{
+        .name = "bridge",
+        .risk = fields::Risk::kNode,
+        .format = {.check = kLinkReference.check, .pattern = kLinkReference.pattern, .example = "br0"},
+        .default_text = "none",
+        .meaning = "Bridge of the node, by name or altname, whose port the pair's host end becomes, with "
+                   "the bridge's MTU and MAC; without it the host end is on no bridge."},
 };
 constexpr auto kFields = fields::concat(kInterfaceFields, kAddressingFields, kOwnFields);
 
