@@ -13,7 +13,7 @@
 #include <utility>
 
 #include "app/parameters.h"
-#include "fairlead/agent/doors.h"
+#include "fairlead/agent/attach_ways.h"
 #include "fairlead/agent/guard_install.h"
 #include "fairlead/agent/link_watch.h"
 #include "fairlead/agent/net_driver.h"
@@ -170,14 +170,14 @@ Result<agent::NetDriverOptions> driver_options(const OwnFlags& flags, const dra:
               {{"attach", flags.attach}, {"reason", guard.error().what()}});
   }
   options.guard_socket = plugin.state_dir + "/guard.sock";
-  options.doors.emplace();
+  options.ways.emplace();
   if (!flags.shared_dir.starts_with('/')) {
     return Error(Code::kInvalid, "--shared-dir must be an absolute path, not \"" + flags.shared_dir + "\"");
   }
   options.holders = agent::NicHolders::Options{
       .dir = flags.shared_dir, .driver = plugin.driver_name, .state_dir = plugin.state_dir};
   if (flags.attach == "auto") {
-    options.doors->nri = fairlead::rpc::NriPluginOptions{
+    options.ways->nri = fairlead::rpc::NriPluginOptions{
         .name = plugin.driver_name, .index = flags.nri_index, .socket = flags.nri_socket, .events = {}};
   }
   return options;

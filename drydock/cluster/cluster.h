@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The stand-in control plane in one object: the store, the API server over HTTPS, the controllers (claims
-// from templates, scheduling, allocation, clean-up) and the door through which manifests come in. The node
+// from templates, scheduling, allocation, clean-up) and the way in for manifests. The node
 // half of drydock uses it directly; drivers use the kubeconfig.
 //
 //   FL_ASSIGN(const auto cluster, Cluster::start({.node_name = "drydock"}), "start the API server");

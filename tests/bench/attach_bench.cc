@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// attach_bench [ROUNDS]: what an attach costs, as the NRI door does it: macvlans with one address each are
+// attach_bench [ROUNDS]: what an attach costs, as NRI does it: macvlans with one address each are
 // born in a pod's fresh network namespace. Beside it, in the same rounds, the same netlink messages in a bare
 // libmnl loop, one exchange for each. Prints a table; docs/performance.md keeps the last one.
 #include <arpa/inet.h>
@@ -23,7 +23,7 @@
 #include "fairlead/agent/attach_service.h"
 #include "fairlead/agent/fake_host.h"
 #include "fairlead/agent/net_driver.h"
-#include "fairlead/agent/nri_door.h"
+#include "fairlead/agent/nri_events.h"
 #include "fairlead/agent/probe.h"
 #include "fairlead/core/log.h"
 #include "fairlead/core/result.h"
@@ -229,13 +229,13 @@ Result<> run(int rounds) {
             dra::ClaimStore::open({.state_dir = folder + "/state", .boot_id = "", .on_quarantine = {}}));
   DiskHost host(*store, claim_of(1).uid);
   FL_ASSIGN(const auto driver, agent::NetDriver::create(host, std::move(options), registry));
-  agent::NriDoor door(driver->attach_service());
+  agent::NriEvents events(driver->attach_service());
   const std::string socket = folder + "/nri/nri.sock";
   FL_ASSIGN(const auto runtime,
             rpc::NriRuntimeServer::start({.socket = socket}, [] { return rpc::NriInventory(); }));
   FL_ASSIGN(
       const auto plugin,
-      rpc::NriPlugin::create({.name = "bench", .socket = socket, .events = agent::NriDoor::events()}, door));
+      rpc::NriPlugin::create({.name = "bench", .socket = socket, .events = agent::NriEvents::events()}, events));
   plugin->start();
   FL_TRY(plugin->wait_ready(SteadyClock::now() + std::chrono::seconds(5)));
   for (const int interfaces : {1, 2, 8}) {

@@ -56,7 +56,7 @@ class ConfinedRun : public ::testing::Test {
         "-f",
         write_manifest(yaml),
         "--show-log",
-        "attached door="};
+        "attached via="};
     out.insert(out.end(), more.begin(), more.end());
     return out;
   }
@@ -76,7 +76,7 @@ TEST_P(ConfinedRuntimes, Macvlan_IsAttachedThroughNri) {
   const RunOutcome run = run_drydock(
       arguments(pod_of({kMacvlan}, "ip -brief address show dev data0"), {"--runtime", GetParam()}));
   EXPECT_EQ(run.exit_status, 0) << run.output;
-  EXPECT_THAT(run.output, AllOf(ContainsRegex("data0@.*192.0.2.10/24"), HasSubstr("attached door=nri"),
+  EXPECT_THAT(run.output, AllOf(ContainsRegex("data0@.*192.0.2.10/24"), HasSubstr("attached via=nri"),
                                 HasSubstr("this machine is as it was")));
 }
 
@@ -84,8 +84,8 @@ TEST_P(ConfinedRuntimes, Macvlan_IsAttachedThroughTheInstalledGuard) {
   const RunOutcome run = run_drydock(arguments(pod_of({kMacvlan}, "ip -brief address show dev data0"),
                                                {"--no-nri", "--runtime", GetParam()}));
   EXPECT_EQ(run.exit_status, 0) << run.output;
-  EXPECT_THAT(run.output, AllOf(ContainsRegex("data0@.*192.0.2.10/24"), HasSubstr("attached door=guard"),
-                                Not(HasSubstr("attached door=nri"))));
+  EXPECT_THAT(run.output, AllOf(ContainsRegex("data0@.*192.0.2.10/24"), HasSubstr("attached via=guard"),
+                                Not(HasSubstr("attached via=nri"))));
 }
 
 INSTANTIATE_TEST_SUITE_P(Runtimes, ConfinedRuntimes, ::testing::Values("crun", "runc"),

@@ -25,7 +25,7 @@
 #include "drydock/cluster/api_server.h"
 #include "drydock/cluster/test_objects.h"
 #include "drydock/node/dra_plugin.h"
-#include "fairlead/agent/doors.h"
+#include "fairlead/agent/attach_ways.h"
 #include "fairlead/agent/kernel_fixture.h"
 #include "fairlead/agent/link_watch.h"
 #include "fairlead/dra/plugin.h"
@@ -182,7 +182,7 @@ class Churn : public agent::KernelTest {
     agent::NetDriverOptions options{.guard_path = "/opt/fairlead-guard",
                                     .guard_socket = dir_ + "/state/guard.sock"};
     options.node = {.driver_name = kDriver, .mode = mode_, .kinds_of_kernel = kinds_};
-    options.doors.emplace();
+    options.ways.emplace();
     dra::PluginOptions plugin;
     plugin.driver_name = kDriver;
     plugin.node_name = kNode;
@@ -261,7 +261,7 @@ class Churn : public agent::KernelTest {
     ASSERT_OK(prepared);
     for (const auto& [uid, answer] : *prepared) {
       ASSERT_EQ(answer.error, "");
-      ASSERT_OK(driver_->attach_service().attach({.door = agent::Door::kGuard,
+      ASSERT_OK(driver_->attach_service().attach({.via = agent::AttachVia::kGuard,
                                                   .claim_uid = uid,
                                                   .netns = pod_.netns.get(),
                                                   .sandbox = "",

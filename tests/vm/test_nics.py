@@ -60,7 +60,7 @@ def test_a_nic_is_in_the_pod_and_comes_home_as_it_was(guest, vfs, pf, dressed, w
     assert link["mtu"] == 1400
     assert "UP" in link["flags"]
     assert addresses_of(link) == ["192.0.2.7/24", "2001:db8::7/64"]
-    assert re.search(r"claim attached door=(\w+)", text).group(1) == ("guard" if way == "guard" else "nri")
+    assert re.search(r"claim attached via=(\w+)", text).group(1) == ("guard" if way == "guard" else "nri")
 
 
 @pytest.mark.parametrize("which", ["vf", "pf"])

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// attach(): the one way by which a prepared claim's devices get into a pod, whichever door it is called
+// attach(): the one way by which a prepared claim's devices get into a pod, whichever way it is called
 // through. And its undo.
 #pragma once
 

@@ -49,7 +49,7 @@ bool belongs_to(const AttachState& state, const Sandbox& sandbox) {
 
 }  // namespace
 
-std::string_view to_string(Door door) { return door == Door::kNri ? "nri" : "guard"; }
+std::string_view to_string(AttachVia via) { return via == AttachVia::kNri ? "nri" : "guard"; }
 
 AttachService::AttachService(Attacher& attacher, dra::Host& host, std::string driver_name,
                              AttachReportsOptions options)
@@ -109,7 +109,7 @@ void AttachService::finished(std::string_view operation, std::string_view via, c
 // ---- attach
 
 Result<> AttachService::begin_and_attach(const AttachCall& call) {
-  const FaultNames& faults = call.door == Door::kNri ? kNriFaults : kGuardFaults;
+  const FaultNames& faults = call.via == AttachVia::kNri ? kNriFaults : kGuardFaults;
   AttachTarget target{.netns = call.netns,
                       .sandbox = call.sandbox,
                       .container = call.container,
@@ -145,7 +145,7 @@ Result<> AttachService::begin_and_attach(const AttachCall& call) {
         FL_TRY(in_time());
         auto state = attacher_->attach(current, target);
         fault_point(faults.after_attach);
-        if (state && call.door == Door::kNri && steady_clock::now() >= call.deadline) {
+        if (state && call.via == AttachVia::kNri && steady_clock::now() >= call.deadline) {
           return unless_too_late(current, call, *std::move(state), too_late);
         }
         return state;
@@ -183,7 +183,7 @@ Result<std::string> AttachService::unless_too_late(const dra::ClaimRecord& befor
 }
 
 Result<> AttachService::carry_out(const AttachCall& call) {
-  const FaultNames& faults = call.door == Door::kNri ? kNriFaults : kGuardFaults;
+  const FaultNames& faults = call.via == AttachVia::kNri ? kNriFaults : kGuardFaults;
   fault_point(faults.before);
   auto done = begin_and_attach(call);
   for (int i = 1; i < kAttachTries && !done && done.error().code() == Code::kConflict; ++i) {
@@ -205,7 +205,7 @@ Result<> AttachService::attach(const AttachCall& asked) {
   const auto start = steady_clock::now();
   const AttachCall call = identified(asked);
   auto result = carry_out(call);
-  finished("attach", to_string(call.door), result, start);
+  finished("attach", to_string(call.via), result, start);
   if (!result) {
     const auto record = host_->find(call.claim_uid);
     if (record && dra::is_for_the_author(result.error().code())) {
@@ -243,7 +243,7 @@ Result<> AttachService::release(const std::string& claim_uid, const Sandbox& san
     fault_point("release-after-effect");
     return state;
   });
-  finished("detach", to_string(Door::kNri), result, start);
+  finished("detach", to_string(AttachVia::kNri), result, start);
   if (result && released) {
     reports_.detached(*record);
   }

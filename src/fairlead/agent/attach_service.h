@@ -18,21 +18,21 @@
 
 namespace fairlead::agent {
 
-enum class Door : std::uint8_t { kGuard, kNri };
+enum class AttachVia : std::uint8_t { kGuard, kNri };
 /// "guard", "nri".
-std::string_view to_string(Door door);
+std::string_view to_string(AttachVia via);
 
 struct AttachCall {
-  Door door = Door::kGuard;
+  AttachVia via = AttachVia::kGuard;
   std::string claim_uid;
   int netns = -1;                              // borrowed
-  std::string sandbox;                         // the runtime's id; empty: not known to the door
-  std::string container;                       // the OCI id; empty: not known to the door
-  std::optional<dra::Pod> pod = std::nullopt;  // nothing: not known to the door
+  std::string sandbox;                         // the runtime's id; empty: not known to the caller
+  std::string container;                       // the OCI id; empty: not known to the caller
+  std::optional<dra::Pod> pod = std::nullopt;  // nothing: not known to the caller
   std::chrono::steady_clock::time_point deadline;
 };
 
-/// A pod's sandbox as a door sees it.
+/// A pod's sandbox as NRI or the guard sees it.
 struct Sandbox {
   std::string id;
   int netns = -1;  // borrowed; -1: gone, or not visible here

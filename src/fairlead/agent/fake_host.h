@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The framework as values in memory, for tests of the doors: records, changes one at a time for each claim,
+// The framework as values in memory, for tests of NRI and the guard: records, changes one at a time for each claim,
 // and what was told about them.
 #pragma once
 

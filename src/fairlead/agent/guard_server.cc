@@ -266,7 +266,7 @@ void GuardServer::Impl::handle(int connection) {
     return;  // we are stopping: without an answer the guard asks the next agent
   }
   if (result) {
-    log::info("claim attached", {{"door", "guard"}, {"claim", claim}, {"container", container}});
+    log::info("claim attached", {{"via", "guard"}, {"claim", claim}, {"container", container}});
   } else {
     log::error("attach failed",
                {{"claim", claim}, {"container", container}, {"error", result.error().what()}});

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The agent's side of the guard's door: a unix socket that only root may use. One connection is one call:
+// The agent's side of the guard: a unix socket that only root may use. One connection is one call:
 //
 //   guard  -> "fairlead-guard 1\nclaim <uid>\ncontainer <id>\n", with the descriptor of the container's
 //   network

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The guard's door from both ends: the real fairlead-guard program against the agent's server.
+// The guard from both ends: the real fairlead-guard program against the agent's server.
 #include "fairlead/agent/guard_server.h"
 
 #include <gmock/gmock.h>

@@ -82,9 +82,9 @@ std::vector<std::string> environment_names(const dra::Claim& claim) {
 Result<std::unique_ptr<NetDriver>> NetDriver::create(dra::Host& host, NetDriverOptions options,
                                                      const devices::Registry& registry) {
   auto driver = std::unique_ptr<NetDriver>(new NetDriver(host, std::move(options), registry));
-  if (auto doors = driver->options_.doors) {
-    doors->guard_socket = driver->options_.guard_socket;
-    FL_ASSIGN(driver->doors_, Doors::create(*std::move(doors), driver->service_));
+  if (auto ways = driver->options_.ways) {
+    ways->guard_socket = driver->options_.guard_socket;
+    FL_ASSIGN(driver->ways_, AttachWays::create(*std::move(ways), driver->service_));
   }
   return driver;
 }
@@ -600,14 +600,14 @@ void NetDriver::restored(const std::vector<dra::ClaimRecord>& records) {
   if (const auto swept = attacher_.sweep(records); !swept) {
     log::warn("links that were left behind could not be looked for", {{"error", swept.error().what()}});
   }
-  if (doors_) {
-    doors_->open(records);
+  if (ways_) {
+    ways_->open(records);
   }
 }
 
 void NetDriver::stopping() {
-  if (doors_) {
-    doors_->close();
+  if (ways_) {
+    ways_->close();
   }
 }
 

@@ -13,7 +13,7 @@
 
 #include "fairlead/agent/attach.h"
 #include "fairlead/agent/attach_service.h"
-#include "fairlead/agent/doors.h"
+#include "fairlead/agent/attach_ways.h"
 #include "fairlead/agent/link_watch.h"
 #include "fairlead/agent/nic_holders.h"
 #include "fairlead/agent/node_reader.h"
@@ -38,7 +38,7 @@ struct NetDriverOptions {
   std::chrono::seconds hook_timeout{30};
   /// The ways by which claims are attached; guard_socket above is the guard's. nullopt: none are opened, and
   /// nobody but the caller attaches claims (tests).
-  std::optional<DoorsOptions> doors = std::nullopt;
+  std::optional<AttachWaysOptions> ways = std::nullopt;
   AttachReportsOptions reports = {};
   /// Where the drivers of this node tell each other who has a NIC, and where this one's records are. nullopt:
   /// there is no other driver.
@@ -49,7 +49,7 @@ struct NetDriverOptions {
 
 class NetDriver final : public dra::Driver {
  public:
-  /// Host and registry must outlive it. Errors: what keeps the ways in (NetDriverOptions::doors) from being
+  /// Host and registry must outlive it. Errors: what keeps the ways in (NetDriverOptions::ways) from being
   /// opened.
   static Result<std::unique_ptr<NetDriver>> create(dra::Host& host, NetDriverOptions options,
                                                    const devices::Registry& registry);
@@ -130,7 +130,7 @@ class NetDriver final : public dra::Driver {
   const devices::Registry* registry_;
   Attacher attacher_;
   AttachService service_;
-  std::unique_ptr<Doors> doors_;
+  std::unique_ptr<AttachWays> ways_;
   std::optional<NicHolders> holders_;
   std::once_flag discovered_;
   Mutex undone_mutex_;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The NRI door: the runtime tells of pods' sandboxes, and prepared claims are attached before any container
-// exists. It fails open on the runtime's side (see rpc/nri.h), so it is the early door, never the only one:
+// NRI: the runtime tells of pods' sandboxes, and prepared claims are attached before any container
+// exists. It fails open on the runtime's side (see rpc/nri.h), so it is the early way, never the only one:
 // whatever it leaves undone the guard does.
 #pragma once
 
@@ -23,19 +23,19 @@ namespace fairlead::agent {
 
 /// Any thread. Calls give up shortly before their deadline where they wait for other work; a kernel call
 /// cannot be called off, so rpc::NriPlugin answers for one that overruns it.
-class NriDoor final : public rpc::NriHandler {
+class NriEvents final : public rpc::NriHandler {
  public:
   /// The events it wants.
   static std::vector<rpc::NriEvent> events();
 
   /// The service must outlive it.
-  explicit NriDoor(AttachService& service);
-  NriDoor(const NriDoor&) = delete;
-  NriDoor& operator=(const NriDoor&) = delete;
-  NriDoor(NriDoor&&) = delete;
-  NriDoor& operator=(NriDoor&&) = delete;
+  explicit NriEvents(AttachService& service);
+  NriEvents(const NriEvents&) = delete;
+  NriEvents& operator=(const NriEvents&) = delete;
+  NriEvents(NriEvents&&) = delete;
+  NriEvents& operator=(NriEvents&&) = delete;
   /// stop().
-  ~NriDoor() override;
+  ~NriEvents() override;
 
   void configured(const rpc::NriRuntime& runtime) override;
   /// Answers at once; the comparison of what there is with what should be goes on behind it.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "fairlead/agent/nri_door.h"
+#include "fairlead/agent/nri_events.h"
 
 #include <fcntl.h>
 
@@ -105,37 +105,37 @@ Result<UniqueFd> open_pod_netns(const NriPod& pod) {
                                     "); mount its folder with mountPropagation: HostToContainer");
 }
 
-struct NriDoor::Snapshot {
+struct NriEvents::Snapshot {
   std::vector<NriPod> pods;
   std::vector<NriContainer> containers;
 };
 
 /// A live sandbox of a pod when a connection is made.
-struct NriDoor::Reconciled {
+struct NriEvents::Reconciled {
   const NriPod* pod = nullptr;
   UniqueFd netns;
   sys::NetnsId id;
   std::vector<const NriContainer*> containers;
 };
 
-std::vector<rpc::NriEvent> NriDoor::events() {
+std::vector<rpc::NriEvent> NriEvents::events() {
   return {rpc::NriEvent::kRunPodSandbox, rpc::NriEvent::kStopPodSandbox, rpc::NriEvent::kRemovePodSandbox};
 }
 
-NriDoor::NriDoor(AttachService& service) : service_(&service), work_({.lanes = {1, kReleaseThreads}}) {}
+NriEvents::NriEvents(AttachService& service) : service_(&service), work_({.lanes = {1, kReleaseThreads}}) {}
 
-NriDoor::~NriDoor() { stop(); }
+NriEvents::~NriEvents() { stop(); }
 
-void NriDoor::stop() { work_.stop(); }
+void NriEvents::stop() { work_.stop(); }
 
-void NriDoor::configured(const rpc::NriRuntime& runtime) {
+void NriEvents::configured(const rpc::NriRuntime& runtime) {
   log::info("NRI is there", {{"runtime", runtime.name},
                              {"version", runtime.version},
                              {"nri", runtime.nri_version.empty() ? "<= 0.11" : runtime.nri_version},
                              {"limit_ms", runtime.request_timeout.count()}});
 }
 
-void NriDoor::disconnected(const Error& why) {
+void NriEvents::disconnected(const Error& why) {
   service_->sandboxes().forget_all();
   if (closing_) {
     return;
@@ -145,14 +145,14 @@ void NriDoor::disconnected(const Error& why) {
 
 // ---- a sandbox begins
 
-Result<> NriDoor::attach_pod(const NriPod& pod, int netns, const std::vector<dra::ClaimRecord>& records,
+Result<> NriEvents::attach_pod(const NriPod& pod, int netns, const std::vector<dra::ClaimRecord>& records,
                              steady_clock::time_point deadline) {
   for (const dra::ClaimRecord& record : records) {
     if (steady_clock::now() >= deadline) {
       return Error(Code::kTimeout, "the runtime waits no longer; the kubelet tries again")
           .with("claim " + name_of(record));
     }
-    FL_TRY(service_->attach({.door = Door::kNri,
+    FL_TRY(service_->attach({.via = AttachVia::kNri,
                              .claim_uid = record.claim.uid,
                              .netns = netns,
                              .sandbox = pod.id,
@@ -161,12 +161,12 @@ Result<> NriDoor::attach_pod(const NriPod& pod, int netns, const std::vector<dra
                              .deadline = deadline}),
            "claim " + name_of(record));
     log::info("claim attached",
-              {{"door", "nri"}, {"claim", record.claim.uid}, {"pod", name_of(pod)}, {"sandbox", pod.id}});
+              {{"via", "nri"}, {"claim", record.claim.uid}, {"pod", name_of(pod)}, {"sandbox", pod.id}});
   }
   return {};
 }
 
-void NriDoor::leave_to_guard(const NriPod& pod, const std::vector<dra::ClaimRecord>& records,
+void NriEvents::leave_to_guard(const NriPod& pod, const std::vector<dra::ClaimRecord>& records,
                              const Error& why) {
   log::warn("a pod is left to the guard", {{"pod", name_of(pod)}, {"error", why.what()}});
   for (const dra::ClaimRecord& record : records) {
@@ -177,7 +177,7 @@ void NriDoor::leave_to_guard(const NriPod& pod, const std::vector<dra::ClaimReco
   }
 }
 
-Result<> NriDoor::run_pod_sandbox(const NriPod& pod, const NriCall& call) {
+Result<> NriEvents::run_pod_sandbox(const NriPod& pod, const NriCall& call) {
   auto found = service_->host().records_of_pod(pod.uid);
   if (!found && found.error().code() == Code::kCorrupt) {  // it has claims, and what they say is lost
     Error error = std::move(found).error().with("cannot tell which claims pod " + name_of(pod) + " has");
@@ -215,7 +215,7 @@ Result<> NriDoor::run_pod_sandbox(const NriPod& pod, const NriCall& call) {
   return done;
 }
 
-Result<> NriDoor::refuse_host_network(const NriPod& pod, const std::vector<dra::ClaimRecord>& records) {
+Result<> NriEvents::refuse_host_network(const NriPod& pod, const std::vector<dra::ClaimRecord>& records) {
   if (records.empty()) {
     return {};
   }
@@ -228,7 +228,7 @@ Result<> NriDoor::refuse_host_network(const NriPod& pod, const std::vector<dra::
 
 // ---- a sandbox ends
 
-void NriDoor::release_pod(const NriPod& pod, int netns) {
+void NriEvents::release_pod(const NriPod& pod, int netns) {
   auto found = service_->host().records_of_pod(pod.uid);
   if (!found) {
     log::warn("cannot tell what a pod that ends has; Unprepare takes it back",
@@ -253,7 +253,7 @@ void NriDoor::release_pod(const NriPod& pod, int netns) {
 /// A kernel call cannot be called off, and a runtime that waits too long for an answer ends the connection:
 /// so the event waits for the work no longer than it may, and the work goes on. Whoever attaches the claim
 /// next waits for the claim's turn.
-void NriDoor::release_until(const NriPod& pod, const NriCall& call) {
+void NriEvents::release_until(const NriPod& pod, const NriCall& call) {
   service_->sandboxes().ended(pod.id);  // first: an attach that is under way must find it so
   // Opened here: the path may be gone when the runtime has its answer.
   auto netns = pod.netns.empty() ? Result<UniqueFd>(UniqueFd()) : open_pod_netns(pod);
@@ -277,19 +277,19 @@ void NriDoor::release_until(const NriPod& pod, const NriCall& call) {
   }
 }
 
-Result<> NriDoor::stop_pod_sandbox(const NriPod& pod, const NriCall& call) {
+Result<> NriEvents::stop_pod_sandbox(const NriPod& pod, const NriCall& call) {
   release_until(pod, call);
   return {};
 }
 
-Result<> NriDoor::remove_pod_sandbox(const NriPod& pod, const NriCall& call) {
+Result<> NriEvents::remove_pod_sandbox(const NriPod& pod, const NriCall& call) {
   release_until(pod, call);
   return {};
 }
 
 // ---- a connection begins
 
-Result<> NriDoor::synchronize(const std::vector<NriPod>& pods, const std::vector<NriContainer>& containers,
+Result<> NriEvents::synchronize(const std::vector<NriPod>& pods, const std::vector<NriContainer>& containers,
                               const NriCall& /*call*/) {
   auto snapshot = std::make_shared<const Snapshot>(Snapshot{.pods = pods, .containers = containers});
   {
@@ -303,7 +303,7 @@ Result<> NriDoor::synchronize(const std::vector<NriPod>& pods, const std::vector
     }
     const auto start = steady_clock::now();
     const auto done = reconcile(*current);
-    service_->host().operation_finished("reconcile", to_string(Door::kNri),
+    service_->host().operation_finished("reconcile", to_string(AttachVia::kNri),
                                         done ? std::nullopt : std::optional<Code>(done.error().code()),
                                         steady_clock::now() - start);
     const Lock lock(mutex_);
@@ -312,12 +312,12 @@ Result<> NriDoor::synchronize(const std::vector<NriPod>& pods, const std::vector
   return work_.submit({"reconcile"}, std::move(task), kReconcileLane);
 }
 
-bool NriDoor::is_current(const Snapshot& snapshot) const {
+bool NriEvents::is_current(const Snapshot& snapshot) const {
   const Lock lock(mutex_);
   return !closing_ && newest_.get() == &snapshot;
 }
 
-std::optional<NriDoor::Reconciled> NriDoor::look_at(const Snapshot& snapshot, const NriPod& pod) const {
+std::optional<NriEvents::Reconciled> NriEvents::look_at(const Snapshot& snapshot, const NriPod& pod) const {
   auto netns = pod.netns.empty() ? Result<UniqueFd>(UniqueFd()) : open_pod_netns(pod);
   const auto id = netns && netns->valid() ? sys::netns_id(netns->get())
                                           : Result<sys::NetnsId>(Error(Code::kNotFound, ""));
@@ -334,7 +334,7 @@ std::optional<NriDoor::Reconciled> NriDoor::look_at(const Snapshot& snapshot, co
   return sandbox;
 }
 
-Result<> NriDoor::reconcile(const Snapshot& snapshot) {
+Result<> NriEvents::reconcile(const Snapshot& snapshot) {
   // Older runtimes do not say it of any container.
   const bool tells_cdi = std::ranges::any_of(
       snapshot.containers, [](const NriContainer& container) { return !container.cdi_devices.empty(); });
@@ -383,7 +383,7 @@ Result<> NriDoor::reconcile(const Snapshot& snapshot) {
   return first;
 }
 
-NriDoor::Use NriDoor::use_of(const dra::ClaimRecord& record, const Reconciled& sandbox,
+NriEvents::Use NriEvents::use_of(const dra::ClaimRecord& record, const Reconciled& sandbox,
                              bool tells_cdi) const {
   const auto cdi_ids = service_->cdi_ids(record);
   bool something_runs = false;
@@ -399,7 +399,7 @@ NriDoor::Use NriDoor::use_of(const dra::ClaimRecord& record, const Reconciled& s
   return something_runs && !a_user_waits ? Use::kUnknown : Use::kNotYet;
 }
 
-Result<> NriDoor::reconcile_claim(const dra::ClaimRecord& record, const std::vector<Reconciled>& sandboxes,
+Result<> NriEvents::reconcile_claim(const dra::ClaimRecord& record, const std::vector<Reconciled>& sandboxes,
                                   bool tells_cdi) {
   FL_ASSIGN(const AttachState state, parse_attach_state(record.prepared.state));
   // The kernel gives a namespace's number to the next one: the sandbox must be the same too.
@@ -424,7 +424,7 @@ Result<> NriDoor::reconcile_claim(const dra::ClaimRecord& record, const std::vec
   const Reconciled& sandbox = sandboxes.front();
   switch (use(sandbox)) {
     case Use::kNotYet:
-      return service_->attach({.door = Door::kNri,
+      return service_->attach({.via = AttachVia::kNri,
                                .claim_uid = record.claim.uid,
                                .netns = sandbox.netns.get(),
                                .sandbox = sandbox.pod->id,

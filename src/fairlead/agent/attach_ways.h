@@ -15,7 +15,7 @@
 
 namespace fairlead::agent {
 
-struct DoorsOptions {
+struct AttachWaysOptions {
   std::string guard_socket;
   /// Nothing: not by NRI. The events are filled in.
   std::optional<rpc::NriPluginOptions> nri;
@@ -29,16 +29,16 @@ struct DoorsOptions {
   std::chrono::milliseconds close_time{8'000};
 };
 
-class Doors {
+class AttachWays {
  public:
   /// Binds the guard's socket, so that a wrong path is an error at start. The service must outlive it.
-  static Result<std::unique_ptr<Doors>> create(DoorsOptions options, AttachService& service);
-  Doors(const Doors&) = delete;
-  Doors& operator=(const Doors&) = delete;
-  Doors(Doors&&) = delete;
-  Doors& operator=(Doors&&) = delete;
+  static Result<std::unique_ptr<AttachWays>> create(AttachWaysOptions options, AttachService& service);
+  AttachWays(const AttachWays&) = delete;
+  AttachWays& operator=(const AttachWays&) = delete;
+  AttachWays(AttachWays&&) = delete;
+  AttachWays& operator=(AttachWays&&) = delete;
   /// close().
-  ~Doors();
+  ~AttachWays();
 
   /// From now on calls are answered. Where there is an NRI socket it waits a little for the runtime, so that
   /// the kubelet learns of us only when NRI is there; without it the guard does all, and NRI is tried on.
@@ -51,7 +51,7 @@ class Doors {
 
  private:
   struct Impl;
-  explicit Doors(std::unique_ptr<Impl> impl);
+  explicit AttachWays(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
 

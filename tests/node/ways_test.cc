@@ -33,7 +33,7 @@ std::string watching_pod() {
 
 const char* newer_crun() { return std::getenv("FAIRLEAD_NEWER_CRUN"); }  // NOLINT(concurrency-mt-unsafe)
 
-class Doors : public ::testing::Test {
+class AttachWays : public ::testing::Test {
  protected:
   void SetUp() override {
     if (const std::string why = why_no_drydock(); !why.empty()) {
@@ -52,9 +52,9 @@ class Doors : public ::testing::Test {
   static std::string agent(const std::string& mode) { return fairlead_command("--attach " + mode); }
 };
 
-class EveryDoor : public Doors, public ::testing::WithParamInterface<const char*> {};
+class EveryWay : public AttachWays, public ::testing::WithParamInterface<const char*> {};
 
-TEST_P(EveryDoor, InterfacesAreThere_AndTheClaimsStatusSaysSo) {
+TEST_P(EveryWay, InterfacesAreThere_AndTheClaimsStatusSaysSo) {
   const std::string mode = GetParam();
   if (mode == "netdevices" && newer_crun() == nullptr) {
     GTEST_SKIP() << "FAIRLEAD_NEWER_CRUN names no crun >= 1.22 (tools/newer_crun.sh fetches one)";
@@ -66,17 +66,17 @@ TEST_P(EveryDoor, InterfacesAreThere_AndTheClaimsStatusSaysSo) {
   const bool by_nri = mode == "auto";
   EXPECT_EQ(done.output.find("RunPodSandbox") != std::string::npos, by_nri) << done.output;
 }
-INSTANTIATE_TEST_SUITE_P(Modes, EveryDoor, ::testing::Values("auto", "guard", "netdevices"),
+INSTANTIATE_TEST_SUITE_P(Modes, EveryWay, ::testing::Values("auto", "guard", "netdevices"),
                          [](const auto& param_info) { return std::string(param_info.param); });
 
-TEST_F(Doors, Auto_OnARuntimeWithoutNri_TheGuardAttaches) {
+TEST_F(AttachWays, Auto_OnARuntimeWithoutNri_TheGuardAttaches) {
   const RunOutcome done = run(agent("auto"), "auto", {"--no-nri"});
   EXPECT_EQ(done.exit_status, 0) << done.output;
   EXPECT_THAT(done.output, HasSubstr("interfaces-stayed"));
 }
 
 /// A claim that only watches NICs gets nothing attached; its status says so within the pod's life.
-TEST_F(Doors, AdminAccess_TheClaimsStatusSaysMonitoring) {
+TEST_F(AttachWays, AdminAccess_TheClaimsStatusSaysMonitoring) {
   const std::string manifest = write_manifest(R"(
 apiVersion: v1
 kind: Namespace
@@ -113,7 +113,7 @@ spec:
   EXPECT_THAT(run.output, HasSubstr("nic: Ready (Monitoring"));
 }
 
-TEST_F(Doors, Auto_OnAnOlderRuntime_IsToldByStateChange) {
+TEST_F(AttachWays, Auto_OnAnOlderRuntime_IsToldByStateChange) {
   const RunOutcome done = run(agent("auto"), "auto", {"--nri-dialect", "0.11"});
   EXPECT_EQ(done.exit_status, 0) << done.output;
   EXPECT_THAT(done.output, AllOf(HasSubstr("interfaces-stayed"), HasSubstr("RunPodSandbox")));
@@ -125,7 +125,7 @@ void replace(std::string& text, const std::string& from, const std::string& to) 
   text.replace(at, from.size(), to);
 }
 
-class SandboxLost : public Doors, public ::testing::WithParamInterface<const char*> {};
+class SandboxLost : public AttachWays, public ::testing::WithParamInterface<const char*> {};
 
 TEST_P(SandboxLost, TheNextOneHasTheInterfaceToo) {
   // The second time it ends.
@@ -154,7 +154,7 @@ struct Moment {
   const char* point;
 };
 
-class AgentKilled : public Doors, public ::testing::WithParamInterface<Moment> {};
+class AgentKilled : public AttachWays, public ::testing::WithParamInterface<Moment> {};
 
 TEST_P(AgentKilled, PodGetsItsInterfacesAllTheSame) {
   if (!fault_points_enabled()) {
@@ -194,7 +194,7 @@ INSTANTIATE_TEST_SUITE_P(
       return name;
     });
 
-class AgentFrozen : public Doors, public ::testing::WithParamInterface<const char*> {};
+class AgentFrozen : public AttachWays, public ::testing::WithParamInterface<const char*> {};
 
 TEST_P(AgentFrozen, RuntimeGoesOnWithoutIt_TheGuardDoesNot) {
   if (!fault_points_enabled()) {
@@ -215,7 +215,7 @@ INSTANTIATE_TEST_SUITE_P(Moments, AgentFrozen,
                            return name;
                          });
 
-class ConnectionCut : public Doors, public ::testing::WithParamInterface<const char*> {};
+class ConnectionCut : public AttachWays, public ::testing::WithParamInterface<const char*> {};
 
 TEST_P(ConnectionCut, PodGetsItsInterfacesAllTheSame) {
   const RunOutcome done = run(agent("auto"), "auto", {"--nri-cut", GetParam()});

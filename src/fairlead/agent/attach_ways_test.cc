@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Both doors of one agent as the world uses them: a runtime that speaks NRI, and the real fairlead-guard.
-#include "fairlead/agent/doors.h"
+// Both ways of one agent as the world uses them: a runtime that speaks NRI, and the real fairlead-guard.
+#include "fairlead/agent/attach_ways.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -31,7 +31,7 @@ using ::testing::Not;
 
 constexpr const char* kMacvlan = R"("macvlan","master":"eth0","interfaceName":"data0")";
 
-class BothDoors : public KernelTest {
+class BothWays : public KernelTest {
  protected:
   void SetUp() override {
     if (::getuid() != 0) {
@@ -41,7 +41,7 @@ class BothDoors : public KernelTest {
     if (IsSkipped() || HasFatalFailure()) {
       return;
     }
-    std::string pattern = ::testing::TempDir() + "fl-doors-XXXXXX";
+    std::string pattern = ::testing::TempDir() + "fl-ways-XXXXXX";
     ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
     dir_ = pattern;
     dra::Claim wanted = claim("u1", {{kMacvlan}});
@@ -52,7 +52,7 @@ class BothDoors : public KernelTest {
     pause_.emplace(pod_.netns.get());
   }
   void TearDown() override {
-    doors_.reset();
+    ways_.reset();
     runtime_.reset();
     if (!dir_.empty()) {
       EXPECT_TRUE(sys::remove_tree(dir_));
@@ -71,9 +71,9 @@ class BothDoors : public KernelTest {
     runtime_ = std::move(*runtime);
   }
 
-  void open_doors(milliseconds close_time = milliseconds(8'000)) {
+  void open_ways(milliseconds close_time = milliseconds(8'000)) {
     auto service = std::make_unique<AttachService>(driver_->attacher(), framework_, "net.example.com");
-    auto doors = Doors::create({.guard_socket = dir_ + "/guard.sock",
+    auto ways = AttachWays::create({.guard_socket = dir_ + "/guard.sock",
                                 .nri = rpc::NriPluginOptions{.name = "net.example.com",
                                                              .socket = nri_socket(),
                                                              .events = {},
@@ -81,10 +81,10 @@ class BothDoors : public KernelTest {
                                                              .last_retry = milliseconds(50)},
                                 .close_time = close_time},
                                *service);
-    ASSERT_OK(doors);
-    doors_ = std::move(*doors);  // ends those of the agent before, which use its service
+    ASSERT_OK(ways);
+    ways_ = std::move(*ways);  // ends those of the agent before, which use its service
     service_ = std::move(service);
-    doors_->open();
+    ways_->open();
   }
 
   [[nodiscard]] NriPod sandbox(const std::string& id) const {
@@ -105,12 +105,12 @@ class BothDoors : public KernelTest {
   std::unique_ptr<AttachService> service_;
   std::optional<Inhabitant> pause_;
   std::unique_ptr<rpc::NriRuntimeServer> runtime_;
-  std::unique_ptr<Doors> doors_;
+  std::unique_ptr<AttachWays> ways_;
 };
 
-TEST_F(BothDoors, NriThenGuard_TheInterfaceIsThereOnce) {
+TEST_F(BothWays, NriThenGuard_TheInterfaceIsThereOnce) {
   start_runtime();
-  open_doors();
+  open_ways();
   ASSERT_OK(runtime_->wait_for_plugins(1, later()));
   ASSERT_OK(runtime_->run_pod_sandbox(sandbox("s1")));
   const netlink::Link before = link(*pod_.socket, "data0");
@@ -122,8 +122,8 @@ TEST_F(BothDoors, NriThenGuard_TheInterfaceIsThereOnce) {
   EXPECT_EQ(framework_.state("u1").phase, AttachPhase::kReleased);
 }
 
-TEST_F(BothDoors, NoRuntimeYet_TheGuardAttaches_AndNriComesLater) {
-  open_doors();
+TEST_F(BothWays, NoRuntimeYet_TheGuardAttaches_AndNriComesLater) {
+  open_ways();
   const Outcome outcome = guard();
   EXPECT_EQ(outcome.status, 0) << outcome.error;
   EXPECT_THAT(names(*pod_.socket), Contains("data0"));
@@ -131,19 +131,19 @@ TEST_F(BothDoors, NoRuntimeYet_TheGuardAttaches_AndNriComesLater) {
   ASSERT_OK(runtime_->wait_for_plugins(1, later()));
 }
 
-TEST_F(BothDoors, RefusedAtNri_IsTheSandboxsError) {
+TEST_F(BothWays, RefusedAtNri_IsTheSandboxsError) {
   ASSERT_OK(node_->delete_link(link(*node_, "eth0").index));
   start_runtime();
-  open_doors();
+  open_ways();
   const auto refused = runtime_->run_pod_sandbox(sandbox("s1"));
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().what(), HasSubstr("the master \"eth0\" is gone from this node"));
   EXPECT_EQ(runtime_->plugins().size(), 1) << "an error in time keeps the connection";
 }
 
-TEST_F(BothDoors, RuntimeRestarts_WhatItMissedIsReconciled) {
+TEST_F(BothWays, RuntimeRestarts_WhatItMissedIsReconciled) {
   start_runtime();
-  open_doors();
+  open_ways();
   runtime_.reset();
   start_runtime({.pods = {sandbox("s1")}, .containers = {}});
   ASSERT_OK(runtime_->wait_for_plugins(1, later()));
@@ -152,11 +152,11 @@ TEST_F(BothDoors, RuntimeRestarts_WhatItMissedIsReconciled) {
   EXPECT_EQ(framework_.state("u1").sandbox, "s1");
 }
 
-TEST_F(BothDoors, FrozenAgent_TheRuntimeGoesOn_AndTheGuardCatchesIt) {
+TEST_F(BothWays, FrozenAgent_TheRuntimeGoesOn_AndTheGuardCatchesIt) {
   // The agent is a process of its own, so that it can be frozen.
   const pid_t agent = ::fork();
   if (agent == 0) {
-    open_doors();
+    open_ways();
     while (true) {
       ::pause();
     }
@@ -185,28 +185,28 @@ TEST_F(BothDoors, FrozenAgent_TheRuntimeGoesOn_AndTheGuardCatchesIt) {
   EXPECT_THAT(names(*pod_.socket), ElementsAre("data0", "lo"));
 }
 
-TEST_F(BothDoors, AgentStopsWhileTheClaimIsBusy_TheGuardAsksTheNextOne) {
-  open_doors(milliseconds(1));
+TEST_F(BothWays, AgentStopsWhileTheClaimIsBusy_TheGuardAsksTheNextOne) {
+  open_ways(milliseconds(1));
   Outcome outcome;
   std::thread container;
   {
     const auto busy = framework_.hold("u1");
     container = std::thread([&] { outcome = guard(); });
     ASSERT_TRUE(framework_.wait_for_updates(1));
-    doors_->close();
+    ways_->close();
   }
-  open_doors();
+  open_ways();
   container.join();
   EXPECT_EQ(outcome.status, 0) << outcome.error;
   EXPECT_THAT(names(*pod_.socket), Contains("data0"));
 }
 
-TEST_F(BothDoors, AgentReplacedWhileAContainerStarts_TheGuardAsksTheNextOne) {
-  open_doors();
-  doors_->close();
+TEST_F(BothWays, AgentReplacedWhileAContainerStarts_TheGuardAsksTheNextOne) {
+  open_ways();
+  ways_->close();
   Outcome outcome;
   std::thread container([&] { outcome = guard(); });
-  open_doors();
+  open_ways();
   container.join();
   EXPECT_EQ(outcome.status, 0) << outcome.error;
   EXPECT_THAT(names(*pod_.socket), Contains("data0"));

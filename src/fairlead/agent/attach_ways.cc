@@ -1,39 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "fairlead/agent/doors.h"
+#include "fairlead/agent/attach_ways.h"
 
 #include <unistd.h>
 
 #include <utility>
 
 #include "fairlead/agent/guard_server.h"
-#include "fairlead/agent/nri_door.h"
+#include "fairlead/agent/nri_events.h"
 #include "fairlead/core/log.h"
 
 namespace fairlead::agent {
 
 using std::chrono::steady_clock;
 
-struct Doors::Impl {
-  Impl(DoorsOptions with, AttachService& attach_service)
-      : options(std::move(with)), service(attach_service), door(service) {}
+struct AttachWays::Impl {
+  Impl(AttachWaysOptions with, AttachService& attach_service)
+      : options(std::move(with)), service(attach_service), events(service) {}
 
   std::string open_nri() const;
 
-  const DoorsOptions options;
+  const AttachWaysOptions options;
   AttachService& service;
-  NriDoor door;
+  NriEvents events;
   std::unique_ptr<GuardServer> guard;
-  std::unique_ptr<rpc::NriPlugin> nri;  // last: it calls the door
+  std::unique_ptr<rpc::NriPlugin> nri;  // last: it calls `events`
 };
 
-Doors::Doors(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+AttachWays::AttachWays(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
-Result<std::unique_ptr<Doors>> Doors::create(DoorsOptions options, AttachService& service) {
+Result<std::unique_ptr<AttachWays>> AttachWays::create(AttachWaysOptions options, AttachService& service) {
   auto impl = std::make_unique<Impl>(std::move(options), service);
   Impl* self = impl.get();
   FL_ASSIGN(self->guard,
             GuardServer::open({.path = self->options.guard_socket}, [self](const GuardCall& call) {
-              return self->service.attach({.door = Door::kGuard,
+              return self->service.attach({.via = AttachVia::kGuard,
                                            .claim_uid = call.claim_uid,
                                            .netns = call.netns.get(),
                                            .sandbox = "",
@@ -42,16 +42,16 @@ Result<std::unique_ptr<Doors>> Doors::create(DoorsOptions options, AttachService
             }));
   if (self->options.nri) {
     auto nri = *self->options.nri;
-    nri.events = NriDoor::events();
-    FL_ASSIGN(self->nri, rpc::NriPlugin::create(std::move(nri), self->door));
+    nri.events = NriEvents::events();
+    FL_ASSIGN(self->nri, rpc::NriPlugin::create(std::move(nri), self->events));
   }
-  return std::unique_ptr<Doors>(new Doors(std::move(impl)));
+  return std::unique_ptr<AttachWays>(new AttachWays(std::move(impl)));
 }
 
-Doors::~Doors() { close(); }
+AttachWays::~AttachWays() { close(); }
 
 /// What to say about it.
-std::string Doors::Impl::open_nri() const {
+std::string AttachWays::Impl::open_nri() const {
   if (!nri) {
     return "off";
   }
@@ -63,7 +63,7 @@ std::string Doors::Impl::open_nri() const {
   return ready ? "connected" : "not yet, trying on: " + ready.error().what();
 }
 
-void Doors::open(const std::vector<dra::ClaimRecord>& records) {
+void AttachWays::open(const std::vector<dra::ClaimRecord>& records) {
   impl_->guard->serve();
   if (!impl_->nri) {
     impl_->service.reports().check_all(records);  // with NRI the reconcile does it
@@ -72,16 +72,16 @@ void Doors::open(const std::vector<dra::ClaimRecord>& records) {
     impl_->service.reports().waiting(record.claim.uid);
   }
   const std::string nri = impl_->open_nri();
-  log::info("doors are open", {{"guard", impl_->options.guard_socket}, {"nri", nri}});
+  log::info("ready to attach", {{"guard", impl_->options.guard_socket}, {"nri", nri}});
 }
 
-void Doors::close() {
+void AttachWays::close() {
   impl_->service.wind_up(steady_clock::now() + impl_->options.close_time);
-  impl_->door.closing();
+  impl_->events.closing();
   if (impl_->nri) {
     impl_->nri->stop();
   }
-  impl_->door.stop();
+  impl_->events.stop();
   impl_->guard->stop();
   impl_->service.reports().stop();
 }

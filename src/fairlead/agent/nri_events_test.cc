@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Both doors against the running kernel: the runtime's events as calls, and as a real NRI connection.
-#include "fairlead/agent/nri_door.h"
+// Both ways against the running kernel: the runtime's events as calls, and as a real NRI connection.
+#include "fairlead/agent/nri_events.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -35,7 +35,7 @@ using ::testing::Not;
 constexpr const char* kMacvlan =
     R"("macvlan","master":"eth0","interfaceName":"data0","addresses":["192.0.2.10/24","fd00::5/64"])";
 
-class NriDoors : public KernelTest {
+class NriWay : public KernelTest {
  protected:
   void SetUp() override {
     KernelTest::SetUp();
@@ -45,17 +45,17 @@ class NriDoors : public KernelTest {
     start();
   }
   void TearDown() override {
-    door_.reset();
+    nri_.reset();
     service_.reset();
   }
 
   /// The agent, as it starts.
   void start() {
-    door_.reset();
+    nri_.reset();
     service_.reset();
     service_ = std::make_unique<AttachService>(driver_->attacher(), framework_, "net.example.com",
                                                AttachReportsOptions{.waiting_after = milliseconds(1)});
-    door_ = std::make_unique<NriDoor>(*service_);
+    nri_ = std::make_unique<NriEvents>(*service_);
   }
 
   /// Prepared for the pods of these uids.
@@ -95,7 +95,7 @@ class NriDoors : public KernelTest {
   }
 
   Result<> through_guard(const std::string& claim_uid, const Pod& pod) {
-    return service_->attach({.door = Door::kGuard,
+    return service_->attach({.via = AttachVia::kGuard,
                              .claim_uid = claim_uid,
                              .netns = pod.netns.get(),
                              .sandbox = "",
@@ -105,14 +105,14 @@ class NriDoors : public KernelTest {
 
   FakeHost framework_;
   std::unique_ptr<AttachService> service_;
-  std::unique_ptr<NriDoor> door_;
+  std::unique_ptr<NriEvents> nri_;
 };
 
 // ---- a sandbox begins
 
-TEST_F(NriDoors, Sandbox_HasItsInterfaceAndTheStatusSaysSo) {
+TEST_F(NriWay, Sandbox_HasItsInterfaceAndTheStatusSaysSo) {
   prepared("u1", {{kMacvlan}});
-  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_OK(nri_->run_pod_sandbox(sandbox("s1", pod_), soon()));
   const netlink::Link data0 = link(*pod_.socket, "data0");
   EXPECT_TRUE(data0.is_up());
   EXPECT_EQ(framework_.state("u1").phase, AttachPhase::kAttached);
@@ -126,9 +126,9 @@ TEST_F(NriDoors, Sandbox_HasItsInterfaceAndTheStatusSaysSo) {
   EXPECT_TRUE(framework_.wait_for_operation("attach nri ok"));
 }
 
-TEST_F(NriDoors, StatusSaysWhatThePodWasGiven_NotWhatItMadeOfIt) {
+TEST_F(NriWay, StatusSaysWhatThePodWasGiven_NotWhatItMadeOfIt) {
   prepared("u1", {{kMacvlan}});
-  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_OK(nri_->run_pod_sandbox(sandbox("s1", pod_), soon()));
   const auto given = framework_.wait_for_report("u1", "Attached");
   ASSERT_EQ(given.size(), 1);
   const netlink::IfIndex data0 = link(*pod_.socket, "data0").index;
@@ -144,29 +144,29 @@ TEST_F(NriDoors, StatusSaysWhatThePodWasGiven_NotWhatItMadeOfIt) {
   EXPECT_EQ(framework_.report("u1"), given);
 }
 
-TEST_F(NriDoors, RecordsThatCannotBeRead_FailNoSandbox_AndTheGuardAttaches) {
+TEST_F(NriWay, RecordsThatCannotBeRead_FailNoSandbox_AndTheGuardAttaches) {
   prepared("u1", {{kMacvlan}});
   framework_.lose_records();
-  ASSERT_OK(door_->run_pod_sandbox(sandbox("s2", pod_, "a-pod-without-claims"), soon()));
-  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_OK(nri_->run_pod_sandbox(sandbox("s2", pod_, "a-pod-without-claims"), soon()));
+  ASSERT_OK(nri_->run_pod_sandbox(sandbox("s1", pod_), soon()));
   EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
   ASSERT_OK(through_guard("u1", pod_));
   EXPECT_TRUE(link(*pod_.socket, "data0").is_up());
-  ASSERT_OK(door_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_OK(nri_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
 }
 
-TEST_F(NriDoors, DamagedRecordOfThePod_FailsItsSandbox) {
+TEST_F(NriWay, DamagedRecordOfThePod_FailsItsSandbox) {
   prepared("u1", {{kMacvlan}});
   framework_.lose_records(Error(Code::kCorrupt, "the record of claim u1, which this pod uses, is damaged"));
-  const auto done = door_->run_pod_sandbox(sandbox("s1", pod_), soon());
+  const auto done = nri_->run_pod_sandbox(sandbox("s1", pod_), soon());
   ASSERT_FALSE(done);
   EXPECT_THAT(done.error().what(), HasSubstr("cannot tell which claims pod default/pod-1 has"));
   EXPECT_THAT(done.error().what(), HasSubstr("is damaged"));
 }
 
-TEST_F(NriDoors, GuardAfterNri_ChangesNothing) {
+TEST_F(NriWay, GuardAfterNri_ChangesNothing) {
   prepared("u1", {{kMacvlan}, {.netdev = R"("veth")", .request = "other"}});
-  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_OK(nri_->run_pod_sandbox(sandbox("s1", pod_), soon()));
   // A carrier comes when it comes.
   const auto links = [&] {
     auto all = pod_.socket->links().value();
@@ -185,7 +185,7 @@ TEST_F(NriDoors, GuardAfterNri_ChangesNothing) {
   EXPECT_EQ(framework_.state("u1").sandbox, "s1");
 }
 
-TEST_F(NriDoors, GuardAlone_Attaches) {
+TEST_F(NriWay, GuardAlone_Attaches) {
   prepared("u1", {{kMacvlan}});
   ASSERT_OK(through_guard("u1", pod_));
   EXPECT_TRUE(link(*pod_.socket, "data0").is_up());
@@ -193,16 +193,16 @@ TEST_F(NriDoors, GuardAlone_Attaches) {
   EXPECT_EQ(framework_.wait_for_report("u1", "Attached").size(), 1);
 }
 
-TEST_F(NriDoors, PodWithoutClaims_IsNoneOfOurBusiness) {
+TEST_F(NriWay, PodWithoutClaims_IsNoneOfOurBusiness) {
   prepared("u1", {{kMacvlan}});
-  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_, "another-pod"), soon()));
+  ASSERT_OK(nri_->run_pod_sandbox(sandbox("s1", pod_, "another-pod"), soon()));
   EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
 }
 
-TEST_F(NriDoors, WhatCannotBeAttached_FailsTheSandboxWithTheSentence) {
+TEST_F(NriWay, WhatCannotBeAttached_FailsTheSandboxWithTheSentence) {
   prepared("u1", {{kMacvlan}});
   ASSERT_OK(node_->delete_link(link(*node_, "eth0").index));
-  const auto refused = door_->run_pod_sandbox(sandbox("s1", pod_), soon());
+  const auto refused = nri_->run_pod_sandbox(sandbox("s1", pod_), soon());
   ASSERT_FALSE(refused);
   EXPECT_EQ(
       refused.error().what(),
@@ -214,23 +214,23 @@ TEST_F(NriDoors, WhatCannotBeAttached_FailsTheSandboxWithTheSentence) {
   EXPECT_THAT(framework_.events(), Contains(HasSubstr("u1 at pod-1 AttachFailed: interface data0")));
 }
 
-TEST_F(NriDoors, HostNetwork_IsRefusedWithTheReason) {
+TEST_F(NriWay, HostNetwork_IsRefusedWithTheReason) {
   prepared("u1", {{kMacvlan}});
   NriPod pod = sandbox("s1", pod_);
   pod.netns.clear();
-  const auto refused = door_->run_pod_sandbox(pod, soon());
+  const auto refused = nri_->run_pod_sandbox(pod, soon());
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().what(), HasSubstr("hostNetwork: true"));
   EXPECT_EQ(framework_.report("u1").at(0).reason, "AttachFailed");
   EXPECT_THAT(framework_.events(), ElementsAre(HasSubstr("u1 at pod-1 AttachFailed: the pod uses")));
 }
 
-TEST_F(NriDoors, NamespaceThatIsNotVisible_IsLeftToTheGuard) {
+TEST_F(NriWay, NamespaceThatIsNotVisible_IsLeftToTheGuard) {
   prepared("u1", {{kMacvlan}});
   NriPod pod = sandbox("s1", pod_);
   pod.netns = "/nowhere/netns/cni-1";
   pod.pid = 1;  // of the runtime's world: somebody else in ours
-  ASSERT_OK(door_->run_pod_sandbox(pod, soon()));
+  ASSERT_OK(nri_->run_pod_sandbox(pod, soon()));
   EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
   ASSERT_EQ(framework_.report("u1").size(), 1) << "no container may list the claim: then nobody else tells";
   EXPECT_EQ(framework_.report("u1")[0].reason, "NotAttached");
@@ -240,13 +240,13 @@ TEST_F(NriDoors, NamespaceThatIsNotVisible_IsLeftToTheGuard) {
   EXPECT_EQ(framework_.wait_for_report("u1", "Attached").size(), 1);
 }
 
-TEST_F(NriDoors, SecondPodOfAClaim_IsRefused_TheFirstKeepsItsStatus) {
+TEST_F(NriWay, SecondPodOfAClaim_IsRefused_TheFirstKeepsItsStatus) {
   prepared("u1", {{kMacvlan}}, {"pod-1", "pod-2"});
   const Inhabitant pause(pod_.netns.get());
-  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_OK(nri_->run_pod_sandbox(sandbox("s1", pod_), soon()));
   framework_.wait_for_report("u1", "Attached");
   const Pod second = make_pod();
-  const auto refused = door_->run_pod_sandbox(sandbox("s2", second, "pod-2"), soon());
+  const auto refused = nri_->run_pod_sandbox(sandbox("s2", second, "pod-2"), soon());
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().what(),
               HasSubstr("the claim's interfaces are in the pod pod-1, which still runs; a claim with network "
@@ -258,11 +258,11 @@ TEST_F(NriDoors, SecondPodOfAClaim_IsRefused_TheFirstKeepsItsStatus) {
   EXPECT_THAT(names(*pod_.socket), Contains("data0"));
 }
 
-TEST_F(NriDoors, SecondPodThatTheKubeletDidNotPrepareFor_IsTheOneThatIsTold) {
+TEST_F(NriWay, SecondPodThatTheKubeletDidNotPrepareFor_IsTheOneThatIsTold) {
   prepared("u1", {{kMacvlan}});  // the record knows pod-1 only
-  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_OK(nri_->run_pod_sandbox(sandbox("s1", pod_), soon()));
   const Pod second = make_pod();
-  ASSERT_OK(door_->run_pod_sandbox(sandbox("s2", second, "pod-2"), soon()));
+  ASSERT_OK(nri_->run_pod_sandbox(sandbox("s2", second, "pod-2"), soon()));
   EXPECT_THAT(through_guard("u1", second).error().what(), HasSubstr("cannot be shared by two pods"));
   EXPECT_THAT(framework_.events(), ElementsAre(HasSubstr("u1 at pod-2 AttachFailed")));
   const Pod third = make_pod();  // NRI did not tell whose it is
@@ -270,30 +270,30 @@ TEST_F(NriDoors, SecondPodThatTheKubeletDidNotPrepareFor_IsTheOneThatIsTold) {
   EXPECT_EQ(framework_.events().size(), 1);
 }
 
-TEST_F(NriDoors, FirstPodThatIsNotVisible_CountsAsRunningUntilItsSandboxEnds) {
+TEST_F(NriWay, FirstPodThatIsNotVisible_CountsAsRunningUntilItsSandboxEnds) {
   prepared("u1", {{kMacvlan}});
   pod_.pause.reset();  // nothing by which the namespace could be found
-  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_OK(nri_->run_pod_sandbox(sandbox("s1", pod_), soon()));
   EXPECT_FALSE(framework_.state("u1").visible);
   const Pod second = make_pod();
   EXPECT_THAT(through_guard("u1", second).error().what(), HasSubstr("not visible to the agent"));
   EXPECT_THAT(names(*pod_.socket), Contains("data0"));
   NriPod bare = sandbox("s1", pod_);
   bare.netns = "/nowhere/netns/cni-1";
-  ASSERT_OK(door_->stop_pod_sandbox(bare, soon()));
+  ASSERT_OK(nri_->stop_pod_sandbox(bare, soon()));
   ASSERT_OK(through_guard("u1", second));
 }
 
-TEST_F(NriDoors, NewSandboxOfTheSamePod_ProvesThatTheInvisibleOneEnded) {
+TEST_F(NriWay, NewSandboxOfTheSamePod_ProvesThatTheInvisibleOneEnded) {
   prepared("u1", {{kMacvlan}});
   pod_.pause.reset();
-  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_OK(nri_->run_pod_sandbox(sandbox("s1", pod_), soon()));
   const Pod next = make_pod();
-  ASSERT_OK(door_->run_pod_sandbox(sandbox("s2", next), soon()));
+  ASSERT_OK(nri_->run_pod_sandbox(sandbox("s2", next), soon()));
   EXPECT_THAT(names(*next.socket), Contains("data0"));
 }
 
-TEST_F(NriDoors, ClaimThatNobodyAttaches_SaysThatItWaits) {
+TEST_F(NriWay, ClaimThatNobodyAttaches_SaysThatItWaits) {
   prepared("u1", {{kMacvlan}});
   prepared("u2", {{R"("veth","interfaceName":"data1")"}});
   ASSERT_OK(through_guard("u2", pod_));
@@ -305,7 +305,7 @@ TEST_F(NriDoors, ClaimThatNobodyAttaches_SaysThatItWaits) {
   EXPECT_EQ(framework_.wait_for_report("u2", "Attached").size(), 1);
 }
 
-TEST_F(NriDoors, Stopping_WhoWaitsForAClaimGivesUpAndNobodyIsWarned) {
+TEST_F(NriWay, Stopping_WhoWaitsForAClaimGivesUpAndNobodyIsWarned) {
   prepared("u1", {{kMacvlan}});
   const auto busy = framework_.hold("u1");
   Result<> answer;
@@ -319,7 +319,7 @@ TEST_F(NriDoors, Stopping_WhoWaitsForAClaimGivesUpAndNobodyIsWarned) {
   EXPECT_THAT(framework_.report("u1"), IsEmpty());
 }
 
-TEST_F(NriDoors, StagedReport_WaitsForNobody) {
+TEST_F(NriWay, StagedReport_WaitsForNobody) {
   mode_ = devices::AttachMode::kNetdevices;
   make_driver();
   start();
@@ -329,20 +329,20 @@ TEST_F(NriDoors, StagedReport_WaitsForNobody) {
   EXPECT_EQ(framework_.wait_for_report("u1", "Staged").size(), 1);
 }
 
-TEST_F(NriDoors, SlowerThanTheDeadline_IsAnsweredInTimeAndEndsWell) {
+TEST_F(NriWay, SlowerThanTheDeadline_IsAnsweredInTimeAndEndsWell) {
   prepared("u1", {{kMacvlan}});
   {
     const auto busy = framework_.hold("u1");  // somebody else is at work on the claim
-    const auto answer = door_->run_pod_sandbox(sandbox("s1", pod_), in(milliseconds(300)));
+    const auto answer = nri_->run_pod_sandbox(sandbox("s1", pod_), in(milliseconds(300)));
     ASSERT_FALSE(answer);
     EXPECT_EQ(answer.error().code(), Code::kTimeout);
     EXPECT_THAT(framework_.events(), IsEmpty()) << "nothing that an author could mend";
     EXPECT_THAT(framework_.report("u1"), IsEmpty());
   }
-  ASSERT_OK(door_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_OK(nri_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
   const Pod next = make_pod();
   pod_ = Pod();
-  ASSERT_OK(door_->run_pod_sandbox(sandbox("s2", next), soon()));
+  ASSERT_OK(nri_->run_pod_sandbox(sandbox("s2", next), soon()));
   EXPECT_THAT(names(*next.socket), Contains("data0"));
   EXPECT_EQ(framework_.state("u1").sandbox, "s2");
 }
@@ -351,30 +351,30 @@ TEST_F(NriDoors, SlowerThanTheDeadline_IsAnsweredInTimeAndEndsWell) {
 
 /// The look at what a pod has comes a moment after its attach: here its sandbox is stopped in the middle of
 /// it.
-TEST_F(NriDoors, SandboxThatIsStoppedWhileItsLinksAreRead_StaysDetached) {
+TEST_F(NriWay, SandboxThatIsStoppedWhileItsLinksAreRead_StaysDetached) {
   prepared("u1", {{R"("veth","interfaceName":"data0")"}});
   std::promise<Result<>> stopped;
   framework_.after_next_read_elsewhere(
-      [&] { stopped.set_value(door_->stop_pod_sandbox(sandbox("s1", pod_), soon())); });
-  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+      [&] { stopped.set_value(nri_->stop_pod_sandbox(sandbox("s1", pod_), soon())); });
+  ASSERT_OK(nri_->run_pod_sandbox(sandbox("s1", pod_), soon()));
   ASSERT_OK(stopped.get_future().get());
   EXPECT_EQ(framework_.wait_for_report("u1", "Detached").size(), 1);
   service_->reports().stop();  // whoever reads links has ended
   EXPECT_EQ(framework_.report("u1").front().reason, "Detached");
 }
 
-TEST_F(NriDoors, SandboxMadeAnew_IsAttachedAgain_WithOrWithoutStop) {
+TEST_F(NriWay, SandboxMadeAnew_IsAttachedAgain_WithOrWithoutStop) {
   for (const bool stopped : {true, false}) {
     prepared("u1", {{R"("veth","interfaceName":"data0")"}});
-    ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+    ASSERT_OK(nri_->run_pod_sandbox(sandbox("s1", pod_), soon()));
     if (stopped) {
-      ASSERT_OK(door_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
+      ASSERT_OK(nri_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
       EXPECT_EQ(framework_.state("u1").phase, AttachPhase::kReleased);
       EXPECT_EQ(framework_.wait_for_report("u1", "Detached").size(), 1);
-      ASSERT_OK(door_->remove_pod_sandbox(sandbox("s1", pod_), soon()));
+      ASSERT_OK(nri_->remove_pod_sandbox(sandbox("s1", pod_), soon()));
     }
     pod_ = make_pod();
-    ASSERT_OK(door_->run_pod_sandbox(sandbox("s2", pod_), soon()));
+    ASSERT_OK(nri_->run_pod_sandbox(sandbox("s2", pod_), soon()));
     EXPECT_THAT(names(*pod_.socket), Contains("data0"));
     EXPECT_EQ(framework_.state("u1").sandbox, "s2");
     ASSERT_OK(driver_->unprepare(*framework_.find("u1"), {}));
@@ -382,46 +382,46 @@ TEST_F(NriDoors, SandboxMadeAnew_IsAttachedAgain_WithOrWithoutStop) {
   }
 }
 
-TEST_F(NriDoors, SandboxStoppedButItsNamespaceLingers_TheNextOneAttachesAllTheSame) {
+TEST_F(NriWay, SandboxStoppedButItsNamespaceLingers_TheNextOneAttachesAllTheSame) {
   prepared("u1", {{kMacvlan}});
   const Inhabitant lingering(pod_.netns.get());
-  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
-  ASSERT_OK(door_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_OK(nri_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_OK(nri_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
   const Pod next = make_pod();
-  ASSERT_OK(door_->run_pod_sandbox(sandbox("s2", next), soon()));
+  ASSERT_OK(nri_->run_pod_sandbox(sandbox("s2", next), soon()));
   EXPECT_THAT(names(*next.socket), Contains("data0"));
   EXPECT_THAT(names(*pod_.socket), Not(Contains("data0")));
 }
 
-TEST_F(NriDoors, LateStopOfTheOldSandbox_TouchesNothing) {
+TEST_F(NriWay, LateStopOfTheOldSandbox_TouchesNothing) {
   prepared("u1", {{kMacvlan}});
-  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_OK(nri_->run_pod_sandbox(sandbox("s1", pod_), soon()));
   const NriPod old = sandbox("s1", pod_);
   const Pod next = make_pod();
   pod_ = Pod();
-  ASSERT_OK(door_->run_pod_sandbox(sandbox("s2", next), soon()));
+  ASSERT_OK(nri_->run_pod_sandbox(sandbox("s2", next), soon()));
   NriPod old_without_path = old;
   old_without_path.netns.clear();
   NriPod old_with_the_new_inode = sandbox("s1", next);
   for (const NriPod& late : {old, old_without_path, old_with_the_new_inode}) {
-    ASSERT_OK(door_->stop_pod_sandbox(late, soon()));
-    ASSERT_OK(door_->remove_pod_sandbox(late, soon()));
+    ASSERT_OK(nri_->stop_pod_sandbox(late, soon()));
+    ASSERT_OK(nri_->remove_pod_sandbox(late, soon()));
   }
   EXPECT_THAT(names(*next.socket), Contains("data0"));
   EXPECT_EQ(framework_.state("u1").phase, AttachPhase::kAttached);
 }
 
-TEST_F(NriDoors, NewNamespaceWithTheOldOnesNumber_IsAttachedAnew) {
+TEST_F(NriWay, NewNamespaceWithTheOldOnesNumber_IsAttachedAnew) {
   for (const bool by_event : {true, false}) {
     prepared("u1", {{kMacvlan}});
-    ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+    ASSERT_OK(nri_->run_pod_sandbox(sandbox("s1", pod_), soon()));
     const Pod next = make_pod();
     number_of_the_old_one("u1", next);
     pod_ = make_pod();
     if (by_event) {
-      ASSERT_OK(door_->run_pod_sandbox(sandbox("s2", next), soon()));
+      ASSERT_OK(nri_->run_pod_sandbox(sandbox("s2", next), soon()));
     } else {
-      ASSERT_OK(door_->synchronize({sandbox("s2", next)}, {}, soon()));
+      ASSERT_OK(nri_->synchronize({sandbox("s2", next)}, {}, soon()));
       EXPECT_TRUE(framework_.wait_for_operation("reconcile nri ok"));
     }
     EXPECT_THAT(names(*next.socket), Contains("data0"));
@@ -430,18 +430,18 @@ TEST_F(NriDoors, NewNamespaceWithTheOldOnesNumber_IsAttachedAnew) {
   }
 }
 
-TEST_F(NriDoors, ReleasedSandboxsNumber_IsUsedAgainByTheNext) {
+TEST_F(NriWay, ReleasedSandboxsNumber_IsUsedAgainByTheNext) {
   prepared("u1", {{kMacvlan}});
   ASSERT_OK(through_guard("u1", pod_));  // knows no sandbox
-  ASSERT_OK(door_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_OK(nri_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
   const Pod next = make_pod();
   number_of_the_old_one("u1", next);
-  ASSERT_OK(door_->synchronize({sandbox("s2", next)}, {}, soon()));
+  ASSERT_OK(nri_->synchronize({sandbox("s2", next)}, {}, soon()));
   EXPECT_TRUE(framework_.wait_for_operation("reconcile nri ok"));
   EXPECT_THAT(names(*next.socket), Contains("data0"));
 }
 
-TEST_F(NriDoors, StrangersNamespaceWithThePodsNumber_SaysNothingAboutTheClaim) {
+TEST_F(NriWay, StrangersNamespaceWithThePodsNumber_SaysNothingAboutTheClaim) {
   prepared("u1", {{kMacvlan}});
   auto before = *framework_.find("u1");
   ASSERT_OK(driver_->attacher().attach(before, {.netns = pod_.netns.get()}));
@@ -457,14 +457,14 @@ TEST_F(NriDoors, StrangersNamespaceWithThePodsNumber_SaysNothingAboutTheClaim) {
 }
 
 /// A pod with the capability NET_ADMIN can write what it likes into an alias.
-TEST_F(NriDoors, MarkerThatThePodRemovedOrMoved_TheInterfaceIsThereAllTheSame) {
+TEST_F(NriWay, MarkerThatThePodRemovedOrMoved_TheInterfaceIsThereAllTheSame) {
   prepared("u1", {{kMacvlan}});
-  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_OK(nri_->run_pod_sandbox(sandbox("s1", pod_), soon()));
   ASSERT_EQ(framework_.wait_for_report("u1", "Attached").size(), 1);
   const netlink::Link data0 = link(*pod_.socket, "data0");
   const NriContainer running{.id = "c1", .pod_id = "s1", .state = NriContainerState::kRunning};
   const auto look = [&](std::size_t times) {
-    ASSERT_OK(door_->synchronize({sandbox("s1", pod_)}, {running}, soon()));
+    ASSERT_OK(nri_->synchronize({sandbox("s1", pod_)}, {running}, soon()));
     ASSERT_TRUE(framework_.wait_for_count("reconcile nri ok", times));
   };
   ASSERT_OK(pod_.socket->change_link(data0.index, {.alias = ""}));
@@ -487,7 +487,7 @@ TEST_F(NriDoors, MarkerThatThePodRemovedOrMoved_TheInterfaceIsThereAllTheSame) {
 
 /// After the start of an agent without NRI only the namespace's number says whose it is, and that may be
 /// another's by now.
-TEST_F(NriDoors, LinkWithTheIndexInANamespaceThatMayBeAnothers_IsNotTheClaims) {
+TEST_F(NriWay, LinkWithTheIndexInANamespaceThatMayBeAnothers_IsNotTheClaims) {
   prepared("u1", {{kMacvlan}});
   auto record = *framework_.find("u1");
   const Pod stranger = make_pod();
@@ -525,12 +525,12 @@ class SlowNic final : public devices::netdev::HostDeviceKind {
   const std::function<void()>* before_detach_;
 };
 
-class NriNic : public NriDoors {
+class NriNic : public NriWay {
  protected:
   void SetUp() override {
     registry_ = {};
     registry_.add(std::make_unique<SlowNic>(after_attach_, before_detach_));
-    NriDoors::SetUp();
+    NriWay::SetUp();
     if (IsSkipped() || HasFatalFailure()) {
       return;
     }
@@ -564,17 +564,17 @@ class NriNic : public NriDoors {
 };
 
 TEST_F(NriNic, ComesHomeAtStop_AndGoesIntoTheNextSandbox) {
-  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_OK(nri_->run_pod_sandbox(sandbox("s1", pod_), soon()));
   EXPECT_EQ(link(*pod_.socket, "fast0").mtu, 1200);
   EXPECT_THAT(node_names(), Not(Contains("nic1")));
-  ASSERT_OK(door_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_OK(nri_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
   expect_home();
   EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
-  ASSERT_OK(door_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
-  ASSERT_OK(door_->remove_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_OK(nri_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_OK(nri_->remove_pod_sandbox(sandbox("s1", pod_), soon()));
   expect_home();
   const Pod next = make_pod();
-  ASSERT_OK(door_->run_pod_sandbox(sandbox("s2", next), soon()));
+  ASSERT_OK(nri_->run_pod_sandbox(sandbox("s2", next), soon()));
   EXPECT_THAT(names(*next.socket), Contains("fast0"));
   ASSERT_OK(driver_->unprepare(*framework_.find("u1"), {}));
   expect_home();
@@ -586,7 +586,7 @@ TEST_F(NriNic, SlowWayHome_StopIsAnsweredInTimeAndTheWorkGoesOn) {
     std::promise<void> gate;
     std::atomic<bool> went_on{false};
     std::atomic<bool> is_first{true};
-    ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+    ASSERT_OK(nri_->run_pod_sandbox(sandbox("s1", pod_), soon()));
     before_detach_ = [&] {
       if (!is_first.exchange(false)) {
         return;
@@ -596,36 +596,36 @@ TEST_F(NriNic, SlowWayHome_StopIsAnsweredInTimeAndTheWorkGoesOn) {
       went_on = true;
     };
     const auto call = in(milliseconds(200));
-    ASSERT_OK(remove ? door_->remove_pod_sandbox(sandbox("s1", pod_), call)
-                     : door_->stop_pod_sandbox(sandbox("s1", pod_), call));
+    ASSERT_OK(remove ? nri_->remove_pod_sandbox(sandbox("s1", pod_), call)
+                     : nri_->stop_pod_sandbox(sandbox("s1", pod_), call));
     EXPECT_FALSE(went_on) << "the answer waited for the work";
     begun.get_future().wait();
     // The pod's next sandbox begins meanwhile: it waits for the claim, and gets the NIC.
     const Pod next = make_pod();
     auto attached =
-        std::async(std::launch::async, [&] { return door_->run_pod_sandbox(sandbox("s2", next), soon()); });
+        std::async(std::launch::async, [&] { return nri_->run_pod_sandbox(sandbox("s2", next), soon()); });
     gate.set_value();
     ASSERT_OK(attached.get());
     before_detach_ = {};
     EXPECT_TRUE(went_on);
     EXPECT_THAT(names(*next.socket), Contains("fast0"));
-    ASSERT_OK(door_->stop_pod_sandbox(sandbox("s2", next), soon()));
+    ASSERT_OK(nri_->stop_pod_sandbox(sandbox("s2", next), soon()));
     expect_home();
   }
 }
 
 TEST_F(NriNic, StopWithoutTheNamespacesPath_IsKnownByTheSandbox) {
   const Inhabitant pause(pod_.netns.get());
-  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_OK(nri_->run_pod_sandbox(sandbox("s1", pod_), soon()));
   NriPod bare = sandbox("s1", pod_);
   bare.netns.clear();  // containerd < 2.1
-  ASSERT_OK(door_->stop_pod_sandbox(bare, soon()));
+  ASSERT_OK(nri_->stop_pod_sandbox(bare, soon()));
   expect_home();
 }
 
 TEST_F(NriNic, AttachedByTheGuard_ComesHomeAtStop) {
   ASSERT_OK(through_guard("u1", pod_));
-  ASSERT_OK(door_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_OK(nri_->stop_pod_sandbox(sandbox("s1", pod_), soon()));
   expect_home();
 }
 
@@ -661,7 +661,7 @@ TEST_F(NriNic, AgentKilledBetweenMoveAndRecord_TheNextAttachCompletesIt) {
   make_driver();
   start();
   driver_->restored({record});
-  ASSERT_OK(door_->synchronize({sandbox("s1", pod_)}, {}, soon()));
+  ASSERT_OK(nri_->synchronize({sandbox("s1", pod_)}, {}, soon()));
   EXPECT_EQ(framework_.wait_for_report("u1", "Attached").size(), 1);
   EXPECT_EQ(framework_.state("u1").phase, AttachPhase::kAttached);
   EXPECT_THAT(names(*pod_.socket), Contains("fast0"));
@@ -672,7 +672,7 @@ TEST_F(NriNic, AgentKilledBetweenMoveAndRecord_TheNextAttachCompletesIt) {
 TEST_F(NriNic, AttachThatOutlastsTheDeadline_IsAnErrorAndTheNicIsHome) {
   const auto call = in(milliseconds(300));
   after_attach_ = [&] { std::this_thread::sleep_until(call.deadline); };
-  const auto answer = door_->run_pod_sandbox(sandbox("s1", pod_), call);
+  const auto answer = nri_->run_pod_sandbox(sandbox("s1", pod_), call);
   ASSERT_FALSE(answer);
   EXPECT_EQ(answer.error().code(), Code::kTimeout);
   expect_home();
@@ -690,7 +690,7 @@ TEST_F(NriNic, SandboxThatEndsDuringTheAttach_KeepsNothing) {
       service_->sandboxes().ended("s1");  // its release found nothing on record yet
     }
   };
-  ASSERT_FALSE(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_FALSE(nri_->run_pod_sandbox(sandbox("s1", pod_), soon()));
   expect_home();
   EXPECT_EQ(framework_.state("u1").phase, AttachPhase::kReleased);
 }
@@ -708,7 +708,7 @@ TEST_F(NriNic, TwoPodsAtOnce_TheRecordSaysWhereTheNicGoesBeforeItMoves) {
     }
     intent = framework_.state("u1");
   };
-  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_OK(nri_->run_pod_sandbox(sandbox("s1", pod_), soon()));
   EXPECT_EQ(intent.phase, AttachPhase::kAttaching);
   EXPECT_EQ(intent.netns, sys::netns_id(pod_.netns.get()).value());
   EXPECT_THAT(names(*pod_.socket), Contains("fast0"));
@@ -720,16 +720,16 @@ TEST_F(NriNic, TwoPodsAtOnce_TheRecordSaysWhereTheNicGoesBeforeItMoves) {
 
 // ---- a connection begins
 
-TEST_F(NriDoors, Reconcile_AttachesWhatNobodyAttached) {
+TEST_F(NriWay, Reconcile_AttachesWhatNobodyAttached) {
   prepared("u1", {{kMacvlan}});
   const NriContainer created{.id = "c1", .pod_id = "s1", .state = NriContainerState::kCreated};
-  ASSERT_OK(door_->synchronize({sandbox("s1", pod_)}, {created}, soon()));
+  ASSERT_OK(nri_->synchronize({sandbox("s1", pod_)}, {created}, soon()));
   EXPECT_EQ(framework_.wait_for_report("u1", "Attached").size(), 1);
   EXPECT_TRUE(framework_.wait_for_operation("reconcile nri ok"));
   EXPECT_THAT(names(*pod_.socket), Contains("data0"));
 }
 
-TEST_F(NriDoors, Reconcile_TellsOfEachClaimThatIsNotAttached) {
+TEST_F(NriWay, Reconcile_TellsOfEachClaimThatIsNotAttached) {
   const Pod second = make_pod();
   prepared("u1", {{kMacvlan}});
   prepared("u2", {{R"("macvlan","master":"eth0","interfaceName":"data0")"}}, {"pod-2"});
@@ -742,7 +742,7 @@ TEST_F(NriDoors, Reconcile_TellsOfEachClaimThatIsNotAttached) {
   }
   ::testing::internal::CaptureStderr();
   const auto begun =
-      door_->synchronize({sandbox("s1", pod_), sandbox("s2", second, "pod-2")}, running, soon());
+      nri_->synchronize({sandbox("s1", pod_), sandbox("s2", second, "pod-2")}, running, soon());
   const bool done = framework_.wait_for_operation("reconcile nri conflict");
   const std::string log = ::testing::internal::GetCapturedStderr();
   ASSERT_OK(begun);
@@ -751,11 +751,11 @@ TEST_F(NriDoors, Reconcile_TellsOfEachClaimThatIsNotAttached) {
   EXPECT_THAT(log, HasSubstr("as was seen when the runtime connected pod=default/pod-2 claim=u2 error="));
 }
 
-TEST_F(NriDoors, Reconcile_NeverBehindTheApplicationsBack) {
+TEST_F(NriWay, Reconcile_NeverBehindTheApplicationsBack) {
   prepared("u1", {{kMacvlan}});
   const NriContainer running{
       .id = "c1", .pod_id = "s1", .state = NriContainerState::kRunning, .cdi_devices = {cdi_id("u1")}};
-  ASSERT_OK(door_->synchronize({sandbox("s1", pod_)}, {running}, soon()));
+  ASSERT_OK(nri_->synchronize({sandbox("s1", pod_)}, {running}, soon()));
   EXPECT_TRUE(framework_.wait_for_operation("reconcile nri conflict"));
   EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
   EXPECT_EQ(framework_.report("u1").at(0).reason, "NotAttached");
@@ -763,19 +763,19 @@ TEST_F(NriDoors, Reconcile_NeverBehindTheApplicationsBack) {
               Contains(HasSubstr("u1 at pod-1 NotAttached: containers of pod default/pod-1 run")));
 }
 
-TEST_F(NriDoors, Reconcile_WhileASidecarRunsAndTheContainerWaitsInTheGuard_Attaches) {
+TEST_F(NriWay, Reconcile_WhileASidecarRunsAndTheContainerWaitsInTheGuard_Attaches) {
   prepared("u1", {{kMacvlan}});
   const NriContainer sidecar{.id = "c1", .pod_id = "s1", .state = NriContainerState::kRunning};
   const NriContainer waits{
       .id = "c2", .pod_id = "s1", .state = NriContainerState::kCreated, .cdi_devices = {cdi_id("u1")}};
-  ASSERT_OK(door_->synchronize({sandbox("s1", pod_)}, {sidecar, waits}, soon()));
+  ASSERT_OK(nri_->synchronize({sandbox("s1", pod_)}, {sidecar, waits}, soon()));
   EXPECT_EQ(framework_.wait_for_report("u1", "Attached").size(), 1);
 }
 
-TEST_F(NriDoors, Reconcile_WhereItIsNotKnownWhatRuns_SendsNobodyToDeleteThePod) {
+TEST_F(NriWay, Reconcile_WhereItIsNotKnownWhatRuns_SendsNobodyToDeleteThePod) {
   prepared("u1", {{kMacvlan}});
   const NriContainer running{.id = "c1", .pod_id = "s1", .state = NriContainerState::kRunning};
-  ASSERT_OK(door_->synchronize({sandbox("s1", pod_)}, {running}, soon()));
+  ASSERT_OK(nri_->synchronize({sandbox("s1", pod_)}, {running}, soon()));
   const auto reports = framework_.wait_for_report("u1", "NotAttached");
   ASSERT_EQ(reports.size(), 1);
   EXPECT_THAT(reports[0].message, Not(HasSubstr("delete")));
@@ -783,47 +783,47 @@ TEST_F(NriDoors, Reconcile_WhereItIsNotKnownWhatRuns_SendsNobodyToDeleteThePod) 
   EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
 }
 
-TEST_F(NriDoors, Reconcile_OnlyTheNewestSnapshotCounts) {
+TEST_F(NriWay, Reconcile_OnlyTheNewestSnapshotCounts) {
   prepared("u1", {{kMacvlan}});
   {
     const auto busy = framework_.hold("u1");
-    ASSERT_OK(door_->synchronize({sandbox("s1", pod_)}, {}, soon()));
+    ASSERT_OK(nri_->synchronize({sandbox("s1", pod_)}, {}, soon()));
     ASSERT_TRUE(framework_.wait_for_updates(1));
-    ASSERT_OK(door_->synchronize({}, {}, soon()));
-    ASSERT_OK(door_->synchronize({sandbox("s1", pod_)}, {}, soon()));
+    ASSERT_OK(nri_->synchronize({}, {}, soon()));
+    ASSERT_OK(nri_->synchronize({sandbox("s1", pod_)}, {}, soon()));
   }
-  door_->stop();
+  nri_->stop();
   EXPECT_EQ(framework_.count_operations("reconcile nri ok"), 2);
 }
 
-TEST_F(NriDoors, Reconcile_TellsWhatIsGone) {
+TEST_F(NriWay, Reconcile_TellsWhatIsGone) {
   prepared("u1", {{kMacvlan}});
-  ASSERT_OK(door_->run_pod_sandbox(sandbox("s1", pod_), soon()));
+  ASSERT_OK(nri_->run_pod_sandbox(sandbox("s1", pod_), soon()));
   framework_.wait_for_report("u1", "Attached");
   ASSERT_OK(pod_.socket->delete_link(link(*pod_.socket, "data0").index));
   const NriContainer running{.id = "c1", .pod_id = "s1", .state = NriContainerState::kRunning};
-  ASSERT_OK(door_->synchronize({sandbox("s1", pod_)}, {running}, soon()));
+  ASSERT_OK(nri_->synchronize({sandbox("s1", pod_)}, {running}, soon()));
   EXPECT_EQ(framework_.wait_for_report("u1", "InterfaceGone").size(), 1);
   EXPECT_THAT(names(*pod_.socket), ElementsAre("lo"));
 }
 
-TEST_F(NriDoors, Reconcile_DeadSandboxesAndUnknownPodsChangeNothing) {
+TEST_F(NriWay, Reconcile_DeadSandboxesAndUnknownPodsChangeNothing) {
   prepared("u1", {{kMacvlan}});
   NriPod dead = sandbox("s0", pod_);
   dead.netns = "/nowhere/netns/cni-0";
   NriPod host = sandbox("s2", pod_);
   host.netns.clear();
-  ASSERT_OK(door_->synchronize({dead, host}, {}, soon()));
+  ASSERT_OK(nri_->synchronize({dead, host}, {}, soon()));
   EXPECT_TRUE(framework_.wait_for_operation("reconcile nri ok"));
   EXPECT_EQ(framework_.state("u1").phase, AttachPhase::kNone);
   EXPECT_THAT(framework_.events(), IsEmpty());
 }
 
-TEST_F(NriDoors, Reconcile_OfADeadAndALiveSandbox_AttachesTheLiveOne) {
+TEST_F(NriWay, Reconcile_OfADeadAndALiveSandbox_AttachesTheLiveOne) {
   prepared("u1", {{kMacvlan}});
   NriPod dead = sandbox("s0", pod_);
   dead.netns = "/nowhere/netns/cni-0";
-  ASSERT_OK(door_->synchronize({dead, sandbox("s1", pod_)}, {}, soon()));
+  ASSERT_OK(nri_->synchronize({dead, sandbox("s1", pod_)}, {}, soon()));
   EXPECT_EQ(framework_.wait_for_report("u1", "Attached").size(), 1);
   EXPECT_EQ(framework_.state("u1").sandbox, "s1");
 }
