@@ -233,9 +233,9 @@ Result<> run(int rounds) {
   const std::string socket = folder + "/nri/nri.sock";
   FL_ASSIGN(const auto runtime,
             rpc::NriRuntimeServer::start({.socket = socket}, [] { return rpc::NriInventory(); }));
-  FL_ASSIGN(
-      const auto plugin,
-      rpc::NriPlugin::create({.name = "bench", .socket = socket, .events = agent::NriEvents::events()}, events));
+  FL_ASSIGN(const auto plugin,
+            rpc::NriPlugin::create({.name = "bench", .socket = socket, .events = agent::NriEvents::events()},
+                                   events));
   plugin->start();
   FL_TRY(plugin->wait_ready(SteadyClock::now() + std::chrono::seconds(5)));
   for (const int interfaces : {1, 2, 8}) {

@@ -74,13 +74,13 @@ class BothWays : public KernelTest {
   void open_ways(milliseconds close_time = milliseconds(8'000)) {
     auto service = std::make_unique<AttachService>(driver_->attacher(), framework_, "net.example.com");
     auto ways = AttachWays::create({.guard_socket = dir_ + "/guard.sock",
-                                .nri = rpc::NriPluginOptions{.name = "net.example.com",
-                                                             .socket = nri_socket(),
-                                                             .events = {},
-                                                             .first_retry = milliseconds(10),
-                                                             .last_retry = milliseconds(50)},
-                                .close_time = close_time},
-                               *service);
+                                    .nri = rpc::NriPluginOptions{.name = "net.example.com",
+                                                                 .socket = nri_socket(),
+                                                                 .events = {},
+                                                                 .first_retry = milliseconds(10),
+                                                                 .last_retry = milliseconds(50)},
+                                    .close_time = close_time},
+                                   *service);
     ASSERT_OK(ways);
     ways_ = std::move(*ways);  // ends those of the agent before, which use its service
     service_ = std::move(service);

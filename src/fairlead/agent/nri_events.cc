@@ -146,7 +146,7 @@ void NriEvents::disconnected(const Error& why) {
 // ---- a sandbox begins
 
 Result<> NriEvents::attach_pod(const NriPod& pod, int netns, const std::vector<dra::ClaimRecord>& records,
-                             steady_clock::time_point deadline) {
+                               steady_clock::time_point deadline) {
   for (const dra::ClaimRecord& record : records) {
     if (steady_clock::now() >= deadline) {
       return Error(Code::kTimeout, "the runtime waits no longer; the kubelet tries again")
@@ -167,7 +167,7 @@ Result<> NriEvents::attach_pod(const NriPod& pod, int netns, const std::vector<d
 }
 
 void NriEvents::leave_to_guard(const NriPod& pod, const std::vector<dra::ClaimRecord>& records,
-                             const Error& why) {
+                               const Error& why) {
   log::warn("a pod is left to the guard", {{"pod", name_of(pod)}, {"error", why.what()}});
   for (const dra::ClaimRecord& record : records) {
     service_->reports().not_attached(record,
@@ -290,7 +290,7 @@ Result<> NriEvents::remove_pod_sandbox(const NriPod& pod, const NriCall& call) {
 // ---- a connection begins
 
 Result<> NriEvents::synchronize(const std::vector<NriPod>& pods, const std::vector<NriContainer>& containers,
-                              const NriCall& /*call*/) {
+                                const NriCall& /*call*/) {
   auto snapshot = std::make_shared<const Snapshot>(Snapshot{.pods = pods, .containers = containers});
   {
     const Lock lock(mutex_);
@@ -384,7 +384,7 @@ Result<> NriEvents::reconcile(const Snapshot& snapshot) {
 }
 
 NriEvents::Use NriEvents::use_of(const dra::ClaimRecord& record, const Reconciled& sandbox,
-                             bool tells_cdi) const {
+                                 bool tells_cdi) const {
   const auto cdi_ids = service_->cdi_ids(record);
   bool something_runs = false;
   bool a_user_waits = false;
@@ -400,7 +400,7 @@ NriEvents::Use NriEvents::use_of(const dra::ClaimRecord& record, const Reconcile
 }
 
 Result<> NriEvents::reconcile_claim(const dra::ClaimRecord& record, const std::vector<Reconciled>& sandboxes,
-                                  bool tells_cdi) {
+                                    bool tells_cdi) {
   FL_ASSIGN(const AttachState state, parse_attach_state(record.prepared.state));
   // The kernel gives a namespace's number to the next one: the sandbox must be the same too.
   const auto home = std::ranges::find_if(sandboxes, [&](const Reconciled& sandbox) {

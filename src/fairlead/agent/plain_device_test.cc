@@ -133,6 +133,24 @@ TEST_F(PlainDevice, SecondDeviceThatFails_UndoesTheFirst) {
   EXPECT_THAT(prepared_, IsEmpty());
 }
 
+TEST_F(PlainDevice, StatusOfWhatNeedsNoPod_DoesNotDependOnTheRest) {
+  dra::Claim mixed = claim("u1", {{R"("veth")"}});
+  mixed.devices.push_back(plain("/dev/null"));
+  mixed.devices.push_back(
+      {.request = "watch", .pool = "node-a", .device = "netdev-virtual", .admin_access = true});
+  auto record = prepare(mixed);
+  ASSERT_OK(record);
+  driver_->attach_service().reports().not_attached(*record, "the pod has not started");
+  const auto reports = host_.report("u1");
+  ASSERT_THAT(reports, SizeIs(3));
+  EXPECT_EQ(reports[0].reason, "NotAttached");
+  EXPECT_FALSE(reports[0].ready);
+  EXPECT_EQ(reports[1].reason, "Prepared");
+  EXPECT_TRUE(reports[1].ready);
+  EXPECT_EQ(reports[2].reason, "Monitoring");
+  EXPECT_TRUE(reports[2].ready);
+}
+
 /// Mode netdevices: the runtime moves links, and nothing else.
 TEST_F(PlainDevice, ModeNetdevices_NothingIsStaged) {
   mode_ = devices::AttachMode::kNetdevices;
