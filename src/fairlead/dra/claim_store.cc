@@ -570,7 +570,41 @@ Result<ClaimStore::RecordPtr> ClaimStore::read(const std::string& uid) const {
   return entry ? std::move(entry->record) : nullptr;
 }
 
+namespace {
+
+/// The uid whose record has this file name; empty: it is not a record.
+std::string uid_of(const std::string& name) {
+  return !name.starts_with(".") && name.ends_with(kSuffix) ? name.substr(0, name.size() - kSuffix.size())
+                                                           : std::string();
+}
+
+}  // namespace
+
 Result<ClaimStore::View> ClaimStore::read_all() const {
+  const Lock lock(view_mutex_);
+  const auto changes = watch_ ? watch_->take() : sys::FolderWatch::Changes{.all = true, .names = {}};
+  if (changes.all) {
+    return scan_folder();
+  }
+  std::set<std::string> uids;
+  for (const auto& [uid, why] : view_.unreadable) {
+    uids.insert(uid);
+  }
+  for (const std::string& name : changes.names) {
+    if (std::string uid = uid_of(name); !uid.empty()) {
+      uids.insert(std::move(uid));
+    }
+  }
+  for (const std::string& uid : uids) {
+    load_into_view(uid);
+  }
+  return view_;
+}
+
+Result<ClaimStore::View> ClaimStore::scan_folder() const {
+  watch_.reset();
+  view_ = {};
+  auto watch = sys::FolderWatch::open(claims_dir_);  // before the list, so that no change is missed
   const auto names = sys::list_dir(claims_dir_);
   if (!names) {
     note_unreadable(kFolder, names.error());
@@ -580,31 +614,48 @@ Result<ClaimStore::View> ClaimStore::read_all() const {
     }();
     return known ? Result<View>(last_view(names.error())) : names.error();
   }
+  note_readable(kFolder);
   std::vector<std::string> uids;
   for (const std::string& name : *names) {
-    if (!name.starts_with(".") && name.ends_with(kSuffix)) {
-      uids.push_back(name.substr(0, name.size() - kSuffix.size()));
+    if (std::string uid = uid_of(name); !uid.empty()) {
+      uids.push_back(std::move(uid));
     }
   }
   std::ranges::sort(uids);
   forget_all_but(uids);
-  View view;
   for (const std::string& uid : uids) {
-    auto entry = load(uid);
-    if (!entry) {
-      note_unreadable(uid, entry.error());
-      view.unreadable.emplace(uid, entry.error());
-      if (auto last = last_read(uid)) {
-        view.records.push_back(std::move(last));
-      }
-      continue;
-    }
-    note_readable(uid);
-    if (*entry) {
-      view.records.push_back(std::move((*entry)->record));
-    }
+    load_into_view(uid);
   }
-  return view;
+  if (watch) {
+    watch_ = *std::move(watch);
+  }
+  return view_;
+}
+
+void ClaimStore::load_into_view(const std::string& uid) const {
+  view_.unreadable.erase(uid);
+  auto entry = load(uid);
+  RecordPtr record;
+  if (!entry) {
+    note_unreadable(uid, entry.error());
+    view_.unreadable.emplace(uid, entry.error());
+    record = last_read(uid);
+  } else {
+    note_readable(uid);
+    record = *entry ? std::move((*entry)->record) : nullptr;
+  }
+  const auto at = std::ranges::lower_bound(
+      view_.records, uid, {}, [](const RecordPtr& one) -> const std::string& { return one->claim.uid; });
+  const bool is_known = at != view_.records.end() && (*at)->claim.uid == uid;
+  if (!record) {
+    if (is_known) {
+      view_.records.erase(at);
+    }
+  } else if (is_known) {
+    *at = std::move(record);
+  } else {
+    view_.records.insert(at, std::move(record));
+  }
 }
 
 Result<> ClaimStore::write(const ClaimRecord& record) const {

@@ -11,7 +11,9 @@
 //       │     remove         ▼                                    ▼
 //       └──────────────── unpreparing ◄───────────────────────────┘
 //
-// The disk is the truth: every read looks at the files, since another instance may have changed them.
+// The disk is the truth: another instance may change it at any time, so read() looks at the file and read_all() at
+// every file that inotify says has changed since the last read_all(). What it costs does not grow with the number of
+// claims. Without inotify read_all() looks at every file.
 // A record is replaced by rename, never written in place, so a kill at any moment leaves the old or the new.
 #pragma once
 
@@ -33,6 +35,7 @@
 #include "fairlead/core/mutex.h"
 #include "fairlead/core/result.h"
 #include "fairlead/dra/driver.h"
+#include "fairlead/sys/folder_watch.h"
 
 namespace fairlead::dra {
 
@@ -133,6 +136,8 @@ class ClaimStore {
     return claims_dir_ + "/" + uid + ".json";
   }
   Result<std::optional<Cached>> load(const std::string& uid) const;
+  Result<View> scan_folder() const FL_REQUIRES(view_mutex_);
+  void load_into_view(const std::string& uid) const FL_REQUIRES(view_mutex_);
   void quarantine(const std::string& uid, const std::string& text, const Error& why) const;
   void remember(const ClaimRecord& record, const std::string& text) const;
   [[nodiscard]] RecordPtr last_read(const std::string& uid) const;
@@ -156,6 +161,11 @@ class ClaimStore {
   mutable std::map<std::string, PutAside> put_aside_ FL_GUARDED_BY(mutex_);  // by the claim's uid
   mutable std::set<std::string> unreadable_ FL_GUARDED_BY(mutex_);           // as told
   mutable bool listed_ FL_GUARDED_BY(mutex_) = false;                        // at least once
+
+  mutable Mutex view_mutex_;  // before mutex_
+  /// What changed since view_ was made; nothing: view_ is not up to date.
+  mutable std::optional<sys::FolderWatch> watch_ FL_GUARDED_BY(view_mutex_);
+  mutable View view_ FL_GUARDED_BY(view_mutex_);
 };
 
 /// /proc/sys/kernel/random/boot_id

@@ -17,6 +17,8 @@ namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
 
 std::chrono::steady_clock::time_point now() { return std::chrono::steady_clock::now(); }
 
@@ -279,6 +281,54 @@ TEST(ClaimStore, ChangesOfAnotherInstance_AreSeenAtOnce) {
     record.plan = "plan " + std::to_string(i % 10);  // the same size each time
     ASSERT_TRUE(one->write(record));
     ASSERT_EQ((*two->read("a-uid"))->plan, record.plan);
+  }
+}
+
+TEST(ClaimStore, ListAfterTheFirst_HasWhatAnotherInstanceChanged) {
+  const TemporaryDir dir;
+  std::vector<std::string> quarantined;
+  const auto one = open_store(dir);
+  const auto two = open_store(dir, &quarantined);
+  const auto listed = [&] {
+    std::vector<std::string> plans;
+    const auto view = two->read_all();
+    for (const auto& record : view->records) {
+      plans.push_back(record->claim.uid + " " + record->plan);
+    }
+    return plans;
+  };
+  ClaimRecord a = full_record();
+  a.plan = "1";
+  ClaimRecord b = a;
+  b.claim.uid = "b-uid";
+  EXPECT_THAT(listed(), IsEmpty());
+  ASSERT_TRUE(one->write(b));
+  EXPECT_THAT(listed(), ElementsAre("b-uid 1"));
+  ASSERT_TRUE(one->write(a));
+  EXPECT_THAT(listed(), ElementsAre("a-uid 1", "b-uid 1")) << "in the order of the uids";
+  for (int i = 0; i < 50; ++i) {
+    a.plan = std::to_string(i % 10);
+    ASSERT_TRUE(one->write(a));
+    ASSERT_THAT(listed(), ElementsAre("a-uid " + a.plan, "b-uid 1"));
+  }
+  ASSERT_TRUE(one->remove("a-uid"));
+  EXPECT_THAT(listed(), ElementsAre("b-uid 1"));
+  ASSERT_TRUE(sys::replace_file(dir / "claims", "b-uid.json", "{"));
+  EXPECT_THAT(listed(), IsEmpty());
+  EXPECT_THAT(quarantined, SizeIs(1));
+}
+
+TEST(ClaimStore, FolderThatWasReplaced_IsListedAnew) {
+  const TemporaryDir dir;
+  const auto store = open_store(dir);
+  ASSERT_TRUE(store->write(full_record()));
+  ASSERT_THAT(store->read_all()->records, SizeIs(1));
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(sys::remove_tree(dir / "claims"));
+    EXPECT_THAT(store->read_all()->records, IsEmpty());
+    ASSERT_TRUE(sys::make_dirs(dir / "claims"));
+    ASSERT_TRUE(store->write(full_record()));
+    EXPECT_THAT(store->read_all()->records, SizeIs(1));
   }
 }
 
