@@ -26,6 +26,7 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 using RecordPtr = ClaimStore::RecordPtr;
+using IdentitiesPtr = std::shared_ptr<const std::vector<DeviceIdentity>>;
 
 constexpr std::size_t kWorkLane = 0;
 constexpr std::size_t kFetchLane = 1;
@@ -37,6 +38,10 @@ constexpr milliseconds kDriverMargin{400};
 /// Of the claims that are planned at one moment, each may come between once: as many as there are workers of
 /// two instances.
 constexpr int kPlanTries = 10;
+
+/// What is kept of claims that are gone before it is thrown away.
+constexpr std::size_t kSpareIdentities = 8;
+const IdentitiesPtr kNoIdentities = std::make_shared<const std::vector<DeviceIdentity>>();
 
 // ---- keys ----
 
@@ -276,6 +281,7 @@ class ClaimService::Impl {
   PrepareAnswer prepare_anew(const PrepareJob& job);
   Result<> plan_and_admit(ClaimRecord& record, const CallContext& context);
   Result<> admit(const ClaimRecord& record, const CallContext& context);
+  Result<IdentitiesPtr> known_identities_of(const RecordPtr& record) FL_REQUIRES(admission_);
   Result<> carry_out(ClaimRecord& record, const CallContext& context);
   Result<> undo(ClaimRecord record, const CallContext& context);
   CallContext undo_context() const;
@@ -293,6 +299,11 @@ class ClaimService::Impl {
   Metrics& metrics_;
   std::unique_ptr<ClaimStore> store_;
   Mutex admission_;  // one admission at a time
+  struct KnownIdentities {
+    RecordPtr record;
+    IdentitiesPtr identities;
+  };
+  std::map<std::string, KnownIdentities> known_identities_ FL_GUARDED_BY(admission_);  // by the claim's uid
   std::stop_source stopping_;
   Timer timer_;
   Executor executor_;  // last: its tasks use all of the above
@@ -505,17 +516,14 @@ bool has_key(const std::vector<DeviceIdentity>& identities) {
   return std::ranges::any_of(identities, [](const DeviceIdentity& each) { return !each.key.empty(); });
 }
 
-Result<> check_apart(const Driver& driver, const ClaimRecord& record,
-                     const std::vector<DeviceIdentity>& identities, const ClaimRecord& other) {
-  std::vector<DeviceIdentity> theirs(other.claim.devices.size());
-  if (has_key(identities) && std::ranges::any_of(other.claim.devices, is_exclusive)) {
-    FL_ASSIGN(theirs, identities_of(driver, other));
-  }
+/// `theirs` is empty when none of the identities matters.
+Result<> check_apart(const ClaimRecord& record, const std::vector<DeviceIdentity>& identities,
+                     const ClaimRecord& other, const std::vector<DeviceIdentity>& theirs) {
   for (std::size_t i = 0; i < record.claim.devices.size(); ++i) {
     for (std::size_t j = 0; j < other.claim.devices.size(); ++j) {
       const AllocatedDevice& device = record.claim.devices[i];
       const bool same = same_name(device, other.claim.devices[j]) ||
-                        (!identities[i].key.empty() && identities[i].key == theirs[j].key);
+                        (!theirs.empty() && !identities[i].key.empty() && identities[i].key == theirs[j].key);
       if (same && may_conflict(device, other.claim.devices[j])) {
         return conflict_error(record.claim, device, other, other.claim.devices[j]);
       }
@@ -540,6 +548,20 @@ Result<> ClaimService::Impl::plan_and_admit(ClaimRecord& record, const CallConte
   }
 }
 
+/// A driver reads a record for this, so each is read once.
+Result<IdentitiesPtr> ClaimService::Impl::known_identities_of(const RecordPtr& record) {
+  const auto known = known_identities_.find(record->claim.uid);
+  if (known != known_identities_.end() && known->second.record == record) {
+    return known->second.identities;
+  }
+  FL_ASSIGN(auto read, identities_of(driver_, *record));
+  const auto identities = std::make_shared<const std::vector<DeviceIdentity>>(std::move(read));
+  if (has_key(*identities)) {  // without one, the driver may know it the next time
+    known_identities_[record->claim.uid] = {.record = record, .identities = identities};
+  }
+  return identities;
+}
+
 /// Nobody else may have the devices; from here on they are this claim's. The check and the intent are one
 /// step for all threads and instances.
 Result<> ClaimService::Impl::admit(const ClaimRecord& record, const CallContext& context) {
@@ -549,12 +571,20 @@ Result<> ClaimService::Impl::admit(const ClaimRecord& record, const CallContext&
   // scheduler allocates a device once.
   FL_ASSIGN(const auto others, store_->read_all());
   FL_ASSIGN(const auto identities, identities_of(driver_, record));
+  const bool has_keys = has_key(identities);
   std::vector<RecordPtr> rest;
+  rest.reserve(others.records.size());
   for (const RecordPtr& other : others.records) {
     if (other->claim.uid != record.claim.uid) {
-      FL_TRY(check_apart(driver_, record, identities, *other));
+      const bool matters = has_keys && std::ranges::any_of(other->claim.devices, is_exclusive);
+      FL_ASSIGN(const auto theirs,
+                matters ? known_identities_of(other) : Result<IdentitiesPtr>(kNoIdentities));
+      FL_TRY(check_apart(record, identities, *other, *theirs));
       rest.push_back(other);
     }
+  }
+  if (known_identities_.size() > rest.size() + kSpareIdentities) {
+    known_identities_.clear();  // of claims that are gone
   }
   FL_ASSIGN(const auto admission, guarded([&] { return driver_.admit(record, rest, context); }));
   fault_point("after-admission");
@@ -888,10 +918,15 @@ std::optional<ClaimRecord> ClaimService::find(const std::string& claim_uid) cons
   return record && *record ? std::optional<ClaimRecord>(**record) : std::nullopt;
 }
 
+Result<std::vector<RecordPtr>> ClaimService::shared_records() const {
+  FL_ASSIGN(auto all, impl_->store().read_all(), "read the claim records");
+  return std::move(all.records);
+}
+
 Result<std::vector<ClaimRecord>> ClaimService::records() const {
-  FL_ASSIGN(const auto all, impl_->store().read_all(), "read the claim records");
+  FL_ASSIGN(const auto all, shared_records());
   std::vector<ClaimRecord> copies;
-  for (const RecordPtr& record : all.records) {
+  for (const RecordPtr& record : all) {
     copies.push_back(*record);
   }
   return copies;

@@ -123,6 +123,8 @@ class ClaimService {
   [[nodiscard]] std::optional<ClaimRecord> find(const std::string& claim_uid) const;
   /// See Host::records and Host::records_of_pod.
   [[nodiscard]] Result<std::vector<ClaimRecord>> records() const;
+  /// The same without copies (Host::shared_records()).
+  [[nodiscard]] Result<std::vector<std::shared_ptr<const ClaimRecord>>> shared_records() const;
   [[nodiscard]] Result<std::vector<ClaimRecord>> records_of_pod(const std::string& pod_uid) const;
   /// See Host::update. Not from inside a Driver call of the same claim.
   Result<> update(const std::string& claim_uid, std::chrono::steady_clock::time_point deadline,

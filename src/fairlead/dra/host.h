@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -39,6 +40,18 @@ class Host {
   /// All records; one whose file cannot be read at the moment is as it was read last. An error never means
   /// "none": kUnavailable before they are open, otherwise what kept them from being read.
   [[nodiscard]] virtual Result<std::vector<ClaimRecord>> records() const = 0;
+  /// records() without copies: as long as a record does not change, it is the same object in every call, so that what
+  /// was worked out of it can be kept beside it.
+  using RecordPtr = std::shared_ptr<const ClaimRecord>;
+  [[nodiscard]] virtual Result<std::vector<RecordPtr>> shared_records() const {
+    FL_ASSIGN(const auto copies, records());
+    std::vector<RecordPtr> shared;
+    shared.reserve(copies.size());
+    for (const ClaimRecord& record : copies) {
+      shared.push_back(std::make_shared<const ClaimRecord>(record));
+    }
+    return shared;
+  }
   /// The records of the claims that are reserved for this pod, in the order of the claims' names. Cheap: for
   /// a pod's start. Errors as of records(), and kCorrupt when a damaged record was the pod's.
   [[nodiscard]] virtual Result<std::vector<ClaimRecord>> records_of_pod(const std::string& pod_uid) const = 0;

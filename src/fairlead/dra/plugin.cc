@@ -177,6 +177,9 @@ class PluginImpl final : public Plugin {
   [[nodiscard]] Result<std::vector<ClaimRecord>> records() const override {
     return claims_ ? claims_->records() : not_open();
   }
+  [[nodiscard]] Result<std::vector<RecordPtr>> shared_records() const override {
+    return claims_ ? claims_->shared_records() : Result<std::vector<RecordPtr>>(not_open().error());
+  }
   [[nodiscard]] Result<std::vector<ClaimRecord>> records_of_pod(const std::string& pod_uid) const override {
     return claims_ ? claims_->records_of_pod(pod_uid) : not_open();
   }
