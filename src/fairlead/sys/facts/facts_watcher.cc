@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/sys/facts/facts_watcher.h"
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <utility>
+#include <variant>
+
+#include "fairlead/core/log.h"
+
+namespace fairlead::sys {
+namespace {
+
+/// Routes that are not default ones say nothing about devices, and a routing daemon changes thousands of them.
+bool is_about_devices(const netlink::Event& event) {
+  if (const auto* changed = std::get_if<netlink::RouteChanged>(&event)) {
+    return changed->route.destination.is_default();
+  }
+  if (const auto* gone = std::get_if<netlink::RouteGone>(&event)) {
+    return gone->route.destination.is_default();
+  }
+  return true;
+}
+
+void notify(int eventfd) {
+  const std::uint64_t one = 1;
+  (void)!::write(eventfd, &one, sizeof one);
+}
+
+}  // namespace
+
+Result<std::unique_ptr<FactsWatcher>> FactsWatcher::start(const InventoryOptions& options,
+                                                          std::function<void()> changed) {
+  // The monitor first: what changes while the facts are read is then in its queue.
+  FL_ASSIGN(netlink::Monitor monitor,
+            netlink::Monitor::open({.links = true, .addresses = true, .routes = true}),
+            "watch this node's links");
+  FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
+  UniqueFd stop(::eventfd(0, EFD_CLOEXEC));
+  UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!stop.valid() || !wake.valid()) {
+    return Error::from_errno(errno, "make an eventfd");
+  }
+  std::unique_ptr<FactsWatcher> watcher(new FactsWatcher(
+      options, std::move(monitor), std::move(socket), std::move(stop), std::move(wake), std::move(changed)));
+  FL_TRY(watcher->facts());
+  watcher->thread_ = std::thread([self = watcher.get()] { self->run(); });
+  return watcher;
+}
+
+FactsWatcher::FactsWatcher(InventoryOptions options, netlink::Monitor monitor, netlink::Socket socket,
+                           UniqueFd stop, UniqueFd wake, std::function<void()> changed)
+    : options_(std::move(options)),
+      monitor_fd_(monitor.fd()),
+      stop_(std::move(stop)),
+      wake_(std::move(wake)),
+      changed_(std::move(changed)),
+      monitor_(std::move(monitor)),
+      socket_(std::move(socket)) {}
+
+FactsWatcher::~FactsWatcher() {
+  if (thread_.joinable()) {
+    notify(stop_.get());
+    thread_.join();
+  }
+}
+
+Result<std::shared_ptr<const NodeFacts>> FactsWatcher::facts() {
+  const Lock lock(mutex_);
+  if (!take_events()) {
+    facts_ = nullptr;  // what has changed is not known; the thread logs the error
+  }
+  if (is_to_announce_) {
+    notify(wake_.get());
+  }
+  if (facts_ == nullptr) {
+    FL_ASSIGN(NodeFacts read, read_node_facts(socket_, options_));
+    facts_ = std::make_shared<const NodeFacts>(std::move(read));
+  }
+  return facts_;
+}
+
+Result<std::shared_ptr<const NodeFacts>> FactsWatcher::read_again() {
+  {
+    const Lock lock(mutex_);
+    facts_ = nullptr;
+  }
+  return facts();
+}
+
+Result<> FactsWatcher::take_events() {
+  bool is_changed = false;
+  bool is_to_announce = false;
+  const auto done = monitor_.drain([&](const netlink::Event& event) {
+    is_changed = true;
+    is_to_announce = is_to_announce || is_about_devices(event);
+  });
+  if (is_changed) {
+    facts_ = nullptr;
+  }
+  is_to_announce_ = is_to_announce_ || is_to_announce;
+  return done;
+}
+
+void FactsWatcher::run() {
+  std::array<pollfd, 3> ready = {{{.fd = stop_.get(), .events = POLLIN, .revents = 0},
+                                  {.fd = wake_.get(), .events = POLLIN, .revents = 0},
+                                  {.fd = monitor_fd_, .events = POLLIN, .revents = 0}}};
+  for (;;) {
+    if (::poll(ready.data(), ready.size(), -1) < 0 && errno != EINTR) {
+      log::error("changes of links are not announced any more",
+                 {{"error", Error::from_errno(errno, "wait for netlink events").what()}});
+      return;
+    }
+    if (ready[0].revents != 0) {
+      return;
+    }
+    std::uint64_t count = 0;
+    (void)!::read(wake_.get(), &count, sizeof count);
+    bool is_to_announce = false;
+    {
+      const Lock lock(mutex_);
+      if (const auto taken = take_events(); !taken) {
+        log::error("changes of links are not announced any more", {{"error", taken.error().what()}});
+        return;
+      }
+      is_to_announce = std::exchange(is_to_announce_, false);
+    }
+    if (is_to_announce) {
+      changed_();
+    }
+  }
+}
+
+}  // namespace fairlead::sys

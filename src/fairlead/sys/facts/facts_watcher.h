@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// Keeps the facts about this node, and reads them again only when the kernel has announced a change.
+//
+//   rtnetlink events ──┬─► thread ───► changed()
+//                      └─► facts() ──► nothing new: the facts as they are
+//                                      something new, or events lost: everything is read again
+//
+// The kernel queues an event before the system call that caused it returns. So facts() sees what this process did
+// before, though the thread may not have been scheduled yet: it looks at the queue itself.
+// Not announced by rtnetlink, and so not seen before the next change of a link, an address or a route, is what changes
+// in sysfs alone: a function without a link that gets another driver. Read such a thing again before an effect.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <thread>
+
+#include "fairlead/core/fd.h"
+#include "fairlead/core/mutex.h"
+#include "fairlead/core/result.h"
+#include "fairlead/sys/facts/node_facts.h"
+#include "fairlead/sys/inventory.h"
+#include "fairlead/sys/netlink/monitor.h"
+#include "fairlead/sys/netlink/socket.h"
+
+namespace fairlead::sys {
+
+/// Any thread may call its functions.
+class FactsWatcher {
+ public:
+  /// Watches the calling thread's network namespace and reads the facts once. `changed` is called from the watcher's
+  /// thread, often, after links, addresses or default routes have changed; it must be quick. It may call facts().
+  static Result<std::unique_ptr<FactsWatcher>> start(const InventoryOptions& options,
+                                                     std::function<void()> changed);
+  FactsWatcher(const FactsWatcher&) = delete;
+  FactsWatcher& operator=(const FactsWatcher&) = delete;
+  FactsWatcher(FactsWatcher&&) = delete;
+  FactsWatcher& operator=(FactsWatcher&&) = delete;
+  ~FactsWatcher();
+
+  /// As they are now, but for what rtnetlink does not announce. Never null. The same object as long as nothing changes.
+  Result<std::shared_ptr<const NodeFacts>> facts();
+  /// The same, read again in any case.
+  Result<std::shared_ptr<const NodeFacts>> read_again();
+
+ private:
+  FactsWatcher(InventoryOptions options, netlink::Monitor monitor, netlink::Socket socket, UniqueFd stop,
+               UniqueFd wake, std::function<void()> changed);
+  void run();
+  /// Takes the events off the queue: the facts are then to be read again, and changed() may have to be called.
+  Result<> take_events() FL_REQUIRES(mutex_);
+
+  const InventoryOptions options_;
+  const int monitor_fd_;
+  const UniqueFd stop_;
+  const UniqueFd wake_;  // facts() took events that changed() is to be called for
+  const std::function<void()> changed_;
+  Mutex mutex_;
+  netlink::Monitor monitor_ FL_GUARDED_BY(mutex_);
+  netlink::Socket socket_ FL_GUARDED_BY(mutex_);
+  std::shared_ptr<const NodeFacts> facts_ FL_GUARDED_BY(mutex_);  // null: to be read
+  bool is_to_announce_ FL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace fairlead::sys

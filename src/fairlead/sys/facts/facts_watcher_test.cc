@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// The watcher in a namespace that the running kernel made for us.
+#include "fairlead/sys/facts/facts_watcher.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "fairlead/sys/netns.h"
+#include "fairlead/sys/testing/sysfs_tree.h"
+
+namespace fairlead::sys {
+namespace {
+
+using netlink::IpAddress;
+using netlink::IpPrefix;
+
+class FactsWatcherTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto node = create_netns();
+    if (!node && node.error().sys_errno() == EPERM) {
+      GTEST_SKIP() << "needs CAP_SYS_ADMIN to create network namespaces";
+    }
+    ASSERT_TRUE(node) << node.error().what();
+    auto scope = NetnsScope::enter(node->get());
+    ASSERT_TRUE(scope) << scope.error().what();
+    scope_.emplace(std::move(*scope));
+    auto socket = netlink::Socket::open();
+    ASSERT_TRUE(socket) << socket.error().what();
+    socket_.emplace(std::move(*socket));
+    auto watcher = FactsWatcher::start({.sysfs_root = tree_.root()}, [this] {
+      const std::lock_guard lock(mutex_);
+      ++changes_;
+      changed_.notify_all();
+    });
+    ASSERT_TRUE(watcher) << watcher.error().what();
+    watcher_ = std::move(*watcher);
+  }
+
+  void add_bridge(const char* name) {
+    const auto made = socket_->create_link({.name = name, .kind = netlink::Bridge{}, .up = true});
+    ASSERT_TRUE(made) << made.error().what();
+  }
+  std::shared_ptr<const NodeFacts> facts() {
+    auto facts = watcher_->facts();
+    EXPECT_TRUE(facts) << facts.error().what();
+    return facts ? *facts : std::make_shared<const NodeFacts>();
+  }
+  int changes() {
+    const std::lock_guard lock(mutex_);
+    return changes_;
+  }
+  bool wait_for_changes_above(int count) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_for(lock, std::chrono::seconds(20), [&] { return changes_ > count; });
+  }
+
+  testing_support::SysfsTree tree_;
+  std::optional<NetnsScope> scope_;
+  std::optional<netlink::Socket> socket_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int changes_ = 0;
+  std::unique_ptr<FactsWatcher> watcher_;  // last: its thread uses the others
+};
+
+TEST_F(FactsWatcherTest, WithoutAChange_TheFactsAreTheSameObject) {
+  const auto first = facts();
+  EXPECT_NE(first->inventory().find("lo"), nullptr);
+  EXPECT_EQ(facts(), first);
+  const auto again = watcher_->read_again();
+  ASSERT_TRUE(again) << again.error().what();
+  EXPECT_NE(*again, first);
+  EXPECT_EQ(facts(), *again);
+}
+
+TEST_F(FactsWatcherTest, WhatWasDoneBefore_IsSeenAtOnce) {
+  for (int i = 0; i < 50; ++i) {
+    const std::string name = "br" + std::to_string(i);
+    add_bridge(name.c_str());
+    const auto after = facts();
+    const InventoryLink* link = after->inventory().find(name);
+    ASSERT_NE(link, nullptr) << name;
+    ASSERT_TRUE(socket_->delete_link(link->link.index));
+    ASSERT_EQ(facts()->inventory().find(name), nullptr) << name;
+    ASSERT_NE(after->inventory().find(name), nullptr) << "facts that were handed out do not change";
+  }
+}
+
+TEST_F(FactsWatcherTest, RoutesAndAddresses_AreSeenAtOnce) {
+  add_bridge("br0");
+  const auto index = facts()->inventory().find("br0")->link.index;
+  ASSERT_TRUE(socket_->add_address({.link = index, .prefix = *IpPrefix::parse("10.0.0.5/24")}));
+  EXPECT_THAT(facts()->inventory().find("br0")->addresses, testing::Contains(*IpAddress::parse("10.0.0.5")));
+  ASSERT_TRUE(socket_->add_route({.destination = *IpPrefix::parse("10.9.0.0/16"),
+                                  .gateway = *IpAddress::parse("10.0.0.7"),
+                                  .link = index}));
+  EXPECT_THAT(facts()->inventory().find("br0")->gateways,
+              testing::ElementsAre(*IpAddress::parse("10.0.0.7")));
+  ASSERT_TRUE(socket_->add_route({.destination = *IpPrefix::parse("0.0.0.0/0"),
+                                  .gateway = *IpAddress::parse("10.0.0.1"),
+                                  .link = index}));
+  EXPECT_TRUE(facts()->inventory().find("br0")->is_uplink);
+}
+
+TEST_F(FactsWatcherTest, AChange_IsAnnouncedThoughFactsTookItsEvents) {
+  for (int i = 0; i < 50; ++i) {
+    const int before = changes();
+    add_bridge(("br" + std::to_string(i)).c_str());
+    (void)facts();  // the thread finds the queue empty
+    ASSERT_TRUE(wait_for_changes_above(before)) << i;
+  }
+}
+
+TEST_F(FactsWatcherTest, ManyThreads_AllSeeTheLastChange) {
+  std::atomic<int> stale = 0;
+  std::vector<std::thread> readers;
+  std::atomic<int> made = 0;
+  for (int reader = 0; reader < 3; ++reader) {
+    readers.emplace_back([&] {
+      for (int i = 0; i < 100; ++i) {
+        const int there = made.load();
+        const auto seen = watcher_->facts();
+        for (int one = 0; one < there; ++one) {
+          stale += seen && (*seen)->inventory().find("br" + std::to_string(one)) != nullptr ? 0 : 1;
+        }
+      }
+    });
+  }
+  for (int i = 0; i < 20; ++i) {
+    add_bridge(("br" + std::to_string(i)).c_str());
+    made = i + 1;
+  }
+  for (std::thread& reader : readers) {
+    reader.join();
+  }
+  EXPECT_EQ(stale, 0);
+}
+
+}  // namespace
+}  // namespace fairlead::sys
