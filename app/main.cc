@@ -15,7 +15,6 @@
 #include "app/parameters.h"
 #include "fairlead/agent/attach_ways.h"
 #include "fairlead/agent/guard_install.h"
-#include "fairlead/agent/link_watch.h"
 #include "fairlead/agent/net_driver.h"
 #include "fairlead/agent/node_reader.h"
 #include "fairlead/agent/probe.h"
@@ -234,7 +233,7 @@ Result<int> run(const OwnFlags& flags, dra::PluginOptions plugin_options) {
 
 int main(int argc, char** argv) {
   if (argc > 1 && argv[1] == fairlead::app::kParametersCommand) {
-    return fairlead::app::print_parameters(all_kinds(), argc - 1, argv + 1);
+    return fairlead::app::print_parameters(fairlead::devices::all_kinds(), argc - 1, argv + 1);
   }
   fairlead::sys::use_one_heap();
   OwnFlags flags;

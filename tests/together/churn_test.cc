@@ -27,7 +27,6 @@
 #include "drydock/node/dra_plugin.h"
 #include "fairlead/agent/attach_ways.h"
 #include "fairlead/agent/kernel_fixture.h"
-#include "fairlead/agent/link_watch.h"
 #include "fairlead/dra/plugin.h"
 #include "fairlead/sys/files.h"
 

@@ -93,9 +93,11 @@ Result<std::unique_ptr<NetDriver>> NetDriver::create(dra::Host& host, NetDriverO
 /// waited for, so that a node's NICs do not vanish from its slices for a moment at each start.
 void NetDriver::watch_node() {
   constexpr std::chrono::seconds kFirstAnswer{2};
-  auto watch = LinkWatch::start([host = host_] { host->republish(); });
+  auto watch = sys::FactsWatcher::start({.sysfs_root = options_.node.sysfs_root},
+                                        [host = host_] { host->republish(); });
   if (watch) {
-    link_watch_ = *std::move(watch);
+    facts_ = *std::move(watch);
+    known_facts_ = facts_.get();
   } else {
     log::error("changes of links are seen at the next resync only", {{"error", watch.error().what()}});
   }
@@ -186,7 +188,7 @@ Result<std::vector<dra::Pool>> NetDriver::discover() {
   // after the links were read, or both count.
   FL_ASSIGN(auto used, in_use());
   for (int tries = 1;; ++tries) {
-    FL_ASSIGN(const auto node, look_at_node(socket, used.shared));
+    FL_ASSIGN(const auto node, look_at_node(socket, Look::kAgain, used.shared));
     FL_ASSIGN(auto after, in_use());
     const bool same =
         std::ranges::equal(used.held, after.held, {}, &devices::HeldDevice::name, &devices::HeldDevice::name);
@@ -201,10 +203,20 @@ Result<std::vector<dra::Pool>> NetDriver::discover() {
   }
 }
 
-Result<devices::NodeView> NetDriver::look_at_node(netlink::Socket& socket,
+/// The watcher's facts are as new as the kernel's last event; what sysfs alone says (a PF's number of VFs) may be newer,
+/// so discover() reads everything, and what a plan is about is read again just before the effect.
+Result<sys::Inventory> NetDriver::read_links(netlink::Socket& socket, Look look) const {
+  sys::FactsWatcher* watcher = known_facts_;
+  if (watcher == nullptr) {
+    return sys::read_inventory(socket, {.sysfs_root = options_.node.sysfs_root});
+  }
+  FL_ASSIGN(const auto facts, look == Look::kAgain ? watcher->read_again() : watcher->facts());
+  return facts->inventory();
+}
+
+Result<devices::NodeView> NetDriver::look_at_node(netlink::Socket& socket, Look look,
                                                   std::vector<sys::InventoryLink> shared) {
-  FL_ASSIGN(sys::Inventory inventory, sys::read_inventory(socket, {.sysfs_root = options_.node.sysfs_root}),
-            "read this node's links");
+  FL_ASSIGN(sys::Inventory inventory, read_links(socket, look), "read this node's links");
   if (options_.node.memory) {
     options_.node.memory->remember_uplinks(inventory);
   }
@@ -363,7 +375,7 @@ void NetDriver::look_after_devices() {
 
 Result<std::string> NetDriver::plan(const dra::Claim& claim) {
   FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
-  FL_ASSIGN(const devices::NodeView node, look_at_node(socket, {}));
+  FL_ASSIGN(const devices::NodeView node, look_at_node(socket, Look::kKnown, {}));
   FL_ASSIGN(auto planned_claims, planned_but(claim.uid));
   FL_TRY(check_variables(claim, planned_claims));
   const auto names = names_in_pods_of(claim, planned_claims);

@@ -2,6 +2,7 @@
 // The driver: what fairlead tells the framework.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <map>
 #include <memory>
@@ -14,7 +15,6 @@
 #include "fairlead/agent/attach.h"
 #include "fairlead/agent/attach_service.h"
 #include "fairlead/agent/attach_ways.h"
-#include "fairlead/agent/link_watch.h"
 #include "fairlead/agent/nic_holders.h"
 #include "fairlead/agent/node_reader.h"
 #include "fairlead/core/mutex.h"
@@ -24,6 +24,7 @@
 #include "fairlead/devices/registry.h"
 #include "fairlead/dra/driver.h"
 #include "fairlead/dra/host.h"
+#include "fairlead/sys/facts/facts_watcher.h"
 
 namespace fairlead::agent {
 
@@ -100,7 +101,10 @@ class NetDriver final : public dra::Driver {
   };
   Result<InUse> in_use();
   [[nodiscard]] static bool shares_any(const ClaimPlan& plan);
-  Result<devices::NodeView> look_at_node(netlink::Socket& socket, std::vector<sys::InventoryLink> shared);
+  enum class Look : std::uint8_t { kKnown, kAgain };
+  [[nodiscard]] Result<sys::Inventory> read_links(netlink::Socket& socket, Look look) const;
+  Result<devices::NodeView> look_at_node(netlink::Socket& socket, Look look,
+                                         std::vector<sys::InventoryLink> shared);
   [[nodiscard]] devices::OtherDrivers other_drivers() const;
   /// The claims with a record, and the NICs that each has.
   [[nodiscard]] Result<std::vector<NicClaim>> nic_claims();
@@ -155,7 +159,9 @@ class NetDriver final : public dra::Driver {
   std::map<std::string, devices::Withheld> withheld_ FL_GUARDED_BY(withheld_mutex_);
   std::optional<devices::Withheld> problem_ FL_GUARDED_BY(withheld_mutex_);
   // Last: their threads use the host, and are made by the first discover().
-  std::unique_ptr<LinkWatch> link_watch_;
+  std::unique_ptr<sys::FactsWatcher> facts_;
+  std::atomic<sys::FactsWatcher*> known_facts_ =
+      nullptr;  // facts_, for other threads than that of discover()
   std::unique_ptr<NodeReader> node_reader_;
   std::unique_ptr<HoldersWatch> holders_watch_;
 };

@@ -132,6 +132,23 @@ TEST_F(FactsWatcherTest, AChange_IsAnnouncedThoughFactsTookItsEvents) {
   EXPECT_TRUE(wait_for_changes_above(1));
 }
 
+TEST_F(FactsWatcherTest, StormOfRoutes_IsNotAnnounced_DefaultRouteAndLinksAre) {
+  add_bridge("br0");
+  const auto index = facts()->inventory().find("br0")->link.index;
+  const auto add_route = [&](const std::string& to) {
+    ASSERT_TRUE(socket_->add_route({.destination = *IpPrefix::parse(to), .link = index})) << to;
+  };
+  ASSERT_TRUE(wait_for_changes_above(0));
+  const int before = changes();
+  for (int i = 0; i < 200; ++i) {
+    add_route("198.51." + std::to_string(i) + ".0/24");
+  }
+  add_route("0.0.0.0/0");
+  // The events come in order, so that the 200 are over. Link-local addresses settle beside them.
+  ASSERT_TRUE(wait_for_changes_above(before));
+  EXPECT_LT(changes() - before, 10);
+}
+
 TEST_F(FactsWatcherTest, ManyThreads_AllSeeTheLastChange) {
   std::atomic<int> stale = 0;
   std::vector<std::thread> readers;
