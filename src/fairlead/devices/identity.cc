@@ -101,7 +101,7 @@ std::string pf_address(const sys::InventoryLink& vf, const sys::Inventory& inven
   return {};
 }
 
-/// A fact of the status; whoever wrote it, it becomes part of a sentence.
+/// One string fact of the status. Its writer is not trusted: the text becomes part of an error sentence.
 std::string fact(const json& object, const char* key) {
   const auto found = object.find(key);
   if (found == object.end() || !found->is_string()) {

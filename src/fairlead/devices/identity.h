@@ -29,25 +29,26 @@ struct NicIdentity {
 NicIdentity identity_of(const sys::InventoryLink& link, const sys::Inventory& inventory);
 
 /// A DNS label (RFC 1123) by what the NIC is:
-///   pci-0000-03-00-1      its PCI address; -p1 and the like behind it when the function has several links
+///   pci-0000-03-00-1      its PCI address; with a suffix such as -p1 when the function has several links
 ///   mac-020000000003-r8152   the permanent MAC and the driver of a NIC on another bus
-///   eth1                  nothing of that is known (a veth): the name of the link, see name_by_link()
+///   eth1                  neither is known (a veth): the link's name, see name_by_link()
 std::string permanent_name(const sys::InventoryLink& link);
-/// The permanent name with the permanent MAC behind a PCI address.
+/// The permanent name with the permanent MAC appended to a PCI address.
 std::string name_with_mac(const sys::InventoryLink& link);
-/// The same for all agents of the node, whatever of it each sees now, and for a link of a record: the
-/// permanent name, of a link without such facts "ifindex-7", by its index on the node.
+/// The same for all agents of the node, whatever each of them can see now, and for a link read from a record:
+/// the permanent name, or "ifindex-7" (its index on the node) for a link that has neither a PCI address nor a
+/// permanent MAC.
 std::string node_wide_name(const sys::InventoryLink& link);
-/// One name each, all different: the permanent name, for those that it does not tell apart with the permanent
-/// MAC, and at last with the link's name.
+/// One unique name per link: the permanent name; with the permanent MAC where that is not unique; and finally
+/// with the link's name.
 std::vector<std::string> device_names(const std::vector<const sys::InventoryLink*>& links);
 /// The link's name if it is a DNS label, else one made from it. What version 0.1 called its devices.
 std::string name_by_link(std::string_view link_name);
 
-/// {"identity": {...}}: what stands as `data` in a claim's status.
+/// {"identity": {...}}: the `data` of a device in a claim's status.
 std::string to_json(const NicIdentity& identity);
-/// Compares with what stands in the claim's status since the same allocation was prepared before; text that
-/// is none of ours says nothing. kInvalid, with a sentence that tells both, when it is another NIC now.
+/// Compares with the `data` that the claim's status has from an earlier prepare of the same allocation; text
+/// in another format is ignored. kInvalid, with a sentence that names both NICs, if it is another NIC now.
 /// `who` begins the sentence: "the device eth1 of request \"nic\"".
 Result<> check_is_same(std::string_view reported, const NicIdentity& now, const std::string& who);
 

@@ -107,7 +107,7 @@ struct PlanInput {
   /// something that cannot be had twice. The claim itself, too, with the devices that were planned before
   /// this one. nullptr: none.
   const std::vector<PlannedClaim>* others = nullptr;
-  /// What NodeView does not say; nullptr: nothing can be asked.
+  /// Answers what NodeView does not contain; nullptr: the kernel cannot be queried.
   const NodeQuestions* ask = nullptr;
 };
 
@@ -168,8 +168,8 @@ struct Attached {
   std::int32_t index = 0;  // by which the kernel knows it in the pod, such as an interface's index; 0: none
   bool changed = false;    // made or moved by this call: undone when the call as a whole fails
   Given given;
-  /// What this call did to others in the pod, to be undone then before the device is detached; empty:
-  /// nothing. The sides of the call must still be there.
+  /// Reverts what this call changed for other interfaces of the pod; called before the device is detached.
+  /// Empty if there is nothing to revert. The sides of the call must still exist.
   std::function<void()> undo_in_pod = {};
 };
 

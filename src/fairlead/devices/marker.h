@@ -33,22 +33,22 @@ struct Marker {
   /// The name of a veth pair's host end: "flh" and twelve hex digits.
   [[nodiscard]] std::string host_name() const;
 
-  /// What tells whose a link is from its birth on, as its group (IFLA_GROUP): the kernel takes no alias then.
-  /// Not 0. It goes when the alias comes.
+  /// The link's group (IFLA_GROUP), which identifies the owner from the link's creation on, when the kernel
+  /// does not accept an alias yet. Not 0. Reset when the alias is set.
   [[nodiscard]] std::uint32_t birth_group() const;
 
-  /// From any of these; nothing for any other text.
+  /// Parses any of these; nullopt for any other text.
   static std::optional<Marker> parse(std::string_view alias);
   friend bool operator==(const Marker&, const Marker&) = default;
 };
 
-/// What the alias of a link of ours says. A pod can change that of a link that it has.
+/// The parsed alias of a link that fairlead marked. A pod can change the alias of a link that it has.
 struct MarkedLink {
   enum class Origin : std::uint8_t {
-    kMade,     // by us: to be deleted
+    kMade,     // created by fairlead: to be deleted
     kHostEnd,  // the same
-    kLent,     // of the node: to come home, never to be deleted
-    kUnknown,  // one or the other: version 0.1 marked both alike
+    kLent,     // taken from the node: to be returned, never deleted
+    kUnknown,  // either: version 0.1 marked both the same way
   };
   Marker marker;
   Origin origin = Origin::kUnknown;
@@ -57,7 +57,8 @@ struct MarkedLink {
   static std::optional<MarkedLink> parse(std::string_view alias);
 };
 
-/// The alias of a NIC that is home and has everything back but its name, which another link has.
+/// The alias of a NIC that was returned to the node and fully restored except for its name, which another
+/// link has.
 struct NameWanted {
   std::string driver;
   std::string name;
@@ -66,7 +67,7 @@ struct NameWanted {
   /// "fairlead-wants-name:<driver>:<name>:<alias>", without the alias when the kernel's 255 bytes do not hold
   /// that too.
   [[nodiscard]] std::string text() const;
-  /// From text(); nothing for any other text.
+  /// Parses text(); nullopt for any other text.
   static std::optional<NameWanted> parse(std::string_view alias);
   friend bool operator==(const NameWanted&, const NameWanted&) = default;
 };

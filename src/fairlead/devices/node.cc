@@ -61,7 +61,7 @@ bool sits_on(const netlink::Link& upper, const netlink::Link& lower) {
 namespace {
 
 /// Links that stay in their network namespace (dev->netns_immutable, before Linux 6.14 NETIF_F_NETNS_LOCAL);
-/// kernels before 6.15 do not tell. Wireless ones move with all links of their radio, if at all.
+/// kernels before 6.15 do not report this. Wireless ones move with all links of their radio, if at all.
 bool is_immovable(const sys::InventoryLink& link, const std::string& sysfs_root) {
   constexpr std::array<std::string_view, 7> kKinds = {"bridge", "bond",   "team",       "vrf",
                                                       "hsr",    "batadv", "openvswitch"};
@@ -137,9 +137,9 @@ void NodeView::add_stack(Reasons& reasons, const sys::InventoryLink& link, Withh
   for (const auto& [one, where] : inventory_.stack_of(link.link.index)) {
     std::string text = "it " + predicate;
     if (where == Where::kBelow) {
-      text = link.link.name + ", which stands on it, " + predicate;
+      text = link.link.name + ", which sits on it, " + predicate;
     } else if (where == Where::kAbove) {
-      text = "it stands or falls with " + link.link.name + ", which " + predicate;
+      text = "it depends on " + link.link.name + ", which " + predicate;
     }
     reasons.emplace(one->link.index, Withheld{.why = why, .text = std::move(text)});
   }
@@ -286,7 +286,7 @@ std::optional<Withheld> NodeView::use_of(const sys::InventoryLink& link) const {
   }
   const auto& links = inventory_.links();
   const auto on_it = std::ranges::find_if(links, [&](const sys::InventoryLink& other) {
-    // Of our own links the plans of their claims tell, also when they are in a pod.
+    // Our own links are known from the plans of their claims, also when they are in a pod.
     const auto marker = Marker::parse(other.link.alias);
     const bool ours = marker && marker->driver == options_->driver_name;
     return sits_on(other.link, link.link) && !ours;
@@ -443,8 +443,8 @@ bool may_be_nic(const sys::InventoryLink& was, const netlink::Link& now) {
   if (!was.link.permanent_mac.empty() && was.link.permanent_mac != now.permanent_mac) {
     return false;
   }
-  // A driver that gives no permanent MAC tells ports of one device apart by these. With one they only count
-  // when both are known: a card that changes its mode gets them, or loses them.
+  // If the driver reports no permanent MAC, these distinguish the ports of one device. If it does, they are
+  // compared only when both are known: a card that changes its mode gains or loses them.
   const bool ports_known = has_port(was.link) && (was.link.permanent_mac.empty() || has_port(now));
   return !ports_known || same_port(was.link, now);
 }

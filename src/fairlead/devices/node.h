@@ -50,9 +50,9 @@ struct NodeOptions {
 struct Withheld {
   enum class Why : std::uint8_t {
     // The node's own, whatever flag says otherwise:
-    kUplink,       // it carries the default route, or stands below or on what does
-    kNodeAddress,  // the same with the Node's address
-    kTunnel,       // the same with what carries a tunnel's packets
+    kUplink,       // it carries the default route, or is below or above a link that does
+    kNodeAddress,  // the same for the Node's address
+    kTunnel,       // the same for the link that carries a tunnel's packets
     kUplinkFlag,   // --uplink names it
     // Until it is known what the node's own is:
     kNodeUnknown,
@@ -94,28 +94,30 @@ class NodeView {
 
   [[nodiscard]] const NodeOptions& options() const { return *options_; }
   [[nodiscard]] const sys::Inventory& inventory() const { return inventory_; }
-  /// What the Node object says are its addresses; none while that is not known.
+  /// The addresses in the Node object; empty until they are known.
   [[nodiscard]] const std::vector<netlink::IpAddress>& addresses() const { return addresses_; }
   /// By name or altname.
   [[nodiscard]] const sys::InventoryLink* find(std::string_view name) const { return inventory_.find(name); }
-  /// The node lives on this link, or on one that stands or falls with it: never published, never taken.
+  /// The node itself uses this link or one that depends on it or that it depends on: never published, never
+  /// taken.
   [[nodiscard]] bool is_uplink(const sys::InventoryLink& link) const;
-  /// A NIC of the kind that claims may have as a whole, whoever has it now.
+  /// Whether the NIC is of a type that claims may have as a whole, regardless of who has it now.
   [[nodiscard]] bool is_candidate(const sys::InventoryLink& link) const;
-  /// What keeps a link from being handed out as a whole now; nothing when it may be.
+  /// Why the link cannot be handed out as a whole now; nullopt if it can.
   [[nodiscard]] std::optional<Withheld> withheld(const sys::InventoryLink& link) const;
-  /// A NIC that claims may have as a whole: a candidate that nothing withholds.
+  /// A NIC that claims may have as a whole: a candidate that is not withheld.
   [[nodiscard]] bool is_offered(const sys::InventoryLink& link) const;
   /// Another link that sits on this one (a VLAN, a macvlan of this namespace, ...); nullptr when there is
   /// none.
   [[nodiscard]] const sys::InventoryLink* link_on(const sys::InventoryLink& link) const;
-  /// Why no NIC at all is offered: what the node's own is cannot be told. One sentence; nothing when it can.
+  /// Why no NIC is offered at all: the node's own links cannot be determined. One sentence; nullopt if NICs
+  /// are offered.
   [[nodiscard]] std::optional<Withheld> problem() const;
   /// A link's device name: by what it is, not by what it is called (identity.h).
   [[nodiscard]] std::string device_name(const sys::InventoryLink& link) const;
   [[nodiscard]] NicIdentity identity(const sys::InventoryLink& link) const;
-  /// The NIC of that device name, offered or withheld; nullptr when there is none. Allocations of version 0.1
-  /// have the name of the link: this finds it if no device is called so, until the version after this.
+  /// The NIC of that device name, offered or withheld; nullptr if there is none. Allocations of version 0.1
+  /// use the link's name: if no device has that name, the link is looked up by it, until the next version.
   [[nodiscard]] const sys::InventoryLink* find_device(std::string_view device_name) const;
 
  private:
@@ -144,31 +146,30 @@ bool sits_on(const netlink::Link& upper, const netlink::Link& lower);
 
 /// A device that a claim has for itself.
 struct HeldDevice {
-  std::string name;                       // by which it was allocated
+  std::string name;                       // the name in the allocation
   std::string nic;                        // its name by identity; empty in records of version 0.1
-  std::optional<sys::InventoryLink> was;  // it is away, or may be: as it was before
+  std::optional<sys::InventoryLink> was;  // set if it is, or may be, off the node: as it was
 };
 
 /// netdev-virtual.
 dra::Device virtual_device(const NodeOptions& options);
 /// One NIC with its attributes.
 dra::Device nic_device(const sys::InventoryLink& link, const std::string& name);
-/// Everything of the node: netdev-virtual, then the offered NICs by name. What claims hold stays under the
-/// name by which it was allocated; if it is away, as it was before, in place of whatever of it is visible
-/// now.
+/// All devices of the node: netdev-virtual, then the offered NICs by name. A device that a claim holds keeps
+/// the name under which it was allocated; while it is off the node, it is published as it was before, instead
+/// of the parts of it that are visible now.
 std::vector<dra::Device> published_devices(const NodeView& node, const std::vector<HeldDevice>& held);
 
-/// Whether the link says itself which one it is, by what nobody can change: a permanent MAC, or a port of a
-/// device. Others (a veth as the node's NIC, a VF that nobody gave a MAC) are known by their index on the
-/// node.
+/// Whether the link has an identity that cannot be changed: a permanent MAC, or a port of a device. Others (a
+/// veth as the node's NIC, a VF without a configured MAC) are identified by their index on the node.
 bool has_identity(const netlink::Link& link);
-/// Nothing that cannot be changed says that `now` is another NIC than `was`.
+/// False if an unchangeable property shows that `now` is another NIC than `was`.
 bool may_be_nic(const sys::InventoryLink& was, const netlink::Link& now);
 /// True when both are one NIC, whatever it is called now: same device, permanent MAC and port, or, without
 /// identity, same device and index. `now` is in the node's namespace.
 bool same_nic(const sys::InventoryLink& was, const netlink::Link& now);
-/// True when both are one link of the node's namespace: same index, kind and type, or the same NIC. One of
-/// which nothing but a name is known (no index) is compared by that.
+/// True when both are one link of the node's namespace: same index, kind and type, or the same NIC. A link of
+/// which only the name is known (no index) is compared by name.
 bool is_same_link(const sys::InventoryLink& was, const netlink::Link& now);
 
 }  // namespace fairlead::devices

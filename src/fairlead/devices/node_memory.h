@@ -13,28 +13,28 @@
 
 namespace fairlead::devices {
 
-/// Kept in one file, so that a restarted agent knows it before the API server answers; one of another boot is
-/// forgotten, since links have other indices then. Any thread.
+/// Persisted in one file, so that a restarted agent has it before the API server responds. A file from
+/// another boot is discarded, since links have other indices then. Any thread.
 class NodeMemory {
  public:
   static constexpr const char* kFile = "node.json";
   struct Known {
-    /// The Node's internal addresses, at least one; nothing: not known yet, `problem` says why.
+    /// The Node's internal addresses, at least one; nullopt: not known yet, `problem` says why.
     std::optional<std::vector<netlink::IpAddress>> addresses;
     std::string problem = "the Node object has not been read yet";
-    /// Links that carried the node's default route once, and what they stood on.
+    /// Links that have carried the node's default route, and the links below them.
     std::vector<sys::InventoryLink> uplinks;
   };
 
-  /// Reads <dir>/node.json. What is damaged counts as not known, with a line in the log.
+  /// Reads <dir>/node.json. Damaged content is treated as unknown and logged.
   explicit NodeMemory(std::string dir);
 
   [[nodiscard]] Known known() const;
-  /// At least one. True when they are others than before.
+  /// At least one. True when they differ from the previous ones.
   bool set_addresses(std::vector<netlink::IpAddress> addresses);
-  /// The Node object could not be read; addresses that are known stay. True when that is news.
+  /// The Node object could not be read; known addresses are kept. True when the problem is new.
   bool set_problem(std::string problem);
-  /// Adds what carries the node's default route now.
+  /// Adds the links that carry the node's default route now.
   void remember_uplinks(const sys::Inventory& inventory);
 
  private:

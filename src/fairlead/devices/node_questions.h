@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What plan() may ask the kernel about one link of the node, beyond NodeView. Tests answer with values.
+// What plan() may ask the kernel about one link of the node, beyond NodeView. Tests supply fixed values.
 #pragma once
 
 #include <functional>
@@ -15,7 +15,7 @@ namespace fairlead::devices {
 
 using AskConnections = std::function<Result<netlink::ConnectedSockets>(const netlink::SocketQuery&)>;
 
-/// Any of them may be empty: then the question is not asked.
+/// Any of them may be empty: then that check is skipped.
 struct NodeQuestions {
   /// Of a link in the node's namespace.
   std::function<Result<std::vector<netlink::ToldAddress>>(netlink::IfIndex)> addresses_of = {};
@@ -27,7 +27,7 @@ struct NodeQuestions {
   AskConnections connections = {};
 };
 
-/// Answered by the kernel. The socket is of the node's namespace and must outlive the questions.
+/// Queries the kernel. The socket is of the node's namespace and must outlive the questions.
 NodeQuestions questions_to_kernel(netlink::Socket& socket);
 
 }  // namespace fairlead::devices

@@ -137,9 +137,8 @@ TEST_F(Node, LinkWithTheNodesAddress_IsItsOwn_WithWhatIsBelowAndAbove) {
   options_.not_uplinks = {"*"};
   EXPECT_THAT(offered(), ElementsAre("nic3"));
   EXPECT_EQ(why_not("bond0"), "node-address: it has the Node's address 192.0.2.5");
-  EXPECT_EQ(why_not("nic1"), "node-address: bond0, which stands on it, has the Node's address 192.0.2.5");
-  EXPECT_EQ(why_not("bond0.7"),
-            "node-address: it stands or falls with bond0, which has the Node's address 192.0.2.5");
+  EXPECT_EQ(why_not("nic1"), "node-address: bond0, which sits on it, has the Node's address 192.0.2.5");
+  EXPECT_EQ(why_not("bond0.7"), "node-address: it depends on bond0, which has the Node's address 192.0.2.5");
 }
 
 TEST_F(Node, UnderlayOfATunnel_IsItsOwn) {

@@ -152,8 +152,8 @@ Result<> check_slots(const dra::AllocatedDevice& device) {
                    "ask for more devices (count, or more requests) if you want more interfaces");
 }
 
-/// What the NIC that was allocated is: the one that it was when this allocation was prepared before. Nothing:
-/// no NIC was allocated, or it is not there.
+/// The identity of the allocated NIC, which must be the one of an earlier prepare of this allocation.
+/// nullopt: no NIC was allocated, or it is not present.
 Result<std::optional<NicIdentity>> identify(const PlanInput& input) {
   const dra::AllocatedDevice& device = *input.device;
   const sys::InventoryLink* nic =

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// All kinds of device. Filled once, explicitly, in app/; read-only afterwards.
+// The registry of device kinds. Filled once, explicitly, in app/; read-only afterwards.
 #pragma once
 
 #include <functional>
@@ -18,17 +18,17 @@ namespace fairlead::devices {
 
 class Registry {
  public:
-  /// Two kinds of one name are a fault of the program: it aborts.
+  /// Adding two kinds of one name is a programming error: it aborts.
   void add(std::unique_ptr<Kind> kind);
   /// nullptr when none of that name is registered.
   [[nodiscard]] const Kind* find(const KindName& name) const;
   /// All kinds, by name.
   [[nodiscard]] std::vector<const Kind*> kinds() const;
 
-  /// What may be written for each type and kind, in alphabetical order.
+  /// The accepted fields of each type and kind, in alphabetical order.
   [[nodiscard]] std::vector<fields::TypeFields> fields() const;
 
-  /// What the configs of a device say.
+  /// The decoded configs of a device.
   struct Decoded {
     const Kind* kind = nullptr;
     fields::Values values;

@@ -264,7 +264,7 @@ TEST_F(PlanTest, AddressesAndRoutes) {
   EXPECT_THAT(refused_field(R"("addresses":["224.0.0.1/24"])"),
               HasSubstr("addresses[0]: \"224.0.0.1/24\" is not an address that"));
   EXPECT_THAT(refused_field(R"("addresses":["fd00::1/64","fd00:0::1/64"])"),
-              HasSubstr("addresses[1]: \"fd00:0::1/64\" stands here twice"));
+              HasSubstr("addresses[1]: \"fd00:0::1/64\" is listed twice"));
   EXPECT_THAT(refused_field(R"("routes":[{"gw":"192.0.2.1"}])"),
               HasSubstr("netdev.routes[0].dst: this field is required"));
   EXPECT_THAT(refused_field(R"("routes":[{"dst":"10.0.0.1/8"}])"),
@@ -391,7 +391,7 @@ TEST_F(PlanTest, AddressesOfTheNetworkItself) {
   EXPECT_THAT(refused("192.0.2.3/30"), HasSubstr("is the broadcast address of 192.0.2.0/30"));
   EXPECT_THAT(refused("255.255.255.255/32"), HasSubstr("is not an address that an interface can have"));
   EXPECT_THAT(refused("2001:db8::/64"), HasSubstr("is the routers' anycast address of 2001:db8::/64"));
-  EXPECT_THAT(refused("198.51.100.7/25"), HasSubstr("addresses[1]: \"198.51.100.7/25\" stands here twice"));
+  EXPECT_THAT(refused("198.51.100.7/25"), HasSubstr("addresses[1]: \"198.51.100.7/25\" is listed twice"));
   for (const char* address : {"192.0.2.0/31", "192.0.2.1/31", "192.0.2.0/32", "2001:db8::/127",
                               "2001:db8::/128", "192.0.2.255/23", "2001:db8::ffff:ffff:ffff:ffff/64"}) {
     EXPECT_EQ(refused(address), "accepted") << address;
@@ -597,7 +597,7 @@ TEST_F(NodesOwn, Address_IsRefusedWhereverItCouldBeAnnounced) {
   EXPECT_EQ(
       on_eth0("198.51.100.1/24"),
       "config[0].opaque.parameters.netdev.addresses[1]: 198.51.100.1 is the node's own address, on eth0, "
-      "and what is sent to it would go to the pod; take one that nobody has");
+      "and what is sent to it would go to the pod; choose one that is not in use");
   for (const char* address : {"198.51.100.1/32", "2001:db8:1::1/64"}) {
     for (const auto& refused :
          {on_eth0(address), on_nic2(address), on_bridge(address), on_nic1_itself(address)}) {
@@ -624,7 +624,7 @@ TEST_F(NodesOwn, Gateway_IsRefused) {
   EXPECT_EQ(
       on_eth0("198.51.100.254/24"),
       "config[0].opaque.parameters.netdev.addresses[1]: 198.51.100.254 is a gateway of the node, on eth0, "
-      "and what the node sends through it would go to the pod; take one that nobody has");
+      "and what the node sends through it would go to the pod; choose one that is not in use");
   for (const auto& refused : {on_nic2("198.51.100.254/24"), on(R"("macvlan")", "10.9.8.1/24", kNic1),
                               on_nic1_itself("198.51.100.254/24"), on_eth0("fe80::254/64")}) {
     EXPECT_THAT(refused, HasSubstr("is a gateway of the node, on "));

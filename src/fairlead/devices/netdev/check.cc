@@ -117,7 +117,7 @@ Result<> check_route(const RouteConfig& route, const std::string& path,
   return {};
 }
 
-/// What needs IPv6; nothing when nothing does.
+/// The first setting that needs IPv6; empty if there is none.
 std::string ipv6_need(const CommonValues& common) {
   if (common.addresses) {
     const auto& all = common.addresses->value;
@@ -201,7 +201,7 @@ Result<> check_taken_by(const PlanInput& input, const CommonValues& common, cons
   return {};
 }
 
-/// What the node itself answers to, or sends through, where the planned interface could take it away.
+/// The addresses and MACs that the node itself uses, where the planned interface could take them over.
 class NodesOwn {
  public:
   /// `at`: the link of the node that the interface sits on, or the NIC that leaves the node with all it has
@@ -212,7 +212,7 @@ class NodesOwn {
   Result<> check_address(const std::string& path, const IpAddress& address) const {
     const auto refused = [&](const std::string& what) {
       return Error(Code::kExists, path + ": " + address.to_string() + " is " + what +
-                                      " would go to the pod; take one that nobody has");
+                                      " would go to the pod; choose one that is not in use");
     };
     for (const sys::InventoryLink& link : node_.inventory().links()) {
       if (!counts(link, address)) {
@@ -236,7 +236,7 @@ class NodesOwn {
   Result<> check_mac(const std::string& path, const netlink::MacAddress& mac) const {
     const auto& links = node_.inventory().links();
     const auto owner = std::ranges::find_if(links, [&](const sys::InventoryLink& link) {
-      // What waits here for a container runtime is a claim's: its plan tells.
+      // A link staged here for a container runtime belongs to a claim, whose plan is checked.
       const bool counts = !Marker::parse(link.link.alias) && !(leaves_ && mac == at_.link.mac);
       return counts && link.link.mac == mac;
     });
@@ -253,9 +253,10 @@ class NodesOwn {
     return link.is_uplink || node_.is_uplink(link) ||
            std::ranges::any_of(stack_, [&](const auto& entry) { return entry.link == &link; });
   }
-  /// Which links are of one network the kernel does not tell: two NICs may be plugged into one switch. A link
-  /// that is a switch of the node's (docker0, cni0) or leads to a pod is a network of its own unless the
-  /// interface sits on it. Link-local addresses are those of one network only, and many have the same (fe80::1).
+  /// The kernel does not report which links share a network: two NICs may be plugged into one switch. A link
+  /// that is itself a switch of the node (docker0, cni0) or leads to a pod is a separate network unless the
+  /// interface sits on it. Link-local addresses are valid in one network only, and many networks have the
+  /// same (fe80::1).
   [[nodiscard]] bool counts(const sys::InventoryLink& link, const IpAddress& address) const {
     if (leaves_ && link.link.index == at_.link.index) {
       return false;
@@ -356,7 +357,7 @@ Result<> check_not_the_nodes(const PlanInput& input, const CommonValues& common,
   const bool leaves = plan.original.has_value();
   const auto at = leaves ? std::optional(plan.original->link) : plan.parent;
   if (!at) {
-    return {};  // nobody but the node is at its other end
+    return {};  // only the node is at its other end
   }
   const NodesOwn own(*input.node, *at, leaves);
   if (plan.mac) {

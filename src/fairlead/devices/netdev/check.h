@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is wrong with parameters that are well-formed each by itself: told while the claim is planned, because
-// the kernel would say it in the pod's sandbox only, and in words that name no field.
+// Finds parameters that are well-formed individually but wrong for this node. They are reported while the
+// claim is planned, because the kernel would report them only in the pod's sandbox, and without naming a
+// field.
 #pragma once
 
 #include <cstdint>

@@ -113,7 +113,7 @@ Result<std::optional<netlink::Link>> find_marked(netlink::Socket& socket, const 
 Error refused_by_kernel(Error error, const std::string& what) {
   const int e = error.sys_errno();
   if (e == 0) {
-    return error;  // not an answer of the kernel
+    return error;  // not reported by the kernel
   }
   Code code = dra::is_for_the_author(error.code()) ? error.code() : Code::kInvalid;
   if (e == ENOMEM || e == ENOBUFS || e == EAGAIN || e == EINTR) {
@@ -229,8 +229,8 @@ Result<> switch_ipv6_on(const Place& pod, const std::string& interface) {
   return {};
 }
 
-/// So that the kernel tells neighbours of the addresses when the interface is set up: one may know the
-/// address under the MAC of an earlier pod. ndisc_notify has no netlink request of its own.
+/// Makes the kernel announce the addresses to neighbours when the interface is set up: a neighbour may still
+/// have the address cached with the MAC of an earlier pod. ndisc_notify cannot be set by netlink.
 void announce_ipv6(const Place& pod, const std::string& interface) {
   const auto written = sys::write_net_sysctl(pod.netns, "ipv6/conf/" + interface + "/ndisc_notify", "1");
   if (!written) {

@@ -24,12 +24,12 @@ DevicePlan device_plan(const CommonValues& common, NetdevPlan plan);
 Result<const sys::InventoryLink*> find_link(const NodeView& node, const fields::Sourced<std::string>& name,
                                             std::string_view what);
 
-/// What the kernel says to a request that carries a claim's wish, so that it ends in the pod's events whatever
-/// it is: "the kernel does not take the address ::1/128: ...". An error without errno stays as it is.
+/// An error of the kernel for a request with values from a claim, phrased so that it reaches the pod's
+/// events: "the kernel does not take the address ::1/128: ...". An error without errno is returned unchanged.
 Error refused_by_kernel(Error error, const std::string& what);
-/// kExists, in the words of whoever wrote the claim.
+/// kExists, phrased for the author of the claim.
 Error name_taken(std::string_view interface_name);
-/// The link that says it is this device's; nothing when there is none.
+/// The link whose alias is this marker; nullopt if there is none.
 Result<std::optional<netlink::Link>> find_marked(netlink::Socket& socket, const Marker& marker);
 
 /// With their prefix lengths.
@@ -39,12 +39,12 @@ std::vector<std::string> texts(const std::vector<netlink::IpPrefix>& prefixes);
 struct Interface {
   netlink::IfIndex index;
   std::string name;
-  std::string alias;  // to be given; empty: it stays
+  std::string alias;  // to be set; empty: unchanged
 };
-/// IPv6 if anything needs it, alias, addresses (which neighbours are told of), up, routes. What is there
-/// already stays. What the kernel refuses is told in the words of whoever wrote the claim. Answers how to
-/// undo what was done to routes of the cluster's network (Attached::undo_in_pod); after a failure that is
-/// undone. The rest goes with the interface.
+/// Sets IPv6 if anything needs it, the alias, addresses (and announces them to neighbours), up, and routes.
+/// Settings that are already in place are kept. Errors of the kernel are phrased for the author of the claim.
+/// Returns how to revert the changes to routes of the cluster's network (Attached::undo_in_pod); after a
+/// failure they are reverted. Everything else is removed with the interface.
 Result<std::function<void()>> configure(const Place& pod, const Interface& interface, const NetdevPlan& plan);
 
 }  // namespace fairlead::devices::netdev

@@ -129,7 +129,7 @@ std::optional<std::string> check_interface_name(std::string_view text) {
   }
   if (text == "all" || text == "default") {
     // net/ipv4/devinet.c devinet_sysctl_register: EINVAL at the link's birth.
-    return quoted(text) + " stands for all interfaces in the kernel's settings (net.ipv4.conf." +
+    return quoted(text) + " means all interfaces in the kernel's settings (net.ipv4.conf." +
            std::string(text) + "); take another name";
   }
   return std::nullopt;
@@ -200,7 +200,7 @@ std::optional<Problem> check_distinct_addresses(const fields::Value& value) {
   for (std::size_t i = 0; i < texts.size(); ++i) {
     const IpAddress address = IpPrefix::parse(texts[i])->address();
     if (std::ranges::find(addresses, address) != addresses.end()) {
-      return Problem{item(i), quoted(texts[i]) + " stands here twice"};
+      return Problem{item(i), quoted(texts[i]) + " is listed twice"};
     }
     addresses.push_back(address);
   }

@@ -159,8 +159,8 @@ void sweep_link(netlink::Socket& socket, netlink::IfIndex index, const Marker& c
       break;
     case Origin::kUnknown:
       log::warn(
-          "a link that version 0.1 made or took for a claim stays, for the claim has no record that tells "
-          "which: delete the link if it is none of the node's, else give it its name back",
+          "a link that version 0.1 made or took for a claim is kept, because no record of the claim says "
+          "which: delete the link if it is not one of the node's, else rename it back",
           {{"link", name}, {"claim", claim.claim_uid}});
       done = socket.change_link(index, {.alias = ""});
       break;

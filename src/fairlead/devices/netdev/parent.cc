@@ -38,8 +38,8 @@ bool is_host_end_of_a_pod(const NodeView& node, const sys::InventoryLink& link) 
          !node.is_candidate(link);
 }
 
-/// The link that receives in the parent's place already, in another way than is wished for; nullptr: none, as far
-/// as the node's own namespace tells.
+/// The link that already is the parent's receive handler, of another type or mode than requested; nullptr if
+/// there is none in the node's own namespace.
 const sys::InventoryLink* find_other_receiver(const NodeView& node, const sys::InventoryLink& parent,
                                               const std::string& receiver) {
   if (receiver.empty()) {
@@ -53,7 +53,7 @@ const sys::InventoryLink* find_other_receiver(const NodeView& node, const sys::I
   return it == links.end() ? nullptr : &*it;
 }
 
-/// Refuses a link of the node that belongs to somebody who has all of its traffic.
+/// Refuses a link of the node whose traffic another user receives entirely.
 Result<> check_free(const PlanInput& input, const ParentWish& wish, const sys::InventoryLink& parent) {
   const std::string begin = wish.master->path + ": " + quoted(wish.master->value);
   if (Marker::parse(parent.link.alias)) {

@@ -17,11 +17,11 @@
 
 namespace fairlead::devices::netdev {
 
-/// What records of version 0.1 do not say of a NIC.
+/// The details of a NIC that records of version 0.1 do not contain.
 struct Details {
-  std::vector<netlink::Told> addresses;  // permanent ones that somebody set, in the kernel's order
-  std::vector<netlink::Told> routes;     // that somebody set, those without gateway first
-  sys::LinkSettings settings;            // that are not what a new link would have
+  std::vector<netlink::Told> addresses;  // permanent, manually configured ones, in the kernel's order
+  std::vector<netlink::Told> routes;     // manually configured ones, those without gateway first
+  sys::LinkSettings settings;            // that differ from those of a new link
 };
 
 /// How a NIC was before we touched it: what it gets back, and how it is found again.
@@ -48,8 +48,8 @@ struct NetdevPlan {
   /// What only one link on `parent` can have, for messages too: "VLAN 7 (802.1Q)".
   std::vector<std::string> wants;
   std::optional<Original> original;  // of a NIC that leaves the node
-  /// What `master` or `bridge` names, as it was when the claim was planned. Nothing in records of version
-  /// 0.1.
+  /// The link that `master` or `bridge` names, as it was when the claim was planned. nullopt in records of
+  /// version 0.1.
   std::optional<sys::InventoryLink> parent;
   bool exclusive = false;  // the master is a NIC that was allocated as a whole
   /// In the pod. The record has it beside the body, so that it is not in to_json().

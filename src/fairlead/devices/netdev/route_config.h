@@ -9,15 +9,17 @@
 
 namespace fairlead::devices::netdev {
 
-/// What the kernel makes of an IPv6 route's metric 0 (IP6_RT_PRIO_USER), so what the cluster's usually has.
+/// The metric that the kernel uses for an IPv6 route with metric 0 (IP6_RT_PRIO_USER), so usually that of the
+/// cluster's route.
 inline constexpr std::uint32_t kKernelMetric6 = 1024;
-/// Of a default route without a metric: behind the cluster's, which has the kernel's own.
+/// The metric of a default route without one: less preferred than the cluster's, which has the kernel's
+/// default.
 constexpr std::uint32_t default_route_metric(bool is_v6) { return is_v6 ? 2 * kKernelMetric6 : 1024; }
 
 struct RouteConfig {
   netlink::IpPrefix destination;
   std::optional<netlink::IpAddress> gateway;
-  /// Nothing: the kernel's own; of a default route in the main table, behind the cluster's.
+  /// nullopt: the kernel's default; for a default route in the main table, less preferred than the cluster's.
   std::optional<std::uint32_t> metric = std::nullopt;
   std::uint32_t table = netlink::kMainTable;
   bool onlink = false;

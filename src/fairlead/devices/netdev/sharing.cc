@@ -18,7 +18,7 @@
 namespace fairlead::devices::netdev {
 namespace {
 
-/// How somebody has a link of the node.
+/// How another claim uses a link of the node.
 struct Use {
   const PlannedClaim* claim = nullptr;
   bool whole = false;  // the NIC itself; else a virtual link sits on it
@@ -73,7 +73,7 @@ std::string owner_of(const PlanInput& input, const Use& use, const netlink::Link
   return "another claim";
 }
 
-/// Nothing keeps the NIC from being handed out as a whole. `refusal` begins the sentence.
+/// Fails if the NIC cannot be handed out as a whole. `refusal` begins the sentence.
 Result<> check_available(const NodeView& node, const sys::InventoryLink& nic, const std::string& refusal) {
   const auto withheld = node.withheld(nic);
   if (!withheld) {
@@ -89,12 +89,12 @@ Result<> check_available(const NodeView& node, const sys::InventoryLink& nic, co
   return Error(code, refusal + withheld->text);
 }
 
-/// Whatever receives in the place of the NIC is away within milliseconds when its namespace ends.
+/// A link that is the NIC's receive handler disappears within milliseconds when its namespace ends.
 constexpr std::chrono::milliseconds kDyingTime{1000};
 
-/// The kernel's answer to a request for a macvlan on the NIC that is refused in any case, at the latest
-/// because the loopback takes no ports (net/core/rtnetlink.c do_set_master, EOPNOTSUPP): the link is there
-/// for a moment only, within the one request.
+/// The kernel's errno for a macvlan request on the NIC that always fails, at the latest because the loopback
+/// takes no ports (net/core/rtnetlink.c do_set_master, EOPNOTSUPP): the link exists only briefly, within this
+/// one request.
 int ask_for_macvlan(netlink::Socket& node, const netlink::Link& nic, netlink::MacvlanMode mode) {
   constexpr netlink::IfIndex kLoopback(1);
   const auto made = node.create_link(
@@ -102,14 +102,15 @@ int ask_for_macvlan(netlink::Socket& node, const netlink::Link& nic, netlink::Ma
   return made ? 0 : made.error().sys_errno();
 }
 
-/// Macvlans, macvtaps, ipvlans, MACsec links in other network namespaces, which no dump and no sysfs tells: a
-/// pod made them on a NIC it had and moved them on, or a CNI plugin did. They hear what the NIC receives. But
-/// one link only can receive in the NIC's place (net/core/dev.c netdev_rx_handler_register, EBUSY), and a
-/// passthru macvlan must be alone (drivers/net/macvlan.c macvlan_common_newlink, EINVAL). A VLAN is not seen.
+/// Fails if macvlans, macvtaps, ipvlans or MACsec links in other network namespaces sit on the NIC; neither a
+/// dump nor sysfs shows these. A pod that had the NIC made them and moved them on, or a CNI plugin did. They
+/// receive the NIC's traffic. But only one link can be the NIC's receive handler (net/core/dev.c
+/// netdev_rx_handler_register, EBUSY), and a passthru macvlan must be alone (drivers/net/macvlan.c
+/// macvlan_common_newlink, EINVAL). A VLAN is not detected.
 Result<> check_nobody_hidden(netlink::Socket& node, const NodeOptions& options, const netlink::Link& nic,
                              const std::string& refusal) {
   using Mode = netlink::MacvlanMode;
-  // A macvlan stands for the link that it sits on, where it is one itself.
+  // A macvlan made on a macvlan is made on the lower link of that one.
   const bool can_tell = options.kinds_of_kernel.contains("macvlan") && nic.arphrd == ARPHRD_ETHER &&
                         nic.kind != "macvlan" && nic.kind != "macvtap";
   if (!can_tell) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who has what on a link of the node: a NIC goes to one claim only, and what virtual links sit on is found
-// again by what it is. Links in pods cannot be seen from the node, so the plans of the other claims tell.
+// Which claim uses which link of the node: a NIC is given to one claim only, and the parents of virtual links
+// are identified by more than a name. Links in pods are not visible from the node, so the plans of the other
+// claims are used.
 #pragma once
 
 #include <cstdint>
@@ -25,22 +26,22 @@ enum class NicUse : std::uint8_t {
   kAll,     // nothing comes to the node any more: it moves away, or a macvlan in mode passthru has it all
 };
 
-/// The NIC may be this claim's alone. kBusy, kDenied, kUnavailable: it is the node's own, something sits on
-/// it, or another device has it: one sentence that begins with the allocated device. For kAll also kBusy: the
-/// node itself has connections over the NIC's addresses, or from sockets bound to it. Where the kernel cannot
-/// tell, the log says so. NodeOptions::allow_connected: no question is asked.
+/// Checks that only this claim uses the NIC. kBusy, kDenied, kUnavailable: it is one of the node's own, a
+/// link sits on it, or another device has it; the sentence begins with the allocated device. For kAll also
+/// kBusy: the node itself has connections over the NIC's addresses, or from sockets bound to it. If the
+/// kernel cannot report this, a line is logged. With NodeOptions::allow_connected the kernel is not asked.
 Result<> check_alone(const PlanInput& input, const sys::InventoryLink& nic, NicUse use);
-/// The same just before the effect, for what may have changed since the claim was planned; the plans of other
-/// claims kept others away since. And what cannot be asked without an effect: whether macvlans or the like in
-/// other network namespaces sit on the NIC. Takes up to a second when they do.
+/// The same just before the effect, for changes since the claim was planned; the plans of other claims have
+/// kept them away since. It also checks what cannot be asked without a side effect: whether macvlans or
+/// similar links in other network namespaces sit on the NIC. Takes up to a second when they do.
 Result<> check_still_alone(const Place& node, const NodeOptions& options, const netlink::Link& nic,
                            NicUse use);
 
-/// A bridge or VLAN in place of one that is gone, made by whoever manages it: its name is all that it ever was.
+/// A bridge or VLAN that was deleted and created again by its owner: it is identified by its name alone.
 bool is_made_anew(const sys::InventoryLink& planned, const netlink::Link& now);
 
-/// The link that was planned as a virtual link's place: by its index, NICs also by their identity, virtual
-/// links that were made anew by name, kind and type. `name` alone counts in records of version 0.1, which
+/// The link that was planned as a virtual link's parent: by its index; a NIC also by its identity; a virtual
+/// link that was created again by name, kind and type. `name` is used alone for records of version 0.1, which
 /// have nothing else. kNotFound: "the master \"nic1\" is gone from this node".
 Result<netlink::Link> find_parent(netlink::Socket& node, const std::optional<sys::InventoryLink>& planned,
                                   const std::string& name, std::string_view what);

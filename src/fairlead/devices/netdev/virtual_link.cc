@@ -77,8 +77,9 @@ Result<> VirtualLink::finish_host_side(const NetdevPlan& /*plan*/, const Marker&
 
 namespace {
 
-/// Kernels before 6.15 refuse a name that a link has in the namespace of whoever asks, not only one where the
-/// new link is to be (net/core/rtnetlink.c __rtnl_newlink): then it is born under another name and renamed.
+/// Kernels before 6.15 refuse a name that a link has in the namespace of the caller, not only in the
+/// namespace where the new link is to be (net/core/rtnetlink.c __rtnl_newlink): then it is created under
+/// another name and renamed.
 Result<> create_renamed(netlink::Socket& node, netlink::Socket& where, netlink::NewLink link,
                         const Marker& marker) {
   FL_ASSIGN(const auto other, where.link(link.name));
@@ -104,8 +105,8 @@ Result<> create_renamed(netlink::Socket& node, netlink::Socket& where, netlink::
 
 }  // namespace
 
-/// Makes the link where it is to be born; nothing is left when that fails. Its alias comes first in the
-/// configuration that follows, before the link is set up; until then its group tells whose it is.
+/// Creates the link in its first namespace; nothing is left when that fails. The configuration that follows
+/// sets its alias first, before the link is set up; until then its group identifies the owner.
 Result<netlink::Link> VirtualLink::create(const NetdevPlan& plan, const Marker& marker, const Place& node,
                                           const Birth& birth) const {
   FL_TRY(remove_host_side(marker, node));

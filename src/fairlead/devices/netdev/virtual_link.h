@@ -42,7 +42,7 @@ class VirtualLink : public NetdevKind {
   struct Birth {
     std::string name;
     Place where;
-    /// What is called so there already; nothing when nobody is.
+    /// The existing link of that name; nullptr if there is none.
     const netlink::Link* taken = nullptr;
     const NodeOptions* options = nullptr;
   };
@@ -50,13 +50,13 @@ class VirtualLink : public NetdevKind {
                                const Birth& birth) const;
 };
 
-/// Keeps a link of ours that is in the node's namespace, and not up yet, out of the node's IPv6: no address,
-/// no router advertisement, no router solicitation, nothing that comes in on it. For a claim's author, or the
-/// pod at the other end, could else give the node addresses and routes (CVE-2020-10749). A port of a bridge
-/// forwards IPv6 all the same: that is below all this.
+/// Keeps a link of ours that is in the node's namespace, and not up yet, out of the node's IPv6 stack: no
+/// address, no router advertisements, no router solicitations, no incoming packets. Otherwise a claim's
+/// author, or the pod at the other end, could give the node addresses and routes (CVE-2020-10749). A bridge
+/// port still forwards IPv6: that happens below the IPv6 stack.
 Result<> keep_out_of_ipv6(const Place& node, const std::string& link);
 
-/// Refuses a kind that is made from nothing on a device that is a NIC.
+/// Refuses a kind that creates its link if the allocated device is a NIC.
 Result<> require_virtual_device(const PlanInput& input, const fields::Values& values, std::string_view kind);
 
 }  // namespace fairlead::devices::netdev

@@ -78,7 +78,7 @@ class PlanTest : public ::testing::Test {
     inventory_ = sys::Inventory(std::move(links));
   }
 
-  std::string reported_;  // what stands in the claim's status
+  std::string reported_;  // the data in the claim's status
   NodeOptions options_ = node_options();
   sys::Inventory inventory_ = inventory();
   Registry registry_ = all_kinds();

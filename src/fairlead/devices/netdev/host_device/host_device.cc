@@ -163,7 +163,7 @@ Result<Original> as_it_is(const PlanInput& input, const sys::InventoryLink& nic)
   return remember(nic, addresses, routes, std::move(settings));
 }
 
-/// After a failure that is told elsewhere.
+/// Logs that the revert failed, after an error that is reported elsewhere.
 void note_undone(const Result<Restored>& undone, const Original& original, const Marker& marker) {
   if (!undone) {
     log::error(
@@ -278,7 +278,7 @@ struct Search {
   Absence absence = Absence::kGone;  // without it: why
 };
 
-/// Waits a little for a NIC that the kernel is giving back. Whoever calls holds a worker.
+/// Waits briefly for a NIC that the kernel is returning to the node. Blocks the calling worker.
 Result<Search> wait_for_nic(const Work& work, steady_clock::time_point deadline) {
   FL_ASSIGN(netlink::Monitor monitor, netlink::Monitor::open_in(work.node.netns, {}));
   const auto end = std::min(deadline, steady_clock::now() + kComeHomeTime);
@@ -343,7 +343,7 @@ bool is_changed(const netlink::Link& now, const Original& original) {
          (was.is_up() && !now.is_up()) || has_other_numbers;
 }
 
-/// The NIC is home; if it could not have its name, somebody should know.
+/// The NIC is back on the node; reports it if the NIC could not get its name back.
 Result<> told(const DetachInput& input, Result<Restored> restored) {
   FL_ASSIGN(const Restored done, std::move(restored));
   if (!done.waits.empty() && input.tell) {
@@ -431,7 +431,7 @@ Result<> HostDeviceKind::detach(const DetachInput& input) const {
   if (!may_have_left) {
     FL_ASSIGN(const auto nic, work.find_on_node());
     if (!nic) {
-      return {};  // somebody else took it away: it does not come home to this claim
+      return {};  // removed by someone else: this claim has nothing to return
     }
   }
   FL_ASSIGN(const Search search, wait_for_nic(work, input.deadline));

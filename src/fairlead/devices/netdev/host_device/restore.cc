@@ -51,7 +51,7 @@ bool is_plain_route_of(const netlink::Route& route, netlink::IfIndex link) {
          route.hops.size() == 1 && route.hops.front().link == link;
 }
 
-/// What somebody set in the kernel's stead: the prefix route of an address that has none of the kernel's
+/// A prefix route that a network manager added in place of the kernel's: its address has IFA_F_NOPREFIXROUTE
 /// (NetworkManager does so).
 bool is_prefix_route_of(const netlink::Route& route, const netlink::Address& address) {
   const netlink::IpPrefix on_link(address.peer.value_or(address.prefix.address()), address.prefix.length());
@@ -60,8 +60,8 @@ bool is_prefix_route_of(const netlink::Route& route, const netlink::Address& add
          route.destination == on_link.network();
 }
 
-/// What somebody set for ever, and what goes with the link: a route with hops over several links is nobody's
-/// NIC's.
+/// A route that was configured permanently and is removed with the link. A route with hops over several links
+/// belongs to no single NIC.
 bool is_route_of(const ToldRoute& told, netlink::IfIndex link, const std::vector<ToldAddress>& addresses) {
   const netlink::Route& route = told.route;
   return !told.expires && !told.told.empty() &&
@@ -285,8 +285,8 @@ void restore_settings(netlink::Socket& node, const std::string& name, sys::LinkI
   }
 }
 
-/// The kernel sets the MTU for IPv6 when a link that was set up gets its carrier. Whoever has another one
-/// waits for that, a little: restored before it would not stay.
+/// The kernel resets the MTU for IPv6 when a link that was set up gets its carrier. If the NIC had another
+/// one, this waits briefly for that: a value restored earlier would be overwritten.
 void wait_for_ipv6_mtu(netlink::Socket& node, netlink::IfIndex nic, const Original& original) {
   constexpr std::chrono::seconds kCarrierTime{2};
   constexpr std::chrono::milliseconds kLookAgain{10};
@@ -381,8 +381,8 @@ Result<Restored> restore(netlink::Socket& node, const Link& now, const Original&
 
 namespace {
 
-/// What the pod made on the NIC (VLANs, macvlans) would stay on it over the move, and hear whoever has the
-/// NIC next (drivers/net/macvlan.c ignores that its lower link changes the namespace).
+/// Links that the pod made on the NIC (VLANs, macvlans) would stay on it when it moves, and receive the
+/// traffic of the NIC's next user (drivers/net/macvlan.c ignores that its lower link changes the namespace).
 Result<> remove_links_on(netlink::Socket& pod, const Link& nic) {
   FL_ASSIGN(const auto links, pod.links());
   for (const Link& link : links) {

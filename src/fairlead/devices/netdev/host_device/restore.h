@@ -12,7 +12,7 @@
 
 namespace fairlead::devices::netdev {
 
-/// The NIC as it is now, with what somebody set of its addresses and routes for ever, for restore().
+/// A snapshot of the NIC with its permanent, manually configured addresses and routes, for restore().
 Original remember(const sys::InventoryLink& nic, const std::vector<netlink::ToldAddress>& addresses,
                   const std::vector<netlink::ToldRoute>& routes, sys::LinkSettings settings);
 

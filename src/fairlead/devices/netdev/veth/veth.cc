@@ -20,8 +20,8 @@ constexpr std::array kOwnFields = {
 };
 constexpr auto kFields = fields::concat(kInterfaceFields, kAddressingFields, kOwnFields);
 
-/// The host end of this marker. Between its birth and the alias that finish_host_side() sets there is a
-/// moment when only the name tells it.
+/// The host end of this marker. Between its creation and the alias that finish_host_side() sets, it is
+/// identified by its name only.
 Result<std::optional<netlink::Link>> host_end(const Marker& marker, const Place& node) {
   FL_ASSIGN(auto link, node.socket->link(marker.host_name()));
   const bool ours =
@@ -62,7 +62,7 @@ Result<> VethKind::resolve(const PlanInput& input, const fields::Values& values,
 
 Result<netlink::NewLink> VethKind::make(const NetdevPlan& plan, const Marker& marker, const Place& node,
                                         const NodeOptions& /*options*/) const {
-  // A bridge whose MTU and MAC nobody set follows its ports: the smallest MTU (net/bridge/br_if.c
+  // A bridge without a configured MTU and MAC follows its ports: the smallest MTU (net/bridge/br_if.c
   // br_mtu_auto_adjust) and the lowest MAC (br_stp_if.c br_stp_recalculate_bridge_id). Those of a claim must
   // not become those of all who use the bridge, so the host end has the bridge's own.
   netlink::VethPeer peer{.name = marker.host_name(), .mtu = plan.mtu, .netns = node.netns};
