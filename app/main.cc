@@ -93,7 +93,7 @@ struct OwnFlags {
                  "take a NIC although the node itself has connections over its addresses, which end by that")
         ->envname("ALLOW_CONNECTED");
     app.add_option("--shared-dir", shared_dir,
-                   "the folder, one for all fairlead drivers of this node, in which they tell each other who "
+                   "the folder, one for all fairlead drivers of this node, in which they record which driver "
                    "has a NIC")
         ->envname("SHARED_DIR");
     app.add_option("--host-devices", host_devices,
@@ -108,12 +108,12 @@ Result<std::string> guard_beside_us() {
   std::error_code error;
   const auto own = std::filesystem::read_symlink("/proc/self/exe", error);
   if (error) {
-    return Error(Code::kInternal, "cannot tell where this program is: " + error.message());
+    return Error(Code::kInternal, "cannot find the path of this program: " + error.message());
   }
   return (own.parent_path() / "fairlead-guard").string();
 }
 
-/// The guard on the host, held from now on; nothing when we are not to install it.
+/// The installed guard, held from now on; empty if --install-guard is not set.
 Result<agent::InstalledGuard> installed_guard(const OwnFlags& flags, const dra::PluginOptions& plugin) {
   if (!flags.install_guard) {
     return agent::InstalledGuard{};
@@ -122,7 +122,7 @@ Result<agent::InstalledGuard> installed_guard(const OwnFlags& flags, const dra::
   return agent::install_guard(program, plugin.plugin_dir);
 }
 
-/// What the CDI files name: where the container runtime finds the guard.
+/// The guard's path for the CDI files: where the container runtime finds it.
 Result<std::string> guard_path(const OwnFlags& flags, const agent::InstalledGuard& installed) {
   if (flags.guard_path.empty() && !installed.path.empty()) {
     return installed.path;
@@ -182,8 +182,8 @@ Result<agent::NetDriverOptions> driver_options(const OwnFlags& flags, const dra:
   return options;
 }
 
-/// At the very end: the guard goes when fairlead was uninstalled, and only then. A successor that has taken
-/// hold of it keeps it.
+/// At the very end: the guard is removed when fairlead was uninstalled, and only then. A successor that holds
+/// it by then keeps it.
 void leave_the_host(const OwnFlags& flags, const dra::Plugin& plugin, agent::InstalledGuard guard) {
   if (!flags.install_guard || flags.daemonset.empty()) {
     return;
@@ -195,7 +195,7 @@ void leave_the_host(const OwnFlags& flags, const dra::Plugin& plugin, agent::Ins
     FL_ASSIGN(const auto client, fairlead::kube::Client::open(std::move(config)));
     FL_ASSIGN(const bool uninstalled, agent::is_uninstalled(*client, flags.daemonset));
     if (uninstalled) {
-      FL_ASSIGN(const auto claims, plugin.records());  // not known is not none
+      FL_ASSIGN(const auto claims, plugin.records());  // unknown is an error, not zero
       guard.hold.reset();
       FL_TRY(agent::remove_guard({.path = options.plugin_dir + "/fairlead-guard",
                                   .plugin_dir = options.plugin_dir,
@@ -205,7 +205,7 @@ void leave_the_host(const OwnFlags& flags, const dra::Plugin& plugin, agent::Ins
     return uninstalled;
   }();
   if (!left) {
-    log::warn("something of fairlead stays on this node", {{"error", left.error().what()}});
+    log::warn("uninstall incomplete", {{"error", left.error().what()}});
   } else if (*left) {
     log::info("fairlead was uninstalled, the guard and its folders are removed");
   }

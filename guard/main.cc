@@ -3,11 +3,11 @@
 // "POSIX platform hooks"). The runtime runs it on the host before the container's program starts, with the
 // container's state on stdin. It hands the container's network namespace, as a descriptor, to the fairlead
 // agent and waits for the word "done". Anything else fails the container, with the agent's sentence as
-// reason. An agent that is away, or goes away before it answered, is being restarted: the guard asks its
-// successor, for as long as it has time. That is safe, attaching twice is attaching once.
+// reason. If the agent is gone, or ends before it responded, it is being restarted: the guard calls its
+// successor, for as long as it has time. That is safe, since attaching is idempotent.
 //
-// One static binary without the C++ library and without allocation: it starts for every container, and the
-// host it runs on is anybody's.
+// One static binary without the C++ library and without allocation: it starts for every container, on any
+// host.
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
@@ -28,7 +28,7 @@
 
 namespace {
 
-// Below the hook's own timeout in the CDI file, so that the reason is told instead of "hook killed".
+// Below the hook's own timeout in the CDI file, so that the reason is reported instead of "hook killed".
 constexpr std::int64_t kDeadlineMs = 28'000;
 constexpr int kConnectAgainMs = 50;
 constexpr std::size_t kMaxState = std::size_t{256} << 10;  // annotations can be long
@@ -119,7 +119,7 @@ int open_netns(long pid) {
   return fd;
 }
 
-/// One try; -1 with errno.
+/// One attempt; -1 with errno.
 int try_connect(const sockaddr_un& address) {
   const int fd = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0) {
@@ -135,7 +135,7 @@ int try_connect(const sockaddr_un& address) {
   return -1;
 }
 
-/// Until `deadline`; then it fails with the reason.
+/// Retries until `deadline`; then it fails with the reason.
 int connect_to_agent(std::string_view path, std::int64_t deadline) {
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
@@ -155,13 +155,13 @@ int connect_to_agent(std::string_view path, std::int64_t deadline) {
       continue;
     }
     if (away) {
-      fail("the fairlead agent is not running on this node (nobody listens on ", path, ")");
+      fail("the fairlead agent is not running on this node (no process listens on ", path, ")");
     }
     fail("cannot reach the fairlead agent: ", reason(e));
   }
 }
 
-/// The agent at the other end went away: its successor is asked.
+/// The agent at the other end is gone: calls its successor.
 bool is_hang_up(int error) { return error == EPIPE || error == ECONNRESET || error == ENOTCONN; }
 
 /// False: the agent hung up.
@@ -195,7 +195,7 @@ bool send_request(int agent, int netns, std::string_view claim, std::string_view
   return false;
 }
 
-/// Everything the agent says, until it hangs up; nothing when it said nothing.
+/// Everything that the agent sends until it closes the connection; empty if it sent nothing.
 std::string_view read_answer(int agent, std::int64_t deadline) {
   std::size_t size = 0;
   while (size < answer_buffer.size()) {
@@ -218,7 +218,7 @@ std::string_view read_answer(int agent, std::int64_t deadline) {
   return {answer_buffer.data(), size};
 }
 
-/// The answer's line, without its end. An agent that ended in the middle did not answer.
+/// The response line, without its newline. An incomplete response counts as none.
 std::string_view ask(const Arguments& arguments, int netns, std::string_view container) {
   const std::int64_t deadline = now_ms() + arguments.patience_ms;
   while (true) {
@@ -258,5 +258,5 @@ int main(int argc, char** argv) {
   if (answer.starts_with("error ")) {
     fail(answer.substr(6));
   }
-  fail("the fairlead agent's answer is not understood; are fairlead and fairlead-guard of one version?");
+  fail("the fairlead agent's answer is not understood; are fairlead and fairlead-guard the same version?");
 }

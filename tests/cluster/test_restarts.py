@@ -90,7 +90,7 @@ def test_kubelet_is_killed_under_load(cluster, load):
 
 def test_containerd_restarts_under_load(cluster, fairlead, load):
     cluster.containerd.restart()
-    eventually(lambda: fairlead.log().count("NRI is there") >= 2, 60, "the agent is connected to NRI again")
+    eventually(lambda: fairlead.log().count("NRI connected") >= 2, 60, "the agent is connected to NRI again")
 
 
 def test_driver_is_killed_under_load(fairlead, load):

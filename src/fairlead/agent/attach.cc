@@ -26,16 +26,16 @@ using std::chrono::steady_clock;
 const char* const kHostNetworkRefusal =
     "the pod uses the node's own network (hostNetwork: true), so it can get no network interface";
 
-/// What one call works with: the claim's plan, and the node's network namespace.
+/// The context of one call: the claim's plan, and the node's network namespace.
 struct Attacher::Session {
   std::string claim_uid;
   ClaimPlan plan;
   std::vector<dra::Pod> pods = {};  // that the claim is reserved for
-  bool borrowed_only = false;       // release(): nothing but what left the node
+  bool borrowed_only = false;       // release(): only devices that left the node
   bool was_begun = false;           // kAttaching: the process may have been killed anywhere in attach()
-  std::vector<std::string> lost_nics = {};  // that claims of other drivers have by now
-  /// Of the devices in the pod's namespace; empty when it is not certain that it is still the one that the
-  /// record means.
+  std::vector<std::string> lost_nics = {};  // that now belong to claims of other drivers
+  /// Of the devices in the pod's namespace; empty if it is not certain that it is still the namespace in the
+  /// record.
   std::vector<std::int32_t> indexes = {};
   UniqueFd node_netns;
   devices::CallScope node_scope = {};
@@ -66,17 +66,17 @@ Result<const Kind*> kind_of(const devices::Registry& registry, const DevicePlan&
   return registry.find(device.name);
 }
 
-/// A NIC that the kernel gives back usually comes in milliseconds. Whoever starts a pod waits this long for
-/// it at most: it holds up other calls of the claim, and the kubelet tries again.
+/// A NIC that the kernel returns to the node usually appears within milliseconds. A pod start waits at most
+/// this long for it: it blocks other calls of the claim, and the kubelet tries again.
 constexpr std::chrono::seconds kLeaveTime{8};
 
 /// The same for an Unprepare or the end of a sandbox: for all NICs of the claim together.
 constexpr std::chrono::seconds kHomeTime{2};
 
-/// How long the sweep waits for an instance that is at work on the claim of a link that it found.
+/// How long the sweep waits for an instance that is working on the claim of a leftover link.
 constexpr std::chrono::seconds kSweepPatience{2};
 
-/// What a failed call has just put into the pod is there; nothing has to be waited for.
+/// Devices that a failed call has just put into the pod are there; no wait is needed.
 constexpr std::chrono::seconds kUndoTime{1};
 
 steady_clock::time_point leave_deadline(const AttachTarget& target) {
@@ -170,15 +170,15 @@ UniqueFd Attacher::pod_namespace(Session& session, const AttachState& state) con
   UniqueFd netns = std::move(kept.netns);
   bool certain = kept.certainty == Certainty::kCertain;
   if (state.netns && (!id || *id != *state.netns)) {
-    // Who asks for it needs it to bring NICs home, and looks whether they came: one that cannot be looked for
-    // now is no other case than one that is gone.
+    // The caller needs it to return NICs, and checks whether they came back: a namespace that cannot be
+    // searched for now is treated like one that is gone.
     auto found = find_netns(*state.netns, {}, state.seen_in);
     if (found && *found) {
       netns = std::move((*found)->fd);
       certain = false;
     }
   }
-  // While we hold a namespace the kernel gives its number to no other.
+  // While we hold a namespace the kernel does not reuse its inode number.
   if (netns.valid() && (certain || has_links_of(session, netns.get()).value_or(false))) {
     session.indexes = state.indexes;
   }
@@ -209,8 +209,8 @@ Error Attacher::second_pod(const Session& session, const AttachState& state, con
                                 "; a claim with network interfaces cannot be shared by two pods");
 }
 
-/// What is to be said of a namespace that is not found, unless that proves that it is gone: where it was seen
-/// when the claim was attached, perhaps by an agent with other mounts, this process must look, too.
+/// Why a namespace that is not found may still exist: if the agent that attached the claim had other mounts,
+/// this process must be able to look in the same place to be sure that it is gone.
 std::optional<std::string> Attacher::why_not_gone(const AttachState& state) {
   if (!state.visible) {
     return "is not visible to the agent";
@@ -229,11 +229,11 @@ std::optional<std::string> Attacher::why_not_gone(const AttachState& state) {
   return std::nullopt;
 }
 
-/// The claim was attached before, somewhere else. If that pod lives, it keeps its interfaces; else what it
-/// left behind is taken away, so that they can be attached anew.
+/// The claim was attached before, elsewhere. If that pod is running, it keeps its interfaces; otherwise its
+/// leftovers are removed, so that they can be attached again.
 Result<> Attacher::leave_old_namespace(Session& session, const AttachTarget& target,
                                        const AttachState& state) {
-  // A pod gets a new sandbox when its old one has ended.
+  // A pod gets a new sandbox only after its old one has ended.
   const bool same_pod = !target.pod_uid.empty() && target.pod_uid == state.pod_uid;
   const bool may_live = state.phase != AttachPhase::kReleased && !same_pod;
   const auto alive = find_netns(*state.netns, {}, state.seen_in);
@@ -261,21 +261,21 @@ Result<> Attacher::leave_old_namespace(Session& session, const AttachTarget& tar
                      leave_deadline(target));
 }
 
-/// Whether the target is the very namespace that the record means: the kernel gives the number of one that
-/// ended to the next that is made. Where our links are, it is.
+/// Whether the target is exactly the namespace in the record: the kernel reuses the inode number of one that
+/// ended. If our links are in it, it is.
 Result<bool> Attacher::is_still_there(const Session& session, const AttachTarget& target,
                                       const AttachState& state) const {
   if (state.phase == AttachPhase::kAttaching && !is_other_sandbox(state, target)) {
-    return true;  // begun a moment ago, or cut off then: nothing need be there yet
+    return true;  // just begun, or interrupted then: no link need be there yet
   }
   if (!state.sandbox.empty() && state.sandbox == target.sandbox) {
-    return true;  // a sandbox has one namespace for all its life
+    return true;  // a sandbox keeps its namespace
   }
   const Held kept = held(session.claim_uid);
   if (kept.netns.valid() && kept.certainty == Certainty::kCertain) {
     FL_ASSIGN(const sys::NetnsId id, sys::netns_id(kept.netns.get()));
     if (id == *state.netns) {
-      return true;  // whatever the pod made of the aliases
+      return true;  // even if the pod changed the aliases
     }
   }
   return has_links_of(session, target.netns);
@@ -329,7 +329,7 @@ Result<> Attacher::attach_all(Session& session, const Side& pod, AttachState& st
   return {};
 }
 
-/// Of a call that failed: backwards, the devices that it put into the pod.
+/// Undo of a failed call: in reverse order, the devices that it put into the pod.
 void Attacher::undo_attached(Session& session, const Side& pod,
                              const std::vector<std::size_t>& changed) const {
   for (const std::size_t done : std::views::reverse(changed)) {
@@ -341,13 +341,13 @@ void Attacher::undo_attached(Session& session, const Side& pod,
     input.deadline = steady_clock::now() + kUndoTime;
     if (const auto undone = registry_->find(device.name)->detach(input); !undone) {
       log::warn(
-          "a claim's interface stays in the pod after its attach failed; Unprepare takes it back",
+          "cannot remove a claim's interface from the pod after its attach failed; Unprepare tries again",
           {{"claim", session.claim_uid}, {"interface", describe(device)}, {"error", undone.error().what()}});
     }
   }
 }
 
-/// `state` of a claim whose devices go to `id`.
+/// `state` of a claim whose devices go to the namespace `id`.
 Result<AttachState> Attacher::arrived(const AttachTarget& target, const sys::NetnsId& id, AttachState state) {
   FL_TRY(state.advance(AttachEvent::kArrive));
   state.netns = id;
@@ -362,19 +362,19 @@ Result<AttachState> Attacher::arrived(const AttachTarget& target, const sys::Net
   return state;
 }
 
-/// The claim may go into this namespace, and nothing of it is anywhere else: the state for the time until
-/// all of it is there.
+/// Checks that the claim may go into this namespace, and that none of its devices is elsewhere; returns the
+/// state to record until all of them are there.
 Result<AttachState> Attacher::arrive(Session& session, const AttachTarget& target, AttachState state) {
   FL_ASSIGN(const sys::NetnsId id, sys::netns_id(target.netns));
   FL_ASSIGN(const sys::NetnsId own, sys::netns_id(session.node_netns.get()));
   if (id == own) {
     if (session.plan.mode == AttachMode::kNetdevices) {
-      wait_again(session, std::nullopt);  // the runtime "moved" the links to where they were: renamed, and up
+      wait_again(session, std::nullopt);  // the runtime "moved" the links within a namespace: renamed, and up
     }
     return Error(Code::kDenied, kHostNetworkRefusal);
   }
   if (session.plan.mode == AttachMode::kNetdevices) {
-    // Where the links are is the runtime's doing: there is nothing to take away elsewhere.
+    // The runtime moved the links: there are none to remove elsewhere.
     return arrived(target, id, std::move(state));
   }
   if (state.netns == id && state.is_in_a_pod()) {
@@ -431,27 +431,27 @@ Result<std::string> Attacher::attach(const dra::ClaimRecord& record, const Attac
   FL_TRY(must_be_prepared(record));
   FL_ASSIGN(Attachment attachment, read_attachment(record, *registry_));
   if (target.is_begun) {
-    // Since begin() another pod may have begun: then the record does not say where this one goes.
+    // Another pod may have called begin() since: then the record has another target.
     FL_ASSIGN(const bool overtaken, must_begin(attachment, target));
     if (overtaken) {
       return Error(Code::kConflict, "another pod wants the claim at the same moment");
     }
   }
   if (!attachment.plan.needs_attach()) {
-    return record.prepared.state;  // prepare() was all
+    return record.prepared.state;  // prepare() did all the work
   }
   FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(attachment.plan)));
   session->pods = record.claim.reserved_for;
   FL_ASSIGN(AttachState state, arrive(*session, target, std::move(attachment.state)));
   const bool was_held = held(record.claim.uid).netns.valid();
   if (session->plan.leaves_node()) {
-    hold(record.claim.uid, target.netns, Certainty::kCertain);  // before anything goes there
+    hold(record.claim.uid, target.netns, Certainty::kCertain);  // before a device is moved there
   }
   devices::CallScope scope;
   const Side pod{.netns = target.netns, .scope = &scope};
   if (auto attached = attach_all(*session, pod, state); !attached) {
     if (session->plan.mode == AttachMode::kNetdevices) {
-      wait_again(*session, pod);  // the runtime looks for them on the node when the container is tried again
+      wait_again(*session, pod);  // the runtime expects them on the node when the container is retried
     }
     if (!was_held) {
       let_go(record.claim.uid);
@@ -509,13 +509,13 @@ Result<std::vector<std::string>> Attacher::stage(const ClaimPlan& plan, const st
   FL_ASSIGN(const auto session, Session::open(claim_uid, plan));
   auto names = stage_all(*session);
   if (!names) {
-    // Takes back what was staged before it; what was not yet staged has nothing of ours to undo.
+    // Undoes the devices that were staged before it; the others need no undo.
     (void)detach_from(*session, std::nullopt, /*was_attached=*/false, steady_clock::time_point::max());
   }
   return names;
 }
 
-/// Netdevices mode: what a runtime moved waits on the node again, as after stage().
+/// Netdevices mode: links that a runtime moved are put back on the node, as after stage().
 void Attacher::wait_again(Session& session, const std::optional<Side>& pod) const {
   const auto waiting = [&]() -> Result<> {
     if (pod) {
@@ -525,7 +525,7 @@ void Attacher::wait_again(Session& session, const std::optional<Side>& pod) cons
     return {};
   }();
   if (!waiting) {
-    log::warn("a link stays where the container runtime took it until the claim is unprepared",
+    log::warn("a link remains where the container runtime moved it until the claim is unprepared",
               {{"claim", session.claim_uid}, {"error", waiting.error().what()}});
   }
 }
@@ -582,7 +582,7 @@ Result<> Attacher::detach_from(Session& session, const std::optional<Side>& pod,
   return first;
 }
 
-/// Out of the pod's namespace, if it is still there; then nothing keeps that alive any more.
+/// Takes the devices out of the pod's namespace, if it still exists, and stops holding it.
 Result<> Attacher::detach_where_it_is(Session& session, const AttachState& state,
                                       steady_clock::time_point deadline) {
   deadline = std::min(deadline, steady_clock::now() + kHomeTime);
@@ -602,14 +602,14 @@ Result<> Attacher::detach_where_it_is(Session& session, const AttachState& state
 Result<> Attacher::detach(const dra::ClaimRecord& record, steady_clock::time_point deadline,
                           const std::vector<std::string>& lost) {
   if (record.plan.empty()) {
-    return {};  // it never got beyond the intent
+    return {};  // only the intent was recorded
   }
   FL_ASSIGN(Attachment attachment, read_attachment(record, *registry_));
   const AttachState& state = attachment.state;
   FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(attachment.plan)));
   session->lost_nics = lost;
   {
-    // Waiting once is enough: the kubelet asks again and again, and each time a worker would be held.
+    // Waits only once: the kubelet keeps retrying, and each wait would block a worker.
     const Lock lock(mutex_);
     deadline = waited_for_.contains(record.claim.uid) ? std::min(deadline, steady_clock::now()) : deadline;
   }
@@ -632,7 +632,7 @@ void Attacher::adopt(const std::vector<dra::ClaimRecord>& records) {
     }
     const auto netns = find_netns(*state->netns, {}, state->seen_in);
     if (!netns) {
-      log::warn("a pod's network namespace cannot be looked for; its NIC may come home later than it should",
+      log::warn("cannot search for a pod's network namespace; its NIC may be returned late",
                 {{"claim", record.claim.uid}, {"error", netns.error().what()}});
       continue;
     }
@@ -640,7 +640,7 @@ void Attacher::adopt(const std::vector<dra::ClaimRecord>& records) {
       continue;
     }
     if (const auto session = Session::open(record.claim.uid, *std::move(plan))) {
-      // While nobody held it, its number may have gone to another namespace.
+      // While it was not held, its inode number may have been reused.
       const bool certain = has_links_of(**session, (*netns)->fd.get()).value_or(false);
       hold(record.claim.uid, (*netns)->fd.get(), certain ? Certainty::kCertain : Certainty::kByNumber);
     }
@@ -664,12 +664,12 @@ dra::ClaimUse Attacher::use_of(const dra::ClaimRecord& record) const {
     return {.kind = Use::kUnused};  // its sandbox has stopped
   }
   if (!state->is_in_a_pod()) {
-    return {.kind = Use::kUnknown, .why = "it was never attached, so nobody said that its pod ended"};
+    return {.kind = Use::kUnknown, .why = "it was never attached, so the end of its pod was not reported"};
   }
   const std::string netns = sys::to_string(*state->netns);
   const auto alive = find_netns(*state->netns, {}, state->seen_in);
   if (!alive || !*alive) {
-    // What only descriptors keep (ours among them) has no process any more.
+    // A namespace kept only by descriptors (such as ours) has no process any more.
     const auto why = alive ? why_not_gone(*state) : "cannot be looked for now (" + alive.error().what() + ")";
     return why ? dra::ClaimUse{.kind = Use::kUnknown,
                                .why = "the pod has a network namespace, " + netns + ", that " + *why}
@@ -684,7 +684,7 @@ dra::ClaimUse Attacher::use_of(const dra::ClaimRecord& record) const {
   if (same || marked.value_or(false)) {
     return {.kind = Use::kInUse, .why = "the claim's interfaces are in a network namespace, " + netns};
   }
-  // The kernel gives the number of a namespace that ended to another; or the pod has changed the aliases.
+  // The inode number may have been reused; or the pod has changed the aliases.
   return {.kind = Use::kUnknown,
           .why = "the network namespace " + netns +
                  " is there, but none of its links says that it is the claim's"};

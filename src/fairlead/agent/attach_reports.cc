@@ -12,17 +12,17 @@ using std::chrono::steady_clock;
 
 namespace {
 
-/// How long a report waits for a claim that is still being prepared, and how often it looks.
+/// How long a report waits for a claim that is still being prepared, and how often it checks.
 constexpr std::chrono::seconds kReportTime{60};
 constexpr std::chrono::milliseconds kReportAgain{100};
 /// Nearly every sandbox that ends is its pod's last: the kubelet unprepares the claim right after, and then
-/// nobody reads its status any more.
+/// its status is not read any more.
 constexpr std::chrono::milliseconds kDetachedDelay{1'500};
 constexpr std::chrono::milliseconds kBehindTheAnswer{25};
 
 }  // namespace
 
-/// One for all devices of a claim that are attached; what the others are does not depend on that.
+/// The same reason and message for all attached devices of a claim; the others keep their own.
 std::vector<dra::DeviceReport> AttachReports::all_devices(const dra::ClaimRecord& record,
                                                           const std::string& reason,
                                                           const std::string& message) const {
@@ -59,8 +59,8 @@ void AttachReports::stop() {
   background_.stop();
 }
 
-/// The claim may be in another pod all the same: then its status stays as it is, and that pod's author has
-/// nothing to mend.
+/// The claim may be attached in another pod: then its status is kept, because that pod's author has nothing
+/// to fix.
 void AttachReports::failed(const dra::ClaimRecord& record, int netns, const std::optional<dra::Pod>& pod,
                            const std::string& reason, const std::string& message) const {
   const auto state = parse_attach_state(record.prepared.state);
@@ -111,12 +111,12 @@ void AttachReports::check(const dra::ClaimRecord& record, int netns, Namespace w
   const auto id = sys::netns_id(netns);
   if (!attachment || !id || attachment->state.phase != AttachPhase::kAttached ||
       attachment->state.netns != *id) {
-    return;  // it went on in the meantime; whoever did that reports
+    return;  // it changed in the meantime; the caller that changed it reports
   }
   auto facts = inspect_devices(*attachment, *kinds_, {.driver = driver_name_, .claim_uid = record.claim.uid},
                                netns, which);
   if (!facts) {
-    log::warn("what a claim has in its pod cannot be read",
+    log::warn("cannot read a claim's devices in its pod",
               {{"claim", record.claim.uid}, {"error", facts.error().what()}});
     return;
   }
@@ -125,8 +125,8 @@ void AttachReports::check(const dra::ClaimRecord& record, int netns, Namespace w
   if (silent_without_links && there == facts->end()) {
     return;
   }
-  // A sandbox may have been stopped, or the claim unprepared, while the links were being read: that they are
-  // gone then is no news.
+  // A sandbox may have been stopped, or the claim unprepared, while the links were being read: then missing
+  // links are expected.
   const Lock lock(mutex_);
   if (!still_in(record.claim.uid, *id)) {
     return;
@@ -150,7 +150,7 @@ void AttachReports::check_soon(const std::string& claim_uid, UniqueFd netns) {
   timer_.at(steady_clock::now() + kBehindTheAnswer, [this, kept, claim_uid] {
     (void)background_.submit({claim_uid}, [this, kept, claim_uid](Executor::Turn&) {
       if (const auto record = host_->find(claim_uid)) {
-        check(*record, kept->get(), Namespace::kTheClaims);  // its number is no other's while it is open
+        check(*record, kept->get(), Namespace::kTheClaims);  // its inode is not reused while it is open
       }
     });
   });
@@ -171,7 +171,7 @@ void AttachReports::check_all(const std::vector<dra::ClaimRecord>& records) {
       }
       const auto netns = find_netns(*state->netns, {}, state->seen_in);
       if (!netns) {
-        log::warn("a pod's network namespace cannot be looked for, so its interfaces are not looked at",
+        log::warn("cannot search for a pod's network namespace, so its interfaces are not checked",
                   {{"claim", uid}, {"error", netns.error().what()}});
       } else if (*netns) {
         check(*record, (*netns)->fd.get(), Namespace::kByNumber, true);
@@ -184,7 +184,7 @@ void AttachReports::staged(const std::string& claim_uid) {
   staged_until(claim_uid, steady_clock::now() + kReportTime);
 }
 
-/// The claim is being prepared: looks again until that is on disk.
+/// The claim is being prepared: checks repeatedly until that is on disk.
 void AttachReports::staged_until(const std::string& claim_uid, TimePoint give_up) {
   timer_.at(steady_clock::now() + kReportAgain, [this, claim_uid, give_up] {
     (void)background_.submit({claim_uid}, [this, claim_uid, give_up](Executor::Turn&) {
@@ -205,7 +205,7 @@ void AttachReports::staged_until(const std::string& claim_uid, TimePoint give_up
       if (facts) {
         host_->report(claim_uid, *std::move(facts));
       } else {
-        log::warn("what waits for the runtime cannot be read",
+        log::warn("cannot read the links staged for the runtime",
                   {{"claim", claim_uid}, {"error", facts.error().what()}});
       }
     });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What people see of a claim's devices: the claim's status and the pod's events. Pods are looked at in the
-// background, so that no answer waits for it.
+// How a claim's devices are reported: the claim's status and the pod's events. Pods are inspected in the
+// background, so that no call waits for it.
 #pragma once
 
 #include <chrono>
@@ -23,7 +23,7 @@
 namespace fairlead::agent {
 
 struct AttachReportsOptions {
-  /// A claim that was not attached for so long after its prepare says so in its status.
+  /// A claim that is not attached this long after its prepare is reported as such in its status.
   std::chrono::milliseconds waiting_after{10'000};
 };
 
@@ -44,34 +44,35 @@ class AttachReports {
   /// stop().
   ~AttachReports();
 
-  /// Compares a claim that is recorded as attached with what is in its pod, and reports it. The namespace is
-  /// the claim's for certain, or only has the number that the record has.
+  /// Compares a claim that is recorded as attached with the links in its pod, and reports the result. The
+  /// namespace is certainly the claim's, or only has the inode number in the record.
   void check(const dra::ClaimRecord& record, int netns, Namespace which);
   /// check() in the background, a moment after the claim was attached in this namespace: the application waits
   /// for the interface, not for its description, and reading takes the same kernel lock as attaching.
   void check_soon(const std::string& claim_uid, UniqueFd netns);
-  /// After a start without NRI: check() of all that are in a pod, in the background. A namespace that has none
-  /// of a claim's links is taken for another one with the same number: nothing is reported then.
+  /// After a start without NRI: runs check() in the background for every attached claim. If a namespace holds
+  /// none of the claim's links, its inode number was probably reused; nothing is reported.
   void check_all(const std::vector<dra::ClaimRecord>& records);
-  /// Reports that the pod does not have the claim's interfaces, and why, in the claim's status and at the pod.
-  /// A claim that is in another pod keeps its status. `netns` is where it is not; -1: a pod without a
-  /// namespace of its own.
+  /// Reports that the pod does not have the claim's interfaces, and why, in the claim's status and as an
+  /// event at the pod. A claim that is in another pod keeps its status. `netns` is the namespace without the
+  /// interfaces; -1: a pod without a namespace of its own.
   void failed(const dra::ClaimRecord& record, int netns, const std::optional<dra::Pod>& pod,
               const std::string& reason, const std::string& message) const;
-  /// In the claim's status only, as NotAttached: it may still be.
+  /// In the claim's status only, as NotAttached: it may still be attached later.
   void not_attached(const dra::ClaimRecord& record, const std::string& message);
-  /// Guard mode: the claim is being prepared. Reports that it waits for a container, if it still does a while
-  /// later.
+  /// Guard mode: the claim is being prepared. Reports that it waits for a container, if that is still so
+  /// after a while.
   void waiting(const std::string& claim_uid);
-  /// Netdevices mode: reports what waits on the node for the runtime, once the claim is recorded.
+  /// Netdevices mode: reports the links staged on the node for the runtime, once the claim is recorded.
   void staged(const std::string& claim_uid);
-  /// The pod's sandbox has ended. Written a little later: it is usually the pod's last.
+  /// The pod's sandbox has ended. The status is written with a delay, since it is usually the pod's last
+  /// sandbox.
   void detached(const dra::ClaimRecord& record);
 
-  /// While the result exists, nothing that was read in the claim's namespace is reported: it is being released.
+  /// While the result exists, no finding from the claim's namespace is reported: it is being released.
   [[nodiscard]] std::shared_ptr<void> hold_back(const std::string& claim_uid, const sys::NetnsId& netns);
 
-  /// Finishes what was begun; the next start reports what was not. Idempotent.
+  /// Completes the reports in progress; the rest is reported at the next start. Idempotent.
   void stop();
 
  private:
@@ -88,10 +89,10 @@ class AttachReports {
   const devices::Registry* kinds_;
   const std::string driver_name_;
   const AttachReportsOptions options_;
-  /// What was read in a pod is reported only if the claim is still there, and is not being released. Taken
-  /// before what the host takes.
+  /// Findings from a pod are reported only if the claim still exists, and is not being released. Locked
+  /// before the host's locks.
   mutable Mutex mutex_;
-  std::multiset<std::pair<std::string, sys::NetnsId>> releasing_ FL_GUARDED_BY(mutex_);  // claim, of
+  std::multiset<std::pair<std::string, sys::NetnsId>> releasing_ FL_GUARDED_BY(mutex_);  // uid, namespace
   Executor background_;  // its tasks use all of the above
   Timer timer_;          // last: it posts to the one before
 };

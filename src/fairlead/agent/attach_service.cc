@@ -17,9 +17,9 @@ using std::chrono::steady_clock;
 
 namespace {
 
-/// Who waits for a claim looks so often whether the program stops.
+/// How often a wait for a claim checks whether the program is stopping.
 constexpr std::chrono::seconds kSlice{1};
-/// Taking home what came too late.
+/// The time to return a NIC that was attached too late.
 constexpr std::chrono::seconds kGiveBackTime{2};
 constexpr int kAttachTries = 4;
 
@@ -31,8 +31,8 @@ constexpr FaultNames kGuardFaults = {"guard-before-attach", "guard-after-begin",
 constexpr FaultNames kNriFaults = {"nri-before-attach", "nri-after-begin", "nri-after-attach",
                                    "nri-after-record"};
 
-/// Never on a guess: a late word about an old sandbox must not touch the new one's interfaces, and the kernel
-/// may have given the new namespace the old one's inode.
+/// Only if it is certain: a late event of an old sandbox must not affect the new one's interfaces, and the
+/// kernel may have reused the old namespace's inode number for the new one.
 bool belongs_to(const AttachState& state, const Sandbox& sandbox) {
   if (!state.is_in_a_pod()) {
     return false;
@@ -68,7 +68,7 @@ std::vector<std::string> AttachService::cdi_ids(const dra::ClaimRecord& record) 
   return ids;
 }
 
-/// With what NRI said of the namespace, where the caller does not know it.
+/// Adds what NRI reported about the namespace, if the caller does not know it.
 AttachCall AttachService::identified(AttachCall call) const {
   const auto id = sys::netns_id(call.netns);
   if (auto known = id && call.sandbox.empty() ? sandboxes_.find(*id) : std::nullopt) {
@@ -78,7 +78,7 @@ AttachCall AttachService::identified(AttachCall call) const {
   return call;
 }
 
-/// Host::update that gives up when the program stops.
+/// Host::update that gives up when the program is stopping.
 Result<> AttachService::update(const std::string& claim_uid, TimePoint deadline,
                                const dra::Host::Change& change) {
   bool begun = false;
@@ -155,9 +155,10 @@ Result<> AttachService::begin_and_attach(const AttachCall& call) {
                   : Result<>();
 }
 
-/// The runtime was told that the sandbox failed (and tells nothing of its end), or got no answer and goes on.
-/// A NIC goes home, in the same turn: a guard that waits for the claim takes it anew. Links that we make may
-/// stay, they die with the namespace; and so does what another call had attached before.
+/// The runtime was told that the sandbox failed (and will not report its end), or got no response and
+/// continues. A NIC is returned to the node, in the same update: a guard that waits for the claim takes it
+/// again. Links that we make may stay, since they are removed with the namespace; so may devices that another
+/// call had attached before.
 Result<std::string> AttachService::unless_too_late(const dra::ClaimRecord& before, const AttachCall& call,
                                                    std::string made, bool& too_late) {
   FL_ASSIGN(const AttachState old, parse_attach_state(before.prepared.state));
@@ -173,13 +174,13 @@ Result<std::string> AttachService::unless_too_late(const dra::ClaimRecord& befor
   record.prepared.state = made;
   const auto home = attacher_->release(record, call.sandbox, steady_clock::now() + kGiveBackTime);
   if (!home) {
-    log::warn("a NIC that came too late for a sandbox stays in it; Unprepare takes it back",
+    log::warn("cannot return a NIC that was attached too late for a sandbox; Unprepare tries again",
               {{"claim", call.claim_uid}, {"sandbox", call.sandbox}, {"error", home.error().what()}});
     return made;
   }
   AttachState back = now;
   FL_TRY(back.advance(AttachEvent::kGiveBack));
-  return to_json(AttachState{.phase = back.phase});  // as before: the sandbox may live, and be attached yet
+  return to_json(AttachState{.phase = back.phase});  // as before: it may be running, and attached later
 }
 
 Result<> AttachService::carry_out(const AttachCall& call) {
@@ -192,7 +193,7 @@ Result<> AttachService::carry_out(const AttachCall& call) {
   FL_TRY(std::move(done));
   fault_point(faults.after_record);
   if (sandboxes_.has_ended(call.sandbox)) {
-    // Its release may have come before the record; nobody tells of the end again.
+    // Its release may have come before the record; the end is not reported again.
     FL_TRY(release(call.claim_uid, {.id = call.sandbox, .netns = call.netns},
                    steady_clock::now() + kGiveBackTime),
            "the pod's sandbox has ended meanwhile");
@@ -213,7 +214,7 @@ Result<> AttachService::attach(const AttachCall& asked) {
     }
     return result;
   }
-  // What the pod has now is read a moment later.
+  // The pod's interfaces are read a moment later.
   reports_.check_soon(call.claim_uid, UniqueFd(::fcntl(call.netns, F_DUPFD_CLOEXEC, 0)));
   return result;
 }

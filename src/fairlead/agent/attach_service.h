@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What NRI and the guard share: one claim into one namespace, on disk before the answer, counted and reported.
-// And the way back when a pod's sandbox ends.
+// Shared by NRI and the guard: attaches one claim to one namespace, on disk before the call returns, counted
+// and reported. And detaches it when a pod's sandbox ends.
 #pragma once
 
 #include <atomic>
@@ -28,7 +28,7 @@ struct AttachCall {
   int netns = -1;                              // borrowed
   std::string sandbox;                         // the runtime's id; empty: not known to the caller
   std::string container;                       // the OCI id; empty: not known to the caller
-  std::optional<dra::Pod> pod = std::nullopt;  // nothing: not known to the caller
+  std::optional<dra::Pod> pod = std::nullopt;  // nullopt: not known to the caller
   std::chrono::steady_clock::time_point deadline;
 };
 
@@ -54,19 +54,20 @@ class AttachService {
   [[nodiscard]] const devices::Registry& kinds() const { return attacher_->registry(); }
   [[nodiscard]] SandboxBook& sandboxes() { return sandboxes_; }
   [[nodiscard]] AttachReports& reports() { return reports_; }
-  /// What the containers that use the claim list.
+  /// The CDI device ids that containers using the claim list.
   [[nodiscard]] std::vector<std::string> cdi_ids(const dra::ClaimRecord& record) const;
 
-  /// Idempotent, and cheap when all is there. The error is one sentence; what the pod's author can mend is
-  /// told in the claim's status and the pod's events too. Whoever calls by NRI was answered at the deadline:
-  /// a NIC that is attached later, or when the sandbox has ended by then, goes home. kCancelled: the program
-  /// is stopping.
+  /// Idempotent, and cheap when everything is in place. The error is one sentence; errors that the pod's
+  /// author can fix are also reported in the claim's status and the pod's events. A call by NRI has been
+  /// answered at its deadline: a NIC that is attached later, or after the sandbox has ended, is returned to
+  /// the node. kCancelled: the program is stopping.
   Result<> attach(const AttachCall& call);
-  /// Gives back what the claim took from the node, if it is attached in this very sandbox; else does nothing.
+  /// Returns what the claim took from the node, if it is attached in exactly this sandbox; otherwise does
+  /// nothing.
   Result<> release(const std::string& claim_uid, const Sandbox& sandbox,
                    std::chrono::steady_clock::time_point deadline);
 
-  /// The program is about to end: from now on nothing waits for a claim beyond `until`.
+  /// The program is about to end: from now on no wait for a claim lasts beyond `until`.
   void wind_up(std::chrono::steady_clock::time_point until) { wound_up_ = until; }
 
  private:

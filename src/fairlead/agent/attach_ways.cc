@@ -50,23 +50,23 @@ Result<std::unique_ptr<AttachWays>> AttachWays::create(AttachWaysOptions options
 
 AttachWays::~AttachWays() { close(); }
 
-/// What to say about it.
+/// Connects to NRI; returns its state for the log line.
 std::string AttachWays::Impl::open_nri() const {
   if (!nri) {
     return "off";
   }
   nri->start();
   if (::access(options.nri->socket.c_str(), F_OK) != 0) {
-    return "no " + options.nri->socket + " yet, trying on";
+    return "no " + options.nri->socket + " yet, retrying";
   }
   const auto ready = nri->wait_ready(steady_clock::now() + options.nri_patience);
-  return ready ? "connected" : "not yet, trying on: " + ready.error().what();
+  return ready ? "connected" : "not connected yet, retrying: " + ready.error().what();
 }
 
 void AttachWays::open(const std::vector<dra::ClaimRecord>& records) {
   impl_->guard->serve();
   if (!impl_->nri) {
-    impl_->service.reports().check_all(records);  // with NRI the reconcile does it
+    impl_->service.reports().check_all(records);  // with NRI, done by the reconcile
   }
   for (const dra::ClaimRecord& record : records) {
     impl_->service.reports().waiting(record.claim.uid);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Every way by which claims are attached, opened and closed together: the guard's socket always, NRI where it
-// is wanted.
+// All ways by which claims are attached, opened and closed together: the guard's socket always, NRI if it is
+// enabled.
 #pragma once
 
 #include <chrono>
@@ -17,15 +17,15 @@ namespace fairlead::agent {
 
 struct AttachWaysOptions {
   std::string guard_socket;
-  /// Nothing: not by NRI. The events are filled in.
+  /// nullopt: NRI is not used. AttachWays fills in the events.
   std::optional<rpc::NriPluginOptions> nri;
   /// How long open() waits for a runtime that has an NRI socket.
   std::chrono::milliseconds nri_patience{5'000};
   /// For one call of the guard. Below the guard's own 28 s, which is below the hook's 30 s: the innermost
-  /// knows best what went wrong.
+  /// timeout has the most precise error.
   std::chrono::seconds guard_call_time{25};
-  /// How long close() lets calls that were accepted wait for their claim. The plugin's own calls are finished
-  /// after it, all within the 30 s that a pod has to end.
+  /// How long close() lets accepted calls wait for their claim. The plugin's own calls are finished after it,
+  /// all within the 30 s that a pod has for termination.
   std::chrono::milliseconds close_time{8'000};
 };
 
@@ -40,13 +40,13 @@ class AttachWays {
   /// close().
   ~AttachWays();
 
-  /// From now on calls are answered. Where there is an NRI socket it waits a little for the runtime, so that
-  /// the kubelet learns of us only when NRI is there; without it the guard does all, and NRI is tried on.
-  /// `records` are the claims that were found at start.
+  /// From now on calls are handled. If there is an NRI socket, waits briefly for the runtime, so that the
+  /// kubelet sees the driver only when NRI is connected; without NRI the guard does all the work, and
+  /// connecting is retried in the background. `records` are the claims found at start.
   void open(const std::vector<dra::ClaimRecord>& records = {});
-  /// Finishes the calls that were accepted, and what they have to report. Guards that knock later, or whose
-  /// claim is busy for longer than `close_time`, ask the next agent; the runtime sees us go, so no pod waits
-  /// for us. Idempotent.
+  /// Finishes accepted calls and their reports. Guards that connect later, or whose claim is busy for longer
+  /// than `close_time`, call the next agent; the runtime sees the disconnect, so no pod waits for us.
+  /// Idempotent.
   void close();
 
  private:

@@ -36,7 +36,7 @@ std::optional<dra::DeviceReport> report_without_pod(const DevicePlan& device) {
         .ready = true, .reason = "Monitoring", .message = "monitoring only (adminAccess)"};
   }
   if (device.body != nullptr && !device.needs.pod_netns) {
-    return dra::DeviceReport{.ready = true, .reason = "Prepared"};  // prepare() was all
+    return dra::DeviceReport{.ready = true, .reason = "Prepared"};  // prepare() did all the work
   }
   return std::nullopt;
 }

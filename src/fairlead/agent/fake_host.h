@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The framework as values in memory, for tests of NRI and the guard: records, changes one at a time for each claim,
-// and what was told about them.
+// The framework as values in memory, for tests of NRI and the guard: records, changes one at a time for each
+// claim, and their reports.
 #pragma once
 
 #include <algorithm>
@@ -110,7 +110,7 @@ class FakeHost : public dra::Host {
     unreadable_ = why;
   }
 
-  /// As a prepare that runs: whoever holds it keeps every change of the claim waiting.
+  /// Like a running prepare: while the result is held, every change of the claim waits.
   std::unique_lock<std::timed_mutex> hold(const std::string& uid) {
     return std::unique_lock(*locks_.at(uid));
   }
@@ -139,7 +139,7 @@ class FakeHost : public dra::Host {
   }
   AttachState state(const std::string& uid) { return parse_attach_state(find(uid)->prepared.state).value(); }
 
-  /// The claim's newest report, once it satisfies `wanted`; nothing after a generous while.
+  /// The claim's newest report, once it satisfies `wanted`; nullopt after a generous while.
   std::vector<dra::DeviceReport> wait_for_report(const std::string& uid, const std::string& reason) {
     std::unique_lock lock(mutex_);
     const auto there = [&] {
@@ -164,7 +164,7 @@ class FakeHost : public dra::Host {
       return static_cast<std::size_t>(std::ranges::count(operations_, operation)) >= count;
     });
   }
-  /// Until so many changes were asked for, done or not.
+  /// Waits until this many changes were requested, done or not.
   bool wait_for_updates(std::size_t count) {
     std::unique_lock lock(mutex_);
     return changed_.wait_for(lock, kLong, [&] { return updates_ >= count; });
@@ -178,7 +178,8 @@ class FakeHost : public dra::Host {
     return reports_[uid];
   }
 
-  /// Called with the claim held: before a change reads the record, and with what it made before that is kept.
+  /// Called with the claim locked: before a change reads the record, and with the change's result before that
+  /// is stored.
   std::function<void()> before_change;
   std::function<void(const AttachState& made)> after_change;
 

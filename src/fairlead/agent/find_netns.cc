@@ -19,7 +19,7 @@ namespace {
 constexpr std::string_view kFolder = "folder ";
 constexpr std::string_view kProcesses = "processes ";
 
-/// Nothing: there is no such file (any more).
+/// nullopt: the file does not exist (any more).
 Result<std::optional<struct stat>> look_at(const std::string& path) {
   struct stat info = {};
   if (::stat(path.c_str(), &info) == 0) {
@@ -38,7 +38,7 @@ Result<std::optional<std::string>> number_of(const std::string& path) {
               : std::optional<std::string>();
 }
 
-/// Nothing: it is another namespace, or gone.
+/// nullopt: it is another namespace, or gone.
 Result<std::optional<UniqueFd>> open_if(const std::string& path, sys::NetnsId id) {
   FL_ASSIGN(const auto info, look_at(path));
   if (!info || info->st_ino != id.inode || info->st_dev != id.device) {
@@ -55,15 +55,16 @@ Result<std::optional<UniqueFd>> open_if(const std::string& path, sys::NetnsId id
   return opened == id ? std::optional(*std::move(fd)) : std::optional<UniqueFd>();
 }
 
-/// Of one that may be a pod's. The first process is the node's own, or ours, and the one that may most often
-/// not be looked at.
+/// Whether the process may be a pod's. The first process is the node's own, or ours, and the one most often
+/// inaccessible.
 bool is_process(const std::string& name) {
   return name != "1" && std::ranges::all_of(name, [](char c) { return c >= '0' && c <= '9'; });
 }
 
 bool is_refused(const Error& error) { return error.sys_errno() == EACCES || error.sys_errno() == EPERM; }
 
-/// Goes on after errors: what is found is certain, whatever else could not be looked at.
+/// Continues after errors: a namespace that is found is certain, regardless of places that could not be
+/// inspected.
 class Search {
  public:
   explicit Search(sys::NetnsId id) : id_(id) {}
@@ -81,7 +82,7 @@ class Search {
     fd_ = *std::move(opened);
     return fd_.has_value();
   }
-  /// Refusals are put there instead of counting as errors; null: no more.
+  /// Collects processes that denied access, instead of counting them as errors; null: they are errors.
   void put_off_refusals(std::vector<std::string>* paths) { put_off_ = paths; }
   std::vector<std::string> list(const std::string& folder) {
     auto names = sys::list_dir(folder);
@@ -92,7 +93,7 @@ class Search {
     return *std::move(names);
   }
   Result<std::optional<FoundNetns>> found(std::string_view kind, const std::string& place) {
-    // One that was found where it cannot be told which place that is counts as never seen.
+    // If the place cannot be identified, the namespace counts as never seen.
     const auto number = number_of(place).value_or(std::nullopt);
     return std::optional<FoundNetns>(
         FoundNetns{.fd = *std::move(fd_), .seen_in = number ? std::string(kind) + *number : std::string()});
@@ -117,7 +118,7 @@ class Search {
   std::vector<std::string>* put_off_ = nullptr;
 };
 
-/// Which processes /proc shows.
+/// Identifies the set of processes that /proc shows.
 std::string pid_namespace(const NetnsPlaces& places) { return places.proc + "/self/ns/pid"; }
 
 Result<std::optional<FoundNetns>> find_in_folder(sys::NetnsId id, const std::string& folder) {
@@ -130,8 +131,8 @@ Result<std::optional<FoundNetns>> find_in_folder(sys::NetnsId id, const std::str
   return search.not_found();
 }
 
-/// A process that becomes another program may not be looked at for a moment ("runc init" of a probe is not
-/// dumpable), so those that were refused are looked at once more.
+/// A process that executes another program is inaccessible for a moment ("runc init" of a probe is not
+/// dumpable), so those that denied access are inspected once more.
 Result<std::optional<FoundNetns>> find_in_processes(sys::NetnsId id, const NetnsPlaces& places) {
   Search search(id);
   std::vector<std::string> refused;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Finds a network namespace again by its id, among those that this process can see: of processes (/proc) and
-// bind mounts (/run/netns, where runtimes keep the pods' namespaces). A namespace that only descriptors keep
-// alive is not found.
+// Finds a network namespace by its id among those visible to this process: of processes (/proc) and bind
+// mounts (/run/netns, where runtimes keep the pods' namespaces). A namespace that only descriptors keep alive
+// is not found.
 #pragma once
 
 #include <chrono>
@@ -17,29 +17,29 @@
 
 namespace fairlead::agent {
 
-/// Where namespaces are looked for.
+/// Where to look for namespaces.
 struct NetnsPlaces {
   std::vector<std::string> folders = {"/run/netns", "/var/run/netns"};
   std::string proc = "/proc";
-  /// Between the two looks at a process that may not be looked at.
+  /// Waits between the two attempts to inspect a process that denies it.
   std::function<void()> pause = [] { std::this_thread::sleep_for(std::chrono::milliseconds(20)); };
 };
 
 struct FoundNetns {
   UniqueFd fd;
-  /// Which folder, or which processes, as is_looked_through() takes it: another process may have another
-  /// folder mounted there, or see other processes.
+  /// Identifies the folder, or the set of processes, for is_looked_through(): another process may have
+  /// another folder mounted there, or see other processes.
   std::string seen_in;
 };
 
-/// Nothing: it is in none of the places. An error: something could not be looked at (no descriptor left, no
-/// permission), and it may be there. `seen_in`, if it is known, is where it was before: when that is a folder
-/// of which all can be looked at, processes that may not be looked at say nothing against its end.
+/// nullopt: it is in none of the places. An error: some place could not be inspected (no descriptor left, no
+/// permission), so it may still exist. `seen_in`, if known, is where it was before: if that is a folder that
+/// can be inspected completely, inaccessible processes are not an error.
 Result<std::optional<FoundNetns>> find_netns(sys::NetnsId id, const NetnsPlaces& places = {},
                                              const std::string& seen_in = {});
 
-/// Whether find_netns() of this process looks where the namespace was seen, perhaps by another process. Else
-/// that it is not found says nothing.
+/// Whether find_netns() of this process covers the place where the namespace was seen, perhaps by another
+/// process. If not, failing to find it does not mean that it is gone.
 Result<bool> is_looked_through(const std::string& seen_in, const NetnsPlaces& places = {});
 
 }  // namespace fairlead::agent

@@ -37,7 +37,7 @@ bool is_the_same(const std::string& path, const std::string& content) {
   return there && *there == content;
 }
 
-/// Removes a socket of an instance that was killed. kBusy: somebody serves the kubelet there.
+/// Removes the socket of a killed instance. kBusy: another instance serves the kubelet there.
 Result<> remove_socket_of_the_dead(const std::string& path, const std::string& guard) {
   FL_ASSIGN(const bool removed, rpc::remove_dead_socket(path));
   struct stat info = {};
@@ -56,8 +56,8 @@ std::size_t records_in(const std::string& state_dir) {
       names, [](const std::string& name) { return !name.starts_with('.') && name.ends_with(".json"); }));
 }
 
-/// The file that is at `path` now, with this lock on it (flock(2)). Nothing: it is not there, or was replaced
-/// or removed while we waited. kBusy: another has a lock that does not go with it.
+/// The file that is at `path` now, with this lock on it (flock(2)). nullopt: it does not exist, or was
+/// replaced or removed while waiting. kBusy: another process has a conflicting lock.
 Result<std::optional<UniqueFd>> lock_guard_file(const std::string& path, int operation) {
   auto file = sys::open_file(path, O_RDONLY | O_NOFOLLOW);
   if (!file && file.error().sys_errno() == ENOENT) {
@@ -86,10 +86,10 @@ bool has_deletion_timestamp(const std::string& body) {
   return meta != object.end() && meta->is_object() && meta->contains("deletionTimestamp");
 }
 
-/// What an operator would find and wonder about. A folder that is not empty, or is a mount of our container,
-/// stays without a word.
+/// Removes leftovers that would puzzle an operator. A folder that is not empty, or is a mount of our
+/// container, is silently kept.
 void remove_empty_folders(const GuardRemoval& removal) {
-  constexpr std::chrono::seconds kAnyAge{0};  // nobody writes any more
+  constexpr std::chrono::seconds kAnyAge{0};  // no process writes any more
   sys::remove_old_temporaries(removal.plugin_dir, std::string(kName) + ".", kAnyAge);
   (void)::rmdir(removal.plugin_dir.c_str());
   if (removal.state_dir.empty()) {
@@ -116,7 +116,7 @@ Result<InstalledGuard> install_guard(const std::string& program, const std::stri
     if (!is_the_same(path, content)) {
       FL_TRY(sys::make_dirs(dir, 0750), "install the guard");
       auto replaced = sys::replace_file(dir, kName, content, kMode);
-      if (!replaced && replaced.error().code() != Code::kNotFound) {  // else somebody removed the folder
+      if (!replaced && replaced.error().code() != Code::kNotFound) {  // else the folder was removed
         return std::move(replaced).error().with("install the guard");
       }
     }
@@ -152,7 +152,7 @@ Result<bool> is_uninstalled(kube::Client& client, const std::string& daemonset) 
   const auto slash = daemonset.find('/');
   const std::string path =
       "/apis/apps/v1/namespaces/" + daemonset.substr(0, slash) + "/daemonsets/" + daemonset.substr(slash + 1);
-  // Of any status: that the server refuses us means something else than that we refuse its certificate.
+  // Any status: a refusal by the server differs from a certificate that we refuse.
   FL_ASSIGN(const auto answer, client.request({.path = path}, {.timeout = kAskTime, .any_status = true}));
   constexpr std::array kGone = {401, 403, 404};
   if (std::ranges::find(kGone, answer.status) != kGone.end()) {

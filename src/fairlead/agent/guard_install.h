@@ -15,7 +15,7 @@ namespace fairlead::agent {
 
 struct InstalledGuard {
   std::string path;
-  /// As long as this is open, no instance removes the file (a shared lock on it).
+  /// While this is open, no instance removes the file (a shared lock on it).
   UniqueFd hold;
 };
 /// Copies the program to `dir`/fairlead-guard in one step, unless the same is there. A guard that runs keeps
@@ -29,13 +29,13 @@ Result<> validate_daemonset(const std::string& daemonset);
 Result<bool> is_uninstalled(kube::Client& client, const std::string& daemonset);
 
 struct GuardRemoval {
-  std::string path;        // as install_guard() answered
+  std::string path;        // as install_guard() returned
   std::string plugin_dir;  // where instances have their sockets (dra*.sock)
-  std::size_t claims = 0;  // that are still recorded, as far as known; the records are counted too
-  std::string state_dir;   // whose lock, sockets and empty folders go too; empty: stays
+  std::size_t claims = 0;  // known claims with a record; the records on disk are counted too
+  std::string state_dir;   // its lock, sockets and empty folders are removed too; empty: kept
 };
-/// Removes the guard and the folders that are empty then, unless somebody needs it: kBusy says who. Our own
-/// hold must have been given up; another instance that holds it, or takes hold at this moment, keeps it.
+/// Removes the guard and the folders that are then empty, unless another instance or claim needs it: kBusy
+/// says which. Our own hold must have been released; an instance that has, or just takes, a hold keeps it.
 Result<> remove_guard(const GuardRemoval& removal);
 
 }  // namespace fairlead::agent

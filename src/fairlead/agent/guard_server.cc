@@ -24,11 +24,11 @@ namespace {
 
 constexpr std::size_t kMaxMessage = 4096;
 constexpr int kRetryListenMs = 200;
-/// How often it is looked whether the socket is still where the guard finds it.
+/// How often to check that the socket is still where the guard finds it.
 constexpr int kLookMs = 400;
 constexpr std::string_view kGreeting = "fairlead-guard 1\n";
 
-/// What came on a connection: text, and at most one descriptor.
+/// One message received on a connection: text, and at most one descriptor.
 struct Message {
   std::string text;
   UniqueFd fd;
@@ -95,7 +95,7 @@ std::optional<std::string> take_line(std::string_view& text, std::string_view ke
 Result<GuardCall> parse(Message message) {
   const auto wrong = [] {
     return Error(Code::kInvalid,
-                 "the guard's message is not understood; are fairlead and fairlead-guard of one version?");
+                 "the guard's message is not understood; are fairlead and fairlead-guard the same version?");
   };
   std::string_view text = message.text;
   if (!text.starts_with(kGreeting)) {
@@ -140,7 +140,7 @@ void answer(int connection, const Result<>& result) {
     std::ranges::replace(text, '\n', ' ');
     text += '\n';
   }
-  // The guard may be gone (its deadline, a killed container): nobody is left to tell.
+  // The guard may be gone (its deadline, a killed container): the error is ignored.
   (void)::send(connection, text.data(), text.size(), MSG_NOSIGNAL);
 }
 
@@ -163,7 +163,7 @@ struct GuardServer::Impl {
   void handle(int connection);
 };
 
-/// True when `fd` (if any) became readable or the time is over, false when it is time to stop.
+/// True when `fd` (if any) became readable or the time is over, false when the server is stopping.
 bool GuardServer::Impl::wait(int fd, int timeout_ms) const {
   std::array<pollfd, 2> fds = {
       {{.fd = stop_event.get(), .events = POLLIN, .revents = 0}, {.fd = fd, .events = POLLIN, .revents = 0}}};
@@ -175,11 +175,11 @@ bool GuardServer::Impl::wait(int fd, int timeout_ms) const {
 void GuardServer::Impl::note_unreachable(const Error& error) const {
   log::error(
       "the socket of the guard cannot be made; until it can, no container that lists a claim starts on this "
-      "node; trying on",
+      "node; retrying",
       {{"socket", options.path}, {"error", error.what()}});
 }
 
-/// Another instance listens: waits until it has gone. False when it is time to stop.
+/// Another instance listens: waits until it has ended. False when the server is stopping.
 bool GuardServer::Impl::listen() {
   std::string told;
   while (!listener) {
@@ -199,8 +199,8 @@ bool GuardServer::Impl::listen() {
   return true;
 }
 
-/// The name was removed (by an operator, a cleaner of old files) or taken by another instance: without this
-/// no container of any claim would start until we do.
+/// The name was removed (by an operator, a cleaner of old files) or taken by another instance: binds it
+/// again, since no container of any claim could start otherwise.
 void GuardServer::Impl::listen_again() {
   auto opened = rpc::UnixListener::open(options.path);
   if (!opened) {
@@ -212,7 +212,7 @@ void GuardServer::Impl::listen_again() {
   while (accept_one()) {  // who had connected before
   }
   listener.emplace(*std::move(opened));
-  log::warn("the guard's socket was removed, it is there again", {{"socket", options.path}});
+  log::warn("the guard's socket was removed and has been bound again", {{"socket", options.path}});
 }
 
 void GuardServer::Impl::run() {
@@ -227,7 +227,7 @@ void GuardServer::Impl::run() {
   }
 }
 
-/// False: nobody is there.
+/// False: no connection is pending.
 bool GuardServer::Impl::accept_one() {
   UniqueFd connection(::accept4(listener->descriptor(), nullptr, nullptr, SOCK_CLOEXEC));
   if (!connection.valid()) {
@@ -236,7 +236,7 @@ bool GuardServer::Impl::accept_one() {
     }
     return false;
   }
-  // Two guards of one pod and one claim may call at once; dra::Host::update puts them in order.
+  // Two guards of one pod and one claim may call at once; dra::Host::update serializes them.
   const auto submitted =
       workers->submit({}, [this, owned = std::move(connection)](Executor::Turn&) { handle(owned.get()); });
   if (!submitted) {
@@ -260,10 +260,10 @@ void GuardServer::Impl::handle(int connection) {
     return attach(call);
   }();
   if (hung_up) {
-    return;  // somebody looked whether we listen: the other instance in a rolling update does
+    return;  // only a check whether we listen, as the other instance does in a rolling update
   }
   if (!result && result.error().code() == Code::kCancelled) {
-    return;  // we are stopping: without an answer the guard asks the next agent
+    return;  // we are stopping: without a response the guard calls the next agent
   }
   if (result) {
     log::info("claim attached", {{"via", "guard"}, {"claim", claim}, {"container", container}});

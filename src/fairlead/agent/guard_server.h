@@ -25,8 +25,8 @@ struct GuardCall {
 
 class GuardServer {
  public:
-  /// Called from several threads. The error's sentence is what the guard prints; after kCancelled (the
-  /// program is stopping) it gets no answer and asks the next agent.
+  /// Called from several threads. The guard prints the error's sentence; after kCancelled (the program is
+  /// stopping) it gets no response and calls the next agent.
   using Attach = std::function<Result<>(const GuardCall&)>;
   struct Options {
     std::string path;
@@ -36,8 +36,8 @@ class GuardServer {
   };
 
   /// Binds now, so that a wrong path is an error at start; calls wait until serve(). While another instance
-  /// of the driver listens there (a rolling update) it is tried again until that one has gone. A socket whose
-  /// name is removed later is bound again within a second.
+  /// of the driver listens there (a rolling update), binding is retried until that one has ended. A socket
+  /// whose name is removed later is bound again within a second.
   static Result<std::unique_ptr<GuardServer>> open(Options options, Attach attach);
   GuardServer(const GuardServer&) = delete;
   GuardServer& operator=(const GuardServer&) = delete;
@@ -46,7 +46,7 @@ class GuardServer {
   /// stop().
   ~GuardServer();
 
-  /// Starts to answer. Any thread, once.
+  /// Starts to handle calls. Any thread, once.
   void serve();
   /// Finishes the calls that were accepted. Idempotent.
   void stop();

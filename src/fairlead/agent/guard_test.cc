@@ -121,7 +121,7 @@ TEST_F(Guard, AgentAway_FailsTheContainer) {
   const Outcome outcome = guard(state_of(container.pid()), "u1", "200");
   EXPECT_EQ(outcome.status, 1);
   EXPECT_EQ(outcome.error,
-            "fairlead-guard: the fairlead agent is not running on this node (nobody listens on " +
+            "fairlead-guard: the fairlead agent is not running on this node (no process listens on " +
                 socket_path() + ")\n");
 }
 

@@ -42,7 +42,7 @@ namespace fairlead::agent {
     ASSERT_TRUE(ok_result.has_value()) << ok_result.error().what(); \
   } while (false)
 
-/// A process that does nothing but live in a network namespace, as a pod's pause does.
+/// A process that only keeps a network namespace alive, like the pause container of a pod.
 class Inhabitant {
  public:
   explicit Inhabitant(int netns) : pid_(::fork()) {
@@ -147,7 +147,7 @@ inline std::optional<std::string> ip_in(const Pod& pod, const std::string& argum
       .value();
 }
 
-/// All that ip(8) and /proc tell of a link of the node, one thing a line. Without the IPv6 address that the
+/// All that ip(8) and /proc show of a link of the node, one setting per line. Without the IPv6 address that the
 /// kernel makes of its MAC, and what goes with that, which come by themselves in their own time.
 inline std::vector<std::string> describe_link(const std::string& name) {
   const auto lines_of = [](const std::string& arguments) {
@@ -316,7 +316,7 @@ class KernelTest : public ::testing::Test {
     return found && *found ? **found : netlink::Link{};
   }
 
-  /// The framework, of which the test's members say what it knows.
+  /// The framework, whose state is in members of the test.
   class Host final : public FakeHost {
    public:
     explicit Host(KernelTest& test) : test_(&test) {}
@@ -354,7 +354,7 @@ class KernelTest : public ::testing::Test {
   std::shared_ptr<devices::NodeMemory> memory_;
   devices::Registry registry_ = devices::all_kinds();
   std::vector<dra::ClaimRecord> records_;  // what the framework would know
-  std::function<void()> on_records_;       // runs just before somebody gets them
+  std::function<void()> on_records_;       // runs just before they are returned
   /// Instead of running the action.
   std::function<Result<bool>(const std::string& uid, const std::function<void()>& action)> if_unknown_;
   std::vector<std::string> told_;  // "<claim uid> <reason>: <message>"

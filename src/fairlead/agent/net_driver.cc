@@ -19,7 +19,7 @@ using devices::netdev::LinkUse;
 
 namespace {
 
-/// Claims come and go while the node is looked at.
+/// Claims change while the node is being read.
 constexpr int kDiscoverTries = 4;
 
 }  // namespace
@@ -89,8 +89,8 @@ Result<std::unique_ptr<NetDriver>> NetDriver::create(dra::Host& host, NetDriverO
   return driver;
 }
 
-/// Before the node's links are first read, so that no change is missed. The Node object's first answer is
-/// waited for, so that a node's NICs do not vanish from its slices for a moment at each start.
+/// Runs before the node's links are first read, so that no change is missed. Waits for the first read of the
+/// Node object, so that a node's NICs do not vanish from its slices briefly at each start.
 void NetDriver::watch_node() {
   constexpr std::chrono::seconds kFirstAnswer{2};
   auto watch = sys::FactsWatcher::start({.sysfs_root = options_.node.sysfs_root},
@@ -130,7 +130,7 @@ std::string request_of(const dra::Claim& claim, std::size_t device) {
   return "request " + request + (count > 1 ? " (count " + std::to_string(count) + ")" : "");
 }
 
-/// What is only watched has no interface whose name could be told.
+/// A device that is only monitored has no interface that a variable could name.
 std::vector<std::string> variables_of(const dra::Claim& claim) {
   std::vector<std::string> variables = environment_names(claim);
   for (std::size_t i = 0; i < variables.size(); ++i) {
@@ -141,8 +141,8 @@ std::vector<std::string> variables_of(const dra::Claim& claim) {
   return variables;
 }
 
-/// Two devices of one pod whose interfaces' names would be found under one name. Which of its claims a
-/// container lists nobody knows yet.
+/// Fails if two devices of one pod would have the names of their interfaces in the same variable. Which of
+/// the pod's claims a container lists is not known yet.
 Result<> check_variables(const dra::Claim& claim, const std::vector<devices::PlannedClaim>& others) {
   const std::vector<std::string> variables = variables_of(claim);
   const auto both = [](const std::string& one, const std::string& other, const std::string& variable,
@@ -184,8 +184,8 @@ Result<std::vector<dra::Pool>> NetDriver::discover() {
   FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
   look_after_devices();
   repair_holders();
-  // A NIC that moves between the two looks must not seem to be nowhere: the records are the same before and
-  // after the links were read, or both count.
+  // A NIC that moves between the two reads must not be missed in both: the records are the same before and
+  // after the links were read, or both are used.
   FL_ASSIGN(auto used, in_use());
   for (int tries = 1;; ++tries) {
     FL_ASSIGN(const auto node, look_at_node(socket, Look::kAgain, used.shared));
@@ -235,7 +235,7 @@ devices::OtherDrivers NetDriver::other_drivers() const {
     return others;
   }
   for (const NicHolders::Holder& holder : *holders) {
-    // Whole or shared, whoever is first in order: one reason is enough.
+    // Whole or shared, the first in order: one reason is enough.
     others.nics.emplace(holder.nic,
                         holder.whole ? "a claim of the driver " + holder.driver + " has it"
                                      : "interfaces of claims of the driver " + holder.driver + " sit on it");
@@ -245,7 +245,7 @@ devices::OtherDrivers NetDriver::other_drivers() const {
 
 Result<std::vector<NicClaim>> NetDriver::nic_claims() {
   std::vector<NicClaim> claims;
-  FL_ASSIGN(const auto records, host_->records(), "tell which NICs claims have");
+  FL_ASSIGN(const auto records, host_->records(), "find out which NICs claims have");
   const Lock lock(nic_uses_mutex_);
   std::map<std::string, KnownNics> still_there;
   std::optional<sys::Inventory> inventory;  // if it is needed
@@ -254,8 +254,8 @@ Result<std::vector<NicClaim>> NetDriver::nic_claims() {
     known = std::move(known_nics_[record.claim.uid]);
     if (known.plan != record.plan) {
       std::vector<LinkUse> links = uses_of(record).links;
-      // A record of version 0.1 has the parent's name only. What has no such name now is left out, and looked
-      // for again the next time.
+      // A record of version 0.1 has the parent's name only. If no link has that name now, it is left out, and
+      // looked up again the next time.
       const auto is_known_by_name = [](const LinkUse& use) { return !use.link.link.index.valid(); };
       if (std::ranges::any_of(links, is_known_by_name) && !inventory) {
         FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
@@ -293,7 +293,7 @@ void NetDriver::repair_holders() {
     return needed ? holders_->repair([this] { return nic_claims(); }) : Result<>();
   }();
   if (!repaired) {
-    log::warn("the other drivers of this node are not told who has which NIC",
+    log::warn("cannot record which NICs this driver has for the other drivers of this node",
               {{"error", repaired.error().what()}});
   }
 }
@@ -379,7 +379,7 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
   FL_ASSIGN(auto planned_claims, planned_but(claim.uid));
   FL_TRY(check_variables(claim, planned_claims));
   const auto names = names_in_pods_of(claim, planned_claims);
-  // Two devices of one claim cannot have one thing either: each sees those before it.
+  // Two devices of one claim cannot share one either: each sees those before it.
   planned_claims.push_back(
       {.namespace_ = claim.namespace_, .name = claim.name, .uid = claim.uid, .devices = {}});
   const devices::NodeQuestions ask = devices::questions_to_kernel(socket);
@@ -411,7 +411,7 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
 
 Result<std::vector<devices::PlannedClaim>> NetDriver::planned_but(const std::string& claim_uid) const {
   std::vector<devices::PlannedClaim> others;
-  FL_ASSIGN(const auto records, host_->records(), "tell what other claims have");
+  FL_ASSIGN(const auto records, host_->records(), "find out what other claims have");
   for (const dra::ClaimRecord& record : records) {
     auto plan = parse_claim_plan(record.plan, *registry_);
     if (plan && record.claim.uid != claim_uid) {
@@ -462,7 +462,7 @@ bool share_a_pod(const dra::Claim& a, const dra::Claim& b) {
   });
 }
 
-/// What of `own` cannot be had beside `theirs`: "the address 192.0.2.5 on eth0"; empty: all can.
+/// The first part of `own` that conflicts with `theirs`: "the address 192.0.2.5 on eth0"; empty: no conflict.
 std::string taken_on_links(const std::vector<LinkUse>& own, const std::vector<LinkUse>& theirs) {
   for (const LinkUse& use : own) {
     for (const LinkUse& their : theirs) {
@@ -480,7 +480,7 @@ std::string taken_on_links(const std::vector<LinkUse>& own, const std::vector<Li
   return "";
 }
 
-/// Of a claim of another namespace its pod's author learns that there is one.
+/// For a claim of another namespace the pod's author learns only that it exists.
 std::string name_for(const dra::Claim& reader, const dra::Claim& other) {
   return other.namespace_ == reader.namespace_ ? "the claim " + other.name : "another claim";
 }
@@ -565,11 +565,11 @@ Result<dra::Prepared> NetDriver::prepare(const dra::Claim& claim, const std::str
   if (plan.needs_pod_netns() && plan.mode == AttachMode::kGuard) {
     service_.reports().waiting(claim.uid);
   } else {
-    service_.reports().staged(claim.uid);  // nothing more happens to it, or nothing that is known here
+    service_.reports().staged(claim.uid);  // no attach follows, or none that is seen here
   }
   prepared.state = to_json(state);
   if (shares_any(plan)) {
-    host_->republish();  // no event of the kernel tells
+    host_->republish();  // the kernel sends no event for this
   }
   return prepared;
 }
@@ -583,11 +583,12 @@ Result<> NetDriver::unprepare(const dra::ClaimRecord& record, const dra::CallCon
                               .name = record.claim.name,
                               .uses = nic_uses(uses_of(record).links)},
                              context),
-              "tell whether the claim still has its NIC");
+              "find out whether the claim still has its NIC");
   }
   FL_TRY(attacher_.detach(record, context.deadline, lost));
   if (holders_) {
-    FL_TRY(holders_->forget(record.claim.uid), "tell the other drivers of this node that the NIC is free");
+    FL_TRY(holders_->forget(record.claim.uid),
+           "record for the other drivers of this node that the NIC is free");
   }
   const auto plan = parse_claim_plan(record.plan, *registry_);
   if (plan && shares_any(*plan)) {
@@ -626,7 +627,7 @@ void NetDriver::stopping() {
 Result<NetDriver::InUse> NetDriver::in_use() {
   InUse used;
   const auto held_before = attacher_.held_now();
-  FL_ASSIGN(const auto records, host_->records(), "tell which links claims have");
+  FL_ASSIGN(const auto records, host_->records(), "find out which links claims have");
   attacher_.let_go_of_others(held_before, records);
   const Lock lock(undone_mutex_);
   std::erase_if(undone_, [&](const std::string& uid) {
@@ -653,8 +654,8 @@ Result<NetDriver::InUse> NetDriver::in_use() {
 
 namespace {
 
-/// What a record of version 0.1 says of a NIC: enough to know it again, and its PCI address. Whether its
-/// permanent MAC is (a VF's is not) it does not say.
+/// The identity of a NIC in a record of version 0.1: enough to recognize it, and its PCI address. The record
+/// does not say whether the MAC is permanent (a VF's is not).
 dra::DeviceIdentity identity_of_old_record(const sys::InventoryLink& was) {
   const devices::NicIdentity known = devices::identity_of(was, {});
   dra::DeviceIdentity identity{.key = known.name};
@@ -664,12 +665,12 @@ dra::DeviceIdentity identity_of_old_record(const sys::InventoryLink& was) {
   return identity;
 }
 
-/// Not even that: the claim has a link on the NIC of this name.
+/// Without even that: the claim has a link on the NIC of this name.
 dra::DeviceIdentity identity_of_old_name(const devices::NodeOptions& options, const std::string& device) {
   auto socket = netlink::Socket::open();
   auto inventory = socket ? sys::read_inventory(*socket, {.sysfs_root = options.sysfs_root}) : socket.error();
   if (!inventory) {
-    log::warn("which NIC a claim of an older version has cannot be told now",
+    log::warn("cannot determine which NIC a claim of an older version has",
               {{"device", device}, {"error", inventory.error().what()}});
     return {};
   }

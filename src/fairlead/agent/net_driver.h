@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The driver: what fairlead tells the framework.
+// The fairlead driver as the framework calls it.
 #pragma once
 
 #include <atomic>
@@ -30,18 +30,18 @@ namespace fairlead::agent {
 
 struct NetDriverOptions {
   devices::NodeOptions node;
-  /// The hook's program, absolute, as the container runtime sees it. Netdevices mode: empty when there is
-  /// none (NodeOptions::has_guard).
+  /// The hook's program, absolute, as the container runtime sees it. Netdevices mode: empty if there is no
+  /// guard (NodeOptions::has_guard).
   std::string guard_path;
-  /// Where the hook finds us.
+  /// The socket where the hook reaches the agent.
   std::string guard_socket;
-  /// What the hook gets from the runtime; the agent's answer comes before.
+  /// The hook's timeout in the runtime; the agent responds earlier.
   std::chrono::seconds hook_timeout{30};
   /// The ways by which claims are attached; guard_socket above is the guard's. nullopt: none are opened, and
-  /// nobody but the caller attaches claims (tests).
+  /// only the caller attaches claims (tests).
   std::optional<AttachWaysOptions> ways = std::nullopt;
   AttachReportsOptions reports = {};
-  /// Where the drivers of this node tell each other who has a NIC, and where this one's records are. nullopt:
+  /// Where the drivers of this node record which driver has a NIC, and where this one's records are. nullopt:
   /// there is no other driver.
   std::optional<NicHolders::Options> holders = std::nullopt;
   /// discover() is called when links change, and the Node object is read (NodeOptions::memory).
@@ -50,8 +50,7 @@ struct NetDriverOptions {
 
 class NetDriver final : public dra::Driver {
  public:
-  /// Host and registry must outlive it. Errors: what keeps the ways in (NetDriverOptions::ways) from being
-  /// opened.
+  /// Host and registry must outlive it. Errors: a way of attaching (NetDriverOptions::ways) cannot be opened.
   static Result<std::unique_ptr<NetDriver>> create(dra::Host& host, NetDriverOptions options,
                                                    const devices::Registry& registry);
 
@@ -73,7 +72,7 @@ class NetDriver final : public dra::Driver {
   [[nodiscard]] std::vector<dra::DeviceIdentity> identities(const dra::ClaimRecord& record) const override;
   void restored(const std::vector<dra::ClaimRecord>& records) override;
   void stopping() override;
-  /// An error: it cannot be told which links are the node's own, so that no NIC is offered.
+  /// An error: the node's own links cannot be determined, so no NIC is offered.
   [[nodiscard]] Result<> ready() const override;
   /// How many NICs are withheld, by reason.
   [[nodiscard]] std::string metrics_text() const override;
@@ -97,7 +96,7 @@ class NetDriver final : public dra::Driver {
   /// Of the known claims.
   struct InUse {
     std::vector<devices::HeldDevice> held;   // NICs that were allocated as a whole
-    std::vector<sys::InventoryLink> shared;  // what interfaces that we make sit on
+    std::vector<sys::InventoryLink> shared;  // the parents of interfaces that we make
   };
   Result<InUse> in_use();
   [[nodiscard]] static bool shares_any(const ClaimPlan& plan);
@@ -109,19 +108,19 @@ class NetDriver final : public dra::Driver {
   /// The claims with a record, and the NICs that each has.
   [[nodiscard]] Result<std::vector<NicClaim>> nic_claims();
   void repair_holders();
-  /// Tells the log what changed.
+  /// Logs the changes.
   void note_withheld(const devices::NodeView& node, const std::vector<devices::HeldDevice>& held);
-  /// The plans of all claims on disk but this one. One that is planned at the same moment is not there yet:
-  /// admit() sees it.
+  /// The plans of all claims on disk except this one. A claim that is planned at the same time is not
+  /// included yet: admit() sees it.
   [[nodiscard]] Result<std::vector<devices::PlannedClaim>> planned_but(const std::string& claim_uid) const;
-  /// Of a claim's devices, what another claim may want as well.
+  /// The parts of a claim's devices that another claim may want as well.
   struct ClaimUses {
     std::vector<devices::netdev::LinkUse> links;
     std::vector<std::string> interface_names;
     std::vector<std::string> variables;
   };
   [[nodiscard]] ClaimUses uses_of(const dra::ClaimRecord& record) const;
-  /// kConflict: another claim has what this one was planned to have.
+  /// kConflict: another claim has something that this one was planned to have.
   Result<> check_against(const dra::ClaimRecord& record, const ClaimUses& own,
                          const std::vector<RecordPtr>& others);
   static std::string taken_in_pod(const ClaimUses& own, const ClaimUses& theirs);
@@ -138,7 +137,7 @@ class NetDriver final : public dra::Driver {
   std::optional<NicHolders> holders_;
   std::once_flag discovered_;
   Mutex undone_mutex_;
-  /// Claims that are undone and whose record is about to go: nothing of theirs sits anywhere any more.
+  /// Claims that are undone and whose record is about to be removed: none of their links exist any more.
   std::set<std::string> undone_ FL_GUARDED_BY(undone_mutex_);
   Mutex admission_mutex_;
   struct KnownUses {

@@ -46,14 +46,14 @@ bool take_suffix(std::string_view& name, std::string_view suffix) {
   return true;
 }
 
-/// Which folder that is, in whatever mount it is seen; empty: there is none.
+/// Identifies the folder, regardless of the mount through which it is seen; empty: it does not exist.
 std::string number_of(const std::string& folder) {
   struct stat info = {};
   return ::stat(folder.c_str(), &info) == 0 ? std::to_string(info.st_dev) + ":" + std::to_string(info.st_ino)
                                             : std::string();
 }
 
-/// Whether a path still leads to the very file that is open: one that was removed keeps its locks.
+/// Whether a path still leads to the file that is open: a removed file keeps its locks.
 bool is_file_at(int fd, const std::string& path) {
   struct stat open = {};
   struct stat there = {};
@@ -61,13 +61,13 @@ bool is_file_at(int fd, const std::string& path) {
          open.st_ino == there.st_ino;
 }
 
-/// Whether the claim's record was put aside as unreadable: what the claim has its pod may still have.
+/// Whether the claim's record is quarantined as unreadable: the pod may still have the claim's devices.
 Result<bool> is_in_quarantine(const std::string& state_dir, const std::string& uid) {
   FL_ASSIGN(const auto names, sys::list_dir(state_dir + "/quarantine"));
   return std::ranges::any_of(names, [&](const std::string& name) { return name.starts_with(uid + ".json"); });
 }
 
-/// What an entry says beyond its name. Exceptions of the JSON library stay in this file.
+/// The content of an entry, beyond its name. Exceptions of the JSON library stay in this file.
 struct Story {
   std::string state_dir, state_folder, boot_id, claim, link;
 };
@@ -91,7 +91,7 @@ Result<Story> parse_story(const std::string& text) {
 
 // ---- entries ----
 
-/// One file, as its name tells.
+/// One file, parsed from its name.
 struct NicHolders::Entry {
   std::string nic, driver, uid;
   bool whole = false;
@@ -102,7 +102,7 @@ struct NicHolders::Entry {
   }
   [[nodiscard]] std::string intent_file() const { return file() + std::string(kIntent); }
 
-  /// Nothing: the file is none of ours.
+  /// nullopt: the file is not an entry.
   static std::optional<Entry> parse(std::string_view name) {
     Entry entry;
     entry.is_intent = take_suffix(name, kIntent);
@@ -125,7 +125,7 @@ std::vector<NicUse> nic_uses(const std::vector<devices::netdev::LinkUse>& links)
   std::vector<NicUse> uses;
   for (const devices::netdev::LinkUse& use : links) {
     if (use.link.link.kind == "bridge") {
-      continue;  // no driver gives one away: it cannot leave the node's namespace
+      continue;  // no driver hands it out: it cannot leave the node's namespace
     }
     std::string nic = devices::node_wide_name(use.link);
     const auto known = std::ranges::find(uses, nic, &NicUse::nic);
@@ -156,11 +156,10 @@ Result<> NicHolders::open() const {
     return {};
   }();
   if (!opened) {
-    return Error(
-        Code::kUnavailable,
-        "the folder in which the drivers of this node tell each other who has a NIC cannot be used (" +
-            opened.error().what() + "); make it writable, in a container by a mount of the host's " +
-            kDefaultFolder + ", or name another one with --shared-dir, the same for all drivers");
+    return Error(Code::kUnavailable,
+                 "the folder in which the drivers of this node record which NICs they have cannot be used (" +
+                     opened.error().what() + "); make it writable, in a container by a mount of the host's " +
+                     kDefaultFolder + ", or name another one with --shared-dir, the same for all drivers");
   }
   return {};
 }
@@ -204,7 +203,7 @@ Result<std::string> NicHolders::content(const NicClaim& claim, const NicUse& use
   }
 }
 
-/// Said only of what is certain: the records are in sight, and the claim's is not among them.
+/// True only if it is certain: the records are visible, and the claim's is not among them.
 Result<bool> NicHolders::is_left_over(const Entry& entry) const {
   const std::string path = folder() + "/" + entry.file();
   FL_ASSIGN(const auto text, sys::read_file_if_exists(path));
@@ -213,7 +212,7 @@ Result<bool> NicHolders::is_left_over(const Entry& entry) const {
   }
   const auto story = parse_story(*text);
   if (!story) {
-    log::warn("who has a NIC cannot be read; it counts as taken",
+    log::warn("cannot read which claim has a NIC; it counts as taken",
               {{"file", path}, {"error", story.error().what()}});
     return false;
   }
@@ -238,7 +237,8 @@ Result<UniqueFd> NicHolders::open_lock() const {
   return sys::open_file(lock_file(), O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
 }
 
-/// Its holder may be another instance of this driver, too; only one that admits a claim says who it is.
+/// The holder may also be another instance of this driver; only one that is admitting a claim can be
+/// identified.
 Error NicHolders::held_by_another() const {
   const auto present = entries(Which::kAll).value_or(std::vector<Entry>());
   const auto intent = std::ranges::find_if(present, &Entry::is_intent);
@@ -250,7 +250,7 @@ Error NicHolders::held_by_another() const {
                                 "restart it (on the node `fuser " + lock_file() + "` names it)");
 }
 
-/// Whoever waits holds up all claims of its driver: no longer than one that is alive may take.
+/// A wait blocks all claims of this driver, so it lasts no longer than a running agent may hold the lock.
 Result<UniqueFd> NicHolders::lock(const dra::CallContext& context) const {
   const auto give_up = std::min(context.deadline, steady_clock::now() + options_.patience);
   FL_ASSIGN(UniqueFd fd, open_lock());
@@ -282,7 +282,7 @@ Result<UniqueFd> NicHolders::lock(const dra::CallContext& context) const {
 
 // ---- admission ----
 
-/// Holds the lock; what was written counts for nothing until recorded().
+/// Holds the lock; written intents have no effect until recorded().
 class NicHolders::Intents final : public dra::Admission {
  public:
   Intents(std::string folder, std::string lock_file, UniqueFd lock)
@@ -303,7 +303,7 @@ class NicHolders::Intents final : public dra::Admission {
     return {};
   }
 
-  /// Looks at the lock after the entries are there: whoever was let in by a new one sees them.
+  /// Checks the lock after the entries are written: an agent that was admitted through a new lock sees them.
   Result<> recorded() override {
     for (std::size_t i = 0; i < entries_.size(); ++i) {
       const std::string to = folder_ + "/" + entries_[i].file();
@@ -343,24 +343,24 @@ Result<> NicHolders::refuse_what_others_have(const NicClaim& claim) const {
       continue;
     }
     const auto wanted = std::ranges::find(claim.uses, entry.nic, &NicUse::nic);
-    // Of this driver's claims the records tell.
+    // This driver's own claims are known from its records.
     if (entry.driver == options_.driver || wanted == claim.uses.end() || (!wanted->whole && !entry.whole)) {
       continue;
     }
     FL_ASSIGN(const bool left_over, is_left_over(entry));
     if (left_over) {
-      log::warn("a NIC was noted for a claim that has no record; that is removed",
+      log::warn("removing an entry that assigns a NIC to a claim without record",
                 {{"nic", entry.nic}, {"driver", entry.driver}, {"claim", entry.uid}});
       FL_TRY(sys::remove_file(folder() + "/" + entry.file()));
       continue;
     }
-    log::info("a claim wants a NIC that one of another driver has",
+    log::info("a claim needs a NIC that a claim of another driver has",
               {{"claim", claim.namespace_ + "/" + claim.name},
                {"uid", claim.uid},
                {"nic", entry.nic},
                {"driver", entry.driver},
                {"holder_uid", entry.uid}});
-    // Whose claim that is, the author of this one need not know.
+    // The owner of that claim is not disclosed to the author of this one.
     return Error(Code::kBusy,
                  "the NIC " + wanted->link + " (" + entry.nic + ") is in use by a claim of the " + "driver " +
                      entry.driver +
@@ -423,7 +423,7 @@ Result<std::vector<std::string>> NicHolders::lost(const NicClaim& claim,
   for (const NicUse& use : missing) {
     FL_ASSIGN(const bool taken, is_taken(use, present));
     if (taken) {
-      log::info("a NIC of a claim that is undone is another driver's by now; it stays as it is",
+      log::info("a NIC of a claim that is undone now belongs to another driver; leaving it unchanged",
                 {{"nic", use.nic}, {"claim", claim.uid}});
       nics.push_back(use.nic);
       continue;
@@ -523,13 +523,13 @@ Result<std::vector<NicHolders::Holder>> NicHolders::of_others() const {
       return std::tie(holder.nic, holder.driver, holder.whole) ==
              std::tie(entry.nic, entry.driver, entry.whole);
     };
-    // An intent becomes an entry in a moment, or nothing. Of many that share a NIC one is enough.
+    // An intent soon becomes an entry, or is removed. One of many that share a NIC is enough.
     if (entry.driver == options_.driver || entry.is_intent || std::ranges::any_of(holders, same)) {
       continue;
     }
     const auto left_over = is_left_over(entry);
     if (left_over && *left_over) {
-      continue;  // it goes when somebody wants the NIC
+      continue;  // removed when a claim asks for the NIC
     }
     holders.push_back({.nic = entry.nic, .driver = entry.driver, .whole = entry.whole});
   }
@@ -591,16 +591,16 @@ void HoldersWatch::run() const {
     const Seen seen = read_events();
     bool any = seen.any;
     if (is_watching && seen.folder_gone) {
-      log::warn("the folder in which drivers tell who has a NIC was removed; it is made again",
+      log::warn("the folder in which drivers record which NICs they have was removed; making it again",
                 {{"folder", folder_}});
       is_watching = is_told = false;
     }
     if (!is_watching) {
       const auto again = watch_folder(events_.get(), folder_);
       is_watching = again.has_value();
-      any = any || is_watching;  // the own entries are written anew
+      any = any || is_watching;  // our own entries are written again
       if (!again && !std::exchange(is_told, true)) {
-        log::warn("which NICs other drivers take and give back is not seen now; that is tried again",
+        log::warn("changes of other drivers' NICs are not seen now; trying again",
                   {{"error", again.error().what()}});
       }
     }
@@ -610,7 +610,7 @@ void HoldersWatch::run() const {
   }
 }
 
-/// All that are there; whether any is of another driver, or some were lost.
+/// Reads all pending events; returns whether any is of another driver, or some were lost.
 HoldersWatch::Seen HoldersWatch::read_events() const {
   alignas(inotify_event) std::array<char, 4096>
       buffer;  // NOLINT(cppcoreguidelines-pro-type-member-init): filled by read

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// Who has which NIC of this node, told among the fairlead agents of different driver names that run on it:
-// each sees its own claims' records only.
+// Which claim has which NIC of this node, shared among the fairlead agents of different driver names that run
+// on it: each agent sees only the records of its own claims.
 //
 //   <dir>/lock                                         flock(2): one admission of a NIC at a time, node-wide
 //   <dir>/holders/<nic>_<driver>_<claim uid>.<use>     JSON; <use> is "whole" or "shared"
 //   <dir>/holders/<nic>_<driver>_<claim uid>.<use>.intent
 //
 // An admission writes its intents, then the claim's record, then renames the intents, all under the lock: an
-// intent that is found while one holds the lock is of a process that was killed before anything was done for
-// its claim. An entry goes before its record goes. So an entry without record is of a driver that has lost
-// its records; its own agent removes it, and any other that can see the folder of the records. One whose
-// record is in quarantine stays: the claim's pod may still have the NIC.
+// intent found while holding the lock is from a process that was killed before it did anything for its claim.
+// An entry is removed before its record is. So an entry without a record belongs to a driver that has lost
+// its records; it is removed by the driver's own agent, or any other that can see the folder of the records.
+// An entry whose record is quarantined is kept: the claim's pod may still have the NIC.
 //
-// When somebody removes the files, the lock as well, each agent writes its own entries anew.
+// If the files are removed, even the lock, each agent writes its own entries again.
 #pragma once
 
 #include <chrono>
@@ -33,21 +33,21 @@
 
 namespace fairlead::agent {
 
-/// A NIC as all agents of the node call it.
+/// A NIC under the name that all agents of the node use.
 struct NicUse {
   std::string nic;   // devices::node_wide_name()
-  std::string link;  // for people: its name on the node
+  std::string link;  // its name on the node, for log lines
   bool whole = false;
 };
-/// Of the links that a claim uses, those that other drivers might hand out as well; each once.
+/// The links used by a claim that other drivers might hand out as well; each once.
 std::vector<NicUse> nic_uses(const std::vector<devices::netdev::LinkUse>& links);
 
 /// A claim of this driver that has a record.
 struct NicClaim {
   std::string uid, namespace_, name;
   std::vector<NicUse> uses;
-  /// It has everything that it was planned to have. Else it may have got nothing yet (killed between record
-  /// and entry), or have given everything back already.
+  /// It has everything that it was planned to have. Otherwise it may have nothing yet (killed between record
+  /// and entry), or have returned everything already.
   bool is_prepared = true;
 };
 
@@ -59,35 +59,35 @@ class NicHolders {
     std::string dir = kDefaultFolder;
     std::string driver;
     std::string state_dir;  // where the driver's records are
-    /// Nothing: the kernel's. Empty: it is not known, and no entry is told from one of another boot.
+    /// nullopt: the kernel's. Empty: not known, and entries of another boot are not recognized.
     std::optional<std::string> boot_id = {};
-    /// For the lock, which one that is alive holds for as long as it takes to write a few files.
+    /// For the lock, which a running agent holds only for as long as it takes to write a few files.
     std::chrono::milliseconds patience{3000};
   };
   explicit NicHolders(Options options);
 
-  /// Makes the folders. An error: no entry can be written or seen, one sentence that says what to do.
+  /// Makes the folders. An error: entries cannot be written or read; one sentence that says what to do.
   Result<> open() const;
 
   /// From here on the claim has these NICs, if its record is written (dra::Driver::admit). kBusy: a claim of
-  /// another driver has one of them, or another agent does not give the lock back. Without NICs the answer is
-  /// null at once.
+  /// another driver has one of them, or another agent does not release the lock. Returns null at once if
+  /// there are no NICs.
   Result<std::unique_ptr<dra::Admission>> admit(const NicClaim& claim, const dra::CallContext& context) const;
-  /// Before the claim is undone: of its NICs, those that it has no more, because a claim of another driver has
-  /// them. That is so where a process was killed between an entry and the record. Those that nobody has are
-  /// the claim's again until forget().
+  /// Before the claim is undone: returns those of its NICs that it no longer has, because a claim of another
+  /// driver has them. This happens if a process was killed between an entry and the record. NICs that no
+  /// claim has are assigned to this claim again until forget().
   [[nodiscard]] Result<std::vector<std::string>> lost(const NicClaim& claim,
                                                       const dra::CallContext& context) const;
-  /// The claim has given back all that it had.
+  /// The claim has returned everything that it had.
   Result<> forget(const std::string& claim_uid) const;
 
-  /// Makes the entries of this driver what its records say: after a crash or an update from a version that
-  /// wrote none, or when somebody removed them. `claims` is called while nobody is admitted.
+  /// Makes the entries of this driver match its records: after a crash, an update from a version that wrote
+  /// none, or if the entries were removed. `claims` is called while no claim is admitted.
   Result<> repair(const std::function<Result<std::vector<NicClaim>>()>& claims) const;
-  /// Whether repair() would find something to do; may be wrong for a moment while claims come and go.
+  /// Whether repair() would find something to do; may be briefly wrong while claims change.
   [[nodiscard]] Result<bool> needs_repair(const std::vector<NicClaim>& claims) const;
 
-  /// NICs that claims of other drivers have, or share.
+  /// NICs that claims of other drivers have or share.
   struct Holder {
     std::string nic, driver;
     bool whole = false;
@@ -100,7 +100,7 @@ class NicHolders {
   class Intents;
   [[nodiscard]] std::string folder() const { return options_.dir + "/holders"; }
   enum class Which : std::uint8_t { kAll, kOwn, kIntentsAndOthers };
-  /// Others than `which` are left out before they are looked at: there may be a thousand.
+  /// Entries other than `which` are skipped by name, without reading them: there may be a thousand.
   [[nodiscard]] Result<std::vector<Entry>> entries(Which which, std::string_view claim_uid = {}) const;
   [[nodiscard]] std::string lock_file() const { return options_.dir + "/lock"; }
   [[nodiscard]] Result<UniqueFd> open_lock() const;
@@ -115,8 +115,8 @@ class NicHolders {
   const Options options_;
 };
 
-/// Calls `changed` when entries of other drivers than `driver` come or go, or all with the folder, which is
-/// then made again; from a thread of its own.
+/// Calls `changed` when entries of drivers other than `driver` change, or all are lost with the folder, which
+/// is then made again; from a thread of its own.
 class HoldersWatch {
  public:
   /// Makes the folder.

@@ -42,7 +42,8 @@ void NodeReader::run(const std::stop_token& stop) {
     if (stop.stop_requested()) {
       return;
     }
-    if (!done && options_.memory->set_problem("the Node object does not tell: " + done.error().what())) {
+    if (!done &&
+        options_.memory->set_problem("the Node's own addresses are unknown: " + done.error().what())) {
       log::warn("no NIC is offered until the Node object says what the node's own address is",
                 {{"error", done.error().what()}});
       options_.changed();

@@ -17,12 +17,12 @@
 namespace fairlead::agent {
 
 struct NodeReaderOptions {
-  /// The Node's internal addresses as they stand there. Blocks; called on the reader's thread only.
+  /// The Node's internal addresses as in the Node object. Blocks; called on the reader's thread only.
   std::function<Result<std::vector<std::string>>(std::stop_token)> read;
   std::shared_ptr<devices::NodeMemory> memory;
-  /// What is known is another thing now; from the reader's thread, must not block.
+  /// The known addresses changed; called on the reader's thread, must not block.
   std::function<void()> changed;
-  /// After a success; Nodes seldom get other addresses.
+  /// After a success; Nodes seldom change their addresses.
   std::chrono::milliseconds again{300'000};
   /// After a failure, doubled up to the second.
   std::chrono::milliseconds retry_min{500};
@@ -39,7 +39,7 @@ class NodeReader {
   /// Ends the thread, and the call that it is in.
   ~NodeReader() = default;
 
-  /// Until the first answer, good or bad, or that long.
+  /// Waits for the first response, good or bad, or that long.
   void wait_first(std::chrono::milliseconds at_most);
 
  private:

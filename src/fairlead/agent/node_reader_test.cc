@@ -69,7 +69,7 @@ TEST_F(ReadsTheNode, AddressesAreKnown_AndOnlyNewsIsTold) {
 TEST_F(ReadsTheNode, FailureIsTried_AndSaysWhyNothingIsKnown) {
   start({Error(Code::kUnavailable, "no API server"), Error(Code::kUnavailable, "no API server")});
   EXPECT_FALSE(memory_->known().addresses);
-  EXPECT_EQ(memory_->known().problem, "the Node object does not tell: no API server");
+  EXPECT_EQ(memory_->known().problem, "the Node's own addresses are unknown: no API server");
   EXPECT_EQ(changes_, 1);
 }
 

@@ -24,11 +24,13 @@ using std::chrono::steady_clock;
 
 namespace {
 
-/// The work gives up this long before rpc::NriPlugin answers for it, so that it can say what it waited for.
+/// The work gives up this long before rpc::NriPlugin responds for it, so that the error says what it waited
+/// for.
 constexpr milliseconds kWorkMargin{50};
-/// Nobody waits for a reconcile.
+/// A reconcile runs in the background, so it may take longer.
 constexpr std::chrono::seconds kReconcileTime{10};
-/// What a sandbox that ends gives back goes on behind the answer for so long at most; then Unprepare does it.
+/// The release for a sandbox that ends continues in the background for at most this long; after that
+/// Unprepare does it.
 constexpr std::chrono::seconds kReleaseTime{20};
 constexpr std::size_t kReconcileLane = 0, kReleaseLane = 1;
 constexpr unsigned kReleaseThreads = 4;
@@ -43,8 +45,8 @@ dra::Pod named(const NriPod& pod) { return {.name = pod.name, .uid = pod.uid}; }
 /// Docker's and containerd's ids are 64 hex digits; a short one could be part of anything.
 constexpr std::size_t kShortestId = 32;
 
-/// /proc/<pid>/ns/net, if the process is in the sandbox's cgroup. Without the node's pid namespace <pid> is
-/// somebody else here, and its namespace would be a stranger's.
+/// /proc/<pid>/ns/net, if the process is in the sandbox's cgroup. Without the node's pid namespace, <pid> is
+/// an unrelated process here, with an unrelated namespace.
 Result<UniqueFd> open_by_process(const NriPod& pod) {
   if (pod.pid == 0 || pod.id.size() < kShortestId) {
     return Error(Code::kNotFound, "the runtime does not say which process the sandbox has");
@@ -70,8 +72,7 @@ Result<UniqueFd> open_by_path(const std::string& path) {
   return other ? std::move(other) : std::move(netns);
 }
 
-/// One that stopped does not count: it may have failed in the guard, and the next one of its kind passes
-/// there.
+/// A stopped container does not count: it may have failed in the guard, and be started again successfully.
 bool runs(const NriContainer& container) {
   return container.state == rpc::NriContainerState::kRunning ||
          container.state == rpc::NriContainerState::kPaused;
@@ -129,10 +130,10 @@ NriEvents::~NriEvents() { stop(); }
 void NriEvents::stop() { work_.stop(); }
 
 void NriEvents::configured(const rpc::NriRuntime& runtime) {
-  log::info("NRI is there", {{"runtime", runtime.name},
-                             {"version", runtime.version},
-                             {"nri", runtime.nri_version.empty() ? "<= 0.11" : runtime.nri_version},
-                             {"limit_ms", runtime.request_timeout.count()}});
+  log::info("NRI connected", {{"runtime", runtime.name},
+                              {"version", runtime.version},
+                              {"nri", runtime.nri_version.empty() ? "<= 0.11" : runtime.nri_version},
+                              {"limit_ms", runtime.request_timeout.count()}});
 }
 
 void NriEvents::disconnected(const Error& why) {
@@ -140,7 +141,7 @@ void NriEvents::disconnected(const Error& why) {
   if (closing_) {
     return;
   }
-  log::warn("NRI is away; the guard attaches until it is back", {{"error", why.what()}});
+  log::warn("NRI disconnected; guard takes over", {{"error", why.what()}});
 }
 
 // ---- a sandbox begins
@@ -180,7 +181,7 @@ void NriEvents::leave_to_guard(const NriPod& pod, const std::vector<dra::ClaimRe
 Result<> NriEvents::run_pod_sandbox(const NriPod& pod, const NriCall& call) {
   auto found = service_->host().records_of_pod(pod.uid);
   if (!found && found.error().code() == Code::kCorrupt) {  // it has claims, and what they say is lost
-    Error error = std::move(found).error().with("cannot tell which claims pod " + name_of(pod) + " has");
+    Error error = std::move(found).error().with("cannot determine which claims pod " + name_of(pod) + " has");
     log::error("attach failed", {{"pod", name_of(pod)}, {"sandbox", pod.id}, {"error", error.what()}});
     return error;
   }
@@ -194,8 +195,8 @@ Result<> NriEvents::run_pod_sandbox(const NriPod& pod, const NriCall& call) {
   if (pod.netns.empty()) {
     return refuse_host_network(pod, records);
   }
-  // Of every pod: when a claim is refused to a second pod, which the kubelet does not tell us of, it is known
-  // whose namespace the guard came with.
+  // Remember every pod's namespace, even without claims: the kubelet never tells us about a second pod on a
+  // shared claim, and this lets us name it when its guard is refused.
   const auto netns = open_pod_netns(pod);
   const auto id = netns ? sys::netns_id(netns->get()) : Result<sys::NetnsId>(netns.error());
   if (id) {
@@ -231,7 +232,7 @@ Result<> NriEvents::refuse_host_network(const NriPod& pod, const std::vector<dra
 void NriEvents::release_pod(const NriPod& pod, int netns) {
   auto found = service_->host().records_of_pod(pod.uid);
   if (!found) {
-    log::warn("cannot tell what a pod that ends has; Unprepare takes it back",
+    log::warn("cannot determine the claims of a pod that ends; Unprepare releases them",
               {{"pod", name_of(pod)}, {"sandbox", pod.id}, {"error", found.error().what()}});
     return;
   }
@@ -241,7 +242,7 @@ void NriEvents::release_pod(const NriPod& pod, int netns) {
   for (const dra::ClaimRecord& record : records) {
     const auto released = service_->release(record.claim.uid, sandbox, deadline);
     if (!released) {
-      log::warn("a pod that ends still has what it took; Unprepare takes it back",
+      log::warn("cannot release a claim of a pod that ends; Unprepare tries again",
                 {{"pod", name_of(pod)},
                  {"sandbox", pod.id},
                  {"claim", record.claim.uid},
@@ -250,12 +251,12 @@ void NriEvents::release_pod(const NriPod& pod, int netns) {
   }
 }
 
-/// A kernel call cannot be called off, and a runtime that waits too long for an answer ends the connection:
-/// so the event waits for the work no longer than it may, and the work goes on. Whoever attaches the claim
-/// next waits for the claim's turn.
+/// A kernel call cannot be cancelled, and a runtime that waits too long for a response closes the connection:
+/// so the event waits only until its deadline, and the work continues. The next attach of the claim waits for
+/// its turn.
 void NriEvents::release_until(const NriPod& pod, const NriCall& call) {
-  service_->sandboxes().ended(pod.id);  // first: an attach that is under way must find it so
-  // Opened here: the path may be gone when the runtime has its answer.
+  service_->sandboxes().ended(pod.id);  // first: an attach in progress must see it
+  // Opened here: the path may be gone after the runtime got its response.
   auto netns = pod.netns.empty() ? Result<UniqueFd>(UniqueFd()) : open_pod_netns(pod);
   auto over = std::make_shared<std::promise<void>>();
   auto done = over->get_future();
@@ -267,12 +268,12 @@ void NriEvents::release_until(const NriPod& pod, const NriCall& call) {
       },
       kReleaseLane);
   if (!taken) {
-    log::warn("what a pod that ends has is not given back now; Unprepare takes it",
+    log::warn("cannot release the claims of a pod that ends now; Unprepare does it",
               {{"pod", name_of(pod)}, {"sandbox", pod.id}, {"error", taken.error().what()}});
     return;
   }
   if (done.wait_until(call.deadline - kWorkMargin) == std::future_status::timeout) {
-    log::info("a pod ends slowly; what it took is given back behind the runtime's back",
+    log::info("releasing the claims of a pod takes long; it continues in the background",
               {{"pod", name_of(pod)}, {"sandbox", pod.id}});
   }
 }
@@ -294,12 +295,12 @@ Result<> NriEvents::synchronize(const std::vector<NriPod>& pods, const std::vect
   auto snapshot = std::make_shared<const Snapshot>(Snapshot{.pods = pods, .containers = containers});
   {
     const Lock lock(mutex_);
-    newest_ = snapshot;  // one that was not begun is dropped
+    newest_ = snapshot;  // replaces one that was not started
   }
   auto task = [this, snapshot = std::weak_ptr(snapshot)](Executor::Turn&) {
     const auto current = snapshot.lock();
     if (!current || !is_current(*current)) {
-      return;  // the runtime connected again: only what it said last counts
+      return;  // the runtime connected again: only its latest state counts
     }
     const auto start = steady_clock::now();
     const auto done = reconcile(*current);
@@ -350,7 +351,7 @@ Result<> NriEvents::reconcile(const Snapshot& snapshot) {
     auto found = service_->host().records_of_pod(uid);
     if (!found) {
       log::warn(
-          "which claims a pod has cannot be told, so its interfaces were not looked at after the runtime "
+          "cannot determine the claims of a pod, so its interfaces were not checked after the runtime "
           "connected; the guard asks again when a container of it starts",
           {{"pod", name_of(*of_pod.front())}, {"pod_uid", uid}, {"error", found.error().what()}});
       if (first) {
@@ -372,7 +373,7 @@ Result<> NriEvents::reconcile(const Snapshot& snapshot) {
       auto done = sandboxes.empty() ? Result<>() : reconcile_claim(record, sandboxes, tells_cdi);
       if (!done) {
         log::warn(
-            "a claim of a pod that runs is not attached, as was seen when the runtime connected",
+            "a claim of a running pod is not attached, found when the runtime connected",
             {{"pod", name_of(*of_pod.front())}, {"claim", record.claim.uid}, {"error", done.error().what()}});
       }
       if (!done && first) {
@@ -419,7 +420,7 @@ Result<> NriEvents::reconcile_claim(const dra::ClaimRecord& record, const std::v
     return {};
   }
   if (sandboxes.size() != 1) {
-    return {};  // which of them is the pod's now, its next container tells: the guard attaches
+    return {};  // the current one is known when its next container starts: the guard attaches
   }
   const Reconciled& sandbox = sandboxes.front();
   switch (use(sandbox)) {
@@ -440,7 +441,7 @@ Result<> NriEvents::reconcile_claim(const dra::ClaimRecord& record, const std::v
     case Use::kRuns:
       break;
   }
-  // Never behind the application's back: it looked for its interface when it started.
+  // Never attach to a running application: it looked for its interface when it started.
   const std::string why = "containers of pod " + name_of(*sandbox.pod) +
                           " run without the claim's interfaces; delete the pod to have it started again";
   service_->reports().failed(record, -1, named(*sandbox.pod), "NotAttached", why);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// NRI: the runtime tells of pods' sandboxes, and prepared claims are attached before any container
-// exists. It fails open on the runtime's side (see rpc/nri.h), so it is the early way, never the only one:
-// whatever it leaves undone the guard does.
+// NRI: the runtime reports pods' sandboxes, and prepared claims are attached before any container is created.
+// It fails open on the runtime's side (see rpc/nri.h), so it is the early way, never the only one: the guard
+// does whatever NRI has not done.
 #pragma once
 
 #include <atomic>
@@ -21,8 +21,8 @@
 
 namespace fairlead::agent {
 
-/// Any thread. Calls give up shortly before their deadline where they wait for other work; a kernel call
-/// cannot be called off, so rpc::NriPlugin answers for one that overruns it.
+/// Any thread. Calls that wait for other work give up shortly before their deadline; a kernel call cannot be
+/// cancelled, so rpc::NriPlugin responds for one that overruns it.
 class NriEvents final : public rpc::NriHandler {
  public:
   /// The events it wants.
@@ -38,25 +38,25 @@ class NriEvents final : public rpc::NriHandler {
   ~NriEvents() override;
 
   void configured(const rpc::NriRuntime& runtime) override;
-  /// Answers at once; the comparison of what there is with what should be goes on behind it.
+  /// Returns at once; the actual state is compared with the records in the background.
   Result<> synchronize(const std::vector<rpc::NriPod>& pods, const std::vector<rpc::NriContainer>& containers,
                        const rpc::NriCall& call) override;
   Result<> run_pod_sandbox(const rpc::NriPod& pod, const rpc::NriCall& call) override;
-  /// A courtesy: NICs come home while the namespace is alive. Never an error, Unprepare is the authority.
-  /// Answered in time; what takes longer goes on behind the answer.
+  /// Optional early work: NICs are returned while the namespace is alive. Never an error, since Unprepare
+  /// does it in any case. Returns in time; longer work continues in the background.
   Result<> stop_pod_sandbox(const rpc::NriPod& pod, const rpc::NriCall& call) override;
   Result<> remove_pod_sandbox(const rpc::NriPod& pod, const rpc::NriCall& call) override;
   void disconnected(const Error& why) override;
-  /// The connection is about to be ended by ourselves.
+  /// The connection is about to be closed by this side.
   void closing() { closing_ = true; }
 
-  /// Finishes what was begun. Idempotent; events afterwards are refused.
+  /// Finishes the work in progress. Idempotent; later events are refused.
   void stop();
 
  private:
   struct Snapshot;
   struct Reconciled;
-  /// Whether containers that use the claim run. Unknown: others do, and these may come yet.
+  /// Whether containers that use the claim run. Unknown: others do, and these may still be created.
   enum class Use : std::uint8_t { kNotYet, kRuns, kUnknown };
   Result<> attach_pod(const rpc::NriPod& pod, int netns, const std::vector<dra::ClaimRecord>& records,
                       std::chrono::steady_clock::time_point deadline);
@@ -75,12 +75,12 @@ class NriEvents final : public rpc::NriHandler {
   AttachService* service_;
   std::atomic<bool> closing_{false};
   mutable Mutex mutex_;
-  std::shared_ptr<const Snapshot> newest_ FL_GUARDED_BY(mutex_);  // what is to be reconciled
+  std::shared_ptr<const Snapshot> newest_ FL_GUARDED_BY(mutex_);  // the next to be reconciled
   Executor work_;                                                 // last: its tasks use all of the above
 };
 
-/// The network namespace of a pod's sandbox: by its path, or, where that is not visible to us, by the
-/// sandbox's process if it is certainly that (its cgroup is the sandbox's). The error says what to mount.
+/// The network namespace of a pod's sandbox: by its path, or, if that is not visible here, by the sandbox's
+/// process if its cgroup proves that it is the sandbox's. The error says what to mount.
 Result<UniqueFd> open_pod_netns(const rpc::NriPod& pod);
 
 }  // namespace fairlead::agent

@@ -160,7 +160,7 @@ TEST_F(NriWay, DamagedRecordOfThePod_FailsItsSandbox) {
   framework_.lose_records(Error(Code::kCorrupt, "the record of claim u1, which this pod uses, is damaged"));
   const auto done = nri_->run_pod_sandbox(sandbox("s1", pod_), soon());
   ASSERT_FALSE(done);
-  EXPECT_THAT(done.error().what(), HasSubstr("cannot tell which claims pod default/pod-1 has"));
+  EXPECT_THAT(done.error().what(), HasSubstr("cannot determine which claims pod default/pod-1 has"));
   EXPECT_THAT(done.error().what(), HasSubstr("is damaged"));
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which kinds of device this node can do, tried once at start in a network namespace of our own.
+// Which kinds of device this node supports, tried once at start in a network namespace of our own.
 #pragma once
 
 #include <set>
@@ -10,7 +10,8 @@
 
 namespace fairlead::agent {
 
-/// The words of the kinds (KindName::kind) that Kind::probe() finds possible; why the others are not is logged.
+/// The names (KindName::kind) of the kinds that Kind::probe() finds possible; the reasons for the others are
+/// logged.
 Result<std::set<std::string>> probe_kinds(const devices::Registry& kinds);
 
 }  // namespace fairlead::agent

@@ -67,18 +67,18 @@ struct AttachState {
   std::string pod_uid;                // empty: not known
   std::vector<std::int32_t> indexes;  // devices::Attached::index; one per device
   std::vector<devices::Given> given;  // one per device; none in records of version 0.1
-  /// Whether `netns` could be found by its id when it was attached. If not, that it cannot be found later
-  /// says nothing about the pod.
+  /// Whether `netns` could be found by its id when it was attached. If not, failing to find it later says
+  /// nothing about the pod.
   bool visible = true;
   /// Where it was (FoundNetns::seen_in); empty in records of older versions.
   std::string seen_in;
   bool staged = false;  // netdevices: in the node's namespace for the runtime to move
 
-  /// `netns` is there, and it is the claim's.
+  /// `netns` exists, and it is the claim's.
   [[nodiscard]] bool is_in_a_pod() const {
     return netns && (phase == AttachPhase::kAttaching || phase == AttachPhase::kAttached);
   }
-  /// kInternal: next_phase() has none.
+  /// kInternal: next_phase() does not allow the event.
   Result<> advance(AttachEvent event);
 };
 std::string to_json(const AttachState& state);

@@ -13,7 +13,7 @@ constexpr std::size_t kEndedLimit = 1024;
 
 void SandboxBook::remember(const std::string& sandbox, sys::NetnsId netns, const dra::Pod& pod) {
   const Lock lock(mutex_);
-  // A namespace has one sandbox: an older entry is of one that ended unseen.
+  // A namespace has one sandbox: an older entry is of one whose end was not reported.
   std::erase_if(sandboxes_, [&](const auto& entry) { return entry.second.netns == netns; });
   sandboxes_[sandbox] = {.netns = netns, .pod = pod};
   std::erase(ended_, sandbox);

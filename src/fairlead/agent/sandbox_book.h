@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which network namespace belongs to which pod's sandbox, as NRI reports it: the guard does not know sandboxes.
+// Which network namespace belongs to which pod's sandbox, as NRI reports it: the guard does not know
+// sandboxes.
 #pragma once
 
 #include <deque>
@@ -21,13 +22,13 @@ class SandboxBook {
     dra::Pod pod;
   };
   void remember(const std::string& sandbox, sys::NetnsId netns, const dra::Pod& pod);
-  /// NRI is disconnected: what it reported may be wrong soon.
+  /// NRI is disconnected: the reported sandboxes may soon be outdated.
   void forget_all();
-  /// The sandbox ends: a claim that comes for it later is not attached any more.
+  /// The sandbox ends: a later attach for it is refused.
   void ended(const std::string& sandbox);
-  /// Of the last thousand that ended.
+  /// Whether it is among the last thousand that ended.
   [[nodiscard]] bool has_ended(const std::string& sandbox) const;
-  /// nullopt: no sandbox is known to have this namespace.
+  /// nullopt: no known sandbox has this namespace.
   [[nodiscard]] std::optional<Entry> find(const sys::NetnsId& netns) const;
 
  private:
