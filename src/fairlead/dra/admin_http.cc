@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Each address has a listener and a thread of its own: probes on the one do not wait for whoever comes to the
-// other.
+// Each address has its own listener and thread: probes on one do not wait for clients of another.
 #include "fairlead/dra/admin_http.h"
 
 #include <arpa/inet.h>
@@ -31,7 +30,7 @@ namespace {
 
 constexpr int kPatienceSeconds = 5;
 constexpr int kBacklog = 64;
-/// What health() said is good for this long to those who come by TCP: anybody may ask, as often as he likes.
+/// How long a result of health() is reused for clients over TCP, since anyone may send requests at any rate.
 constexpr std::chrono::seconds kHealthKept{1};
 constexpr std::string_view kUnix = "unix:";
 
@@ -151,8 +150,8 @@ void prepare_tcp(int fd, const Address& address, AdminHttp::Port port) {
   }
 }
 
-/// A listening socket, or the errno. The file of a unix socket is taken from whoever had it: its folder is
-/// ours, and a process that was killed leaves it there.
+/// A listening socket, or the errno. An existing file of a unix socket is replaced: its folder is ours, and a
+/// process that was killed leaves the file there.
 std::expected<UniqueFd, int> open_listener(const Address& address, AdminHttp::Port port) {
   UniqueFd fd(::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) {
@@ -285,7 +284,7 @@ Result<std::string> exchange(int fd, const std::string& request) {
   for (;;) {
     const ssize_t got = ::recv(fd, chunk.data(), chunk.size(), 0);
     if (got < 0) {
-      return Error::from_errno(errno, "wait for the answer");
+      return Error::from_errno(errno, "wait for the response");
     }
     if (got == 0) {
       return out;
@@ -319,14 +318,14 @@ Result<std::string> AdminHttp::ask(const std::string& listen, const std::string&
   const timeval patience = {.tv_sec = kPatienceSeconds, .tv_usec = 0};
   (void)::setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
   if (!fd.valid() || ::connect(fd.get(), as_sockaddr(address), address.size) != 0) {
-    return Error::from_errno(errno, "nobody answers at " + where);
+    return Error::from_errno(errno, "no server responds at " + where);
   }
   FL_ASSIGN(const std::string answer,
             exchange(fd.get(), "GET " + page + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"),
             where);
   const auto head = answer.find("\r\n\r\n");
   if (!answer.starts_with("HTTP/1.1 ") || head == std::string::npos) {
-    return Error(Code::kUnavailable, where + " did not answer as an HTTP server does");
+    return Error(Code::kUnavailable, where + " did not respond as an HTTP server");
   }
   std::string body = answer.substr(head + 4);
   if (!answer.starts_with("HTTP/1.1 200 ")) {

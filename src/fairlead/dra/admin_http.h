@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The small HTTP server for people and probes: GET /metrics, /healthz and /readyz. Nothing else is served,
-// and nothing can be changed through it. Each address has a thread of its own, few connections, and little
-// time for each: a stranger at the one costs those at the other nothing.
+// The small HTTP server for people and probes: GET /metrics, /healthz and /readyz. It serves nothing else and
+// changes nothing. Each address has its own thread, few connections, and a short time limit for each: clients
+// of one address do not affect those of another.
 #pragma once
 
 #include <functional>
@@ -14,15 +14,15 @@ namespace fairlead::dra {
 
 class AdminHttp {
  public:
-  /// Called from the threads of the addresses, at the same time too; must not throw and should answer within
-  /// a few seconds.
+  /// Called from the threads of the addresses, also concurrently; must not throw and should return within a
+  /// few seconds.
   struct Sources {
     std::function<std::string()> metrics;  // the text of /metrics
-    /// 200 "ok", or 503 with the error's sentence. A liveness probe restarts the process on 503, so this asks
-    /// only what a restart can mend: does our own DRA socket answer an empty NodePrepareResources? Who asks
-    /// by TCP may get an answer that is a second old.
+    /// 200 "ok", or 503 with the error's sentence. A liveness probe restarts the process on 503, so this
+    /// checks only what a restart can fix: whether our own DRA socket responds to an empty
+    /// NodePrepareResources. Clients over TCP may get a result that is a second old.
     std::function<Result<>()> health;
-    /// 200 "ok", or 503 with the error's sentence: registered with the kubelet, slices published?
+    /// 200 "ok", or 503 with the error's sentence: registered with the kubelet and slices published?
     std::function<Result<>()> ready;
   };
 
@@ -40,14 +40,14 @@ class AdminHttp {
   AdminHttp& operator=(const AdminHttp&) = delete;
   AdminHttp(AdminHttp&&) = delete;
   AdminHttp& operator=(AdminHttp&&) = delete;
-  /// Stops serving; waits for answers under way.
+  /// Stops serving; waits for responses in progress.
   ~AdminHttp();
 
-  /// The port in use; of several the first, 0 when there is none.
+  /// The port in use; of several the first, 0 if there is none.
   [[nodiscard]] int port() const;
 
-  /// The other side, for a probe that is a program: GETs `page` ("/readyz") from the first of the addresses
-  /// in `listen`. The body when the answer is 200; else an error with the body as its sentence.
+  /// The client side, for a probe that is a program: GETs `page` ("/readyz") from the first of the addresses
+  /// in `listen`. Returns the body if the status is 200; otherwise an error with the body as its sentence.
   static Result<std::string> ask(const std::string& listen, const std::string& page);
 
   class Impl;

@@ -15,8 +15,8 @@ std::string device_name(const ClaimRecord& record, std::size_t index) {
   return "claim-" + record.claim.uid + "-" + std::to_string(index);
 }
 
-/// Readers refuse a CDI device without edits, and a claim's common edits apply only where one of its devices
-/// is used. So a device that has nothing of its own says who it is.
+/// Readers refuse a CDI device without edits, and a claim's common edits apply only if one of its devices is
+/// used. So a device without edits of its own gets an environment variable that names it.
 std::string marker(std::string_view driver_name, const AllocatedDevice& device, std::size_t index) {
   std::string name = "DRA_DEVICE_" + device.main_request() + "_" + std::to_string(index);
   std::transform(name.begin(), name.end(), name.begin(), [](unsigned char c) {

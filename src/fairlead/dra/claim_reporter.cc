@@ -219,7 +219,7 @@ class ClaimReporter::Impl {
     }
   }
 
-  /// Waits for a claim that is due. Nothing: the end.
+  /// Waits for a claim that is due. nullopt: stopped.
   std::optional<Job> next(const std::stop_token& stop) {
     std::unique_lock lock(mutex_);
     while (!stop.stop_requested()) {
@@ -246,8 +246,8 @@ class ClaimReporter::Impl {
     return std::nullopt;
   }
 
-  /// Makes the claim's status what the job says. job.standing is what stands there afterwards. An Error of
-  /// kCancelled: the claim is not ours to write any more.
+  /// Writes the claim's status as in the job. Afterwards job.standing has the written entries. An Error of
+  /// kCancelled: the claim's status is not ours to write any more.
   Result<> write(Job& job, const std::stop_token& stop) {
     const auto record = find_(job.uid);
     if (!record || record->state == ClaimState::kUnpreparing) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Writes what a driver reports of its devices into the claims' status.devices (KEP-4817), off every critical
-// path: one thread, one server-side apply per claim and change.
+// Writes a driver's device reports to the claims' status.devices (KEP-4817), off every critical path: one
+// thread, one server-side apply per claim and change.
 //
 //   report(uid, ...) ─► newest per claim ─► what stands there? ─► same: nothing to do
 //                             ▲             (what we wrote; once      │ other
@@ -10,10 +10,9 @@
 //                             └── refused: this claim waits ◄─────────┤
 //                                 gone, replaced, unprepared: dropped ◄┘
 //
-// What was written is remembered in memory only. After a restart the first report of a claim is compared with
-// the live object once: so nothing needless is written, the time of the last transition stays, and no file
-// has to agree with the API server (which is what a hash on disk would have to, also after somebody else's
-// change).
+// Written statuses are remembered in memory only. After a restart the first report of a claim is compared
+// with the live object once: so no needless write is made, the time of the last transition is kept, and no
+// file has to agree with the API server (as a hash on disk would have to, also after changes by others).
 #pragma once
 
 #include <chrono>
@@ -35,8 +34,8 @@ class Client;
 
 namespace fairlead::dra {
 
-/// The little of the API server that reporting needs. Calls come from the reporter's thread and return soon
-/// after `stop` is requested. One try each: the reporter has a back-off of its own.
+/// The part of the API server that reporting needs. Calls come from the reporter's thread and return soon
+/// after `stop` is requested. Each makes one attempt: the reporter has its own back-off.
 class ClaimStatusApi {
  public:
   ClaimStatusApi() = default;
@@ -46,10 +45,10 @@ class ClaimStatusApi {
   ClaimStatusApi& operator=(ClaimStatusApi&&) = delete;
   virtual ~ClaimStatusApi() = default;
 
-  /// The claim as it is now. kNotFound: it is gone.
+  /// The claim as it is now. kNotFound: it does not exist any more.
   virtual Result<kube::ClaimStatus> read(const Claim& claim, const std::stop_token& stop) = 0;
   /// Replaces all our entries. kNotFound: gone; kConflict: another claim has the name by now, or others wrote
-  /// at the same time; read() tells.
+  /// at the same time; read() tells these apart.
   virtual Result<> apply(const Claim& claim, const std::vector<kube::DeviceStatus>& devices,
                          const std::stop_token& stop) = 0;
 };
@@ -57,21 +56,21 @@ class ClaimStatusApi {
 /// ClaimStatusApi on a real API server; the field manager is the driver's name. `client` must outlive it.
 std::unique_ptr<ClaimStatusApi> make_claim_status_api(kube::Client& client, const std::string& driver_name);
 
-/// The status entries that stand for `reports` of the record's devices, within the API's limits. A condition
-/// that is as true as the one in `standing` keeps its time, else it gets `now`.
+/// The status entries for `reports` of the record's devices, within the API's limits. A condition with the
+/// same status as the one in `standing` keeps its transition time, otherwise it gets `now`.
 std::vector<kube::DeviceStatus> status_entries(const std::string& driver_name, const Claim& claim,
                                                const std::vector<DeviceReport>& reports,
                                                const std::vector<kube::DeviceStatus>& standing,
                                                const std::string& now);
 
-/// Owns one thread. Any thread may call anything; nothing but stop() blocks.
+/// Owns one thread. Any thread may call any function; only stop() blocks.
 class ClaimReporter {
  public:
   struct Options {
     std::string driver_name;
     std::chrono::milliseconds retry_min{500};     // after a refusal; doubles, with jitter
     std::chrono::milliseconds retry_max{60'000};  //
-    /// The moment as RFC 3339 text; null: the machine's clock.
+    /// The time as RFC 3339 text; null: the system clock.
     std::function<std::string()> now;
     /// Driver::identities; may be null. Goes with every write of a claim's status.
     std::function<std::vector<DeviceIdentity>(const ClaimRecord&)> identities;
@@ -88,15 +87,15 @@ class ClaimReporter {
   ~ClaimReporter();  // stop()
 
   void start();
-  /// Ends the thread. What is not written yet is not written; the driver reports it again after a restart.
+  /// Ends the thread. Unwritten reports are dropped; the driver reports them again after a restart.
   void stop();
 
   /// See Host::report.
   void report(const std::string& claim_uid, std::vector<DeviceReport> reports);
-  /// This claim is being prepared, and the API server has just said that no entry of ours stands in it, so
-  /// none is looked for.
+  /// This claim is being prepared, and the API server has just returned it without an entry of ours, so
+  /// existing entries are not looked up.
   void preparing(const std::string& claim_uid);
-  /// The claim is not prepared any more: what was to be written of it is dropped.
+  /// The claim is not prepared any more: its pending reports are dropped.
   void unprepared(const std::string& claim_uid);
 
   class Impl;

@@ -30,8 +30,8 @@ using IdentitiesPtr = std::shared_ptr<const std::vector<DeviceIdentity>>;
 
 constexpr std::size_t kWorkLane = 0;
 constexpr std::size_t kFetchLane = 1;
-/// The answer "not ready in time" leaves this long before the caller's own deadline, and this long after
-/// ours, so that a driver that keeps its deadline can say more.
+/// The error "not ready in time" is returned this long before the caller's own deadline, and this long after
+/// ours, so that a driver that keeps its deadline can return a more precise error.
 constexpr milliseconds kAnswerMargin{500};
 constexpr milliseconds kDriverMargin{400};
 
@@ -135,7 +135,7 @@ auto guarded(F call) -> decltype(call()) {
 
 // ---- one kubelet call ----
 
-/// Collects the answers of one call and hands them over once.
+/// Collects the results of one call and returns them once.
 template <class Answer>
 class Batch {
  public:
@@ -229,7 +229,7 @@ using PrepareAnswer = Result<std::vector<ServedDevice>>;
 using PrepareJob = Job<PrepareAnswer>;
 using UnprepareJob = Job<Result<>>;
 
-/// The claim and its pods, for telling them; nothing when it is another claim by now.
+/// The claim and its pods, for reports; nullopt if the name now belongs to another claim.
 std::optional<Claim> summary(const kube::ResourceClaim& claim, const ClaimRef& ref) {
   if (claim.meta.uid != ref.uid) {
     return std::nullopt;
@@ -337,7 +337,7 @@ void ClaimService::Impl::start_call(const std::vector<ClaimRef>& claims, const C
   const Error late(Code::kTimeout,
                    "not done after " +
                        std::to_string(std::chrono::ceil<std::chrono::seconds>(until - now).count()) +
-                       " s; the work goes on, and the next try gets its result");
+                       " s; the work continues, and the next try gets its result");
   batch->set_timer(timer_.at(until + kDriverMargin, [batch, late] { batch->expire(late); }));
   for (const std::string& uid : uids) {
     const ClaimRef& ref = *by_uid[uid];
@@ -426,7 +426,7 @@ Result<> ClaimService::Impl::read_claim(PrepareJob& job) {
   }
   const Code code = fetched.error().code();
   if (prepared && (code == Code::kUnavailable || code == Code::kTimeout)) {
-    return {};  // the record knows the answer
+    return {};  // the record has the result
   }
   return Error(fetched.error()).with("read claim " + job.ref.namespace_ + "/" + job.ref.name);
 }
@@ -562,8 +562,8 @@ Result<IdentitiesPtr> ClaimService::Impl::known_identities_of(const RecordPtr& r
   return identities;
 }
 
-/// Nobody else may have the devices; from here on they are this claim's. The check and the intent are one
-/// step for all threads and instances.
+/// No other claim may have the devices; from here on they are this claim's. For all threads and instances,
+/// the check and the intent are one atomic step.
 Result<> ClaimService::Impl::admit(const ClaimRecord& record, const CallContext& context) {
   const Lock lock(admission_);
   FL_ASSIGN(const auto keys, store_->lock({"admission"}, context.deadline, context.cancelled));
@@ -628,7 +628,7 @@ Result<> ClaimService::Impl::undo(ClaimRecord record, const CallContext& context
   if (record.state != ClaimState::kUnpreparing) {
     record.state = ClaimState::kUnpreparing;
     if (auto written = store_->write(record); !written) {
-      // A full disk must not keep a pod from ending. The kubelet has no answer yet and will come again.
+      // A full disk must not keep a pod from ending. The kubelet has no result yet and will try again.
       log::warn("cannot record that a claim is being unprepared, ignoring",
                 {{"uid", record.claim.uid}, {"error", written.error().what()}});
     }
@@ -694,7 +694,7 @@ void ClaimService::Impl::retry_undo(Executor::Turn& turn, const std::string& uid
     return;
   }
   if (!*record || (*record)->state != ClaimState::kUnpreparing) {
-    return;  // somebody else did it
+    return;  // another thread or instance did it
   }
   Executor::Keys devices;
   add_device_keys((*record)->claim, devices);
@@ -720,9 +720,9 @@ void ClaimService::Impl::retry_undo(Executor::Turn& turn, const std::string& uid
 void ClaimService::Impl::restore_one(const ClaimRecord& record) {
   const std::string& uid = record.claim.uid;
   const auto fields = [&](const Error& error) {
-    log::warn("cannot restore a claim, it stays as it is", {{"uid", uid}, {"error", error.what()}});
+    log::warn("cannot restore a claim; leaving it unchanged", {{"uid", uid}, {"error", error.what()}});
   };
-  // Not waiting: who holds the key now is another instance, alive and at work on this very claim.
+  // Not waiting: another running instance holds the key and is working on this claim.
   const auto now = steady_clock::now();
   std::vector<std::string> device_keys;
   add_device_keys(record.claim, device_keys);
@@ -771,7 +771,7 @@ void ClaimService::Impl::remove_orphan_cdi_files() {
     if (!is_uid(uid)) {
       continue;
     }
-    // A record comes before its CDI file and goes after it, so a file without a record belongs to nobody.
+    // A record comes before its CDI file and goes after it, so a file without a record is left over.
     const auto keys = store_->lock({claim_key(uid)}, steady_clock::now());
     const auto record = keys ? store_->read(uid) : Result<RecordPtr>(keys.error());
     if (record && !*record) {
@@ -787,7 +787,7 @@ Result<> ClaimService::Impl::restore() {
     log::info("claim of another boot dropped", {{"uid", record.claim.uid}});
     if (const auto removed = remove_cdi_file(options_.cdi_dir, options_.driver_name, record.claim.uid);
         !removed) {
-      log::warn("the CDI file of a claim of another boot stays",
+      log::warn("cannot remove the CDI file of a claim of another boot",
                 {{"uid", record.claim.uid}, {"error", removed.error().what()}});
     }
   }
@@ -879,16 +879,15 @@ Result<std::unique_ptr<ClaimService>> ClaimService::open(Options options, Driver
                                   [&metrics](const std::string& path, const Error& why) {
                                     metrics.record_quarantined();
                                     log::error(
-                                        "a claim record is unreadable and was put aside; what it described "
+                                        "a claim record is unreadable and was quarantined; its devices "
                                         "may be left over on this node",
                                         {{"file", path}, {"error", why.what()}});
                                   },
                               .on_unreadable =
                                   [&metrics](const std::string& path, const Error& why) {
                                     metrics.record_unreadable();
-                                    log::error(
-                                        "claim records cannot be read, going on with what they said last",
-                                        {{"path", path}, {"error", why.what()}});
+                                    log::error("claim records cannot be read; using their last known content",
+                                               {{"path", path}, {"error", why.what()}});
                                   }}),
             "open the claim records");
   return std::unique_ptr<ClaimService>(new ClaimService(

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What NodePrepareResources and NodeUnprepareResources mean, without gRPC: order, records, exclusivity, CDI
-// files, undo. One claim's way:
+// The implementation of NodePrepareResources and NodeUnprepareResources, without gRPC: order, records,
+// exclusivity, CDI files, undo. The steps for one claim:
 //
 //   prepare:   key of the claim ─► read record, GET claim ─► keys of its devices ─► plan ─► admission
 //   (conflicts, Driver::admit,
@@ -9,8 +9,8 @@
 //   file
 //              gone ─► record gone ─► answer
 //
-// The claim is read after its key is held: a Prepare that comes late, after an Unprepare, sees what the claim
-// is now. Keys order the threads of this process (Executor) and the instances of the driver
+// The claim is read while its key is held: a Prepare that comes late, after an Unprepare, sees the claim's
+// current state. Keys order the threads of this process (Executor) and the instances of the driver
 // (ClaimStore::Keys).
 #pragma once
 
@@ -30,7 +30,7 @@
 
 namespace fairlead::dra {
 
-/// Where claims are read: the API server.
+/// The source of claims: the API server.
 class ClaimSource {
  public:
   ClaimSource() = default;
@@ -40,19 +40,19 @@ class ClaimSource {
   ClaimSource& operator=(ClaimSource&&) = delete;
   virtual ~ClaimSource() = default;
 
-  /// The claim as it is now, tries repeated for up to `timeout`. kNotFound; kUnavailable, kTimeout: no
-  /// answer. Called from several threads.
+  /// The claim as it is now, retried for up to `timeout`. kNotFound; kUnavailable, kTimeout: no response.
+  /// Called from several threads.
   virtual Result<kube::ResourceClaim> get_claim(const std::string& namespace_, const std::string& name,
                                                 std::chrono::milliseconds timeout,
                                                 const std::stop_token& stop) = 0;
 };
 
-/// A claim as the kubelet names it. Nothing in it is trusted: it becomes paths.
+/// A claim as the kubelet names it. Its fields are not trusted: they become parts of paths.
 struct ClaimRef {
   std::string namespace_, name, uid;
 };
 
-/// One device as the kubelet is told of it.
+/// One device as returned to the kubelet.
 struct ServedDevice {
   std::string request;  // of the pod's containers: the main request
   std::string pool, device, share_id;
@@ -60,20 +60,20 @@ struct ServedDevice {
   bool operator==(const ServedDevice&) const = default;
 };
 
-/// Exactly one entry per UID asked for.
+/// Exactly one entry per requested UID.
 using PrepareAnswers = std::map<std::string, Result<std::vector<ServedDevice>>>;
 using UnprepareAnswers = std::map<std::string, Result<>>;
 
-/// Told of what becomes of claims, from worker threads that hold the claim's key: must be quick and must not
-/// call the service. Any may be null.
+/// Callbacks for claim life-cycle events, from worker threads that hold the claim's key: must be quick and
+/// must not call the service. Any may be null.
 struct ClaimHooks {
-  /// A prepare that found no record begins, and no entry of this driver stands in the claim's status. One may
-  /// stand there from an earlier prepare: a claim that outlives its pods keeps its allocation, and with it
-  /// status.devices; this is not called then.
+  /// A fresh prepare begins: no record on disk and no entry of this driver in the claim's status. Not called
+  /// when an entry is left over from an earlier prepare: a claim that outlives its pods keeps its allocation,
+  /// and with it status.devices.
   std::function<void(const std::string& uid)> preparing = {};
-  /// A prepare ended with an error. `claim` is what the API server said; its devices may be missing.
+  /// A prepare ended with an error. `claim` is the API server's object; its devices may be missing.
   std::function<void(const Claim& claim, const Error& error)> prepare_failed = {};
-  /// The record is gone: unprepared, or undone after an error.
+  /// The record was removed: unprepared, or undone after an error.
   std::function<void(const std::string& uid)> unprepared = {};
 };
 
@@ -86,11 +86,11 @@ class ClaimService {
     unsigned workers = 4;
     unsigned fetchers = 8;  // claims read from the API server at the same time
     std::size_t queue_limit = 1024;
-    /// How long the API server may take when the answer is known from the record anyway.
+    /// How long to wait for the API server if the result is known from the record anyway.
     std::chrono::milliseconds recheck_timeout{2'000};
     /// How long the undo of a failed prepare may take.
     std::chrono::milliseconds undo_budget{10'000};
-    /// An undo that failed is tried again after this, then twice as long each time up to a minute.
+    /// An undo that failed is retried after this, then after twice as long each time up to a minute.
     std::chrono::milliseconds retry_min{1'000};
     std::string boot_id;  // empty: the kernel's
     ClaimHooks hooks;
@@ -106,17 +106,17 @@ class ClaimService {
   /// stop().
   ~ClaimService();
 
-  /// Once, before the first call: what was in flight is undone, CDI files are rebuilt or removed,
-  /// Driver::restored is called. Does not need the API server.
+  /// Called once, before the first call: in-flight claims are undone, CDI files are rebuilt or removed, and
+  /// Driver::restored() is called. Does not need the API server.
   Result<> restore();
 
-  /// Calls `done` once, from any thread: when all claims have their answer, or a little after the deadline
-  /// with errors for those that have none yet (their work goes on; a repeated call waits for it).
+  /// Calls `done` once, from any thread: when all claims have a result, or a little after the deadline with
+  /// errors for those that have none yet (their work continues; a repeated call waits for it).
   void prepare(const std::vector<ClaimRef>& claims, const CallContext& context,
                std::move_only_function<void(PrepareAnswers)> done);
   void unprepare(const std::vector<ClaimRef>& claims, const CallContext& context,
                  std::move_only_function<void(UnprepareAnswers)> done);
-  /// Refuses new calls and finishes those in flight; cancels them when that takes longer than `grace`.
+  /// Refuses new calls and finishes those in flight; cancels them if that takes longer than `grace`.
   /// Idempotent.
   void stop(std::chrono::milliseconds grace = std::chrono::seconds(20));
 
@@ -141,7 +141,7 @@ class ClaimService {
   std::unique_ptr<Impl> impl_;
 };
 
-/// kInvalid names the part that breaks the rules: they become file names.
+/// kInvalid names the invalid part: the parts become file names.
 Result<> validate(const ClaimRef& claim);
 
 }  // namespace fairlead::dra

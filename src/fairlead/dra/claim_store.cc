@@ -23,7 +23,7 @@ using nlohmann::json;
 
 constexpr int kVersion = 1;
 constexpr std::string_view kSuffix = ".json";
-constexpr const char* kFolder = "";  // stands for the folder among the uids of what cannot be read
+constexpr const char* kFolder = "";  // the folder's key among the uids of unreadable files
 
 // ---- text of a record ----
 
@@ -110,9 +110,9 @@ cdi::ContainerEdits edits_from_json(const json& in) {
   return edits;
 }
 
-/// A text of parameters is written where it comes first; where it comes again stands "sameAs": its number, in
-/// the order of their coming. A program that does not know of that (0.1) reads an empty text there, which
-/// hurts nobody: the plan is made by then.
+/// A parameter text is written at its first occurrence; later occurrences are written as "sameAs" with its
+/// number, in order of occurrence. A program that does not know that (0.1) reads an empty text there, which
+/// is harmless: the plan is made by then.
 class TextsWritten {
  public:
   void put(json& entry, const std::string& text) {
@@ -305,8 +305,8 @@ std::string crc32(std::string_view text) {
 
 // ---- locks ----
 
-/// The byte of the lock file that stands for a key: FNV-1a, 62 bits so that it is a valid off_t. Two keys on
-/// one byte would only wait for each other.
+/// The byte of the lock file for a key: FNV-1a, 62 bits so that it is a valid off_t. Two keys that share a
+/// byte only wait for each other.
 off_t byte_of(std::string_view key) { return static_cast<off_t>(fnv1a_64(key) >> 2U); }
 
 /// False: another instance has it. Locks of the open file description, not of the process (POSIX locks would
@@ -365,7 +365,7 @@ std::string_view to_string(ClaimState state) {
 
 Result<std::string> encode_record(const ClaimRecord& record, std::string_view boot_id) {
   try {
-    // Written out once, for the sum and for the file: this stands in the way of every attach. The keys are in
+    // Serialized once, for both the checksum and the file, since every attach waits for this. The keys are in
     // dump()'s own order.
     const std::string body = record_to_json(record, boot_id).dump();
     if (body.size() > kMaxRecord) {
@@ -398,7 +398,7 @@ Result<DecodedRecord> decode_record(std::string_view text) {
       return Error(Code::kCorrupt, "the checksum does not match the content");
     }
     return record_from_json(body);
-  } catch (const std::exception& e) {  // nlohmann's, or a "sameAs" of nothing
+  } catch (const std::exception& e) {  // nlohmann's, or a "sameAs" without its text
     return Error(Code::kCorrupt, e.what());
   }
 }
@@ -458,8 +458,8 @@ std::optional<Error> ClaimStore::put_aside_that_mentions(const std::string& pod_
   for (const auto& [uid, record] : put_aside_) {
     if (!pod_uid.empty() && record.text.find("\"" + pod_uid + "\"") != std::string::npos) {
       return Error(Code::kCorrupt, "the record of claim " + uid + ", which this pod uses, is damaged (" +
-                                       record.why + ") and was put aside as " + record.file +
-                                       "; delete the pod, so that the claim is prepared anew");
+                                       record.why + ") and was quarantined as " + record.file +
+                                       "; delete the pod, so that the claim is prepared again");
     }
   }
   return std::nullopt;
@@ -559,7 +559,7 @@ Result<std::optional<ClaimStore::Cached>> ClaimStore::load(const std::string& ui
                .boot_id = std::move(decoded->boot_id)};
   const Lock lock(mutex_);
   cache_[uid] = entry;
-  if (::lstat(path.c_str(), &info) != 0) {  // removed since it was read: nobody would ask for it again
+  if (::lstat(path.c_str(), &info) != 0) {  // removed since it was read: it will not be requested again
     cache_.erase(uid);
   }
   return std::optional<Cached>(std::move(entry));

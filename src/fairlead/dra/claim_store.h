@@ -42,12 +42,12 @@ namespace fairlead::dra {
 /// "preparing", "prepared", "unpreparing".
 std::string_view to_string(ClaimState state);
 
-/// What a record may have as text. Ours have a few KiB; the parameters of a claim can be 1 MiB
-/// (config_resolve.h), and a driver's plan and state of them about as much.
+/// The maximum size of a record's text. Typical records have a few KiB; the parameters of a claim can be 1
+/// MiB (config_resolve.h), and a driver's plan and state for them about as much.
 inline constexpr std::size_t kMaxRecord = std::size_t{8} << 20;
 
-/// A record as the text of its file, and back. `boot_id` says in which boot it was written. kInvalid: text
-/// that is no UTF-8, or more than kMaxRecord.
+/// Converts a record to the text of its file and back. `boot_id` is the boot in which it was written.
+/// kInvalid: text that is not UTF-8, or more than kMaxRecord.
 Result<std::string> encode_record(const ClaimRecord& record, std::string_view boot_id);
 struct DecodedRecord {
   ClaimRecord record;
@@ -65,26 +65,26 @@ class ClaimStore {
   struct Options {
     std::string state_dir;
     std::string boot_id;  // empty: the kernel's
-    /// Told of each file that was put into quarantine, and why. Must not call the store.
+    /// Called for each file that was quarantined, with the reason. Must not call the store.
     std::function<void(const std::string& path, const Error& why)> on_quarantine = {};
-    /// Told of each file (or the folder) that cannot be read any more, once until it can. Must not call the
-    /// store.
+    /// Called once for each file (or the folder) that cannot be read any more, until it can. Must not call
+    /// the store.
     std::function<void(const std::string& path, const Error& why)> on_unreadable = {};
   };
 
-  /// What the folder holds. Whatever cannot be read now concerns its own claim only.
+  /// The content of the folder. A file that cannot be read now affects its own claim only.
   struct View {
-    /// By uid. A file that cannot be read now is here as it was read last, if it ever was; when the folder
-    /// cannot be listed, all are.
+    /// By uid. A file that cannot be read now is included as it was last read, if ever; if the folder cannot
+    /// be listed, all files are.
     std::vector<RecordPtr> records;
     std::map<std::string, Error> unreadable;  // uid -> why
   };
 
-  /// Keys locked against the other instances (not against threads of this process: the Executor does that).
-  /// Freed when it goes, or when the process dies.
+  /// Keys locked against other instances (not against threads of this process: the Executor does that).
+  /// Released when the object is destroyed, or when the process dies.
   class Keys {
    public:
-    /// Takes more keys. Callers of all instances must take them in one order: the claim's, then devices'.
+    /// Locks more keys. Callers in all instances must lock them in one order: the claim's, then devices'.
     Result<> add(std::vector<std::string> keys, Deadline deadline, const std::stop_token& stop);
 
    private:
@@ -105,21 +105,22 @@ class ClaimStore {
   [[nodiscard]] Result<Keys> lock(std::vector<std::string> keys, Deadline deadline,
                                   const std::stop_token& stop = {}) const;
 
-  /// Null: there is none, or it was unreadable and is in quarantine now.
+  /// Null: there is no record, or it was unreadable and is now quarantined.
   Result<RecordPtr> read(const std::string& uid) const;
-  /// All of them. An error: the folder cannot be listed and never could.
+  /// All of them. An error: the folder cannot be listed, and was never listed before.
   Result<View> read_all() const;
-  /// What this process put into quarantine and nobody has prepared or unprepared since, if its text mentions
-  /// the pod: one sentence about it. A record too damaged for that says nothing about any pod.
+  /// An error describing a quarantined record that mentions the pod, unless its claim was prepared or
+  /// unprepared since; nullopt otherwise, also if the record is too damaged to mention any pod.
   [[nodiscard]] std::optional<Error> put_aside_that_mentions(const std::string& pod_uid) const;
-  /// The claim is not prepared any more: its quarantined record is of no interest to any pod.
+  /// The claim is not prepared any more: its quarantined record no longer affects any pod.
   void forget_put_aside(const std::string& uid) const;
   Result<> write(const ClaimRecord& record) const;
-  /// Removing what is gone succeeds.
+  /// Succeeds if the record does not exist.
   Result<> remove(const std::string& uid) const;
   /// How many records are kept in memory: not more than there are files.
   [[nodiscard]] std::size_t cached() const;
-  /// Removes the records that another boot wrote and says whose: the kernel objects they describe are gone.
+  /// Removes records written in another boot and returns them: the kernel objects that they describe are
+  /// gone.
   Result<std::vector<ClaimRecord>> drop_records_of_other_boots() const;
 
  private:
@@ -150,8 +151,8 @@ class ClaimStore {
   const Options options_;
   const std::string claims_dir_;
   mutable Mutex mutex_;
-  /// Parsed files, valid as long as inode, size and change time are the same (rename gives a new inode). Of a
-  /// file that cannot be read, what was read last.
+  /// Parsed files, valid as long as inode, size and change time are the same (rename gives a new inode). For
+  /// a file that cannot be read, the last content.
   mutable std::map<std::string, Cached> cache_ FL_GUARDED_BY(mutex_);
   struct PutAside {
     std::string text;
@@ -159,7 +160,7 @@ class ClaimStore {
     std::string why;
   };
   mutable std::map<std::string, PutAside> put_aside_ FL_GUARDED_BY(mutex_);  // by the claim's uid
-  mutable std::set<std::string> unreadable_ FL_GUARDED_BY(mutex_);           // as told
+  mutable std::set<std::string> unreadable_ FL_GUARDED_BY(mutex_);           // already reported
   mutable bool listed_ FL_GUARDED_BY(mutex_) = false;                        // at least once
 
   mutable Mutex view_mutex_;  // before mutex_

@@ -63,7 +63,7 @@ bool is_same(const kube::AllocationConfig& wrote, const kube::AllocationConfig& 
          wrote.driver == allocated.driver && wrote.parameters == allocated.parameters;
 }
 
-/// Tells for one entry of the allocation after the other where its author finds it.
+/// Finds the origin of each entry of the allocation, one after the other: where its author wrote it.
 class Origins {
  public:
   explicit Origins(const kube::ResourceClaim& claim) : claim_(&claim) {}
@@ -73,7 +73,7 @@ class Origins {
   }
 
  private:
-  /// All entries of a class stand together, for all its requests at once or for one after the other.
+  /// All entries of a class are adjacent, for all its requests at once or for one after the other.
   std::string next_of_class(const kube::AllocationConfig& entry) {
     const std::string name = class_of(*claim_, entry);
     const std::size_t index = class_entries_[{name, entry.requests}]++;

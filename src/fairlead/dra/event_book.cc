@@ -18,7 +18,7 @@ constexpr std::size_t kMaxName = 253;
 std::string event_name(const std::string& pod, const std::string& suffix) {
   std::string name = cut_utf8(pod, kMaxName - 1 - std::min(suffix.size(), kMaxName - 1));
   while (!name.empty() && (name.back() == '.' || name.back() == '-')) {
-    name.pop_back();  // nothing but letters and digits may stand before the dot
+    name.pop_back();  // only letters and digits may precede the dot
   }
   return name + "." + suffix;
 }

@@ -52,7 +52,7 @@ HttpAnswer refusal(http::status status, std::string sentence) {
   return {.status = static_cast<int>(status), .body = std::move(sentence) + "\n"};
 }
 
-/// Nobody waits for an answer: not what was read is wrong, but there is nothing to read.
+/// The connection has ended: not an invalid request, but none to respond to.
 bool is_gone(error_code error) {
   return error && (error.category() != make_error_code(http::error::bad_method).category() ||
                    error == http::error::end_of_stream || error == http::error::partial_message);
@@ -159,7 +159,7 @@ void HttpListener::Server::admit(UniqueFd fd) {
   });
 }
 
-/// Whoever has all of its answer loses nothing; then who has been at its request for longest.
+/// Connections whose response is complete are closed first; then the one whose request takes longest.
 void HttpListener::Server::make_room() {
   for (const Stage stage : {Stage::kDrain, Stage::kRequest, Stage::kAnswer}) {
     const auto found =
@@ -195,13 +195,13 @@ asio::awaitable<void> HttpListener::Server::serve(ConnectionPtr connection) {
   }
   auto response = answer_to(parser, error);
   connection->stage = Stage::kAnswer;
-  limit_time(connection);  // making the answer may have taken its time
+  limit_time(connection);  // generating the response may have taken long
   co_await http::async_write(connection->socket, response, token);
   if (!error) {
     connection->socket.shutdown(stream_protocol::socket::shutdown_send, error);
   }
   connection->stage = Stage::kDrain;
-  // Closing with unread bytes resets the connection, and the answer may be lost.
+  // Closing with unread bytes resets the connection, and the response may be lost.
   for (std::array<char, 4096> rest{}; !error;) {
     co_await connection->socket.async_read_some(asio::buffer(rest), token);
   }

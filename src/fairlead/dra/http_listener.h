@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Answers GET on one listening socket, with a thread of its own: one request on each connection, of bounded
-// size, number and time, so that whoever comes costs the process little and nobody else anything.
+// Serves GET on one listening socket, with its own thread: one request on each connection, with limits on
+// size, number and time, so that a client costs the process little and does not affect other clients.
 #pragma once
 
 #include <chrono>
@@ -25,17 +25,17 @@ struct HttpAnswer {
 class HttpListener {
  public:
   struct Limits {
-    /// One more closes a connection that is answered, or that has been at its request for longest: who sends
-    /// slowly keeps nobody out.
+    /// A further connection closes one that has been served, or the one whose request takes longest: slow
+    /// clients do not keep others out.
     std::size_t connections = 32;
     std::size_t request_bytes = 8192;
-    /// From the first byte to the last: whoever needs longer is cut off.
+    /// From the first byte to the last: a client that needs longer is disconnected.
     std::chrono::milliseconds time{5'000};
   };
   /// Called with the path of a GET, from the listener's thread. Must not throw.
   using Answer = std::function<HttpAnswer(std::string_view path)>;
 
-  /// `socket` listens and does not block.
+  /// `socket` is listening and non-blocking.
   static Result<std::unique_ptr<HttpListener>> start(UniqueFd socket, Answer answer, Limits limits);
   static Result<std::unique_ptr<HttpListener>> start(UniqueFd socket, Answer answer) {
     return start(std::move(socket), std::move(answer), Limits{});
@@ -44,7 +44,7 @@ class HttpListener {
   HttpListener& operator=(const HttpListener&) = delete;
   HttpListener(HttpListener&&) = delete;
   HttpListener& operator=(HttpListener&&) = delete;
-  /// Ends all connections; waits for an answer that is being made.
+  /// Ends all connections; waits for a response that is being generated.
   ~HttpListener();
 
  private:

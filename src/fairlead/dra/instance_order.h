@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which of a driver's instances on this node began last: in a rolling update two run side by side, and only
-// the newer may say what the node offers.
+// Which of a driver's instances on this node started last: in a rolling update two run side by side, and only
+// the newer may publish the node's devices.
 //
-//   <state_dir>/instances   byte locks, one byte per living instance: at the moment of its beginning; empty
+//   <state_dir>/instances   byte locks, one byte per running instance: at its start time; empty
 //
-// A lock goes with its process, so that the older one goes on when the newer is rolled back or dies.
+// A lock ends with its process, so that the older instance takes over when the newer is rolled back or dies.
 #pragma once
 
 #include <sys/types.h>
@@ -20,10 +20,10 @@ namespace fairlead::dra {
 /// One thread.
 class InstanceOrder {
  public:
-  /// Takes its place behind all that are there. Makes the folder (0750).
+  /// Takes its place after all existing instances. Makes the folder (0750).
   static Result<InstanceOrder> join(const std::string& state_dir);
 
-  /// Whether an instance lives that began later.
+  /// Whether an instance that started later is running.
   [[nodiscard]] Result<bool> has_successor() const;
 
  private:

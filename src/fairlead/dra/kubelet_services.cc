@@ -186,7 +186,7 @@ Result<> probe_sockets(const std::string& registration_path, const std::string& 
     const grpc::Status status = call(channel, context);
     return status.ok()
                ? Result<>()
-               : Error(Code::kUnavailable, "socket " + path + " does not answer: " + status.error_message());
+               : Error(Code::kUnavailable, "socket " + path + " does not respond: " + status.error_message());
   };
   FL_TRY(probe(registration_path,
                [](const std::shared_ptr<grpc::Channel>& channel, grpc::ClientContext& context) {

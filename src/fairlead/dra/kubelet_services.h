@@ -19,7 +19,8 @@ namespace fairlead::dra {
 struct Registration {
   std::string driver_name;
   std::string endpoint;  // absolute path of the DRA socket
-  /// The kubelet said how it went; `error` is its reason when it did not register us. Must not block.
+  /// The kubelet reported the result of the registration; `error` is its reason for a refusal. Must not
+  /// block.
   std::function<void(bool registered, const std::string& error)> on_status;
 };
 
@@ -28,7 +29,7 @@ std::unique_ptr<grpc::Service> make_registration_service(Registration registrati
 std::unique_ptr<grpc::Service> make_dra_v1_service(ClaimService& claims);
 std::unique_ptr<grpc::Service> make_dra_v1beta1_service(ClaimService& claims);
 
-/// Calls GetInfo and prepares no claims on our own sockets: whether the whole way through gRPC answers.
+/// Calls GetInfo and prepares no claims on our own sockets: checks the complete path through gRPC.
 Result<> probe_sockets(const std::string& registration_path, const std::string& dra_path,
                        std::chrono::milliseconds timeout);
 

@@ -257,7 +257,7 @@ TEST(ProbeSockets, SaysWhichSocketIsDead) {
   EXPECT_TRUE(probe_sockets(node.dir / "reg.sock", node.dir / "dra.sock", patience));
   const auto dead = probe_sockets(node.dir / "reg.sock", node.dir / "gone.sock", patience);
   ASSERT_FALSE(dead);
-  EXPECT_THAT(dead.error().what(), HasSubstr("gone.sock does not answer"));
+  EXPECT_THAT(dead.error().what(), HasSubstr("gone.sock does not respond"));
 }
 
 }  // namespace

@@ -39,19 +39,21 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::steady_clock;
 
-/// For answers that are on their way out when a server stops: its calls have been drained before.
+/// For responses still being sent when a server stops: its calls have been drained before.
 constexpr milliseconds kFlushTime{200};
 /// SIGTERM to SIGKILL is 30 s for a pod. This much is for Driver::stopping() and the calls in flight together
 /// (then they are cancelled); the rest is for what they do about it, the last writes, and the program's own
 /// end.
 constexpr milliseconds kDrainTime{18'000};
 constexpr milliseconds kProbeTimeout{2'000};
-/// Then the slices are listed although the watch has not begun: the answer may say why it cannot.
+/// After this time the slices are listed although the watch has not begun: the response may say why it
+/// cannot.
 constexpr milliseconds kFirstSync{3'000};
 
 class KubeClaimSource final : public ClaimSource {
  public:
-  /// A pod waits for a claim that is being prepared: never behind our own writes of statuses and slices.
+  /// A claim that is being prepared has a waiting pod: its request never queues after our own status and
+  /// slice writes.
   enum class Urgency : std::uint8_t { kAPodWaits, kBackground };
   KubeClaimSource(kube::Client& client, Urgency urgency) : client_(client), urgency_(urgency) {}
   Result<kube::ResourceClaim> get_claim(const std::string& namespace_, const std::string& name,
@@ -137,7 +139,7 @@ std::vector<DeviceIdentity> identities(const Driver& driver, const ClaimRecord& 
   try {
     return driver.identities(record);
   } catch (const std::exception& e) {
-    log::error("the driver threw an exception when it was asked what a claim's devices are",
+    log::error("the driver threw an exception when asked for the identities of a claim's devices",
                {{"uid", record.claim.uid}, {"error", e.what()}});
     return {};
   }
@@ -240,7 +242,7 @@ class PluginImpl final : public Plugin {
   Driver* driver_ = nullptr;  // from create() on
   std::atomic<bool> registered_{false};
   bool stopping_ = false;
-  // What stands below is made by start() in this order and goes in reverse.
+  // The members below are made by start() in this order and destroyed in reverse.
   std::unique_ptr<kube::Client> client_;
   std::unique_ptr<KubeClaimSource> claim_source_, background_source_;
   std::unique_ptr<SliceApi> slice_api_;
@@ -334,7 +336,7 @@ Result<> PluginImpl::undo(const ClaimRecord& record) {
                      [promise](UnprepareAnswers given) { promise->set_value(std::move(given)); });
   const UnprepareAnswers given = answers.get();
   const auto answer = given.find(claim.uid);
-  return answer == given.end() ? Result<>(Error(Code::kInternal, "no answer")) : answer->second;
+  return answer == given.end() ? Result<>(Error(Code::kInternal, "no result")) : answer->second;
 }
 
 void PluginImpl::watch_stale_claims() {
@@ -488,7 +490,7 @@ Result<> PluginImpl::ready() const {
 }
 
 std::string PluginImpl::metrics_text() {
-  // Without an answer the gauge keeps what it said last.
+  // Without a result the gauge keeps its last value.
   if (const auto records = claims_ ? claims_->records() : not_open()) {
     std::size_t prepared = 0;
     for (const ClaimRecord& record : *records) {

@@ -55,29 +55,29 @@ struct PluginOptions {
                                          const std::function<void(CLI::App&)>& more_flags = {});
 };
 
-/// Gives plugin_dir and state_dir what stands beside them above, when they are empty. Plugin::create() does
-/// it too; a program that needs the folders before calls it first.
+/// Sets plugin_dir and state_dir to the defaults listed above if they are empty. Plugin::create() does this
+/// too; a program that needs the folders earlier calls it first.
 void fill_defaults(PluginOptions& options);
-/// One sentence per broken rule, or nothing.
+/// One sentence per violated rule; empty if there is none.
 Result<> validate(const PluginOptions& options);
 
-/// Makes the driver for the framework that will run it. The host outlives the driver; it may be kept, and
+/// Makes the driver for the framework that will run it. The host outlives the driver; it may be stored, and
 /// knows no claim before Driver::restored().
 using MakeDriver = std::function<Result<std::unique_ptr<Driver>>(Host& host)>;
 
 class Plugin : public Host {
  public:
-  /// Fills empty options with their defaults, validates them, and makes the driver. Of the process it blocks
-  /// the signals of run(), ignores SIGPIPE unless a handler is set, and raises the limit of descriptors to
-  /// the hard one; nothing else is touched yet.
+  /// Fills empty options with their defaults, validates them, and makes the driver. Process-wide effects:
+  /// blocks the signals of run(), ignores SIGPIPE unless a handler is set, and raises the soft limit of
+  /// descriptors to the hard limit. Nothing else is changed yet.
   static Result<std::unique_ptr<Plugin>> create(PluginOptions options, const MakeDriver& make_driver);
-  /// For a driver that asks nothing of the framework; it must outlive the plugin.
+  /// For a driver that does not call the framework; it must outlive the plugin.
   static Result<std::unique_ptr<Plugin>> create(PluginOptions options, Driver& driver);
 
-  /// Restores records, finishes or undoes what was in flight, rebuilds CDI files, then serves and registers.
-  /// Does not wait for the API server nor the kubelet.
+  /// Restores records, finishes or undoes in-flight claims, rebuilds CDI files, then serves and registers.
+  /// Does not wait for the API server or the kubelet.
   virtual Result<> start() = 0;
-  /// Unregisters, finishes calls in flight, removes the sockets. Slices, records and CDI files stay.
+  /// Unregisters, finishes calls in flight, removes the sockets. Slices, records and CDI files are kept.
   /// Idempotent.
   virtual void stop() = 0;
   /// start(), wait for SIGTERM or SIGINT (a second one ends the process at once), stop(). The exit status for

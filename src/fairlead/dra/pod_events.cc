@@ -20,7 +20,7 @@ namespace {
 using SteadyClock = std::chrono::steady_clock;
 
 constexpr std::chrono::seconds kTimeout{5};
-/// After a refusal (RBAC) or an outage: nobody waits for an event.
+/// After a refusal (RBAC) or an outage: no caller waits for an event.
 constexpr Backoff::Options kRefused{.initial = std::chrono::seconds(10), .max = std::chrono::minutes(10)};
 
 class KubeEventApi final : public EventApi {
@@ -114,7 +114,7 @@ class PodEvents::Impl {
     }
   }
 
-  /// Waits for a write that is due. Nothing: the end.
+  /// Waits for a write that is due. nullopt: stopped.
   std::optional<EventBook::Write> next(const std::stop_token& stop) {
     std::unique_lock lock(mutex_);
     while (!stop.stop_requested()) {
@@ -160,7 +160,7 @@ class PodEvents::Impl {
       book_.postpone(write, again);
     }
     if (!std::exchange(failing_, true)) {
-      log::warn("cannot write events of pods, trying again now and then", {{"error", done.error().what()}});
+      log::warn("cannot write events of pods; retrying occasionally", {{"error", done.error().what()}});
     }
   }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tells the authors of pods what they can mend, as Kubernetes Events at the pod: kubectl describe shows them.
-// Best effort and off every critical path: one thread, bounded memory, few requests (EventBook says which).
+// Reports problems that the authors of pods can fix, as Kubernetes Events at the pod: kubectl describe shows
+// them. Best effort and off every critical path: one thread, bounded memory, few requests (see EventBook).
 #pragma once
 
 #include <memory>
@@ -20,7 +20,7 @@ class Client;
 
 namespace fairlead::dra {
 
-/// The little of the API server that events need. Calls come from one thread and return soon after `stop`.
+/// The part of the API server that events need. Calls come from one thread and return soon after `stop`.
 class EventApi {
  public:
   EventApi() = default;
@@ -30,17 +30,17 @@ class EventApi {
   EventApi& operator=(EventApi&&) = delete;
   virtual ~EventApi() = default;
 
-  /// kExists: it is there already (an answer was lost).
+  /// kExists: it exists already (a response was lost).
   virtual Result<> create(const kube::Event& event, const std::stop_token& stop) = 0;
-  /// Count and time only. kNotFound: the event is gone.
+  /// Updates count and time only. kNotFound: the event is gone.
   virtual Result<> patch(const kube::Event& event, const std::stop_token& stop) = 0;
 };
 
 /// EventApi on a real API server. `client` must outlive it.
 std::unique_ptr<EventApi> make_event_api(kube::Client& client);
 
-/// Whether the pod's author can do something about a failed prepare: a wrong parameter, a parent link that
-/// is not there, a device in use; not the API server being away.
+/// Whether the pod's author can fix the cause of a failed prepare: a wrong parameter, a missing parent link,
+/// a device in use; not an unavailable API server.
 bool is_for_the_author(Code code);
 
 /// Owns one thread. Any thread may call tell(), which never blocks.
@@ -55,10 +55,10 @@ class PodEvents {
   ~PodEvents();  // stop()
 
   void start();
-  /// Ends the thread; what is not written is lost.
+  /// Ends the thread; unwritten events are lost.
   void stop();
 
-  /// A warning at each pod of the claim.
+  /// A Warning at each pod of the claim.
   void tell(const Claim& claim, const std::string& reason, const std::string& message);
 
   class Impl;

@@ -69,7 +69,7 @@ std::string generate_name(const SliceIdentity& identity, std::size_t index) {
   return base.substr(0, kMaxGenerateName) + "-";
 }
 
-/// The index in front of a slice's name; nothing for a name of another kind.
+/// The index in front of a slice's name; nullopt for a name in another format.
 std::optional<std::size_t> index_of(std::string_view name) {
   const std::string_view digits = name.substr(0, name.find('-'));
   std::size_t index = 0;
@@ -184,7 +184,7 @@ std::int64_t next_generation(const PoolState& pool) {
       ++changed;
     }
   }
-  // Nobody looks at surplus slices of an older generation: that they go changes nothing.
+  // Readers ignore surplus slices of an older generation: removing them changes nothing.
   const bool shrinks = std::ranges::any_of(
       pool.surplus, [&](const ResourceSlice* slice) { return slice->pool_generation == pool.newest; });
   if (changed <= 1 && !shrinks) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What must be written so that the API server's ResourceSlices say what a driver's pools say. Pure.
+// The writes that make the API server's ResourceSlices match a driver's pools. Pure.
 #pragma once
 
 #include <cstddef>
@@ -14,12 +14,12 @@
 
 namespace fairlead::dra {
 
-/// Whose slices they are.
+/// The owner of the slices.
 struct SliceIdentity {
   std::string driver_name, node_name, node_uid;
 };
 
-/// One slice as it should be; the index counts from 0 within its pool.
+/// One desired slice; the index counts from 0 within its pool.
 struct WantedSlice {
   std::string pool;
   std::size_t index = 0;
@@ -36,26 +36,26 @@ std::vector<WantedSlice> page_pools(const std::vector<Pool>& pools);
 struct SliceChange {
   enum class Kind : std::uint8_t { kUpdate, kCreate, kDelete };
   Kind kind = Kind::kCreate;
-  kube::ResourceSlice slice;  // to be sent; for kDelete as it was read
+  kube::ResourceSlice slice;  // to be sent; for kDelete: as read
 };
 
-/// The writes, in the order in which they should be done: updates first, so that the new generation stands as
-/// soon as possible, then new slices, last those that no reader looks at any more.
+/// The writes, in the order in which they should be done: updates first, so that the new generation is
+/// visible as soon as possible, then new slices, last those that readers ignore by then.
 ///
 /// Slices are matched by the index at the front of their name ("00001-<driver>-<node>-x7k2p"). The pool's
-/// generation goes up, on all slices, when slices come or go or more than one changes: readers then never mix
-/// old and new ones. One changed slice needs no new generation, it is replaced in one step. Slices of other
-/// drivers and nodes are left alone; those of pools that are not wanted any more are deleted.
+/// generation is increased, on all slices, when slices are added or removed or more than one changes: readers
+/// then never mix old and new ones. One changed slice needs no new generation, it is replaced in one step.
+/// Slices of other drivers and nodes are left alone; those of pools that are not wanted any more are deleted.
 std::vector<SliceChange> diff_slices(const SliceIdentity& identity, const std::vector<WantedSlice>& wanted,
                                      const std::vector<kube::ResourceSlice>& existing);
 
-/// The fields in which what is stored differs from what is wanted: `attributes["x"]`, `taints`, ... Empty
-/// when they mean the same: quantities compare by value, a taint's time within a second and not at all when
-/// none is wanted.
+/// The fields in which the stored slice differs from the desired one: `attributes["x"]`, `taints`, ... Empty
+/// if they are equivalent: quantities compare by value, a taint's time within a second and not at all if none
+/// is desired.
 std::vector<std::string> differences(const Device& wanted, const Device& stored);
 bool same_devices(const std::vector<Device>& wanted, const std::vector<Device>& stored);
 
-/// Seconds since 1970 of an RFC 3339 time; fractions are cut off. Nothing for another text.
+/// Seconds since 1970 of an RFC 3339 time; fractions are cut off. nullopt for other text.
 std::optional<std::int64_t> rfc3339_seconds(std::string_view text);
 
 }  // namespace fairlead::dra

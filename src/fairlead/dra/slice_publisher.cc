@@ -25,7 +25,7 @@ namespace {
 using kube::ResourceSlice;
 using SteadyClock = std::chrono::steady_clock;
 
-/// How often a round begins anew at once because the slices changed under it; then it waits as after an
+/// How often a round is restarted at once because the slices changed meanwhile; then it waits as after an
 /// error.
 constexpr int kConflictRetries = 3;
 
@@ -202,7 +202,7 @@ class SlicePublisher::Impl {
     if (check) {
       node_uid_.clear();  // the kubelet also comes back after its Node was deleted and made anew
     }
-    // After a failure, news from the API server or the kubelet are worth a try at once; from the driver not.
+    // After a failure, the API server or the kubelet trigger a retry at once; the driver does not.
     const bool news = check || std::ranges::any_of(triggers.events, [](const SliceEvent& event) {
                         return event.kind == SliceEvent::Kind::kResynced;
                       });
@@ -222,7 +222,7 @@ class SlicePublisher::Impl {
     }
   }
 
-  /// And nothing was to be done: what changed since, the watch tells.
+  /// And there was nothing to do: the watch has reported all changes since.
   [[nodiscard]] bool is_listed_just_now() const {
     return !dirty_ && listed_ && SteadyClock::now() - *listed_ < options_.list_is_fresh;
   }
@@ -243,8 +243,8 @@ class SlicePublisher::Impl {
     return discover_at_ && now >= *discover_at_;
   }
 
-  /// Not what the node itself changes too often, nor what a newer instance has a say in. `news`: somebody
-  /// expects an answer.
+  /// False for changes that the node makes too often, or if a newer instance publishes. `news`: the write
+  /// must not be delayed.
   [[nodiscard]] bool may_write(bool news) {
     if (has_successor()) {
       retry_at_ = SteadyClock::now() + options_.successor_check;
@@ -266,7 +266,7 @@ class SlicePublisher::Impl {
     if (!order_) {  // not before there is something to say
       auto joined = InstanceOrder::join(options_.state_dir);
       if (!joined) {
-        note_problem("tell which instance is the newer: " + joined.error().what());
+        note_problem("find out which instance is the newer: " + joined.error().what());
         return false;
       }
       order_.emplace(*std::move(joined));
@@ -285,7 +285,7 @@ class SlicePublisher::Impl {
     return now;
   }
 
-  /// Did somebody else do this? Our own writes come back as events too.
+  /// Did another client do this? Our own writes are reported as events too.
   [[nodiscard]] bool by_others(const SliceEvent& event) const {
     const auto known = known_.find(event.uid);
     switch (event.kind) {
@@ -459,7 +459,8 @@ class SlicePublisher::Impl {
     }
   }
 
-  /// Writes although we want nothing new: somebody else was there, and may come back at once.
+  /// Writes although our own state is unchanged: another client changed the slices, and may do it again at
+  /// once.
   Result<> limit_repairs(const std::vector<SliceChange>& changes,
                          const std::vector<ResourceSlice>& existing) {
     if (changes.empty() || last_written_ != wanted_) {
@@ -580,7 +581,7 @@ class SlicePublisher::Impl {
   ConditionVariable wake_;
   Triggers triggers_ FL_GUARDED_BY(mutex_);
   bool published_ FL_GUARDED_BY(mutex_) = false;
-  std::string problem_ FL_GUARDED_BY(mutex_) = "discover() has not answered yet";
+  std::string problem_ FL_GUARDED_BY(mutex_) = "discover() has not returned yet";
 
   // Of the publisher's thread only, from here on.
   RetryDelay delay_;

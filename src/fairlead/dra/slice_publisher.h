@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Keeps the ResourceSlices of this node and driver in the API server as the driver's discover() says.
+// Keeps the ResourceSlices of this node and driver in the API server in line with the driver's discover().
 //
 //            republish(), resync ──► discover() ─┐
 //   watch: others changed or deleted ours ───────┼──► validate, page, diff against a fresh list ──► few
@@ -30,12 +30,12 @@ class Client;
 
 namespace fairlead::dra {
 
-/// What a watch says about one of our slices.
+/// A watch event for one of our slices.
 struct SliceEvent {
   enum class Kind : std::uint8_t {
     kChanged,  // added or modified
     kDeleted,
-    kResynced,  // the watch began anew; anything may have happened
+    kResynced,  // the watch began again; any change may have been missed
   };
   Kind kind = Kind::kResynced;
   std::string name, uid, resource_version;  // empty for kResynced
@@ -43,7 +43,7 @@ struct SliceEvent {
   std::shared_ptr<const std::vector<kube::ResourceSlice>> all = nullptr;
 };
 
-/// The little of the API server that publishing needs; made for one driver and node. Calls come from the
+/// The part of the API server that publishing needs; made for one driver and node. Calls come from the
 /// publisher's thread; they return soon after `stop` is requested.
 class SliceApi {
  public:
@@ -54,17 +54,18 @@ class SliceApi {
   SliceApi& operator=(SliceApi&&) = delete;
   virtual ~SliceApi() = default;
 
-  /// The UID of the Node object. kNotFound: it is not there (yet).
+  /// The UID of the Node object. kNotFound: it does not exist (yet).
   virtual Result<std::string> node_uid(std::stop_token stop) = 0;
   /// All slices with our spec.driver and spec.nodeName, as they are now (no cache).
   virtual Result<std::vector<kube::ResourceSlice>> list(std::stop_token stop) = 0;
-  /// Answers what the server stored. kExists: the generated name was taken, try again.
+  /// Returns the stored slice. kExists: the generated name was taken, try again.
   virtual Result<kube::ResourceSlice> create(const kube::ResourceSlice& slice, std::stop_token stop) = 0;
   /// kConflict: changed since it was read; kNotFound: gone.
   virtual Result<kube::ResourceSlice> update(const kube::ResourceSlice& slice, std::stop_token stop) = 0;
-  /// Only the object with this UID and resourceVersion. kConflict as above; gone already is success.
+  /// Deletes only the object with this UID and resourceVersion. kConflict as above; success if it is already
+  /// gone.
   virtual Result<> remove(const kube::ResourceSlice& slice, std::stop_token stop) = 0;
-  /// Begins to call `on_event` (any thread, must not block) whenever one of our slices changes, with
+  /// Begins to call `on_event` (any thread, must not block) for each change of one of our slices, and with
   /// kResynced whenever events may have been missed, until unwatch() returns.
   virtual void watch(std::function<void(const SliceEvent&)> on_event) = 0;
   virtual void unwatch() = 0;
@@ -78,28 +79,30 @@ struct PublisherOptions {
   std::string driver_name, node_name;
   std::chrono::milliseconds resync{600'000};  // discover() and a full comparison at least this often
   std::chrono::milliseconds settle{20};       // triggers in quick succession become one round
-  /// After a round that the API server refused; doubles, with jitter. While the server is away: RetryDelay.
+  /// After a round that the API server refused; doubles, with jitter. While the server is unreachable:
+  /// RetryDelay.
   std::chrono::milliseconds backoff_min{200};
   std::chrono::milliseconds backoff_max{30'000};
-  /// Repairs of what others changed: this many at once without waiting, then one per repair_interval, so that
+  /// Repairs of changes by others: this many at once without waiting, then one per repair_interval, so that
   /// two drivers of one name do not flood the API server.
   unsigned repair_burst = 10;
   std::chrono::milliseconds repair_interval{6'000};
   /// Calls of discover() after republish(): this many without waiting, then one per interval. A storm of
-  /// events (routes, pods that come and go) costs no look at everything for each.
+  /// events (routes, changing pods) does not cause a full discovery for each.
   unsigned discover_burst = 10;
   std::chrono::milliseconds discover_interval{1'000};
-  /// Writes of what changed on the node: this many without waiting, then the newest state once per interval.
-  /// A port that flaps must not cost a write, and wake every scheduler, each time.
+  /// Writes of changes on the node: this many without waiting, then the newest state once per interval. A
+  /// flapping port must not cause a write, and wake every scheduler, each time.
   unsigned change_burst = 10;
   std::chrono::milliseconds change_interval{6'000};
-  /// Where instances of the driver on this node know each other (instance_order.h): while a newer one lives,
-  /// the older writes nothing, and looks again after `successor_check`. Empty: there is no other.
+  /// Where instances of the driver on this node find each other (instance_order.h): while a newer one is
+  /// running, the older writes nothing, and checks again after `successor_check`. Empty: there is no other.
   std::string state_dir;
   std::chrono::milliseconds successor_check{5'000};
-  /// A start waits so long for the watch, which lists the slices, before it lists them itself. 0: not at all.
+  /// How long a start waits for the watch, which lists the slices, before it lists them itself. 0: not at
+  /// all.
   std::chrono::milliseconds first_sync{0};
-  /// The kubelet has registered us: a list that is no older says how the slices are; since then the watch does.
+  /// How old a list may be when the kubelet has registered us: the watch has reported all changes since.
   std::chrono::milliseconds list_is_fresh{5'000};
 };
 
@@ -117,8 +120,8 @@ class SlicePublisher {
   ~SlicePublisher();  // stop()
 
   void start();
-  /// Ends the thread; waits for it. The slices stay: the next instance finds them, and the kubelet removes
-  /// them when none comes. Idempotent.
+  /// Ends the thread; waits for it. The slices are kept: the next instance finds them, and the kubelet
+  /// removes them if there is none. Idempotent.
   void stop();
 
   /// discover() again soon. Any thread, never blocks.
@@ -126,8 +129,8 @@ class SlicePublisher {
   /// Compare with the API server again soon (the kubelet (re)registered us). Any thread, never blocks.
   void check_now();
 
-  /// Success once all slices stood as wanted for the first time, or a newer instance sees to them; else
-  /// kUnavailable with the reason it has not come to that. Any thread.
+  /// Success once all slices have been as desired, or a newer instance publishes them; otherwise kUnavailable
+  /// with the reason why they have not. Any thread.
   [[nodiscard]] Result<> ready() const;
 
   class Impl;

@@ -111,7 +111,7 @@ bool is_semantic_version(std::string_view text) {
 constexpr std::string_view kKeyRule =
     "is not a C identifier of at most 32 characters, alone or behind \"domain/\"";
 
-/// What is wrong with it, or nothing.
+/// Why it is invalid; nullopt if it is valid.
 std::optional<std::string> attribute_fault(std::string_view key, const AttributeValue& value) {
   if (!is_qualified_name(key)) {
     return std::string(kKeyRule);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The API server refuses a whole ResourceSlice for one bad attribute. Here the bad part is left out instead,
-// so that one odd device never takes a node's pool out of the cluster. Pure.
+// The API server refuses a whole ResourceSlice for one invalid attribute. Here only the invalid part is left
+// out, so that one odd device never removes a node's pool from the cluster. Pure.
 #pragma once
 
 #include <string>
@@ -11,7 +11,7 @@
 
 namespace fairlead::dra {
 
-/// Something that was left out.
+/// A part that was left out.
 struct LeftOut {
   std::string_view what;  // "pool", "device", "attribute", "capacity", "taint": a metric's label
   std::string sentence;   // `device "eth1": attribute "x y": ...`
@@ -22,9 +22,9 @@ struct ValidPools {
   std::vector<LeftOut> left_out;
 };
 
-/// An attribute or capacity that breaks a rule goes alone. A device goes when its name is wrong or taken, and
-/// when one of its taints is wrong: without the taint it would be offered to pods it was meant to be kept
-/// from. A pool without a name gets the node's; pools of one name become one.
+/// An invalid attribute or capacity is left out alone. A device is left out if its name is invalid or taken,
+/// or if one of its taints is invalid: without the taint it would be offered to pods that it was meant to be
+/// kept from. A pool without a name gets the node's; pools of one name become one.
 ValidPools validate_pools(const std::vector<Pool>& pools, std::string_view driver_name,
                           std::string_view node_name);
 

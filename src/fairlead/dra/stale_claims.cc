@@ -39,7 +39,7 @@ StaleClaims::Seen StaleClaims::look_up(const ClaimRecord& record, const std::sto
 
 bool StaleClaims::deal_with(const ClaimRecord& record) {
   Gone& gone = gone_[record.claim.uid];
-  // Whoever began to undo it had decided that, and nobody else may go on.
+  // The instance that began to undo it had decided that the claim is unused.
   const ClaimUse use = record.state == ClaimState::kUnpreparing ? ClaimUse{.kind = ClaimUse::Kind::kUnused}
                                                                 : calls_.use_of(record);
   const std::string name = record.claim.namespace_ + "/" + record.claim.name;
@@ -52,7 +52,7 @@ bool StaleClaims::deal_with(const ClaimRecord& record) {
                                      ") is gone from the API server, but what it was given on this node "
                                      "is not taken back, because its pod may still run: " +
                                      use.why;
-        log::warn("a record has no claim any more, and stays", {{"claim", name}, {"why", use.why}});
+        log::warn("a record has no claim any more, and is kept", {{"claim", name}, {"why", use.why}});
         calls_.tell(record, sentence);
       }
       return true;
@@ -73,7 +73,7 @@ bool StaleClaims::deal_with(const ClaimRecord& record) {
 void StaleClaims::check(const std::stop_token& stop) {
   const auto records = calls_.records();
   if (!records) {
-    return;  // whoever reads them for the kubelet tells
+    return;  // reported when they are read for the kubelet
   }
   std::set<std::string> known;
   for (const ClaimRecord& record : *records) {
@@ -86,7 +86,7 @@ void StaleClaims::check(const std::stop_token& stop) {
       return;
     }
     if (record.state == ClaimState::kPreparing) {
-      continue;  // somebody is at work on it
+      continue;  // a prepare is in progress
     }
     switch (look_up(record, stop)) {
       case Seen::kNotKnown:

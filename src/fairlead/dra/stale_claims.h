@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Records whose claim the API server no longer has. The kubelet unprepares what it knows of; one that lost
-// its own state knows nothing, and then the devices of such a record would be held for ever.
+// Handles records whose claim the API server no longer has. The kubelet unprepares the claims that it knows;
+// one that lost its state does not know them, and the devices of such a record would be held forever.
 #pragma once
 
 #include <chrono>
@@ -20,26 +20,26 @@
 
 namespace fairlead::dra {
 
-/// Looks at all records once in a while. Owns one thread from start() to stop().
+/// Checks all records periodically. Owns one thread from start() to stop().
 class StaleClaims {
  public:
   struct Options {
-    /// Between two rounds: a claim counts as gone when two rounds in a row find it so.
+    /// Between two rounds: a claim counts as gone if two rounds in a row do not find it.
     std::chrono::seconds period{300};
-    /// For one question to the API server.
+    /// For one request to the API server.
     std::chrono::milliseconds get_timeout{10'000};
     Clock* clock = &real_clock();
   };
-  /// What it needs; called from its thread.
+  /// Its dependencies; called from its thread.
   struct Calls {
     std::function<Result<std::vector<ClaimRecord>>()> records;
     /// Driver::use_of.
     std::function<ClaimUse(const ClaimRecord& record)> use_of;
     /// An ordinary unprepare of the claim.
     std::function<Result<>(const ClaimRecord& record)> undo;
-    /// The claim is gone and nobody knows whether its pod still runs: told once for each record.
+    /// The claim is gone and it is unknown whether its pod still runs: called once for each record.
     std::function<void(const ClaimRecord& record, const std::string& sentence)> tell;
-    /// How many of those there are now.
+    /// The current number of those.
     std::function<void(std::size_t count)> count;
   };
 
@@ -54,13 +54,13 @@ class StaleClaims {
 
   void start();
   void stop();
-  /// One round, as the thread makes it; for tests, which do not start().
+  /// One round of the thread; for tests, which do not call start().
   void check(const std::stop_token& stop = {});
 
  private:
   enum class Seen : std::uint8_t { kThere, kGone, kNotKnown };
   Seen look_up(const ClaimRecord& record, const std::stop_token& stop);
-  /// True: it stays, because nobody knows.
+  /// True: the record is kept, because it is unknown whether the pod runs.
   bool deal_with(const ClaimRecord& record);
 
   struct Gone {
