@@ -373,7 +373,7 @@ Device read_device(const Object& in) {
           .edits = read_edits(in.required_object("containerEdits"))};
 }
 
-/// Where a version stands among the known ones; -1 for none of them.
+/// The position of a version among the known ones; -1 if it is unknown.
 int version_rank(std::string_view version) {
   if (version.starts_with('v')) {
     version.remove_prefix(1);

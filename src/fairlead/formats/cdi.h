@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // CDI 1.1.0 (Container Device Interface, cncf-tags/container-device-interface specs-go/config.go): the model,
-// its JSON, the minimum-version rule and the name rules. Pure data; files are dra's and drydock's business.
+// its JSON, the minimum-version rule and the name rules. Pure data; dra and drydock handle the files.
 #pragma once
 
 #include <cstdint>
@@ -76,16 +76,16 @@ struct Spec {
 
 /// The oldest CDI version that can carry this spec; older runtimes refuse a file that declares a newer one.
 std::string minimum_version(const Spec& spec);
-/// Every rule a reader checks: names, kinds, required fields, unique devices and interfaces, no empty device.
-/// kInvalid names the field.
+/// All rules that a reader checks: names, kinds, required fields, unique devices and interfaces, no empty
+/// device. kInvalid names the field.
 Result<> validate(const Spec& spec);
 /// Validates, then writes JSON with `cdiVersion` = minimum_version().
 Result<std::string> to_json(const Spec& spec);
-/// Strict as the reference reader: unknown fields, a declared version below the needed one and broken rules
-/// are kInvalid.
+/// As strict as the reference reader: unknown fields, a declared version below the required one and violated
+/// rules are kInvalid.
 Result<Spec> parse(std::string_view json);
 
-/// "vendor/class=name". kInvalid when a part breaks the grammar.
+/// "vendor/class=name". kInvalid if a part violates the grammar.
 Result<std::string> qualified_name(std::string_view kind, std::string_view device);
 Result<> validate_kind(std::string_view kind);
 Result<> validate_device_name(std::string_view name);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fields of opaque parameters as data. A kind of device describes what may be written for it in a constant
-// table; the decoder, the reference in docs/parameters.md and the JSON schema are all made from that table.
+// Fields of opaque parameters as data. A kind of device describes its parameters in a constant table; the
+// decoder, the reference in docs/parameters.md and the JSON schema are all made from that table.
 //
 //   constexpr std::array kOwn = {fields::Field{.name = "mtu", .type = fields::Type::kInteger, ...}};
 //   constexpr auto kFields = fields::concat(kAddressing, kOwn);          // groups that several kinds share
@@ -53,8 +53,8 @@ struct Value;
 
 /// How a string must look. Default-constructed: any string.
 struct Format {
-  /// What is wrong with the string, as the end of a sentence that begins with the field's path; nullopt:
-  /// nothing.
+  /// Why the string is invalid, as the end of a sentence that begins with the field's path; nullopt if it is
+  /// valid.
   std::optional<std::string> (*check)(std::string_view text) = nullptr;
   /// For the JSON schema: a regular expression (ECMA-262) that matches all that `check` accepts, and may
   /// match more.
@@ -62,7 +62,7 @@ struct Format {
   std::string_view example = {};  // accepted by both
 };
 
-/// What is wrong with a value that is well-formed by type, limits and format.
+/// An error in a value that is well-formed by type, limits and format.
 struct Problem {
   std::string at;   // below the field: "[1]", "[0].gw"; empty: the field itself
   std::string why;  // the end of a sentence that begins with the path
@@ -89,8 +89,8 @@ struct Field {
   /// Rules that concern several items or nested fields at once. Called after everything else has been
   /// accepted.
   std::optional<Problem> (*check)(const Value& value) = nullptr;
-  std::string_view default_text = {};  // for people: "`bridge`", "the parent's"
-  std::string_view meaning = {};       // one sentence for people
+  std::string_view default_text = {};  // for the documentation: "`bridge`", "the parent's"
+  std::string_view meaning = {};       // one sentence for the documentation
 
   [[nodiscard]] std::span<const Field> nested() const;
 };
@@ -102,7 +102,7 @@ constexpr Table table_of(const std::array<Field, N>& fields) {
   return {.first = fields.data(), .size = N};
 }
 
-/// One table out of several groups.
+/// One table made of several groups.
 template <std::size_t... N>
 constexpr auto concat(const std::array<Field, N>&... groups) {
   std::array<Field, (N + ...)> all = {};
@@ -134,20 +134,20 @@ struct Value {
   bool from_class = false;
 };
 
-/// The values of an object, each typed as its field says. Asking for a field that is not in the table, or
-/// with a function that does not fit its type, is an error of the program: it aborts.
+/// The values of an object, each of the type in its field. Asking for a field that is not in the table, or
+/// with a function that does not fit its type, is a programming error: it aborts.
 class Values {
  public:
   explicit Values(std::span<const Field> table, std::string path = "")
       : table_(table), path_(std::move(path)) {}
 
   [[nodiscard]] bool has(std::string_view name) const { return find(name) != nullptr; }
-  /// nullptr: not given.
+  /// nullptr: not present.
   [[nodiscard]] const Value* find(std::string_view name) const;
-  /// All that are given.
+  /// All fields that are present.
   [[nodiscard]] std::span<const Value> all() const;
 
-  // nullopt: not given.
+  // nullopt: not present.
   [[nodiscard]] std::optional<Sourced<std::string>> string(std::string_view name) const;  // words, too
   [[nodiscard]] std::optional<Sourced<std::int64_t>> integer(std::string_view name) const;
   [[nodiscard]] std::optional<Sourced<bool>> boolean(std::string_view name) const;
@@ -158,10 +158,10 @@ class Values {
   [[nodiscard]] std::optional<Sourced<Values>> object(std::string_view name) const;
   [[nodiscard]] std::optional<Sourced<std::vector<Values>>> objects(std::string_view name) const;
 
-  /// Of the object; of several sections the last one's: "config[1] of the claim: opaque.parameters.netdev".
-  /// Empty when there was no section.
+  /// The path of the object; of several sections the last one's: "config[1] of the claim:
+  /// opaque.parameters.netdev". Empty if there was no section.
   [[nodiscard]] const std::string& path() const { return path_; }
-  /// Where a field is, or would be if it is not given.
+  /// The path of a field, also if it is not present.
   [[nodiscard]] std::string path_of(std::string_view name) const;
 
   /// Adds a value, or replaces the one of the same field.
@@ -183,8 +183,8 @@ struct KindFields {
   std::span<const Field> fields;
 };
 
-/// One opaque config of a device: the object that the table describes. Fields that were read already ("kind")
-/// may be in it.
+/// One opaque config of a device: the object described by the table. It may contain fields that were read
+/// already ("kind").
 struct Section {
   strict_json::Document document;
   strict_json::Object object;
@@ -193,8 +193,9 @@ struct Section {
 };
 
 /// Reads the sections of one device, weakest first; a later one overrides field by field (a list as a whole).
-/// `others` are the other kinds of the same type: a field of theirs is refused by name. kInvalid names the
-/// first wrong field of the first wrong section; what is missing is named in the last one.
+/// `others` are the other kinds of the same type: their fields are refused with the name of the kind.
+/// kInvalid names the first invalid field of the first invalid section; a missing field is reported for the
+/// last section.
 Result<Values> decode(const KindFields& kind, std::span<const KindFields> others,
                       std::span<const Section> sections);
 

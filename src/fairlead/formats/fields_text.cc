@@ -134,7 +134,7 @@ std::vector<Row> rows_of(const TypeFields& type) {
   return rows;
 }
 
-/// The tables of nested objects, each behind the field that has it.
+/// The tables of nested objects, each after the field that contains it.
 std::string nested_tables(std::span<const Row> rows, const std::string& path) {
   std::string out;
   for (const Row& row : rows) {

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What people and tools read of the tables in fields.h: the reference in docs/parameters.md and a JSON
-// schema.
+// Generates the reference in docs/parameters.md and a JSON schema from the tables in fields.h.
 #pragma once
 
 #include <span>
@@ -23,9 +22,9 @@ struct TypeFields {
 /// defaults allow it.
 std::string to_markdown(std::span<const TypeFields> types);
 
-/// Draft 2020-12, indented, with one definition for each kind. What is valid for decode() is valid for the
-/// schema; the schema accepts more where a rule concerns several fields or what a pattern cannot say. A
-/// required field of a kind is not required here, since several configs make up one device.
+/// Draft 2020-12, indented, with one definition for each kind. Everything that decode() accepts is valid for
+/// the schema; the schema accepts more where a rule concerns several fields or cannot be expressed as a
+/// pattern. A required field of a kind is not required here, since several configs make up one device.
 std::string to_json_schema(std::span<const TypeFields> types);
 
 }  // namespace fairlead::fields

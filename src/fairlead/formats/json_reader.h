@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// JsonReader: reads a JSON document field by field, as Kubernetes asks of clients of its API: unknown fields are ignored,
-// null and absent fields are empty, so that a newer server never breaks an older client. A field that is present must
-// have the right type. (StrictJson is the reader for what users write.)
+// JsonReader: reads a JSON document field by field, as Kubernetes requires of clients of its API: unknown
+// fields are ignored, null and absent fields are empty, so that a newer server never breaks an older client.
+// A field that is present must have the right type. (StrictJson is the reader for text that users write.)
 //
 //   auto node = read_json(text, "Node", [](const JsonReader& in) {
 //     return Node{.name = in.object("metadata").string("name"), .unschedulable = in.object("spec").boolean("unschedulable")};
@@ -29,9 +29,9 @@ namespace fairlead {
 /// One object of a JsonDocument, valid as long as the document.
 class JsonReader {
  public:
-  /// Whether the object is in the document at all.
+  /// Whether the object is present in the document.
   [[nodiscard]] bool present() const { return node_ != nullptr; }
-  /// Whether it has the field, with another value than null.
+  /// Whether the field is present, with another value than null.
   [[nodiscard]] bool has(const std::string& key) const { return find(key) != nullptr; }
 
   [[nodiscard]] std::string string(const std::string& key) const;
@@ -73,7 +73,7 @@ class JsonReader {
 
 class JsonDocument {
  public:
-  /// `what` names the document in errors: "ResourceClaim". kCorrupt: the text is not JSON.
+  /// `what` is the document's name in errors: "ResourceClaim". kCorrupt: the text is not JSON.
   static Result<JsonDocument> parse(std::string_view text, std::string_view what);
   JsonDocument(JsonDocument&&) noexcept;
   JsonDocument& operator=(JsonDocument&&) noexcept;

@@ -75,7 +75,7 @@ class Scanner {
       ++at_;
     }
   }
-  /// From an opening quote to behind the closing one; false when it never closes.
+  /// Moves from an opening quote past the closing one; false if there is none.
   bool skip_string() {
     for (++at_; at_ < text_.size(); ++at_) {
       if (text_[at_] == '\\') {
@@ -88,7 +88,7 @@ class Scanner {
     at_ = text_.size();
     return false;
   }
-  /// A number or a word. Takes no byte when a separator stands at the cursor.
+  /// A number or a word. Consumes nothing if a separator is at the cursor.
   void skip_scalar() {
     while (at_ < text_.size() && !is_space(text_[at_]) &&
            std::string_view(",:{}[]\"").find(text_[at_]) == std::string_view::npos) {

@@ -11,15 +11,15 @@
 
 namespace fairlead::json_text {
 
-/// The text of the member `key` of the object `object`; of the last one when the key stands there twice, as
-/// in a DOM. Nothing when there is none or `object` is no object. Keys may be written with escapes.
+/// The text of the member `key` of the object `object`; of the last one if the key occurs twice, as in a DOM.
+/// Empty if there is none or `object` is not an object. Keys may be written with escapes.
 std::optional<std::string_view> member(std::string_view object, std::string_view key);
 
-/// member() of member() ...: an empty result as soon as one is missing.
+/// member() of member() ...: empty if one of them is missing.
 std::optional<std::string_view> member_path(std::string_view object,
                                             std::initializer_list<std::string_view> keys);
 
-/// The texts of the elements of an array; empty when `array` is no array.
+/// The texts of the elements of an array; empty if `array` is not an array.
 std::vector<std::string_view> elements(std::string_view array);
 
 }  // namespace fairlead::json_text

@@ -154,7 +154,7 @@ Result<Value> parse(std::string_view text, const std::string& path, Limits limit
                                      std::to_string(text.size()) + ")")
         .with(path);
   }
-  // nlohmann takes a NUL byte for the end of the text and would not look at what stands behind it.
+  // nlohmann treats a NUL byte as the end of the text and would ignore everything after it.
   if (text.find('\0') != std::string_view::npos) {
     return Error(Code::kInvalid, "must not contain a NUL byte").with(path);
   }

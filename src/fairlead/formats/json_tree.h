@@ -31,8 +31,8 @@ struct Limits {
   std::size_t depth;
 };
 
-/// kInvalid for what is not one JSON value in valid UTF-8, a duplicate key, a NUL anywhere, and broken
-/// limits. The sentence begins with the path of the field where that is known ("a.b[1]: ..."), below `path`.
+/// kInvalid for text that is not one JSON value in valid UTF-8, a duplicate key, a NUL anywhere, and exceeded
+/// limits. The sentence begins with the path of the field if it is known ("a.b[1]: ..."), below `path`.
 Result<Value> parse(std::string_view text, const std::string& path, Limits limits);
 
 /// "path.key", or path["odd key"] when the key is not a plain word.

@@ -44,7 +44,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
   return d[a.size()][b.size()];
 }
 
-constexpr std::size_t kLongestWord = 40;  // nobody misspells longer names by accident
+constexpr std::size_t kLongestWord = 40;  // longer names are hardly misspelled by accident
 
 /// The word of `words` that `given` was probably meant to be; empty when none is near.
 std::string nearest(std::string_view given, const std::vector<std::string>& words) {
@@ -77,8 +77,8 @@ std::string quoted_list(const Words& words) {
 struct Object::Node {
   const Value* value = nullptr;
   std::string path;
-  mutable std::set<std::string, std::less<>> read;  // fields that somebody took
-  mutable std::vector<std::string> asked;           // fields that somebody knows, in order
+  mutable std::set<std::string, std::less<>> read;  // fields that were read
+  mutable std::vector<std::string> asked;           // fields that were asked for, in order
   mutable bool rest_ignored = false;
 
   void note_asked(std::string_view key) const {
@@ -114,7 +114,7 @@ struct Document::State {
     fail(path, "must be " + std::string(wanted) + ", not " + json_tree::describe(value));
   }
 
-  /// The first field, in the document's order, that nobody read.
+  /// An error about the first field, in the document's order, that was not read.
   [[nodiscard]] std::optional<Error> unread(const Value& value) const;
   [[nodiscard]] std::optional<Error> unread_member(const Object::Node& node, std::size_t index) const;
 

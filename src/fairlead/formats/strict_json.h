@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A strict reader for small JSON objects that strangers wrote (opaque parameters). It refuses what a lenient
-// reader lets through: duplicate keys, unknown fields, wrong types, NUL in strings, nesting deeper than 16,
-// more than 10 KiB, text after the end. Every error is one sentence that starts with the field's path:
+// A strict reader for small JSON objects from untrusted authors (opaque parameters). It refuses errors that a
+// lenient reader accepts: duplicate keys, unknown fields, wrong types, NUL in strings, nesting deeper than
+// 16, more than 10 KiB, text after the end. Every error is one sentence that starts with the field's path:
 // `netdev.mtu: must be a number from 68 to 65535, not "big"`.
 //
 //   FL_ASSIGN(const auto document, strict_json::Document::parse(text));
@@ -9,10 +9,10 @@
 //   config.type = in.required_string("type");
 //   strict_json::Object netdev = in.required_object("netdev");
 //   config.mtu = netdev.optional_integer("mtu", 68, 65535);
-//   FL_TRY(document.finish());   // the first error of any reader, or the first field nobody asked for
+//   FL_TRY(document.finish());   // the first error of any reader, or the first unread field
 //
-// Readers are sticky: after the first error every call answers an empty value and finish() tells that error.
-// Use one document from one thread. The document must outlive its objects.
+// Readers are sticky: after the first error every call returns an empty value and finish() returns that
+// error. Use one document from one thread. The document must outlive its objects.
 #pragma once
 
 #include <cstddef>
@@ -39,8 +39,8 @@ struct Limits {
 
 class Document {
  public:
-  /// `path` is put in front of every field path ("" for none). kInvalid for text that is no JSON object or
-  /// breaks a limit.
+  /// `path` is put in front of every field path ("" for none). kInvalid for text that is not a JSON object or
+  /// exceeds a limit.
   static Result<Document> parse(std::string_view text, std::string path = "", Limits limits = {});
   Document(Document&&) noexcept;
   Document& operator=(Document&&) noexcept;
@@ -49,8 +49,8 @@ class Document {
   ~Document();
 
   [[nodiscard]] Object root() const;
-  /// kInvalid with the first error noted by any reader or fail(), else the first field (document order) that
-  /// nobody read.
+  /// kInvalid with the first error noted by any reader or fail(), else with the first field (document order)
+  /// that was not read.
   [[nodiscard]] Result<> finish() const;
 
   struct State;
@@ -82,11 +82,11 @@ class Object {
   std::optional<Object> optional_object(std::string_view key) const;
   std::vector<Object> optional_objects(std::string_view key, std::size_t max_items) const;
 
-  /// Notes the error "this field is required" when there is none of that name.
+  /// Notes the error "this field is required" if there is no field of that name.
   void require(std::string_view key) const;
   /// The names of all fields, in the document's order.
   [[nodiscard]] std::span<const std::string> keys() const;
-  /// An error was noted, by whichever reader of the document: what was read is not to be used.
+  /// Whether any reader of the document has noted an error: then the values read must not be used.
   [[nodiscard]] bool failed() const;
 
   /// The full path of this object: "netdev.routes[1]".
@@ -98,9 +98,9 @@ class Object {
   void fail(std::string_view key, std::string_view why) const;
   /// The same about one item of a list: `netdev.addresses[1]: ...`.
   void fail_item(std::string_view key, std::size_t index, std::string_view why) const;
-  /// The same about what is anywhere below a field: `below` is appended to its path, as "[1].gw".
+  /// The same about a position below a field: `below` is appended to its path, as "[1].gw".
   void fail_below(std::string_view key, std::string_view below, std::string_view why) const;
-  /// Takes all fields as read: used before a better error about the whole object.
+  /// Marks all fields as read: used before a better error about the whole object.
   void ignore_rest() const;
 
   struct Node;

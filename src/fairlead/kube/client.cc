@@ -19,9 +19,9 @@ constexpr int kMaxTries = 10;
 constexpr std::chrono::seconds kMaxWatchRetryAfter{60};
 /// Short for as long as the server is away: callers must go on within a second of its coming back.
 constexpr Backoff::Options kRetryBackoff{.initial = milliseconds(100), .max = RetryDelay::kMaxOutage};
-/// An overloaded server that does not say when to come back. Kubernetes' own always says so.
+/// For an overloaded server that sends no Retry-After. Kubernetes' own always sends it.
 constexpr std::chrono::seconds kRetryAfterOverload{1};
-/// How long a watch may take until the server answers its headers.
+/// How long a watch may take until the server sends its headers.
 constexpr milliseconds kWatchAnswerTimeout{30'000};
 
 using Query = std::vector<std::pair<std::string, std::string>>;
@@ -79,7 +79,7 @@ std::string_view verb_of(std::string_view method, bool named) {
 bool is_success(int status) { return status >= 200 && status < 300; }
 bool is_overload(int status) { return status == 429 || status == 503; }
 
-/// May it be sent again when nobody knows whether the first one was acted on?
+/// Whether it may be sent again if it is unknown whether the first one was executed.
 bool is_idempotent(const HttpRequest& request) {
   return request.method != "POST" &&
          (request.method != "PATCH" || request.content_type == "application/apply-patch+yaml");

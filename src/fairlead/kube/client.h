@@ -4,7 +4,7 @@
 // Errors by code: kNotFound 404, kExists 409 AlreadyExists, kConflict other 409, kGone 410, kInvalid 400 and
 // 422 (the sentence names the field paths), kDenied 401, 403 and a server whose
 // certificate is not trusted, kUnavailable 429, 5xx and transport (only
-// after the retries), kTimeout, kCancelled, kCorrupt for an answer that is not what it should be.
+// after the retries), kTimeout, kCancelled, kCorrupt for an unexpected response.
 //
 // Requests that are safe to repeat are repeated inside the call's deadline, with jittered back-off and the
 // server's Retry-After (429 without one: a second): GET, PUT, DELETE and apply after 429, 5xx and transport
@@ -27,18 +27,18 @@
 
 namespace fairlead::kube {
 
-/// How long a call may take, all retries together, and who may cancel it.
+/// How long a call may take, including all retries, and its cancellation.
 struct CallOptions {
   std::chrono::milliseconds timeout = std::chrono::seconds(10);
   std::stop_token stop;
-  /// 1 for callers that have a back-off of their own. A server's Retry-After is waited for all the same.
+  /// 1 for callers that have their own back-off. A server's Retry-After is still waited for.
   int max_tries = 10;
   /// Retry until the timeout, however many tries that takes.
   static constexpr int kAnyTries = 1'000'000;
-  /// For Client::request: an answer of any status is a success, once it would not be tried again. So that a
-  /// refusal by the server is not taken for one of its certificate, which has the same code.
+  /// For Client::request: a response of any status is a success, once it would not be retried. Distinguishes
+  /// a refusal by the server from one of its certificate, which has the same code.
   bool any_status = false;
-  /// false: at once, whatever ClientOptions::qps says, and not counted there. For what a pod's start waits for.
+  /// false: not subject to ClientOptions::qps, and not counted there. For requests that a pod's start waits for.
   bool limited = true;
 };
 
@@ -46,7 +46,7 @@ struct CallOptions {
 struct RequestRecord {
   std::string_view verb;      // get, list, watch, create, update, patch, delete
   std::string_view resource;  // "resourceslices"
-  int code = 0;               // HTTP status; 0: no answer
+  int code = 0;               // HTTP status; 0: no response
   double seconds = 0;
 };
 
@@ -54,8 +54,8 @@ struct RequestRecord {
 using RequestObserver = std::function<void(const RequestRecord&)>;
 
 struct ClientOptions {
-  /// Requests per second over time and at once, all threads together; retries count, and watches, when they
-  /// start. Calls with CallOptions::limited = false do not.
+  /// The rate limit, in requests per second and burst, for all threads together; retries count, and watches,
+  /// when they start. Calls with CallOptions::limited = false do not.
   double qps = 20;
   int burst = 40;
   RequestObserver observer;
@@ -83,7 +83,7 @@ struct RawResponse {
 struct WatchRequest {
   std::string path;
   std::vector<std::pair<std::string, std::string>> query;
-  /// The connection counts as dead when no byte came for this long.
+  /// The connection is considered dead if no byte arrives for this long.
   std::chrono::milliseconds idle_timeout = std::chrono::seconds(90);
   std::size_t max_line = std::size_t{4} << 20;
   /// Called when the server has accepted the watch, before the first line. May be null.
@@ -104,14 +104,14 @@ class Client {
   /// Any request; HTTP errors become Errors as above, success is 2xx. `call.timeout` bounds it with retries.
   Result<RawResponse> request(const RawRequest& request, const CallOptions& call = {});
 
-  /// Blocks and hands each line, without its newline, to `on_line` until the server ends the stream
-  /// (success), something fails, `on_line` returns an error (which is returned), or `stop`. Not retried; but
+  /// Blocks and passes each line, without its newline, to `on_line` until the server ends the stream
+  /// (success), an error occurs, `on_line` returns an error (which is returned), or `stop`. Not retried; but
   /// after a 429 or 503 the server's Retry-After (a minute at most) is waited for before the error is
   /// returned.
   Result<> watch(const WatchRequest& request, const std::function<Result<>(std::string_view line)>& on_line,
                  const std::stop_token& stop);
 
-  /// The clock of its deadlines.
+  /// The clock for its deadlines.
   [[nodiscard]] Clock& clock() const;
 
  private:

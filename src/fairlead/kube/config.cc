@@ -22,7 +22,7 @@ std::string environment_of(const ConfigSources& sources, const std::string& name
   if (sources.environment) {
     return sources.environment(name).value_or("");
   }
-  const char* value = ::getenv(name.c_str());  // NOLINT(concurrency-mt-unsafe): nobody here calls setenv
+  const char* value = ::getenv(name.c_str());  // NOLINT(concurrency-mt-unsafe): setenv is never called here
   return value == nullptr ? "" : value;
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the API server is and how to prove who we are: from a pod's service account or a kubeconfig file.
+// Where the API server is and how to authenticate: from a pod's service account or a kubeconfig file.
 #pragma once
 
 #include <functional>
@@ -43,9 +43,9 @@ struct ConfigSources {
   std::function<std::optional<std::string>(const std::string& name)> environment;  // null: ::getenv
 };
 
-/// In this order: `kubeconfig`; $KUBECONFIG (one file); the pod's service account when
-/// KUBERNETES_SERVICE_HOST is set; $HOME/.kube/config. kInvalid names file and field, kNotFound says what was
-/// looked for, kUnsupported for exec and auth-provider plugins.
+/// Looks for, in this order: `kubeconfig`; $KUBECONFIG (one file); the pod's service account if
+/// KUBERNETES_SERVICE_HOST is set; $HOME/.kube/config. kInvalid names file and field, kNotFound lists the
+/// places searched, kUnsupported for exec and auth-provider plugins.
 Result<ClientConfig> load_config(const ConfigSources& sources = {});
 
 /// The service account of this pod: KUBERNETES_SERVICE_HOST and _PORT, `ca.crt` and `token`.

@@ -18,7 +18,7 @@
 
 namespace fairlead::kube {
 
-/// What one request proves itself with: immutable, shared by the requests that run at the time.
+/// The credentials of one request: immutable, shared by concurrent requests.
 struct CredentialSet {
   std::string ca, certificate, key;  // PEM
   std::string token;
@@ -30,17 +30,17 @@ class Credentials {
   /// A token file is read again when this old: kubelet rotates at 80 % of an hour or so (as in client-go).
   static constexpr std::chrono::seconds kTokenAge{60};
 
-  /// Reads all once, to find mistakes early.
+  /// Reads all files once, to report errors early.
   static Result<std::unique_ptr<Credentials>> open(const ClientConfig& config, Clock& clock);
 
-  /// The newest. PEM files are looked at every time (a stat) and read when they changed. A file that cannot
-  /// be read leaves the last good content in use.
+  /// The current credentials. PEM files are checked every time (a stat) and read if they changed. If a file
+  /// cannot be read, the last good content stays in use.
   std::shared_ptr<const CredentialSet> get();
-  /// The server refused `used.token`: reads the token file now. True when there is another token to try.
+  /// The server refused `used.token`: reads the token file now. True if there is another token to try.
   bool refresh_token(const CredentialSet& used);
 
  private:
-  /// Identity of a file's content, as far as stat tells.
+  /// Identity of a file's content, as far as stat(2) shows.
   struct Stamp {
     dev_t device = 0;
     ino_t inode = 0;

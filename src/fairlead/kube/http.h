@@ -41,12 +41,12 @@ struct HttpResponse {
 struct StreamOptions {
   std::chrono::milliseconds idle_timeout{};
   std::size_t max_line = 0;
-  std::function<void()> on_open;  // headers of a 2xx answer are there
+  std::function<void()> on_open;  // the headers of a 2xx response have arrived
 };
 
 class Http {
  public:
-  /// Reads the credential files; connects to nobody.
+  /// Reads the credential files; does not connect.
   static Result<std::unique_ptr<Http>> open(ClientConfig config, Clock& clock);
   Http(const Http&) = delete;
   Http& operator=(const Http&) = delete;
@@ -54,14 +54,14 @@ class Http {
   Http& operator=(Http&&) = delete;
   ~Http();
 
-  /// An answer of any status is a success here. After a 401 it is tried once more when the token file has a
-  /// new token. Errors: kTimeout, kCancelled, kOverflow (body too large), kDenied (the server's certificate
-  /// is not trusted, or ours cannot be used), kUnavailable (everything else).
+  /// A response of any status is a success here. After a 401 it is retried once if the token file has a new
+  /// token. Errors: kTimeout, kCancelled, kOverflow (body too large), kDenied (the server's certificate is
+  /// not trusted, or ours cannot be used), kUnavailable (everything else).
   Result<HttpResponse> perform(const HttpRequest& request);
 
-  /// As perform(), but a 2xx body goes to `on_line` line by line as it comes; it is not in the response.
-  /// `request.timeout` bounds the time to the first answer byte, `idle_timeout` each silence after it
-  /// (kTimeout). Errors of `on_line` end the stream and are returned.
+  /// As perform(), but a 2xx body is passed to `on_line` line by line as it arrives; it is not in the
+  /// response. `request.timeout` bounds the time to the first byte of the response, `idle_timeout` each
+  /// silence after it (kTimeout). Errors of `on_line` end the stream and are returned.
   using OnLine = std::function<Result<>(std::string_view line)>;
   Result<HttpResponse> stream(const HttpRequest& request, const StreamOptions& options,
                               const OnLine& on_line);

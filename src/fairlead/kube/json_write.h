@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the codecs of resources/ share when they write JSON. Internal to kube. Pure.
+// JSON output shared by the codecs of resources/. Internal to kube. Pure.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -11,11 +11,11 @@ namespace fairlead::kube::json_write {
 
 using Json = nlohmann::json;
 
-/// Leaves empty values out.
+/// Omits empty values.
 void put(Json& object, const char* key, const std::string& value);
 Json of_meta(const ObjectMeta& meta);
 Json of_condition(const Condition& condition);
-/// Text that came from the kernel may not be UTF-8: it must not make this throw.
+/// Text from the kernel may not be UTF-8: it must not make this throw.
 std::string dump(const Json& document);
 
 }  // namespace fairlead::kube::json_write

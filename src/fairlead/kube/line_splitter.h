@@ -16,7 +16,7 @@ namespace fairlead::kube {
 /// One stream, one thread.
 class LineSplitter {
  public:
-  /// `max_line` bounds one line, so also what is kept between two pieces; not the stream.
+  /// `max_line` bounds one line, so also the data kept between two pieces; not the stream.
   explicit LineSplitter(std::size_t max_line) : max_line_(max_line) {}
 
   /// Calls `on_line` with every line that `piece` completes, without newline; empty lines are left out. Stops
@@ -37,7 +37,7 @@ class LineSplitter {
     }
   }
 
-  /// The stream ended in order: what stands after the last newline is a line too.
+  /// The stream ended normally: text after the last newline is a line too.
   template <class OnLine>
   Result<> finish(OnLine&& on_line) {
     return emit({}, on_line);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What objects of every kind have: metadata, conditions (meta/v1), and how lists of them come.
+// Parts that objects of all kinds have: metadata, conditions (meta/v1), and lists.
 #pragma once
 
 #include <map>

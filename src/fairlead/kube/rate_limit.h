@@ -14,11 +14,11 @@ namespace fairlead::kube {
 /// Thread-safe; first come, first served.
 class RateLimiter {
  public:
-  /// `qps` tokens come back per second, at most `burst` are kept. qps <= 0: no limit.
+  /// `qps` tokens are added per second, at most `burst` are kept. qps <= 0: no limit.
   RateLimiter(double qps, int burst, Clock& clock);
 
-  /// Takes a token, waits for it when there is none. kTimeout, without waiting, when it would come after
-  /// `deadline`; kCancelled on `stop`.
+  /// Takes a token, or waits for one. kTimeout, without waiting, if it would come after `deadline`;
+  /// kCancelled on `stop`.
   Result<> acquire(Clock::TimePoint deadline, const std::stop_token& stop);
 
  private:
@@ -26,7 +26,7 @@ class RateLimiter {
   const double burst_;
   Clock& clock_;
   Mutex mutex_;
-  double tokens_ FL_GUARDED_BY(mutex_);  // below zero: tokens promised to those who wait
+  double tokens_ FL_GUARDED_BY(mutex_);  // below zero: tokens promised to waiting callers
   Clock::TimePoint updated_ FL_GUARDED_BY(mutex_);
 };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reflector: keeps its user told of a set of objects by list and watch.
+// Reflector: reports a set of objects and its changes to its user, by list and watch.
 //
 //   list (all pages) --> on_sync(all) --> watch from that version --> on_event(...) ...
 //     ^                                    |  ended or broke: watch again from the newest version seen
@@ -7,9 +7,9 @@
 //     +--- 410 Gone, refused, damaged, <---+
 //          every `relist_interval`
 //
-// While the server cannot be reached it is probed at least every RetryDelay::kMaxOutage; after what it
-// refuses the pauses grow. Both are short again once a watch has worked. One thread per reflector. It makes
-// the callbacks: be quick there (post to your own thread), never call stop() there.
+// While the server cannot be reached it is probed at least every RetryDelay::kMaxOutage; after a refusal the
+// pauses grow. Both are reset once a watch has worked. One thread per reflector. The callbacks run on it: be
+// quick there (post to your own thread), never call stop() there.
 #pragma once
 
 #include <chrono>
@@ -39,12 +39,13 @@ struct ReflectorOptions {
   std::chrono::milliseconds list_timeout = std::chrono::seconds(30);
   /// timeoutSeconds of a watch is drawn from [min_watch, 2 * min_watch), as client-go does.
   std::chrono::seconds min_watch = std::chrono::minutes(5);
-  /// No byte for this long (the API server sends a bookmark about every minute): the connection is dead.
+  /// If no byte arrives for this long (the API server sends a bookmark about every minute), the connection is
+  /// dead.
   std::chrono::milliseconds idle_timeout = std::chrono::seconds(150);
   std::size_t max_line = std::size_t{4} << 20;
-  /// A list from time to time, whatever the watch says; looked at when a watch ends. 0: never.
+  /// A list is repeated after this time, even if the watch works; checked when a watch ends. 0: never.
   std::chrono::milliseconds relist_interval = std::chrono::minutes(10);
-  Backoff::Options backoff = {};  // after what the server refuses
+  Backoff::Options backoff = {};  // after a refusal by the server
   Clock* clock = &real_clock();
   /// Each failure, before its back-off, for a metric and a rate-limited log. May be null.
   std::function<void(const Error&)> on_error;
@@ -53,7 +54,7 @@ struct ReflectorOptions {
 /// Which objects, untyped.
 struct ReflectorSource {
   std::string path;            // of the collection
-  std::string field_selector;  // never empty for what other nodes have too
+  std::string field_selector;  // never empty for kinds that other nodes have too
   std::string label_selector;
 };
 
@@ -61,9 +62,9 @@ struct ReflectorSource {
 class Reflector {
  public:
   struct Handlers {
-    /// One page of a list as the server sent it; `first` starts a new list. Gives the page's metadata.
+    /// One page of a list as the server sent it; `first` starts a new list. Returns the page's metadata.
     std::function<Result<ListOf<std::monostate>>(std::string_view body, bool first)> on_page;
-    /// The last page was taken.
+    /// The last page was processed.
     std::function<void()> on_listed;
     std::function<Result<>(EventType type, std::string_view object)> on_event;
   };
@@ -78,10 +79,10 @@ class Reflector {
 
   /// Starts the thread, once.
   void start();
-  /// Ends it and waits for it: at once, even in the middle of a read. No callback runs afterwards.
-  /// Repeatable.
+  /// Ends the thread and waits for it: at once, even in the middle of a read. No callback runs afterwards.
+  /// Idempotent.
   void stop();
-  /// A list was taken and the watch is open, or about to be: for readiness.
+  /// A list was processed and the watch is open, or about to be: for readiness.
   [[nodiscard]] bool healthy() const;
 
  private:
@@ -89,12 +90,12 @@ class Reflector {
   std::unique_ptr<Impl> impl_;
 };
 
-/// Objects of one kind, which ResourceTraits<T> describes.
+/// Reflector for objects of one kind, which ResourceTraits<T> describes.
 template <class T>
 class TypedReflector {
  public:
   struct Callbacks {
-    /// After every list: all objects there are. What was known before and is not in it, is gone.
+    /// After every list: all existing objects. Earlier objects that are not in it are gone.
     std::function<void(std::vector<T> all)> on_sync;
     /// One change, in the server's order. For kDeleted the last state of the object.
     std::function<void(EventType type, T object)> on_event;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Resource<T>: the requests that Kubernetes has for objects of every kind, typed.
+// Resource<T>: the typed requests that Kubernetes has for objects of every kind.
 //
 //   Resource<ResourceClaim> claims(client);
 //   FL_ASSIGN(const ResourceClaim claim, claims.get({.namespace_ = "shop", .name = "nic"}));
@@ -26,7 +26,8 @@
 
 namespace fairlead::kube {
 
-/// The path of one object, or with an empty name of the collection; with an empty namespace of that of all namespaces.
+/// The path of one object, or of the collection if the name is empty; of that of all namespaces if the
+/// namespace is empty.
 std::string resource_path(const ResourceType& type, const ObjectName& object = {});
 
 namespace internal {
@@ -58,7 +59,7 @@ class UntypedResource {
   ResourceType type_;
 };
 
-/// What is left of a call that takes several requests.
+/// The remaining time of a call that takes several requests.
 CallOptions rest_of(const CallOptions& call, const Client& client, Clock::TimePoint start);
 
 template <class T>
@@ -117,7 +118,7 @@ class Resource {
     FL_ASSIGN(const std::string body, calls_.get(object, call));
     return read(body, "get");
   }
-  /// All pages. Starts over when a page's continue token expired (410).
+  /// All pages. Starts over if a page's continue token expired (410).
   Result<ListOf<T>> list(const Selection& selection, const CallOptions& call = {}) const {
     ListOf<T> all;
     const auto on_page = [&](std::string_view body, bool first) -> Result<std::string> {
@@ -132,8 +133,8 @@ class Resource {
     FL_TRY(calls_.list(selection, on_page, call));
     return all;
   }
-  /// POST, with meta.name or meta.generate_name (another random suffix is tried when the server's draw was taken).
-  /// Returns what the server stored: compare it with what was sent to see dropped fields.
+  /// POST, with meta.name or meta.generate_name (retried with another random suffix if the server's choice
+  /// was taken). Returns the stored object: compare it with the sent one to detect dropped fields.
   Result<T> create(const T& object, const CallOptions& call = {}) const {
     FL_ASSIGN(const std::string body, calls_.create(object.meta, Traits::write(object), call));
     return read(body, "create");
@@ -143,8 +144,8 @@ class Resource {
     FL_ASSIGN(const std::string body, calls_.update(object.meta, Traits::write(object), call));
     return read(body, "update");
   }
-  /// DELETE of exactly this object: meta.uid and, when set, meta.resource_version are preconditions. Success when it is
-  /// gone, or when another object has its name by now; kConflict when it changed.
+  /// DELETE of exactly this object: meta.uid and, if set, meta.resource_version are preconditions. Success if
+  /// it is already gone, or another object has its name by now; kConflict if it changed.
   Result<> remove(const ObjectMeta& meta, const CallOptions& call = {}) const {
     return calls_.remove(meta, call);
   }
@@ -152,8 +153,8 @@ class Resource {
   Result<> merge_patch(const ObjectName& object, std::string patch, const CallOptions& call = {}) const {
     return calls_.merge_patch(object, std::move(patch), call);
   }
-  /// Server-side apply with force. `body` has apiVersion, kind, and all fields of this field manager: those left out are
-  /// removed by the server. `subresource` may be "status".
+  /// Server-side apply with force. `body` has apiVersion, kind, and all fields of this field manager: the
+  /// server removes those left out. `subresource` may be "status".
   Result<> apply(const ObjectName& object, std::string_view subresource, std::string body,
                  const std::string& field_manager, const CallOptions& call = {}) const {
     return calls_.apply(object, subresource, std::move(body), field_manager, call);

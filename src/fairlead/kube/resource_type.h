@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// How one kind of object is described to the API machinery (resource.h, reflector.h).
+// How a kind of object is described to the generic code (resource.h, reflector.h).
 //
-// The API machinery knows of T what ResourceTraits<T> says, which is in T's own file below resources/. Another kind of
-// object is another such file, here or in a program of its own: nothing lists them.
+// The generic code knows T only through ResourceTraits<T>, which is in T's own file below resources/. Another
+// kind of object is another such file, here or in a program's own code: there is no list of them.
 //
 //   template <>
 //   struct ResourceTraits<Lease> {

@@ -48,7 +48,7 @@ Code code_of(int status, std::string_view reason) {
     case 403:
       return Code::kDenied;
     case 404:
-      // Without the reason it is not the object that is missing: this server, or who stands before it, does
+      // Without the reason it is not the object that is missing: this server, or a proxy in front of it, does
       // not serve such a resource at all.
       return reason == "NotFound" ? Code::kNotFound : Code::kUnsupported;
     case 409:

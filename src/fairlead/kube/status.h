@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What an HTTP answer that is no success means: Kubernetes' Status object as Error. Internal to kube. Pure.
+// Converts an unsuccessful HTTP response, Kubernetes' Status object, to an Error. Internal to kube. Pure.
 #pragma once
 
 #include <string_view>
@@ -8,9 +8,9 @@
 
 namespace fairlead::kube {
 
-/// `status` is an HTTP status of 300 or more, or the `code` of a Status; `body` whatever came with it, by
-/// rule a Status (apimachinery, meta/v1 types.go). The sentence is the server's message, completed with the
-/// field paths of its causes where it does not name them, and the status.
+/// `status` is an HTTP status of 300 or more, or the `code` of a Status; `body` is the response body,
+/// normally a Status (apimachinery, meta/v1 types.go). The sentence is the server's message, with the field
+/// paths of its causes added if it does not name them, and the status.
 Error error_of_status(int status, std::string_view body);
 
 /// The object of a watch's ERROR event.

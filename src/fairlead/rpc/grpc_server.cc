@@ -78,7 +78,7 @@ Result<std::unique_ptr<GrpcServer>> GrpcServer::start(const std::string& path,
   if (!server) {
     return Error(Code::kInternal, "gRPC did not start a server for " + path);
   }
-  // Last, so that whoever sees the socket is answered at once.
+  // Last, so that a client that sees the socket is served at once.
   auto listener = UnixListener::open(path);
   if (!listener) {
     server->Shutdown();

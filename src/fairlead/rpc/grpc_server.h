@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// A gRPC server on one unix socket. It binds and accepts itself and hands the connections to gRPC, because
-// gRPC's own listener would take over a socket that another process listens on, and would let the umask
-// decide the socket's mode.
+// A gRPC server on one unix socket. It binds and accepts itself and passes the connections to gRPC, because
+// gRPC's own listener would take over a socket that another process listens on, and would leave the socket's
+// mode to the umask.
 //
-// Services use the callback API: copy the request, give the work to an Executor, Finish() from there. The
-// callback threads must never block.
+// Services use the callback API: copy the request, post the work to an Executor, call Finish() from there.
+// The callback threads must never block.
 #pragma once
 
 #include <chrono>
@@ -26,7 +26,8 @@ namespace fairlead::rpc {
 /// "localhost"), and never ends a connection for age or idleness: the kubelet takes that for a dead plugin.
 class GrpcServer {
  public:
-  /// Listens as UnixListener::open does and serves when it returns. The services must outlive the server.
+  /// Listens as UnixListener::open() does and is serving when it returns. The services must outlive the
+  /// server.
   static Result<std::unique_ptr<GrpcServer>> start(const std::string& path,
                                                    const std::vector<grpc::Service*>& services);
   GrpcServer(const GrpcServer&) = delete;
@@ -37,9 +38,9 @@ class GrpcServer {
   ~GrpcServer();
 
   [[nodiscard]] const std::string& path() const;
-  /// Accepts no more connections nor calls, waits up to `grace` for calls in flight, then cancels them and
-  /// waits until they have finished; the socket is removed last. A client that is connected and silent takes
-  /// the whole grace (gRPC waits for its answer to a ping), so drain first and be short here. Idempotent; one
+  /// Accepts no more connections or calls, waits up to `grace` for calls in flight, then cancels them and
+  /// waits until they have finished; the socket is removed last. A silent connected client uses up the whole
+  /// grace (gRPC waits for its response to a ping), so drain first and use a short grace. Idempotent; one
   /// thread at a time.
   void stop(std::chrono::milliseconds grace);
 
@@ -50,7 +51,7 @@ class GrpcServer {
   std::unique_ptr<Impl> impl_;
 };
 
-/// The one place where an Error becomes a gRPC status.
+/// The only place where an Error becomes a gRPC status.
 grpc::Status to_status(const Error& error);
 
 }  // namespace fairlead::rpc

@@ -1,16 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// NRI, the node resource interface of containerd and CRI-O: values and the plugin's side. A plugin is told of
-// pods and containers as they come and go and may change containers before they are created.
+// NRI, the node resource interface of containerd and CRI-O: values and the plugin's side. A plugin gets
+// events of pods and containers and may change containers before they are created.
 //
-// Both dialects are served: NRI <= 0.11 delivers most events through one StateChange call, >= 0.12 calls a
-// method for each and falls back on StateChange when it is told that the method is unknown.
+// Both dialects are supported: NRI <= 0.11 delivers most events through one StateChange call, >= 0.12 calls a
+// method for each and falls back to StateChange if the method is unknown.
 //
-// What a plugin must know (containerd/nri, pkg/adaptation):
-//  - NRI fails open. An error that is answered in time fails the event; a late answer (2 s by default) or a
-//  lost
+// Important properties (containerd/nri, pkg/adaptation):
+//  - NRI fails open. An error returned in time fails the event; a late response (2 s by default) or a lost
 //    connection counts as success, and the runtime closes the connection.
-//  - All events of a node come one after another: who is slow makes every pod wait.
-//  - Stop events are a courtesy: they may never come.
+//  - All events of a node are sequential: a slow plugin delays every pod.
+//  - Stop events are best effort: they may never come.
 #pragma once
 
 #include <chrono>
@@ -33,7 +32,7 @@ struct NriPod {
   std::uint32_t pid = 0;  // of the sandbox's process, in the runtime's pid namespace
   std::vector<std::string> ips;
   /// Path of the pod's network namespace as the runtime sees it. Empty: the pod uses the node's
-  /// (hostNetwork), or the runtime does not say (stop events of containerd < 2.1).
+  /// (hostNetwork), or the runtime does not report it (stop events of containerd < 2.1).
   std::string netns;
 };
 
@@ -47,8 +46,8 @@ struct NriContainer {
   std::vector<std::string> env;
 };
 
-/// What a plugin changes in a container before it is created. Keys that another plugin set too fail the
-/// container.
+/// The changes that a plugin makes to a container before it is created. If another plugin sets the same key,
+/// the container fails.
 struct NriAdjustment {
   struct Mount {
     std::string destination, type, source;
@@ -79,23 +78,23 @@ enum class NriEvent : std::uint32_t {
   kRemoveContainer = 1U << 10U,
 };
 
-/// Of one event: when the answer must be on its way. Already short of the runtime's own limit by a margin.
+/// The limits of one event: when the response must be sent. Includes a margin before the runtime's own limit.
 struct NriCall {
   std::chrono::steady_clock::time_point deadline;
 };
 
-/// What the runtime says of itself when a connection is made.
+/// The runtime's description of itself when a connection is made.
 struct NriRuntime {
   std::string name, version;  // for people; do not branch on them
   std::string nri_version;    // empty below NRI 0.12
   std::chrono::milliseconds request_timeout{2'000};
 };
 
-/// Called from threads of the plugin. Two events may overlap if the runtime lets them (containerd does not),
-/// and after a handler overran its deadline: then the runtime got an error, the handler's own answer is
-/// dropped when it comes, and events of other pods run beside it; those of the same pod wait for it, and are
-/// not handed on at all when their own time is over by then. Errors become the event's error in the runtime,
-/// word for word. A handler must not call the runtime: it waits for us.
+/// Called from threads of the plugin. Two events may overlap if the runtime allows it (containerd does not),
+/// and after a handler overran its deadline: then the runtime got an error, the handler's own result is
+/// dropped, and events of other pods run concurrently; those of the same pod wait for it, and are not
+/// delivered at all if their own time is over by then. Errors become the event's error in the runtime,
+/// verbatim. A handler must not call the runtime: the runtime waits for the handler.
 class NriHandler {
  public:
   NriHandler() = default;
@@ -106,9 +105,9 @@ class NriHandler {
   virtual ~NriHandler() = default;
 
   virtual void configured(const NriRuntime& runtime) { (void)runtime; }
-  /// After every connect: all pods and containers there are; pods may be dead, and one may have several
-  /// sandboxes. No event that was missed is repeated, so this is the moment to compare. Must be quick: the
-  /// same limit as one event.
+  /// After every connect: all existing pods and containers; pods may be dead, and one may have several
+  /// sandboxes. Missed events are not repeated, so compare the state now. Must be quick: the same limit as
+  /// one event.
   virtual Result<> synchronize(const std::vector<NriPod>& pods, const std::vector<NriContainer>& containers,
                                const NriCall& call) {
     (void)pods, (void)containers, (void)call;
@@ -145,10 +144,10 @@ struct NriPluginOptions {
   std::string name;          // [A-Za-z0-9_.+-]+
   std::string index = "50";  // two digits: the order among plugins
   std::string socket = "/var/run/nri/nri.sock";
-  std::vector<NriEvent> events;  // what to be told of; at least one
-  /// Answers leave this long before the runtime gives up: at most a quarter of its limit is taken.
+  std::vector<NriEvent> events;  // to subscribe to; at least one
+  /// Responses are sent this long before the runtime gives up: at most a quarter of its limit is used.
   std::chrono::milliseconds margin{500};
-  /// Waits between tries to connect, growing from the first to the last, with jitter. Connecting makes the
+  /// Waits between attempts to connect, growing from the first to the last, with jitter. Connecting makes the
   /// runtime wait for calls in flight (containerd#14083), so not too often.
   std::chrono::milliseconds first_retry{100}, last_retry{5'000};
 };
@@ -156,7 +155,7 @@ struct NriPluginOptions {
 /// Keeps one connection to the runtime for as long as it lives.
 class NriPlugin {
  public:
-  /// Checks the options; connects to nobody. The handler must outlive the plugin.
+  /// Checks the options; does not connect. The handler must outlive the plugin.
   static Result<std::unique_ptr<NriPlugin>> create(NriPluginOptions options, NriHandler& handler);
   NriPlugin(const NriPlugin&) = delete;
   NriPlugin& operator=(const NriPlugin&) = delete;
@@ -165,13 +164,13 @@ class NriPlugin {
   /// stop().
   ~NriPlugin();
 
-  /// Begins to connect, in a thread of its own. Once.
+  /// Starts connecting, in a separate thread. Once.
   void start();
-  /// Waits until a connection is there and synchronize() has been answered. kTimeout says what it is waiting
-  /// for ("no /var/run/nri/nri.sock: ...").
+  /// Waits until a connection exists and synchronize() has returned. kTimeout says what it is waiting for
+  /// ("no /var/run/nri/nri.sock: ...").
   Result<> wait_ready(std::chrono::steady_clock::time_point deadline);
   [[nodiscard]] bool ready() const;
-  /// Answers what is being handled (for 2 s at most), ends the connection and the threads; handlers that run
+  /// Finishes the events in progress (for 2 s at most), ends the connection and the threads; running handlers
   /// are finished. Idempotent.
   void stop();
 

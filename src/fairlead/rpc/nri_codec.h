@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// NRI's values to and from the wire. Only for the files of this folder that speak NRI.
+// Converts NRI's values to and from the wire format. Only for the files of this folder that speak NRI.
 #pragma once
 
 #include <cstdint>
@@ -21,19 +21,19 @@ inline constexpr std::string_view kNriRuntimeServiceName = "nri.pkg.api.v1alpha1
 /// The events of nri.h: "RunPodSandbox" is also the name of the method.
 std::string_view nri_event_name(NriEvent event);
 std::optional<NriEvent> nri_event_of(std::string_view name);
-/// By the number of StateChangeEvent. Nothing: one that we do not know.
+/// By the number of StateChangeEvent. nullopt: unknown.
 std::optional<NriEvent> nri_event_of(std::int32_t number);
 std::int32_t nri_event_number(NriEvent event);
 
 NriPod from_wire(const nri_pb::PodSandbox& in);
 NriContainer from_wire(const nri_pb::Container& in);
-/// kUnsupported: it asks to remove what others set ("-" in front of a key).
+/// kUnsupported: it asks to remove values set by others ("-" in front of a key).
 Result<NriAdjustment> from_wire(const nri_pb::ContainerAdjustment& in);
 void to_wire(const NriPod& in, nri_pb::PodSandbox& out);
 void to_wire(const NriContainer& in, nri_pb::Container& out);
 void to_wire(const NriAdjustment& in, nri_pb::ContainerAdjustment& out);
 
-/// "plugin name", "index": what NRI >= 0.12 insists on.
+/// "plugin name", "index": the format that NRI >= 0.12 requires.
 Result<> check_nri_plugin_name(std::string_view name);
 Result<> check_nri_plugin_index(std::string_view index);
 

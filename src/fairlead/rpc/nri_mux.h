@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The multiplexer of NRI (containerd/nri, pkg/net/multiplex): one unix connection carries two ttrpc
 // connections, one in each direction. A frame is a connection id and a length, both big-endian, and that many
-// bytes; nothing announces or ends a connection.
+// bytes; connections are opened and closed implicitly.
 //
-// Frames are shaped as Go's reader insists: it reads a message through a buffer of 4096 bytes and fails on a
-// frame that does not fit, unless the frame is the rest of a message. So a message goes out as one frame up
-// to 4096 bytes, else as one of exactly 4096 and one with the rest; messages never share a frame.
+// Frames have the form that Go's reader requires: it reads a message through a buffer of 4096 bytes and fails
+// on a frame that does not fit, unless the frame is the rest of a message. So a message is sent as one frame
+// up to 4096 bytes, else as one of exactly 4096 and one with the rest; messages never share a frame.
 #pragma once
 
 #include <chrono>
@@ -32,12 +32,12 @@ inline constexpr std::size_t kNriMaxFrame = 10 + (std::size_t{4} << 20);
 class NriMux {
  public:
   struct Options {
-    /// Bytes of a connection, in any portions; an error ends the trunk. Those of an unknown connection are to
-    /// be ignored.
+    /// Bytes of a connection, in pieces of any size; an error ends the trunk. Ignore those of an unknown
+    /// connection.
     std::function<Result<>(std::uint32_t connection, std::string_view bytes)> receive;
-    /// Once, last: the trunk ended, for whatever reason.
+    /// Once, last: the trunk ended, for any reason.
     std::function<void(const Error& why)> closed;
-    /// The trunk ends when the other side takes nothing for this long.
+    /// The trunk ends if the other side reads nothing for this long.
     std::chrono::milliseconds send_timeout{2'000};
   };
   /// Takes over a connected stream socket.
@@ -49,7 +49,7 @@ class NriMux {
   /// close(), and waits for the reading thread: not from a callback.
   ~NriMux();
 
-  /// Begins to read, in a thread of its own. Once.
+  /// Starts reading, in a separate thread. Once.
   void start();
   /// One whole ttrpc message of a connection.
   Result<> send(std::uint32_t connection, std::string_view message);

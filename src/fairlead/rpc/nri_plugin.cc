@@ -412,7 +412,7 @@ Result<Job> NriPlugin::Impl::synchronize(const SessionPtr& session, const TtrpcR
              }};
 }
 
-/// NRI <= 0.11, and newer ones that were told that a method is not there.
+/// NRI <= 0.11, and newer ones for a method that was reported as unknown.
 Result<Job> NriPlugin::Impl::state_change(const TtrpcRequest& request) {
   FL_ASSIGN(const auto message, parse_nri<nri_pb::StateChangeEvent>(request.payload, "StateChange"));
   const auto event = nri_event_of(message.event());

@@ -68,7 +68,7 @@ class NriRuntimeServer::Peer {
   /// Until the plugin is registered and configured.
   Result<> start();
   Result<> synchronize(const NriInventory& inventory);
-  /// The answer; nothing when the plugin is not to be told of this event, or was lost with it.
+  /// The response; nullopt if the plugin did not subscribe to this event, or was lost with it.
   Result<std::optional<std::string>> tell(NriEvent event, const NriPod& pod, const NriContainer* container);
   /// Options::observe, of a call that began then.
   void note(std::string_view event, SteadyTime begun, NriPluginCall::Outcome outcome,
@@ -470,7 +470,7 @@ void NriRuntimeServer::Impl::admit(UniqueFd socket) {
   changed.notify_all();
 }
 
-/// Frees those that went away; not in their own threads, which tell of it.
+/// Frees the disconnected plugins; not in their own threads, which report the disconnect.
 void NriRuntimeServer::Impl::reap() {
   std::vector<PeerPtr> lost;
   const Lock lock(mutex);

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The runtime's side of NRI, as containerd and CRI-O do it (containerd/nri, pkg/adaptation): plugins connect
-// to a socket, register, are configured and synchronized, and are then told of pods and containers.
+// The runtime's side of NRI, as in containerd and CRI-O (containerd/nri, pkg/adaptation): plugins connect to
+// a socket, register, are configured and synchronized, and then get events of pods and containers.
 //
-// It fails open as they do: a plugin that does not answer in time, or goes away, is disconnected, and the
-// event goes on as if it had agreed. Only an error that is answered in time fails an event.
+// It fails open in the same way: a plugin that does not respond in time, or disconnects, is dropped, and the
+// event continues as if it had agreed. Only an error that is returned in time fails an event.
 #pragma once
 
 #include <chrono>
@@ -19,7 +19,7 @@
 
 namespace fairlead::rpc {
 
-/// How plugins are told of events.
+/// How events are delivered to plugins.
 enum class NriDialect : std::uint8_t {
   kStateChange,  // NRI <= 0.11 (containerd 1.7-2.2, CRI-O <= 1.36): most events are one call, StateChange
   kDedicated,    // NRI >= 0.12 (containerd >= 2.3): a call for each, StateChange when that is unimplemented
@@ -31,7 +31,7 @@ struct NriPluginCall {
   enum class Outcome : std::uint8_t {
     kAnswered,
     kRefused,   // with an error, in time
-    kTimedOut,  // disconnected; the event went on as if it had agreed
+    kTimedOut,  // disconnected; the event continued as if it had agreed
     kLost,      // the connection ended meanwhile; as above
   };
   std::string plugin;  // "50-name"
@@ -45,29 +45,29 @@ struct NriRuntimeOptions {
   std::string socket;  // absolute; replaced when the server starts: 0600 in a folder of 0700
   std::string name = "drydock", version;
   NriDialect dialect = NriDialect::kDedicated;
-  std::string nri_version = "v0.12.0";  // told with kDedicated only
-  /// From accept to RegisterPlugin. Plugins are accepted one after another: who is silent keeps others
-  /// waiting.
+  std::string nri_version = "v0.12.0";  // sent with kDedicated only
+  /// From accept to RegisterPlugin. Plugins are accepted one after another: a silent one delays others.
   std::chrono::milliseconds registration_timeout{5'000};
   /// Of one event, of Configure, and of Synchronize with all its parts.
   std::chrono::milliseconds request_timeout{2'000};
-  /// After every call to a plugin, on the thread of the event, with events held up: it must not call the
-  /// server. For statistics and for people.
+  /// After every call to a plugin, on the thread of the event, while events are blocked: it must not call the
+  /// server. For statistics and log lines.
   std::function<void(const NriPluginCall&)> observe = {};
 };
 
-/// What a plugin is told when it connects.
+/// The initial state that a plugin gets when it connects.
 struct NriInventory {
   std::vector<NriPod> pods;
   std::vector<NriContainer> containers;
 };
 
-/// Any thread may call anything. Events come one after another, to one plugin after another in the order of
-/// their indices; a plugin is synchronized between events, never during one.
+/// Any thread may call any function. Events are sequential, to one plugin after another in the order of their
+/// indices; a plugin is synchronized between events, never during one.
 class NriRuntimeServer {
  public:
-  /// Called with events held up: it must not call the server, nor wait for somebody who does. A pod must be
-  /// in it from before run_pod_sandbox() until after stop_pod_sandbox(); a plugin may so learn of it twice.
+  /// Called while events are blocked: it must not call the server, nor wait for a thread that does. A pod
+  /// must be in it from before run_pod_sandbox() until after stop_pod_sandbox(); so a plugin may get it
+  /// twice.
   using Inventory = std::function<NriInventory()>;
   struct Plugin {
     std::string name, index;
@@ -83,7 +83,7 @@ class NriRuntimeServer {
   /// stop().
   ~NriRuntimeServer();
 
-  /// An error: a plugin refused in time ("plugin 50-name: ..."); plugins after it were not asked.
+  /// An error: a plugin refused in time ("plugin 50-name: ..."); later plugins were not called.
   Result<> run_pod_sandbox(const NriPod& pod);
   Result<> stop_pod_sandbox(const NriPod& pod);
   Result<> remove_pod_sandbox(const NriPod& pod);
@@ -95,15 +95,15 @@ class NriRuntimeServer {
 
   /// Those that are synchronized now, in order.
   [[nodiscard]] std::vector<Plugin> plugins() const;
-  /// How many plugins were ever synchronized: tells a reconnect from a connection that stayed.
+  /// How many plugins were ever synchronized: distinguishes a reconnect from a connection that persisted.
   [[nodiscard]] std::uint64_t connects() const;
   /// Waits until exactly `count` plugins are connected and synchronized; kTimeout.
   Result<> wait_for_plugins(std::size_t count, std::chrono::steady_clock::time_point deadline) const;
   /// Waits until connects() is at least `count`; kTimeout.
   Result<> wait_for_connects(std::uint64_t count, std::chrono::steady_clock::time_point deadline) const;
 
-  /// Drops all plugins and removes the socket, as a runtime that ends does. Events afterwards reach nobody
-  /// and succeed. Idempotent.
+  /// Drops all plugins and removes the socket, like a runtime that ends. Later events reach no plugin and
+  /// succeed. Idempotent.
   void stop();
 
  private:

@@ -20,8 +20,8 @@ using TimePoint = std::chrono::steady_clock::time_point;
 
 enum MessageType : std::uint8_t { kRequest = 1, kResponse = 2, kData = 3 };
 
-/// A sender refuses what is over kTtrpcMaxBody, so a little more may come from one with another limit, but
-/// nobody means this much: the stream is out of step.
+/// Senders refuse messages over kTtrpcMaxBody, so a little more may come from a sender with another limit,
+/// but not this much: the stream is out of step.
 constexpr std::size_t kNoMessage = std::size_t{64} << 20;
 
 struct Header {
@@ -192,7 +192,7 @@ struct Ttrpc::Impl : std::enable_shared_from_this<Impl> {
   // Of the thread in receive().
   std::string head, body;
   Header header;
-  std::optional<std::size_t> skip;  // what is left of a body that nobody wants
+  std::optional<std::size_t> skip;  // remaining bytes of an ignored body
   std::uint32_t last_stream = 0;
 };
 
@@ -243,7 +243,7 @@ void Ttrpc::Impl::respond(Result<std::string> result) {
   const Lock lock(mutex);
   const auto call = calls.find(header.stream);
   if (call == calls.end() || call->second) {
-    log::debug("ttrpc answer that nobody waits for, ignored", {{"stream", header.stream}});
+    log::debug("ttrpc response without a waiting call ignored", {{"stream", header.stream}});
     return;
   }
   call->second = std::move(result);

@@ -2,9 +2,9 @@
 // ttrpc: the small RPC protocol that containerd speaks on unix sockets (containerd/ttrpc, PROTOCOL.md,
 // version 1.2), unary calls only, both sides of one connection.
 //
-// The endpoint owns no transport and no threads: whoever reads the socket hands the bytes to receive(), and
-// whole messages go out through Options::send. So it works over a plain socket as well as over one channel of
-// an NRI multiplexer.
+// The endpoint owns no transport and no threads: the reader of the socket passes the bytes to receive(), and
+// complete messages are sent through Options::send. So it works over a plain socket as well as over one
+// channel of an NRI multiplexer.
 #pragma once
 
 #include <chrono>
@@ -24,16 +24,16 @@ namespace fairlead::rpc {
 inline constexpr std::size_t kTtrpcHeader = 10;
 inline constexpr std::size_t kTtrpcMaxBody = std::size_t{4} << 20;
 
-/// What a handler learns of a call.
+/// The parts of a call that a handler gets.
 struct TtrpcRequest {
   std::string service, method;  // "nri.pkg.api.v1alpha1.Plugin", "RunPodSandbox"
   std::string payload;          // a serialized protobuf message
   std::chrono::steady_clock::time_point deadline = std::chrono::steady_clock::time_point::max();
 };
 
-/// Answers one call: a serialized message, or an error. Any thread, even after the endpoint is gone. The
-/// first answer counts; false: this one went nowhere, since there was one already or the connection is
-/// closed.
+/// Completes one call: a serialized message, or an error. Any thread, even after the endpoint is destroyed.
+/// Only the first response counts; false: this one was dropped, since there was one already or the connection
+/// is closed.
 using TtrpcReply = std::function<bool(Result<std::string>)>;
 
 /// The gRPC status number that carries an error of this code over the wire, and back.
@@ -47,9 +47,9 @@ class Ttrpc {
     /// Puts one whole message (header included) on the wire, or fails; never called by two threads at once,
     /// nor after close() has returned.
     std::function<Result<>(std::string_view message)> send;
-    /// Gets every call that comes in, from the thread in receive(): it must hand on what takes time. An
-    /// answer of kUnsupported is Unimplemented (12) on the wire, on which callers fall back. Null: this side
-    /// only calls.
+    /// Gets every incoming call, from the thread in receive(): it must pass on long work. A result of
+    /// kUnsupported is Unimplemented (12) on the wire, on which callers fall back. Null: this side only
+    /// calls.
     std::function<void(TtrpcRequest request, TtrpcReply reply)> handler;
   };
   explicit Ttrpc(Options options);
@@ -60,17 +60,16 @@ class Ttrpc {
   /// close().
   ~Ttrpc();
 
-  /// The next bytes from the wire, in any portions. One thread. An error: the stream makes no sense any more,
-  /// close it.
+  /// The next bytes from the wire, in pieces of any size. One thread. An error: the stream is invalid, close
+  /// it.
   Result<> receive(std::string_view bytes);
-  /// The other side went away: calls that wait fail with kUnavailable, what handlers answer is dropped. Waits
-  /// for a send() in progress, so end the transport first. Idempotent.
+  /// The other side disconnected: waiting calls fail with kUnavailable, responses of handlers are dropped.
+  /// Waits for a send() in progress, so end the transport first. Idempotent.
   void close();
 
-  /// Blocks. kUnavailable: the connection ended; kTimeout: no answer until `deadline`; kCorrupt: an answer
-  /// that makes no sense; kInvalid: a message over kTtrpcMaxBody, of which nothing is sent. The other side's
-  /// own error keeps its text and gets the Code of its status, kInternal where that would be one of the first
-  /// three.
+  /// Blocks. kUnavailable: the connection ended; kTimeout: no response until `deadline`; kCorrupt: an invalid
+  /// response; kInvalid: a message over kTtrpcMaxBody, which is not sent. An error of the other side keeps
+  /// its text and gets the Code of its status, or kInternal if that would be one of the first three.
   Result<std::string> call(std::string_view service, std::string_view method, std::string payload,
                            std::chrono::steady_clock::time_point deadline);
 

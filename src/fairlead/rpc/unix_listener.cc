@@ -56,9 +56,9 @@ std::string folder_of(const std::string& path) {
   return path.substr(0, std::max<std::size_t>(1, path.rfind('/')));
 }
 
-/// For the time between looking at a name and having it: a lock on the folder itself, which costs no file and
-/// ends with the process. Whoever has it needs milliseconds; one that was stopped meanwhile, or a stranger
-/// with a lock of its own there, is not waited for: then it is as if there were no lock.
+/// Protects the time between checking a name and binding it: a lock on the folder itself, which needs no file
+/// and ends with the process. Its holder needs milliseconds; a holder that was stopped meanwhile, or an
+/// unrelated process that locks the folder, is not waited for: then the bind goes ahead without the lock.
 Result<UniqueFd> lock_folder(const std::string& path) {
   constexpr std::chrono::seconds kPatience{2};
   FL_ASSIGN(UniqueFd folder, sys::open_file(folder_of(path), O_RDONLY | O_DIRECTORY));
@@ -69,7 +69,7 @@ Result<UniqueFd> lock_folder(const std::string& path) {
   return folder;
 }
 
-/// Removes a socket that nobody listens on; the folder is locked.
+/// Removes a socket that no process listens on; the folder is locked.
 Result<> remove_stale(const std::string& path) {
   struct stat info = {};
   if (::lstat(path.c_str(), &info) != 0) {

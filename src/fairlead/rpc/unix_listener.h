@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A listening unix socket that only its owner may connect to, and that cleans up after itself and after
-// instances that died.
+// A listening unix socket that only its owner may connect to, and that removes sockets left by itself and by
+// dead instances.
 #pragma once
 
 #include <sys/types.h>
@@ -21,9 +21,9 @@ class UnixListener {
  public:
   /// Binds and listens on `path` (absolute). The socket has mode 0600 from its first moment, whatever the
   /// umask; missing folders are made with mode 0750. A socket left behind by a dead process is replaced.
-  /// kInvalid: the path is too long or not absolute; kExists: something that is no socket has the name;
-  /// kBusy: somebody listens there. Instances that open one path at the same moment take turns (by a lock on
-  /// the folder), so that none removes what another has just bound.
+  /// kInvalid: the path is too long or not absolute; kExists: the name belongs to a file that is not a
+  /// socket; kBusy: another process listens there. Instances that open one path at the same time are
+  /// serialized (by a lock on the folder), so that none removes what another has just bound.
   static Result<UnixListener> open(const std::string& path);
   UnixListener(UnixListener&& other) noexcept;
   UnixListener& operator=(UnixListener&& other) noexcept;
@@ -35,9 +35,10 @@ class UnixListener {
   /// Non-blocking.
   [[nodiscard]] int descriptor() const { return fd_.get(); }
   [[nodiscard]] const std::string& path() const { return path_; }
-  /// Whether `path` still leads here: somebody may have removed or replaced it.
+  /// Whether `path` still leads to this socket: it may have been removed or replaced.
   [[nodiscard]] bool is_in_place() const;
-  /// Removes the name, unless it is another's socket by now; connections are still accepted. Idempotent.
+  /// Removes the name, unless it belongs to another socket by now; connections are still accepted.
+  /// Idempotent.
   void unlink();
   /// unlink(), then stops listening. Idempotent.
   void close();
@@ -52,8 +53,8 @@ class UnixListener {
   ino_t inode_ = 0;
 };
 
-/// Removes a socket whose process is gone: nobody listens there, nor is about to. False: it is not there, or
-/// it is somebody's.
+/// Removes a socket whose process is gone: no process listens there, nor is about to. False: it does not
+/// exist, or another process uses it.
 Result<bool> remove_dead_socket(const std::string& path);
 
 }  // namespace fairlead::rpc

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// resource.k8s.io/v1 ResourceClaim: the fields that a DRA driver reads. What it writes: claim_status.h.
+// resource.k8s.io/v1 ResourceClaim: the fields that a DRA driver reads. The fields that it writes:
+// claim_status.h.
 #pragma once
 
 #include <map>
@@ -21,7 +22,7 @@ struct AllocationResult {
   std::map<std::string, std::string> consumed_capacity;
 };
 
-/// status.allocation.devices.config[]; class entries stand before claim entries. Also spec.devices.config[].
+/// status.allocation.devices.config[]; class entries precede claim entries. Also spec.devices.config[].
 struct AllocationConfig {
   bool from_class = false;
   std::vector<std::string> requests;  // empty: all; may name "main" or "main/sub"
@@ -33,7 +34,7 @@ struct AllocationConfig {
 struct Allocation {
   std::vector<AllocationResult> results;
   std::vector<AllocationConfig> config;
-  /// The one node this is for, when nodeSelector is a single matchFields metadata.name In [x]; else empty.
+  /// The single node that it is for, if nodeSelector is one matchFields metadata.name In [x]; else empty.
   std::string node_name;
 };
 

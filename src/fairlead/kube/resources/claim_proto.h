@@ -3,10 +3,9 @@
 // kube. Pure.
 //
 // Why: the API server compares the opaque parameters inside status.allocation as bytes and refuses any change
-// of them. Parameters keep the form in which they were written (spaces, order of keys), but every form of
-// JSON write loses it: apply sorts the keys, patches and PUT drop the spaces. A claim whose parameters are
-// not in the form that kubectl sends can have its status written in protobuf only, which carries them as they
-// are.
+// of them. Parameters keep the form in which they were written (spaces, order of keys), but every kind of
+// JSON write loses it: apply sorts the keys, patches and PUT drop the spaces. If a claim's parameters are not
+// in the form that kubectl sends, its status can only be written in protobuf, which carries them unchanged.
 #pragma once
 
 #include <optional>
@@ -27,7 +26,7 @@ inline constexpr const char* kProtobufType = "application/vnd.kubernetes.protobu
 Result<std::string> replace_claim_devices(std::string_view object, std::string_view uid,
                                           std::string_view driver, const std::vector<DeviceStatus>& devices);
 
-/// What a request in protobuf is refused with: a v1 Status in the same form.
+/// The error response to a request in protobuf: a v1 Status in the same form.
 struct ProtoStatus {
   std::string reason;   // "NotFound"
   std::string message;  // a sentence

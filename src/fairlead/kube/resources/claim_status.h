@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// status.devices[] of a ResourceClaim (KEP-4817): what drivers report of allocated devices.
+// status.devices[] of a ResourceClaim (KEP-4817): drivers' reports about allocated devices.
 #pragma once
 
 #include <string>
@@ -34,9 +34,9 @@ struct ResourceTraits<ClaimStatus> {
   static ClaimStatus read(const JsonReader& in);
 };
 
-/// The body of a server-side apply to a claim's status. It holds all entries of the driver: those left out are removed by
-/// the server. The uid makes the write fail with kConflict when the claim was replaced. kInvalid when some `data` is not
-/// a JSON object.
+/// The body of a server-side apply to a claim's status. It holds all entries of the driver: the server
+/// removes those left out. The uid makes the write fail with kConflict if the claim was replaced. kInvalid if
+/// some `data` is not a JSON object.
 Result<std::string> claim_status_to_json(const ObjectMeta& claim, const std::vector<DeviceStatus>& devices);
 
 /// Server-side apply with force to the claim's status; `devices` are all entries of this field manager (by convention
@@ -44,9 +44,9 @@ Result<std::string> claim_status_to_json(const ObjectMeta& claim, const std::vec
 Result<> apply_claim_status(Client& client, const ObjectMeta& claim, const std::vector<DeviceStatus>& devices,
                             const std::string& field_manager, const CallOptions& call = {});
 
-/// The same by reading and replacing the claim in protobuf (claim_proto.h says why): for claims of which
-/// apply_claim_status() returns kInvalid and names status.allocation. kNotFound also when another claim has the name by
-/// now; kConflict: another client wrote in between, try again.
+/// The same by reading and replacing the claim in protobuf (for the reason see claim_proto.h): for claims for
+/// which apply_claim_status() returns kInvalid and names status.allocation. kNotFound also if another claim
+/// has the name by now; kConflict: another client wrote in between, try again.
 Result<> replace_claim_status(Client& client, const ObjectMeta& claim,
                               const std::vector<DeviceStatus>& devices, const std::string& driver,
                               const CallOptions& call = {});

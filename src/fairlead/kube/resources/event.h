@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// core/v1 Event: something that people should see at an object.
+// core/v1 Event: a message for people about an object.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,7 @@ struct Event {
   std::string type;                   // "Normal", "Warning"
   std::string reason;                 // one CamelCase word, at most 128 bytes
   std::string message;                // at most 1024 bytes
-  std::string component, host;        // who saw it
+  std::string component, host;        // the reporter
   std::string first_seen, last_seen;  // RFC 3339
   std::int64_t count = 1;
 };
@@ -29,7 +29,7 @@ struct ResourceTraits<Event> {
   static std::string write(const Event& event);
 };
 
-/// A merge patch of what changes when it is seen again: count and lastTimestamp.
+/// A merge patch of the fields that change when it happens again: count and lastTimestamp.
 std::string event_patch(const Event& event);
 
 }  // namespace fairlead::kube

@@ -26,7 +26,7 @@ using AttributeValue = std::variant<std::int64_t, bool, std::string, Version>;
 /// How a capacity of a device that allows multiple allocations may be requested (KEP-5075). Quantities are
 /// strings: "1", "1Gi".
 struct RequestPolicy {
-  std::string default_value;              // what a claim that asks nothing consumes; empty: none
+  std::string default_value;              // what a claim without a request for it consumes; empty: none
   std::vector<std::string> valid_values;  // ascending; exclusive with the range
   std::optional<std::string> range_min, range_max, range_step;
   bool operator==(const RequestPolicy&) const = default;

@@ -19,7 +19,7 @@ struct TestRequest {
   std::string method, path, body, authorization, content_type, user_agent;
   std::multimap<std::string, std::string> query;
   std::string client_name;  // common name of the client's certificate
-  int connection = 0;       // the client's port: tells connections apart
+  int connection = 0;       // the client's port: identifies the connection
   [[nodiscard]] std::string parameter(const std::string& name) const {
     const auto it = query.find(name);
     return it == query.end() ? "" : it->second;
