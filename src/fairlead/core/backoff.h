@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Backoff: how long to wait before the next try, with full jitter so that a thousand nodes do not come back
-// at once.
+// Backoff: the delay before the next attempt, with full jitter so that a thousand nodes do not retry at the
+// same time.
 #pragma once
 
 #include <algorithm>
@@ -36,7 +36,7 @@ class Backoff {
   void reset() { ceiling_ = options_.initial; }
 
  private:
-  /// Seeds that are near each other must not give first draws that are (Fibonacci hashing).
+  /// Similar seeds must not give similar first draws (Fibonacci hashing).
   static std::minstd_rand::result_type spread(std::uint64_t seed) {
     return static_cast<std::minstd_rand::result_type>((seed * 0x9E3779B97F4A7C15ULL) >> 33U);
   }

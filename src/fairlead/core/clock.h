@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Clock: where code that waits takes its time from, so that a test can own it.
+// Clock: the source of time for code that waits, so that a test can control it.
 #pragma once
 
 #include <algorithm>
@@ -31,7 +31,7 @@ class Clock {
   }
 };
 
-/// The machine's monotonic clock.
+/// The system's monotonic clock.
 class RealClock final : public Clock {
  public:
   [[nodiscard]] TimePoint now() const override { return std::chrono::steady_clock::now(); }
@@ -50,7 +50,7 @@ inline Clock& real_clock() {
   return clock;
 }
 
-/// For tests: time stands still until advance(), or, when made with kJump, leaps to the end of each wait.
+/// For tests: time does not advance until advance(), or, if made with kJump, jumps to the end of each wait.
 class VirtualClock final : public Clock {
  public:
   enum class Mode { kManual, kJump };

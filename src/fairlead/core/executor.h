@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Executor: a bounded pool of worker threads that keeps order where order matters.
+// Executor: a bounded pool of worker threads that preserves order where it matters.
 //
-// A task names the things it needs for itself alone as keys ("claim/<uid>", "device/<pool>/<name>"). Tasks
-// that have a key in common run one after another, in the order they were submitted; all others in parallel.
-// A running task may ask for more keys and a second part (Turn::then): it keeps what it has while it waits.
-// That cannot deadlock as long as keys of the first part and keys of the second are of different kinds, for
-// all tasks alike: first "claim/", then "device/".
+// A task names its exclusive resources as keys ("claim/<uid>", "device/<pool>/<name>"). Tasks that have a key
+// in common run one after another, in the order they were submitted; all others in parallel. A running task
+// may ask for more keys and a second part (Turn::then): it keeps its keys while it waits. That cannot
+// deadlock as long as keys of the first part and keys of the second are of different kinds, for all tasks
+// alike: first "claim/", then "device/".
 #pragma once
 
 #include <chrono>
@@ -19,12 +19,12 @@
 
 namespace fairlead {
 
-/// Any thread may call anything here, except that a task must not call acquire() nor stop().
+/// Any thread may call any function here, except that a task must not call acquire() or stop().
 class Executor {
  public:
   struct Options {
-    /// How many threads each lane has at most. Lanes keep slow waiting (lane 1: requests to a server) from
-    /// taking the threads of other work. A lane starts with one thread and grows when tasks wait.
+    /// The maximum number of threads of each lane. Lanes keep slow waits (lane 1: requests to a server) from
+    /// using the threads of other work. A lane starts with one thread and grows when tasks wait.
     std::vector<unsigned> lanes = {4};
     /// Tasks that were accepted and have not started.
     std::size_t queue_limit = 1024;
@@ -47,7 +47,7 @@ class Executor {
     std::shared_ptr<Next> next_;
   };
 
-  /// Keys held by the caller's own thread; freed when it goes.
+  /// Keys held by the caller's own thread; released on destruction.
   class Hold {
    public:
     Hold(Hold&&) noexcept;
@@ -72,11 +72,11 @@ class Executor {
   /// stop().
   ~Executor();
 
-  /// kBusy when the queue is full, kCancelled after stop(): then the task was not taken and is destroyed.
+  /// kBusy if the queue is full, kCancelled after stop(): then the task was not accepted and is destroyed.
   Result<> submit(Keys keys, Task task, std::size_t lane = 0);
   /// Waits in the same order as tasks. kTimeout when `deadline` came first, kCancelled after stop().
   Result<Hold> acquire(Keys keys, std::chrono::steady_clock::time_point deadline);
-  /// Takes no more tasks, runs all that were taken (with their second parts), ends the threads. Idempotent.
+  /// Accepts no more tasks, runs all accepted ones (with their second parts), ends the threads. Idempotent.
   void stop();
 
   struct Impl;

@@ -16,7 +16,8 @@ namespace fairlead {
 
 namespace {
 
-/// "rest" of "first<separator>rest", and takes "first" out of it; nothing when there is no separator.
+/// Takes "first" and the separator off the front of "first<separator>rest" and returns "first"; without a
+/// separator it takes and returns all of the text.
 std::string_view take_word(std::string_view& text, char separator) {
   const auto end = text.find(separator);
   const std::string_view word = text.substr(0, end);
@@ -63,7 +64,7 @@ Result<std::vector<Fault>> parse_faults(std::string_view list) {
 
 namespace {
 
-/// The file is made before the signal, by whoever comes first: all processes and threads share it.
+/// The file is made before the signal, by the first one to get here: all processes and threads share it.
 bool is_first(const std::string& path) {
   const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
   if (fd < 0) {
@@ -75,7 +76,7 @@ bool is_first(const std::string& path) {
 
 const std::vector<Fault>& wanted_faults() {
   static const std::vector<Fault> wanted = [] {
-    const char* value = std::getenv("FAIRLEAD_FAULT");  // NOLINT(concurrency-mt-unsafe): nobody sets it
+    const char* value = std::getenv("FAIRLEAD_FAULT");  // NOLINT(concurrency-mt-unsafe): never set here
     auto faults = parse_faults(value != nullptr ? value : "");
     if (!faults) {
       log::error("no faults", {{"error", faults.error().what()}});

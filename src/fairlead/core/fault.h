@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Named points at which a test can kill or freeze the process, in builds with the CMake option
-// FAIRLEAD_FAULTS. The environment says where, a list separated by commas:
+// FAIRLEAD_FAULTS. The points are in an environment variable, a list separated by commas:
 //
 //   FAIRLEAD_FAULT=<point>:kill                    SIGKILL each time the process gets there
-//   FAIRLEAD_FAULT=<point>:freeze                  SIGSTOP instead; somebody else sends SIGCONT
-//   FAIRLEAD_FAULT=<point>:kill:once=/path         only when the file is not there; it is made first, so that
+//   FAIRLEAD_FAULT=<point>:freeze                  SIGSTOP instead; the test sends SIGCONT
+//   FAIRLEAD_FAULT=<point>:kill:once=/path         only if the file does not exist; it is made first, so that
 //                                                  the process that is started next gets past the point
 #pragma once
 
@@ -28,7 +28,7 @@ struct Fault {
   std::string once;  // path; empty: every time
   bool operator==(const Fault&) const = default;
 };
-/// kInvalid names the entry that is none.
+/// kInvalid names the malformed entry.
 Result<std::vector<Fault>> parse_faults(std::string_view list);
 
 }  // namespace fairlead

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// UniqueFd owns one file descriptor. ScopeExit is an undo that runs unless it was released.
+// UniqueFd owns one file descriptor. ScopeExit runs an undo unless it was released.
 #pragma once
 
 #include <unistd.h>
@@ -8,8 +8,8 @@
 
 namespace fairlead {
 
-/// Owns one descriptor, closes it when it goes. No implicit conversion to int. Every factory in this project
-/// opens with the CLOEXEC flag of its call.
+/// Owns one descriptor and closes it on destruction. No implicit conversion to int. Every factory in this
+/// project opens with the CLOEXEC flag of its call.
 class UniqueFd {
  public:
   UniqueFd() = default;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Structured logging to stderr: a constant message and key=value fields, ISO time in UTC.
 //   log::info("claim prepared", {{"claim", uid}, {"devices", count}});
-// Libraries return errors and log at debug only; whoever handles an error logs it, once. Any thread may log.
+// Libraries return errors and log at debug only; the caller that handles an error logs it, once. Any thread may log.
 #pragma once
 
 #include <concepts>
@@ -33,7 +33,7 @@ class Field {
 };
 using Fields = std::initializer_list<Field>;
 
-/// "debug", "info", "warn", "error" or "off"; nothing for another word.
+/// "debug", "info", "warn", "error" or "off"; nullopt for another word.
 std::optional<Level> parse_level(std::string_view word);
 /// Default is info. Takes effect at once, for all threads.
 void set_level(Level level);

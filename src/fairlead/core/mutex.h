@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A mutex that clang's -Wthread-safety understands. Data guarded by it says so: `int n
-// FL_GUARDED_BY(mutex_);`
+// A mutex that clang's -Wthread-safety understands. Guarded data is declared as `int n
+// FL_GUARDED_BY(mutex_);`.
 #pragma once
 
 #include <condition_variable>

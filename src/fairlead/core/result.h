@@ -3,7 +3,7 @@
 //
 // An Error carries a code to branch on, one sentence for a person, and the errno if there was one.
 // Context is added on the way up ("prepare claim X: create link data0: File exists"), so the whole
-// story stands in one line. "Absent" is not an error: use Result<std::optional<T>>.
+// story is in one line. "Absent" is not an error: use Result<std::optional<T>>.
 #pragma once
 
 #include <cerrno>

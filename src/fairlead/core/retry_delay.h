@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// RetryDelay: how long to wait after a failure of the API server, by what failed.
+// RetryDelay: the delay after a failure of the API server, depending on the failure.
 //
-// While the server cannot be reached, probes are cheap for it and everything waits for the first that gets
-// through: they go on often, for as long as it takes. What it refuses will be refused again: those tries grow
-// far apart. A server that is overloaded says when to come back (Retry-After), and the kube client waits for
-// that before it reports the failure at all.
+// While the server cannot be reached, probes are cheap for it and all work waits for the first that succeeds:
+// they continue at short intervals, for as long as it takes. A refused request will be refused again: those
+// retries become rare. An overloaded server sends Retry-After, and the kube client waits for that before it
+// reports the failure.
 #pragma once
 
 #include <chrono>

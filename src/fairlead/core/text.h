@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Small things of texts, and the rules of Kubernetes' names. Pure.
+// Small text functions, and the rules for Kubernetes' names. Pure.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@
 
 namespace fairlead {
 
-/// The text between double quotes, as it is.
+/// The text between double quotes, unchanged.
 std::string quoted(std::string_view text);
 /// "a macvlan", "an ipvlan": by the first letter.
 std::string with_article(std::string_view noun);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Timer: one thread that calls functions later. For deadlines and retries; whatever takes longer than a
-// moment belongs on an Executor.
+// Timer: one thread that calls functions later. For deadlines and retries; longer work belongs on an
+// Executor.
 #pragma once
 
 #include <chrono>
@@ -33,7 +33,7 @@ class Timer {
   Id at(TimePoint when, Function function);
   /// The function will not be called, unless it was or is right now.
   void cancel(Id id);
-  /// Forgets everything that is not due, waits for a call in progress. Later at() calls do nothing.
+  /// Drops all functions that are not due, waits for a call in progress. Later at() calls do nothing.
   void stop();
 
  private:

@@ -14,8 +14,7 @@ bool is_utf8(std::string_view text);
 /// At most `size` bytes of the text, never a part of a UTF-8 character.
 std::string cut_utf8(std::string text, std::size_t size);
 /// The text for one line of a terminal or log: control characters and bytes that are not UTF-8 as \xNN, and
-/// \t,
-/// \n and \r as such.
+/// \t, \n and \r as such.
 std::string printable(std::string_view text);
 
 }  // namespace fairlead

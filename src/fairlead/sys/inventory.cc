@@ -156,8 +156,8 @@ void add_tunnels(Uses& uses, const std::vector<Link>& links, const std::vector<R
         add_use(uses, one, use);
       }
     }
-    // WireGuard, tun and others do not tell here. When the node's default route leads into such a link, what
-    // comes out of it leaves over any link with a gateway.
+    // WireGuard, tun and others do not report their lower link. If the node's default route leads into such a
+    // link, its outer packets may leave over any link with a gateway.
     const bool tells = std::ranges::any_of(below, &IfIndex::valid) || link.local_parent().valid();
     const auto own = uses.find(link.index);
     if (tells || link.arphrd != ARPHRD_NONE || own == uses.end() || own->second.empty()) {

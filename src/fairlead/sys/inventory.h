@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What network links this node has, joined with the PCI functions below them: an immutable snapshot.
+// The network links of this node, joined with the PCI functions below them: an immutable snapshot.
 #pragma once
 
 #include <cstdint>
@@ -21,13 +21,13 @@ struct InventoryOptions {
   std::string sysfs_root = "/sys";
 };
 
-/// What the node itself does over a link.
+/// How the node itself uses a link.
 struct NodeUse {
   enum class Kind : std::uint8_t {
     kBestRoute,    // the default route of the main table that is used; several of one metric are
     kOtherRoute,   // any other default route
     kTunnel,       // packets of a tunnel leave here
-    kMaybeTunnel,  // a tunnel that does not say where its packets go has a default route
+    kMaybeTunnel,  // a tunnel with unknown lower link has a default route
   };
   Kind kind = Kind::kBestRoute;
   bool v6 = false;
@@ -39,12 +39,13 @@ struct InventoryLink {
   netlink::Link link;
   /// The function the link sits on, if any. link.parent_bus is "pci" when it is the function's own link.
   std::optional<PciDevice> pci;
-  /// The node itself lives on this link: it carries a default route of the main table (IPv4 or IPv6), or lies
+  /// The node itself depends on this link: it carries a default route of the main table (IPv4 or IPv6), or is
   /// below one that does (lower link of a VLAN or macvlan, port of a bond, bridge or team).
   bool is_uplink = false;
   /// Of the device that the link is of (`parent_dev`), on whatever bus; empty: none, or unknown.
   std::string driver = {};
-  /// Which link of its device this is (sysfs dev_port): cards with one function for several ports count them.
+  /// Which link of its device this is (sysfs dev_port): cards with one function for several ports number
+  /// them.
   int dev_port = 0;
   std::vector<NodeUse> uses = {};  // of this link itself
   std::vector<netlink::IpAddress> addresses = {};
@@ -56,10 +57,10 @@ class Inventory {
  public:
   Inventory() = default;
   explicit Inventory(std::vector<InventoryLink> links) : links_(std::move(links)) {}
-  // What these return points into the inventory, so none can be called on one that is about to go.
+  // These return pointers into the inventory, so they cannot be called on a temporary.
   [[nodiscard]] const std::vector<InventoryLink>& links() const& { return links_; }
   void links() const&& = delete;
-  /// By name or altname; nullptr when there is none.
+  /// By name or altname; nullptr if there is none.
   [[nodiscard]] const InventoryLink* find(std::string_view name) const&;
   void find(std::string_view name) const&& = delete;
   [[nodiscard]] const InventoryLink* find(netlink::IfIndex index) const&;
@@ -68,8 +69,8 @@ class Inventory {
   [[nodiscard]] std::vector<const InventoryLink*> find_bdf(std::string_view bdf) const&;
   void find_bdf(std::string_view bdf) const&& = delete;
 
-  /// Links that stand or fall together with one: itself, what it stands on (parent, ports, the other end of a
-  /// pair), and what stands on any of these.
+  /// Links that depend on each other: the link itself, the links below it (parent, ports, the other end of a
+  /// pair), and all links above any of these.
   enum class Where : std::uint8_t { kItself, kBelow, kAbove };
   struct StackEntry {
     const InventoryLink* link;
@@ -83,7 +84,7 @@ class Inventory {
 };
 
 /// Reads links, addresses and routes of all tables in the socket's namespace (the node's own) and PCI facts
-/// from sysfs. What vanishes while being read is left out.
+/// from sysfs. Objects that vanish while being read are left out.
 Result<Inventory> read_inventory(netlink::Socket& socket, const InventoryOptions& options = {});
 
 /// The same from values: for tests, and for callers that have the dumps already.

@@ -17,14 +17,14 @@ namespace {
 
 constexpr std::array kFolders = {"ipv4/conf", "ipv4/neigh", "ipv6/conf", "ipv6/neigh"};
 constexpr std::string_view kIpv6 = "ipv6/conf";
-/// Whoever sets this sets addr_gen_mode too (net/ipv6/addrconf.c addrconf_sysctl_stable_secret).
+/// Setting this sets addr_gen_mode too (net/ipv6/addrconf.c addrconf_sysctl_stable_secret).
 constexpr std::string_view kBeforeOthers = "stable_secret";
 
 /// The kernel gives it to a link that is set up (net/ipv6/addrconf.c addrconf_notify).
 constexpr std::string_view kMtu = "mtu";
 
-/// The MTU for IPv6 is the link's until somebody says otherwise; the default's is another. Detection of
-/// duplicates is off for a link that comes with IFF_NOARP, whatever the default is.
+/// The MTU for IPv6 is the link's unless it was configured; the default's is another. Duplicate address
+/// detection is off for a link that arrives with IFF_NOARP, whatever the default is.
 bool is_own(const std::string& folder, const std::string& name, const std::string& value,
             const std::map<std::string, std::string>& defaults, const netlink::Link& nic) {
   if (folder == kIpv6 && name == kMtu) {
@@ -38,7 +38,7 @@ bool is_own(const std::string& folder, const std::string& name, const std::strin
 }
 
 /// Routes that the node has learned from advertisements, over any link: the kernel drops them all when
-/// somebody has one link forward (net/ipv6/addrconf.c addrconf_fixup_forwarding).
+/// forwarding is enabled on one link (net/ipv6/addrconf.c addrconf_fixup_forwarding).
 Result<> check_nothing_learned(netlink::Socket& node) {
   FL_ASSIGN(const auto routes, node.routes());
   if (std::ranges::find(routes, RTPROT_RA, &netlink::Route::protocol) == routes.end()) {

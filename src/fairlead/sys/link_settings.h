@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A link's settings below /proc/sys/net. The kernel drops them when a link leaves its namespace, and gives one
-// that comes the defaults of where it comes to. Any thread.
+// A link's settings below /proc/sys/net. The kernel drops them when a link leaves its namespace, and gives an
+// arriving link the defaults of its new namespace. Any thread.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ using LinkSettings = std::map<std::string, std::map<std::string, std::string>>;
 /// As read_net_sysctls().
 using ReadFolder = std::function<Result<std::map<std::string, std::string>>(const std::string& folder)>;
 
-/// Those of the NIC that are not what a new link would have there.
+/// The settings of the NIC that differ from those of a new link there.
 Result<LinkSettings> own_link_settings(const ReadFolder& read, const netlink::Link& nic);
 
 struct RefusedSetting {
@@ -27,12 +27,13 @@ struct RefusedSetting {
   Error error;
 };
 
-/// To be restored in two steps: nearly all before the link is set up, so that the kernel neither believes
-/// advertisements nor makes addresses, and the MTU for IPv6, which the kernel sets with that, after it.
+/// Restored in two steps: nearly all before the link is set up, so that the kernel neither accepts
+/// advertisements nor makes addresses; and after it the MTU for IPv6, which the kernel resets when the link
+/// is set up.
 enum class LinkIs : std::uint8_t { kDown, kUp };
 
-/// Gives them to the link of that name. What is so already is not written. IPv6 forwarding is refused while it
-/// would cost the namespace what it has learned from router advertisements.
+/// Applies them to the link of that name. Unchanged settings are not written. IPv6 forwarding is refused if
+/// the namespace would lose what it has learned from router advertisements.
 std::vector<RefusedSetting> restore_link_settings(netlink::Socket& node, const std::string& name, LinkIs link,
                                                   const LinkSettings& settings);
 

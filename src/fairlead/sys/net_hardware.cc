@@ -8,7 +8,7 @@
 namespace fairlead::sys {
 namespace {
 
-/// Nothing: it cannot be told.
+/// nullopt: unknown.
 std::optional<bool> exists(const std::string& path) {
   struct stat info = {};
   if (::stat(path.c_str(), &info) == 0) {

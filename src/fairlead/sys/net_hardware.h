@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Whether the device below a network interface is there, wherever the interface itself is.
+// Whether the device below a network interface is present, in whatever namespace the interface is.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +9,7 @@
 namespace fairlead::sys {
 
 enum class NetHardware : std::uint8_t {
-  kUnknown,  // nobody said which device it is, or sysfs does not show its bus
+  kUnknown,  // the device is not known, or sysfs does not show its bus
   kGone,     // there is no such device (any more)
   kNoLink,   // it has no network interface in any namespace: no driver, or one that makes none
   kHasLink,  // it has at least one, in whatever namespace

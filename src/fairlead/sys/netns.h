@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Network namespaces: open, tell apart, enter and leave, make new ones.
+// Network namespaces: open, identify, enter and leave, make new ones.
 //
 // "The node's namespace" is always the one this process runs in (open_own_netns), never pid 1's: with a
-// container's own pid namespace, or on a stand-in node, pid 1 is somebody else.
-// setns(2) and unshare(2) change one thread only, so every function here is safe in a threaded process.
+// container's own pid namespace, or on a simulated node, pid 1 is another process. setns(2) and unshare(2)
+// change one thread only, so every function here is safe in a threaded process.
 #pragma once
 
 #include <sys/types.h>
@@ -20,8 +20,8 @@
 
 namespace fairlead::sys {
 
-/// What a namespace is, whatever path or descriptor it is reached by (namespaces(7): device and inode of its
-/// file). An id may be used again by the kernel once the namespace is gone: hold a descriptor to rule it out.
+/// The identity of a namespace, by whatever path or descriptor it is reached (namespaces(7): device and inode
+/// of its file). The kernel may reuse an id once the namespace is gone: hold a descriptor to rule it out.
 struct NetnsId {
   dev_t device = 0;
   ino_t inode = 0;
@@ -30,21 +30,20 @@ struct NetnsId {
 /// "net:[4026531840]", as readlink of /proc/self/ns/net shows it.
 std::string to_string(NetnsId id);
 
-/// A bind mount such as /run/netns/x or a /proc/PID/ns/net link. kInvalid when the file is no network
+/// Opens a bind mount such as /run/netns/x or a /proc/PID/ns/net link. kInvalid if the file is not a network
 /// namespace.
 Result<UniqueFd> open_netns(const std::string& path);
-/// Of a process; kNotFound when it is gone.
+/// Of a process; kNotFound if it is gone.
 Result<UniqueFd> open_netns_of(pid_t pid);
 /// Of the calling thread.
 Result<UniqueFd> open_own_netns();
-/// kInvalid when `fd`, wherever it came from, is not a network namespace (asked from the kernel:
-/// ioctl_ns(2)).
+/// kInvalid if `fd`, wherever it came from, is not a network namespace (the kernel is asked: ioctl_ns(2)).
 Result<> check_netns(int fd);
-/// Which one it is; checks it too.
+/// The id of the namespace; checks that it is one.
 Result<NetnsId> netns_id(int fd);
 
-/// A new, empty namespace (loopback down). It lives as long as the descriptor, a bind mount of it or a
-/// process in it. The caller's namespace stays as it is.
+/// A new, empty namespace (loopback down). It exists as long as the descriptor, a bind mount of it or a
+/// process in it. The caller's namespace is unchanged.
 Result<UniqueFd> create_netns();
 
 /// Puts the calling thread into a namespace until it goes out of scope. When the way back fails the process

@@ -21,7 +21,7 @@ struct PciDevice {
   std::uint16_t device = 0;
   std::uint32_t class_code = 0;  // 0x020000: Ethernet controller
   std::string driver;            // empty: no driver bound
-  int numa_node = -1;            // -1: the machine does not say
+  int numa_node = -1;            // -1: unknown
   std::string pcie_root;   // "pci0000:00": first component below /sys/devices; empty if not of that form
   std::string link_speed;  // "8.0 GT/s PCIe", as sysfs says; empty: unknown
   int link_width = 0;      // lanes; 0: unknown
@@ -32,19 +32,19 @@ struct PciDevice {
   friend bool operator==(const PciDevice&, const PciDevice&) = default;
 };
 
-/// Nothing when there is no such function (any more). Facts that cannot be read keep their default.
+/// nullopt if there is no such function (any more). Facts that cannot be read keep their default.
 Result<std::optional<PciDevice>> read_pci_device(const std::string& sysfs_root, std::string_view bdf);
 
-/// The PCI function that a device of any bus sits on ("virtio", "virtio3" -> "0000:00:03.0"), itself if the
-/// bus is "pci"; nothing when it has none or is gone.
+/// The PCI function below a device of any bus ("virtio", "virtio3" -> "0000:00:03.0"), itself if the bus is
+/// "pci"; nullopt if it has none or is gone.
 std::optional<std::string> pci_function_of(const std::string& sysfs_root, const std::string& bus,
                                            const std::string& device);
 
-/// The driver of a device of any bus; empty when it has none or is gone.
+/// The driver of a device of any bus; empty if it has none or is gone.
 std::string driver_of(const std::string& sysfs_root, const std::string& bus, const std::string& device);
 
-/// dev_port of a link of that device (Documentation/ABI/testing/sysfs-class-net): which of its links it is,
-/// from 0. 0 as well when it cannot be read, or when the sysfs is another network namespace's.
+/// dev_port of a link of that device (Documentation/ABI/testing/sysfs-class-net): the number of the link on
+/// its device, from 0. Also 0 if it cannot be read, or if the sysfs is another network namespace's.
 int dev_port_of(const std::string& sysfs_root, const std::string& bus, const std::string& device,
                 const std::string& link_name);
 

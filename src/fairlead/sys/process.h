@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a long-running process asks of the kernel for itself, once, at its start.
+// Process-wide settings of a long-running process, made once at its start.
 #pragma once
 
 #include <cstddef>
 
 namespace fairlead::sys {
 
-/// Raises the limit of open descriptors to what this process may have (RLIMIT_NOFILE: soft to hard). Answers
-/// the limit that holds then.
+/// Raises the soft limit of open descriptors to the hard limit (RLIMIT_NOFILE). Returns the limit that is
+/// then in effect.
 std::size_t raise_descriptor_limit();
 
-/// A write to a pipe or socket whose reader has gone is an error (EPIPE) and no longer the end of the
-/// process. Whoever handles SIGPIPE already keeps doing so.
+/// Makes a write to a pipe or socket without a reader an error (EPIPE) instead of ending the process. An
+/// existing SIGPIPE handler is kept.
 void ignore_broken_pipes();
 
 }  // namespace fairlead::sys

@@ -20,7 +20,7 @@
 namespace fairlead::sys {
 namespace {
 
-/// A proc file system that nobody else sees (fsmount(2), Linux 5.2).
+/// A proc file system that is not visible to other processes (fsmount(2), Linux 5.2).
 Result<UniqueFd> mount_proc() {
   const UniqueFd context(::fsopen("proc", FSOPEN_CLOEXEC));
   if (!context.valid()) {
@@ -36,7 +36,7 @@ Result<UniqueFd> mount_proc() {
   return mount;
 }
 
-/// Where this is not permitted, /proc may still do; what it says then tells why it does not.
+/// If this is not permitted, /proc may still work; if not, its error shows the reason.
 Result<UniqueFd> open_proc() {
   auto own = mount_proc();
   return own ? std::move(own) : open_file("/proc", O_PATH | O_DIRECTORY);
@@ -83,7 +83,7 @@ Result<> write_net_sysctl(int netns, const std::string& path, std::string_view v
 
 namespace {
 
-/// Nothing when it cannot be read, as a secret that nobody has set.
+/// nullopt if it cannot be read, such as a secret that was never set.
 std::optional<std::string> read_line(int folder, const char* name) {
   const UniqueFd file(::openat(folder, name, O_RDONLY | O_CLOEXEC));
   std::array<char, 4096> text = {};

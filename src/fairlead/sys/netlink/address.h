@@ -17,9 +17,9 @@ struct Address {
   IpPrefix prefix;
   std::uint8_t scope = 0;                        // RT_SCOPE_*
   std::uint32_t flags = 0;                       // IFA_F_*
-  std::uint8_t protocol = 0;                     // IFAPROT_*: who added it (Linux 5.18); 0: not given
+  std::uint8_t protocol = 0;                     // IFAPROT_*: its origin (Linux 5.18); 0: not given
   std::uint32_t metric = 0;                      // of its prefix route; 0: the kernel's default
-  std::optional<IpAddress> peer = std::nullopt;  // the other end's; its prefix is then what is on the link
+  std::optional<IpAddress> peer = std::nullopt;  // the other end's; its prefix is then on the link
   friend bool operator==(const Address&, const Address&) = default;
 };
 struct ToldAddress {

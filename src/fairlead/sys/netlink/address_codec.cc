@@ -39,7 +39,7 @@ Result<Bytes> address_request(std::uint16_t type, std::uint16_t flags, const New
   }
   writer.raw(IFA_LOCAL, prefix.address().octets());
   writer.raw(IFA_ADDRESS, prefix.address().octets());
-  // RFC 3021: a /31 has no broadcast address; a /32 has nobody to talk to.
+  // RFC 3021: a /31 has no broadcast address; a /32 has no neighbours.
   if (type == RTM_NEWADDR && !prefix.is_v6() && prefix.length() < 31 && !loopback) {
     writer.raw(IFA_BROADCAST, broadcast_of(prefix).octets());
   }
@@ -58,9 +58,9 @@ Result<Bytes> delete_address(const NewAddress& address) {
 
 namespace {
 
-/// Of one that duplicate address detection has not found good.
+/// The flags of an address that has not passed duplicate address detection.
 constexpr std::uint32_t kNotInUse = IFA_F_TENTATIVE | IFA_F_DADFAILED;
-/// What somebody may ask for (net/ipv6/addrconf.c inet6_rtm_newaddr).
+/// The flags that may be requested (net/ipv6/addrconf.c inet6_rtm_newaddr).
 constexpr std::uint32_t kAskedFlags =
     IFA_F_NODAD | IFA_F_HOMEADDRESS | IFA_F_MANAGETEMPADDR | IFA_F_NOPREFIXROUTE | IFA_F_MCAUTOJOIN;
 
@@ -158,7 +158,7 @@ std::optional<Address> read_address(const Message& message) {
 
 namespace {
 
-/// One that is there for ever, but not to be preferred (preferred_lft 0), is what somebody asked for.
+/// A permanent address that is not to be preferred (preferred_lft 0) was configured that way.
 bool is_never_preferred(View value) {
   const auto times = read_fixed<ifa_cacheinfo>(value);
   return times && times->ifa_prefered == 0;

@@ -18,15 +18,15 @@
 
 namespace fairlead::netlink {
 
-/// Several requests that go to the kernel in one system call. The kernel carries them out in order and does
-/// NOT stop at one that fails, so put only requests together that may stand alone or that fail together.
-/// Each add says itself, in the error, as "add address 10.0.0.5/24 to eth1"; Socket::run() adds
+/// Several requests that go to the kernel in one system call. The kernel executes them in order and does NOT
+/// stop at one that fails, so combine only requests that are independent or fail together. Each request is
+/// named in the error, as "add address 10.0.0.5/24 to eth1"; Socket::run() adds "(netlink message 2 of 3)".
 /// "(netlink message 2 of 3)".
 class Batch {
  public:
   Batch& create_link(const NewLink& link);
   Batch& change_link(IfIndex link, const LinkChange& change);
-  /// kExists when another link has the name; deleting what is not there succeeds.
+  /// kExists if another link has the name; deleting a link that does not exist succeeds.
   Batch& add_altname(IfIndex link, const std::string& altname);
   Batch& delete_altname(IfIndex link, const std::string& altname);
   Batch& delete_link(IfIndex link);
@@ -43,8 +43,8 @@ class Batch {
     IfIndex link;                     // the one that `what` names
     std::vector<std::uint8_t> bytes;  // the message; its sequence number is filled in when it is sent
     std::optional<Error> refused;     // could not be encoded: reported instead of sending anything
-    std::array<int, 2> fine = {};     // errnos that mean "it is so already"
-    /// EEXIST is fine too if exactly this is there.
+    std::array<int, 2> fine = {};     // errnos that mean "already done"
+    /// EEXIST is fine too if exactly this object exists.
     std::variant<std::monostate, NewAddress, NewRoute> wanted;
   };
   static Request make(std::string what, Result<std::vector<std::uint8_t>> bytes, IfIndex link = IfIndex());

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// rtnetlink messages as bytes: values in, bytes out, and back. Pure: no socket, no root. What is read is
-// taken as foreign: every length is checked, what does not fit is left out, nothing is trusted to be
-// terminated.
+// rtnetlink messages as bytes: values in, bytes out, and back. Pure: no socket, no root. Input is untrusted:
+// every length is checked, attributes that do not fit are left out, strings need not be terminated.
 #pragma once
 
 #include "fairlead/sys/netlink/address_codec.h"

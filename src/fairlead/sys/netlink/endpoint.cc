@@ -52,7 +52,7 @@ Result<std::uint32_t> bind_port(int fd) {
   return address.nl_pid;
 }
 
-/// Size of the next datagram; nothing when there is none.
+/// Size of the next datagram; nullopt if there is none.
 Result<std::optional<std::size_t>> next_size(int fd) {
   for (;;) {
     const ssize_t size = ::recv(fd, nullptr, 0, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);

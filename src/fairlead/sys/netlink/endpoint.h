@@ -19,13 +19,12 @@ struct Endpoint {
   std::uint32_t port = 0;
 };
 
-/// A bound netlink socket of namespace `netns`, or of the calling thread's, with extended acks, capped
-/// acks and strict checking where the kernel has them, and a receive buffer of `receive_buffer` bytes if we
-/// may.
+/// A bound netlink socket of namespace `netns`, or of the calling thread's, with extended acks, capped acks
+/// and strict checking if the kernel has them, and a receive buffer of `receive_buffer` bytes if permitted.
 Result<Endpoint> open_endpoint(std::optional<int> netns, int receive_buffer, int protocol = NETLINK_ROUTE);
 
-/// One datagram from the kernel into `buffer` (grown as needed), without waiting; nothing when none is there.
-/// Datagrams from other processes are dropped. kOverflow (ENOBUFS): the kernel had to drop some.
+/// Reads one datagram from the kernel into `buffer` (grown as needed), without waiting; nullopt if there is
+/// none. Datagrams from other processes are dropped. kOverflow (ENOBUFS): the kernel had to drop some.
 Result<std::optional<std::span<const std::uint8_t>>> receive_datagram(int fd,
                                                                       std::vector<std::uint8_t>& buffer);
 

@@ -18,7 +18,7 @@ namespace fairlead::netlink {
 class IpAddress {
  public:
   IpAddress() = default;  // 0.0.0.0
-  /// 4 or 16 octets in network order; nothing for another length.
+  /// 4 or 16 octets in network order; nullopt for another length.
   static std::optional<IpAddress> from_octets(std::span<const std::uint8_t> octets);
   /// "10.0.0.1" or "fd00::1"; no zone, no prefix length. kInvalid otherwise.
   static Result<IpAddress> parse(std::string_view text);
@@ -45,9 +45,9 @@ class IpAddress {
 class IpPrefix {
  public:
   IpPrefix() = default;  // 0.0.0.0/0
-  /// `length` is cut to the family's bits.
+  /// `length` is limited to the family's bits.
   IpPrefix(IpAddress address, std::size_t length);
-  /// CIDR text; the length must be there. kInvalid otherwise.
+  /// CIDR text; the length is required. kInvalid otherwise.
   static Result<IpPrefix> parse(std::string_view text);
 
   /// Canonical: "fd00::5/64".

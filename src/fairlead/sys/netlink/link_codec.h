@@ -31,8 +31,8 @@ Result<Bytes> dump_links();
 /// The number that the socket's namespace has for another one.
 Result<Bytes> get_netnsid(int netns);
 
-// ---- answers and events
-/// Of RTM_NEWLINK or RTM_DELLINK. Nothing for damaged ones and for those of a bridge's own family
+// ---- responses and events
+/// Of RTM_NEWLINK or RTM_DELLINK. nullopt for damaged ones and for those of a bridge's own family
 /// (AF_BRIDGE): they describe a port, and their DELLINK does not mean that the link is gone.
 std::optional<Link> read_link(const Message& message);
 /// Negative: it has no number there.

@@ -7,9 +7,9 @@
 
 namespace fairlead::netlink {
 
-/// A name that the kernel takes for an interface (net/core/dev.c dev_valid_name): 1 to 15 bytes, not "." or
-/// "..", no '/', ':', white space. Also refused: '%' (the kernel would count up) and control characters.
-/// The error says what is wrong with it.
+/// A name that the kernel accepts for an interface (net/core/dev.c dev_valid_name): 1 to 15 bytes, not "." or
+/// "..", no '/', ':', white space. Also refused: '%' (the kernel would insert a number) and control
+/// characters. The error says why the name is invalid.
 Result<> check_link_name(std::string_view name);
 
 }  // namespace fairlead::netlink

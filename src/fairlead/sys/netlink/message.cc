@@ -61,7 +61,7 @@ std::optional<Answer> read_answer(const Message& message) {
   }
   View attributes = behind(message.payload, sizeof(nlmsgerr));
   const auto envelope = read_fixed<nlmsgerr>(message.payload);
-  // Without NLM_F_CAPPED the request's own payload stands in between.
+  // Without NLM_F_CAPPED the request's own payload is in between.
   if (envelope && (message.flags & NLM_F_CAPPED) == 0 && envelope->msg.nlmsg_len > sizeof(nlmsghdr)) {
     attributes = behind(attributes, envelope->msg.nlmsg_len - sizeof(nlmsghdr));
   }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Netlink messages whatever they are about: taking a datagram apart, the kernel's answer to a request. Pure, any thread.
+// Netlink messages in general: splitting a datagram, the kernel's response to a request. Pure, any thread.
 #pragma once
 
 #include <cstdint>
@@ -25,10 +25,10 @@ struct Message {
   std::uint32_t port = 0;
   View payload;  // behind the header
 };
-/// Takes the next whole message off the front of `rest`; nothing when none is left or the rest is damaged.
+/// Takes the next whole message off the front of `rest`; nullopt if none is left or the rest is damaged.
 std::optional<Message> next_message(View& rest);
 
-/// What the kernel says about a request: NLMSG_ERROR and NLMSG_DONE.
+/// The kernel's response to a request: NLMSG_ERROR and NLMSG_DONE.
 struct Answer {
   int error = 0;     // errno, positive; 0 is success
   std::string text;  // extended ack: the kernel's own sentence, may be empty

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// What changes in a network namespace, as the kernel announces it.
+// Changes in a network namespace, as the kernel announces them.
 //
-// Events are true only until the first overrun: when the reader is too slow the kernel drops some and says so
-// (ENOBUFS); the callback then gets Overrun and must read everything again through a Socket. The order that
-// never misses a change: open the monitor, read everything, then run().
+// Events are reliable only until the first overrun: if the reader is too slow the kernel drops some and
+// reports ENOBUFS; the callback then gets Overrun and must read everything again through a Socket. The order
+// that never misses a change: open the monitor, read everything, then run().
 #pragma once
 
 #include <cstddef>
@@ -23,7 +23,7 @@ namespace fairlead::netlink {
 struct LinkChanged {
   Link link;
 };
-/// A link was deleted or has left for another namespace.
+/// A link was deleted or moved to another namespace.
 struct LinkGone {
   Link link;
 };
@@ -49,7 +49,7 @@ struct MonitorOptions {
   bool links = true;
   bool addresses = false;
   bool routes = false;
-  /// Bytes asked for with SO_RCVBUFFORCE; without CAP_NET_ADMIN the system's limit has to do.
+  /// The size to request with SO_RCVBUFFORCE; without CAP_NET_ADMIN the system's limit applies.
   int receive_buffer = 8 << 20;
 };
 
@@ -63,9 +63,9 @@ class Monitor {
 
   /// Readable when there are events: for a poll loop of the caller's own, which then calls drain().
   [[nodiscard]] int fd() const { return fd_.get(); }
-  /// Hands out all events that are there, without waiting.
+  /// Delivers all pending events, without waiting.
   Result<> drain(const Callback& callback);
-  /// Hands out events until `stop_fd` is readable (an eventfd, a pipe's read end). Blocks.
+  /// Delivers events until `stop_fd` is readable (an eventfd, a pipe's read end). Blocks.
   Result<> run(int stop_fd, const Callback& callback);
 
  private:

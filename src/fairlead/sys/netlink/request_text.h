@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// How errors name a request and what the kernel said about it. Not installed.
+// How errors name a request and the kernel's response. Not installed.
 #pragma once
 
 #include <string>
@@ -12,7 +12,7 @@
 
 namespace fairlead::netlink {
 
-/// "link 7"; Socket::name_link() puts the name in its place when the request fails.
+/// "link 7"; Socket::name_link() replaces it with the name if the request fails.
 std::string text_of(IfIndex link);
 /// "10.1.0.0/16 via 10.0.0.1 on link 7"
 std::string text_of(const NewRoute& route);

@@ -17,8 +17,8 @@ struct NextHop {
   std::optional<IpAddress> gateway;
   friend bool operator==(const NextHop&, const NextHop&) = default;
 };
-/// A nexthop object (ip-nexthop(8), Linux 5.3): routes name it instead of a link. A group has no hop of its
-/// own.
+/// A nexthop object (ip-nexthop(8), Linux 5.3): routes refer to it instead of a link. A group has no hop of
+/// its own.
 struct NextHopObject {
   std::uint32_t id = 0;
   NextHop hop;
@@ -35,16 +35,16 @@ struct Route {
   std::uint8_t type = 1;                           // RTN_UNICAST
   std::uint8_t scope = 0;                          // RT_SCOPE_UNIVERSE
   std::uint8_t protocol = 0;                       // RTPROT_*
-  std::optional<IpAddress> source = std::nullopt;  // what packets along it come from, if they do not say
-  /// Of the nexthop object it names; 0: none. With sysctl net.ipv4.nexthop_compat_mode=0 the kernel says
-  /// nothing else of its hops; Socket::routes() looks them up.
+  std::optional<IpAddress> source = std::nullopt;  // the source address of packets that have none
+  /// Id of the nexthop object that it refers to; 0: none. With sysctl net.ipv4.nexthop_compat_mode=0 the
+  /// kernel reports no hops of its own; Socket::routes() looks them up.
   std::uint32_t nexthop_id = 0;
   friend bool operator==(const Route&, const Route&) = default;
 };
 struct ToldRoute {
   Route route;
-  Told told;             // with the hops that a nexthop object stands for
-  bool expires = false;  // after some time, by itself
+  Told told;             // with the hops of its nexthop object
+  bool expires = false;  // it has a lifetime
 };
 struct NewRoute {
   IpPrefix destination;  // host bits are cleared; 0.0.0.0/0 or ::/0 for the default route
@@ -54,13 +54,13 @@ struct NewRoute {
   std::uint32_t table = kMainTable;
   /// The gateway is on the link even if no address of ours covers it (RTNH_F_ONLINK).
   bool onlink = false;
-  /// RT_SCOPE_*, IPv4 only; nothing: universe with a gateway, link without.
+  /// RT_SCOPE_*, IPv4 only; nullopt: universe with a gateway, link without.
   std::optional<std::uint8_t> scope = std::nullopt;
   std::optional<IpAddress> source = std::nullopt;  // an address of this namespace
 };
 /// Whether add_route(wanted) would make this route: no metric means the kernel's default.
 bool is_what_was_asked_for(const Route& route, const NewRoute& wanted);
-/// To give the routes to a destination another metric.
+/// Changes the metric of the routes to a destination.
 struct MetricChange {
   IpPrefix destination;
   std::uint32_t from = 0;

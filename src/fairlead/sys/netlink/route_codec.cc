@@ -81,7 +81,7 @@ bool belongs_to_nexthop(std::uint16_t type) {
          type == RTA_ENCAP || type == RTA_ENCAP_TYPE;
 }
 
-/// A request about a route as it was told, with another metric if there is one.
+/// A request for a route as the kernel reported it, with another metric if there is one.
 Result<Bytes> told_route(std::uint16_t type, std::uint16_t flags, const Message& told,
                          std::optional<std::uint32_t> metric) {
   const auto info = read_fixed<rtmsg>(told.payload);

@@ -14,22 +14,22 @@ namespace fairlead::netlink::codec {
 
 // ---- requests; the sequence number is 0 until set_sequence()
 Result<Bytes> add_route(const NewRoute& route);
-/// Of what told_route() answered.
+/// For a route returned by told_route().
 Result<Bytes> put_route(IfIndex link, View told);
-/// Of a route that the kernel has told (RTM_NEWROUTE): the same with another metric. What only describes its
-/// state (dead, offloaded, age) is left out.
+/// For a route reported by the kernel (RTM_NEWROUTE): the same with another metric. Attributes that only
+/// describe its state (dead, offloaded, age) are left out.
 Result<Bytes> copy_route(const Message& route, std::uint32_t metric);
-/// Of a route that the kernel has told: this one, and no other to that destination, is deleted. Of IPv4
-/// routes that differ in their metric only, the kernel takes 0 for "any" and deletes the lowest.
+/// For a route reported by the kernel: deletes this one, and no other to that destination. Of IPv4 routes
+/// that differ in their metric only, the kernel treats 0 as "any" and deletes the lowest.
 Result<Bytes> delete_route(const Message& route);
 Result<Bytes> dump_routes(std::uint8_t family, std::optional<std::uint32_t> table);
 Result<Bytes> dump_nexthops();
 
-// ---- answers and events
-/// Of RTM_NEWROUTE or RTM_DELROUTE. Nothing for other families than IP and for cached routes (RTM_F_CLONED).
+// ---- responses and events
+/// Of RTM_NEWROUTE or RTM_DELROUTE. nullopt for other families than IP and for cached routes (RTM_F_CLONED).
 std::optional<Route> read_route(const Message& message);
-/// Of the same, to be put back over one link; `route` is what read_route() made of it, with the hops that its
-/// nexthop object stands for. Empty for damaged ones, and for those of a nexthop object with several hops.
+/// From the same messages, to be restored over one link; `route` is the result of read_route(), with the hops
+/// of its nexthop object. Empty for damaged ones, and for those of a nexthop object with several hops.
 Told told_route(const Message& message, const Route& route);
 bool expires(const Message& message);
 /// Of RTM_NEWNEXTHOP.

@@ -38,9 +38,9 @@ void append(Bytes& out, const T& value) {
 }
 
 // ---- the filter: a program that the kernel runs for each socket (net/ipv4/inet_diag.c inet_diag_bc_run). An
-// operation goes on by `yes` or `no` bytes; whoever arrives exactly at the end passes, whoever jumps beyond
-// it does not. The checker (inet_diag_bc_audit) wants every jump to land where going on by `yes` alone comes
-// by.
+// operation advances by `yes` or `no` bytes; a socket that arrives exactly at the end passes, one that jumps
+// beyond it does not. The checker (inet_diag_bc_audit) requires every jump to land at an offset that is
+// reached by advancing by `yes` alone.
 
 inet_diag_bc_op operation(std::uint8_t code, std::size_t yes, std::size_t no) {
   return {.code = code, .yes = static_cast<std::uint8_t>(yes), .no = static_cast<std::uint16_t>(no)};
@@ -66,7 +66,8 @@ Condition is_bound_to(IfIndex device) {
   return condition;
 }
 
-/// Passes what satisfies any of them: behind each but the last comes a jump to the end for what it let pass.
+/// Passes sockets that satisfy any condition: each but the last is followed by a jump to the end for sockets
+/// that pass.
 Bytes any_of(std::span<const Condition> conditions) {
   constexpr std::size_t kOperation = sizeof(inet_diag_bc_op);
   std::size_t left = (conditions.size() - 1) * kOperation;
@@ -166,7 +167,7 @@ Result<std::span<const std::uint8_t>> receive(int fd, Bytes& buffer, Clock::time
   }
 }
 
-/// A socket that connects while this runs may be missed: nobody could tell it from one that connects after.
+/// A socket that connects while this runs may be missed, like one that connects just after.
 Result<> dump(const Endpoint& endpoint, std::uint8_t family, ConnectedSocket::Protocol protocol,
               const Bytes& program, std::uint32_t sequence, ConnectedSockets& found) {
   const bool tcp = protocol == ConnectedSocket::Protocol::kTcp;
@@ -181,11 +182,11 @@ Result<> dump(const Endpoint& endpoint, std::uint8_t family, ConnectedSocket::Pr
       }
       if (const auto end = codec::read_answer(*message)) {
         if (end->error == ENOENT) {
-          return Error(Code::kUnsupported, std::string("this kernel cannot tell the node's sockets (modules "
+          return Error(Code::kUnsupported, std::string("this kernel cannot list the node's sockets (modules "
                                                        "inet_diag and ") +
                                                (tcp ? "tcp_diag)" : "udp_diag)"));
         }
-        // IPv6 is switched off: nobody has such a socket.
+        // IPv6 is switched off: there is no such socket.
         const bool fine = end->error == 0 || end->error == EAFNOSUPPORT;
         return fine ? Result<>() : Error::from_errno(end->error, "list connected sockets");
       }

@@ -17,7 +17,7 @@
 namespace fairlead::netlink {
 namespace {
 
-// Room for the answers of one batch: each takes under 1 KiB of the receive buffer.
+// Room for the responses to one batch: each takes under 1 KiB of the receive buffer.
 constexpr int kReceiveBuffer = 1 << 20;
 constexpr std::size_t kMaxInFlight = 128;
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Requests to rtnetlink: one blocking socket, one answer per request, the kernel's own words in errors.
-// socket.cc sends requests and reads answers; socket_link.cc, socket_address.cc and socket_route.cc have the calls.
+// Requests to rtnetlink: one blocking socket, one response per request, the kernel's own messages in errors.
+// socket.cc sends requests and reads responses; socket_link.cc, socket_address.cc and socket_route.cc have
+// the calls.
 #pragma once
 
 #include <chrono>
@@ -22,9 +23,9 @@
 
 namespace fairlead::netlink {
 
-/// One NETLINK_ROUTE socket for requests. It belongs for ever to the namespace in which it was opened and may
+/// One NETLINK_ROUTE socket for requests. It always belongs to the namespace in which it was opened and may
 /// be used from any namespace, by one thread at a time. Errors carry the errno and the kernel's extended-ack
-/// text. After kTimeout the socket is still usable: late answers are recognised by their sequence number.
+/// text. After kTimeout the socket is still usable: late responses are recognised by their sequence number.
 class Socket {
  public:
   /// In the calling thread's namespace.
@@ -37,18 +38,19 @@ class Socket {
 
   // ---- links
   Result<std::vector<Link>> links();
-  /// Nothing when there is none.
+  /// nullopt if there is none.
   Result<std::optional<Link>> link(IfIndex index);
-  /// By name or altname; nothing when there is none.
+  /// By name or altname; nullopt if there is none.
   Result<std::optional<Link>> link(std::string_view name);
 
-  /// The number by which links of the socket's namespace name that other one (Link::parent_netnsid); nothing
-  /// when it has none there, so that no link's other end is in it.
+  /// The number by which links of the socket's namespace refer to that other one (Link::parent_netnsid);
+  /// nullopt if it has none there, so that no link's other end is in it.
   Result<std::optional<std::int32_t>> netnsid_of(int netns);
 
-  /// kExists when the name (or the chosen index) is taken where the link is to be born. Two things the kernel
-  /// cannot do at birth and are done right after: an alias, and a veth's peer that is up (so let the end that
-  /// must be ready first be the link, the other one the peer). Should they fail the link is deleted again.
+  /// kExists if the name (or the chosen index) is taken in the link's namespace. Two settings that the kernel
+  /// cannot apply during creation are applied right after: an alias, and a veth's peer that is up (so make
+  /// the end that must be ready first the link, and the other one the peer). If they fail the link is deleted
+  /// again.
   Result<> create_link(const NewLink& link);
   /// Takes effect in the order the kernel applies it (net/core/rtnetlink.c do_setlink): MAC, MTU, name,
   /// alias, master, up. A rename needs the link to be down on kernels before 6.2.
@@ -58,63 +60,63 @@ class Socket {
   Result<> set_up(IfIndex link) { return change_link(link, {.up = true}); }
   Result<> set_down(IfIndex link) { return change_link(link, {.up = false}); }
   Result<> rename(IfIndex link, std::string name) { return change_link(link, {.name = std::move(name)}); }
-  /// What is gone counts as deleted.
+  /// Succeeds if the link is already gone.
   Result<> delete_link(IfIndex link);
 
-  /// Moves the link and returns it as it is over there (its index may have changed). kExists when the name or
-  /// an altname is taken in the target. The kernel's move with a new name is not atomic: when the rename
+  /// Moves the link and returns it as it is in the target (its index may have changed). kExists if the name
+  /// or an altname is taken in the target. The kernel's move with a new name is not atomic: if the rename
   /// fails, the link may be in the target under its old name with an error reported. So the name is looked up
-  /// first, and after an error the link is looked for in both namespaces and taken home again if it had left;
-  /// when even that fails the error says where it is and under which name.
+  /// first, and after an error the link is searched for in both namespaces and moved back if it had left; if
+  /// even that fails the error says where it is and under which name.
   Result<Link> move_link(const MoveLink& move);
 
   // ---- addresses
   /// Of one link, or of all when the index is not valid.
   Result<std::vector<Address>> addresses(IfIndex link = IfIndex());
-  /// What is there already counts as added.
+  /// An address that exists already counts as added.
   Result<> add_address(const NewAddress& address);
-  /// What is gone counts as deleted.
+  /// An address that is gone counts as deleted.
   Result<> delete_address(IfIndex link, const IpPrefix& prefix);
 
-  /// Of one link, in the kernel's order, to be put back.
+  /// Of one link, in the kernel's order, to be restored.
   Result<std::vector<ToldAddress>> told_addresses(IfIndex link);
-  /// With all that it had, and in use at once if it was. What is there exactly so counts as added; kExists
-  /// when the same address is there otherwise.
+  /// With all its attributes, and in use at once if it was. Succeeds if exactly this address exists; kExists
+  /// if the same address exists with other attributes.
   Result<> put_address(IfIndex link, const Told& told);
-  /// What is gone counts as deleted.
+  /// An address that is gone counts as deleted.
   Result<> delete_address(IfIndex link, const Told& told);
 
   // ---- routes
   /// Both families, of one table or of all; without those of the kernel's own table `local` unless it is
   /// asked for. Default routes have destination.is_default(). Hops of nexthop objects are looked up.
   Result<std::vector<Route>> routes(std::optional<std::uint32_t> table = std::nullopt);
-  /// What is there already counts as added; kExists when another route to that destination with that metric
-  /// is in the way.
+  /// A route that exists already counts as added; kExists if another route to that destination with that
+  /// metric exists.
   Result<> add_route(const NewRoute& route);
 
-  /// Of every table, those with a hop over this link, in the kernel's order, to be put back. Nothing is told
-  /// of a route of a nexthop object with several hops.
+  /// Of every table, those with a hop over this link, in the kernel's order, to be restored. Routes of a
+  /// nexthop object with several hops have an empty ToldRoute::told.
   Result<std::vector<ToldRoute>> told_routes(IfIndex link);
-  /// All its hops over this link. What is there exactly so counts as added; kExists when another is in the
-  /// way.
+  /// With all its hops over this link. Succeeds if exactly this route exists; kExists if another one
+  /// conflicts.
   Result<> put_route(IfIndex link, const Told& told);
 
-  /// What is gone counts as deleted, and so does a route that differs.
+  /// A route that is gone counts as deleted, and so does one that differs.
   Result<> delete_route(const NewRoute& route);
-  /// Each route to the destination that has the metric `from` gets the metric `to` and stays as it is
-  /// otherwise. The new one is there before the old one goes. kExists when another has the metric. Routes
-  /// that the kernel keeps or learns from advertisements stay: it would make them anew.
+  /// Each route to the destination that has the metric `from` gets the metric `to` and is otherwise
+  /// unchanged. The new one is added before the old one is deleted. kExists if another has the metric. Routes
+  /// that the kernel maintains or learns from advertisements are skipped: it would add them again.
   Result<> change_metric(const MetricChange& change);
 
   /// The namespace the socket belongs to (ioctl SIOCGSKNS; CAP_NET_ADMIN).
   [[nodiscard]] Result<UniqueFd> netns() const;
 
   // ---- several at once
-  /// Sends the batch and reads every answer. The error names the first request that failed and counts the
-  /// others; the requests behind it were carried out all the same.
+  /// Sends the batch and reads every response. The error names the first request that failed and counts the
+  /// others; the requests after it were executed nevertheless.
   Result<> run(Batch batch);
-  /// The same, with an error for each request that failed, in their order. Without a value nothing is known
-  /// of any.
+  /// The same, with an error for each request that failed, in their order. Without a value the results are
+  /// unknown.
   Result<std::vector<BatchFailure>> run_each(Batch batch);
 
  private:
@@ -126,7 +128,7 @@ class Socket {
   std::uint32_t next_sequence();
   [[nodiscard]] Result<> send(std::span<Batch::Request> requests) const;
   Result<View> receive(Clock::time_point deadline);
-  /// Calls `visit` for each message that answers one of our requests, until it returns true.
+  /// Calls `visit` for each message that responds to one of our requests, until it returns true.
   Result<> receive_until(const std::function<bool(const codec::Message&)>& visit);
   Result<std::vector<codec::Answer>> exchange(std::span<Batch::Request> requests);
   Result<> dump(Batch::Request request, const std::function<void()>& restart, const Visitor& visit);
@@ -134,7 +136,7 @@ class Socket {
   Result<bool> dump_once(Batch::Request& request, const Visitor& visit);
   Result<> run_part(std::span<Batch::Request> requests, std::size_t first,
                     std::vector<BatchFailure>& failures);
-  /// The link's name in the request's text, which has only its number.
+  /// Replaces the link's number in the request's text with its name.
   void name_link(Batch::Request& request);
   /// Calls `visit` for each route of one family and table.
   Result<> visit_routes(std::uint8_t family, std::uint32_t table, const std::function<void()>& restart,
@@ -147,7 +149,7 @@ class Socket {
   Result<> finish_birth(const NewLink& link);
   Result<> change_in(std::optional<int> netns, const std::string& name, const LinkChange& change);
   void take_back(const NewLink& link);
-  /// Not every kernel's EEXIST (6.12's does not) says which of the link's names is taken in the target.
+  /// Not every kernel's EEXIST (6.12's does not) reports which of the link's names is taken in the target.
   static Error name_the_taken_altname(Error error, const Link& moving, Socket& target);
   Error take_home(const Link& before, const MoveLink& move, Error error, Socket& target);
   Result<> bring_back(const Link& stray, const Link& before, Socket& target);

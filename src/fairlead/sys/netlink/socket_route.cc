@@ -34,7 +34,7 @@ Result<std::vector<ToldRoute>> Socket::told_routes(IfIndex link) {
         },
         [&](const codec::Message& message) {
           auto route = codec::read_route(message);
-          // A router has a million of them. Which hops a nexthop object stands for is looked up below.
+          // A router has a million of them. The hops of a nexthop object are looked up below.
           if (route && (route->nexthop_id != 0 ||
                         std::ranges::find(route->hops, link, &NextHop::link) != route->hops.end())) {
             all.push_back(std::move(*route));

@@ -6,9 +6,9 @@
 
 namespace fairlead::netlink {
 
-/// An address or a route as the kernel reported it: the payload of its message, so that it can be put back with every
-/// attribute that it had, including those that this code does not know. Left out is what only the kernel can set: the
-/// index, times, the state of the link.
+/// An address or a route as the kernel reported it: the payload of its message, so that it can be restored
+/// with every attribute that it had, including those that this code does not know. Attributes that only the
+/// kernel can set are left out: the index, times, the state of the link.
 using Told = std::vector<std::uint8_t>;
 
 }  // namespace fairlead::netlink

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The values of rtnetlink: what a link, an address and a route are, and how they are asked for.
+// The values of rtnetlink: links, addresses and routes, and the requests for them.
 #pragma once
 
 #include "fairlead/sys/netlink/address.h"

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Attributes of a netlink message: writing them into a request, reading them out of foreign bytes. Only for the files
-// of this folder that encode and decode one object or one kind of link; it is not installed.
+// Attributes of a netlink message: writing them into a request, reading them from untrusted bytes. Only for
+// the files of this folder that encode and decode one object or one kind of link; it is not installed.
 #pragma once
 
 #include <libmnl/libmnl.h>
@@ -70,7 +70,7 @@ class Writer {
   bool fits_ = true;
 };
 
-/// What a request would have behind its header; empty when it does not fit.
+/// The attributes that follow a request's header; empty if they do not fit.
 Bytes payload_of(const Writer& writer);
 
 // ---- reading
@@ -98,10 +98,10 @@ void read_into(T& target, View bytes) {
 void read_index(IfIndex& target, View bytes);
 /// Up to the first NUL, or all of it.
 std::string read_text(View bytes);
-/// What follows a header of `size` bytes and its padding.
+/// The data after a header of `size` bytes and its padding.
 View behind(View bytes, std::size_t size);
 
-/// Calls `visit(type, value)` for each attribute that is whole.
+/// Calls `visit(type, value)` for each complete attribute.
 template <class F>
 void for_each_attribute(View bytes, F&& visit) {
   const auto* attribute = reinterpret_cast<const nlattr*>(bytes.data());

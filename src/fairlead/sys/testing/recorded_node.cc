@@ -21,7 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 using netlink::codec::Bytes;
 
-/// Undoes the escapes of tools/node_fixture.py; nothing for a broken one.
+/// Undoes the escapes of tools/node_fixture.py; nullopt for an invalid one.
 std::optional<std::string> unescape(std::string_view text) {
   std::string plain;
   plain.reserve(text.size());
@@ -56,7 +56,7 @@ struct Entry {
   std::string value;
 };
 
-/// "vendor = 0x8086"; nothing when it is not of that form.
+/// "vendor = 0x8086"; nullopt if it is not of that form.
 std::optional<Entry> read_entry(std::string_view line) {
   const std::size_t space = line.find(' ');
   if (space == std::string_view::npos) {

@@ -15,14 +15,14 @@ namespace fairlead::netlink {
 /// The kernel's numbers (IPVLAN_MODE_*).
 enum class IpvlanMode : std::uint8_t { kL2, kL3, kL3s };
 std::string_view to_string(IpvlanMode mode);
-/// "l2", "l3", "l3s"; nothing for another word.
+/// "l2", "l3", "l3s"; nullopt for another word.
 std::optional<IpvlanMode> parse_ipvlan_mode(std::string_view word);
 
-/// Which of a parent's ipvlan links may talk to each other. The kernel's bits (IPVLAN_F_*), of which it takes one at
-/// most; without a bit they all may.
+/// Which of a parent's ipvlan links may communicate with each other. The kernel's bits (IPVLAN_F_*), of which
+/// it accepts one at most; without a bit they all may.
 enum class IpvlanFlag : std::uint8_t { kBridge = 0, kPrivate = 1, kVepa = 2 };
 std::string_view to_string(IpvlanFlag flag);
-/// "bridge", "private", "vepa"; nothing for another word.
+/// "bridge", "private", "vepa"; nullopt for another word.
 std::optional<IpvlanFlag> parse_ipvlan_flag(std::string_view word);
 
 /// Shares the MAC address of its parent: NewLink::mac has no effect and LinkChange::mac is refused. Mode and flag

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a file of this folder gives for its kind of link. kinds.h lists the kinds.
+// The interface of a file of this folder for its kind of link. kinds.h lists the kinds.
 #pragma once
 
 #include <concepts>
@@ -18,21 +18,21 @@ class Writer;
 
 namespace kinds {
 
-/// A value that says how a link of one kind is to be created.
+/// A value that describes how a link of one kind is created.
 template <class K>
 concept Kind = std::equality_comparable<K> && requires(const K& kind, codec::Writer& writer) {
   /// IFLA_INFO_KIND
   { K::kName } -> std::convertible_to<std::string_view>;
-  /// kInvalid for what the kernel would misread, cut to fit or refuse without saying why.
+  /// kInvalid for values that the kernel would misread, truncate or refuse without a reason.
   { kind.check() } -> std::same_as<Result<>>;
   /// IFLA_LINK; invalid when links of this kind have none.
   { kind.lower_link() } -> std::same_as<IfIndex>;
-  /// Writes IFLA_INFO_DATA, or nothing.
+  /// Writes IFLA_INFO_DATA, or nothing if the kind has none.
   { kind.put(writer) } -> std::same_as<void>;
 };
 
-/// One of which a dump says how it was created: from the content of IFLA_INFO_DATA, nothing if that is damaged or has
-/// values that are not known.
+/// A kind whose parameters a dump contains: from the content of IFLA_INFO_DATA, nullopt if that is damaged or
+/// has unknown values.
 template <class K>
 concept ReadableKind = Kind<K> && requires(IfIndex parent, codec::View data) {
   { K::read(parent, data) } -> std::same_as<std::optional<K>>;

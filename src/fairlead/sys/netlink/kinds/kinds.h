@@ -29,12 +29,12 @@ using LinkKind = std::variant<  //
 
 namespace kinds {
 
-// What the kind at hand has, see kind.h.
+// The functions of the current kind, see kind.h.
 std::string_view name(const LinkKind& kind);
 Result<> check(const LinkKind& kind);
 IfIndex lower_link(const LinkKind& kind);
 void put(codec::Writer& writer, const LinkKind& kind);
-/// Of a link whose kind has this name; nothing for other kinds and for those that are not readable.
+/// Of a link whose kind has this name; nullopt for other kinds and for those that are not readable.
 std::optional<LinkKind> read(std::string_view kind, IfIndex parent, codec::View data);
 
 /// A veth's peer that is to be up: only once both ends exist, with a request of its own. Null if there is none.

@@ -14,10 +14,10 @@ namespace fairlead::netlink {
 
 enum class MacvlanMode : std::uint8_t { kPrivate = 1, kVepa = 2, kBridge = 4, kPassthru = 8, kSource = 16 };
 std::string_view to_string(MacvlanMode mode);
-/// "private", "vepa", "bridge", "passthru", "source"; nothing for another word.
+/// "private", "vepa", "bridge", "passthru", "source"; nullopt for another word.
 std::optional<MacvlanMode> parse_macvlan_mode(std::string_view word);
 
-/// Cannot talk to its parent itself. kPassthru has the parent's MAC, whatever is asked for, and must be the
+/// Cannot communicate with its parent. kPassthru has the parent's MAC, whatever is requested, and must be the
 /// parent's only macvlan.
 struct Macvlan {
   static constexpr std::string_view kName = "macvlan";

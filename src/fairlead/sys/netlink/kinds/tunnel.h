@@ -11,7 +11,7 @@
 
 namespace fairlead::netlink {
 
-/// How a tunnel's packets leave: unset what the tunnel leaves open.
+/// How a tunnel's packets leave: values that the tunnel leaves open are unset.
 struct TunnelEnds {
   IfIndex link;  // the one they are bound to
   std::optional<IpAddress> local, remote;
@@ -20,8 +20,8 @@ struct TunnelEnds {
 
 namespace kinds {
 
-/// Of the content of IFLA_INFO_DATA of a link of this kind: vxlan, geneve, gre, ipip, sit, vti and their like. Nothing
-/// for another kind.
+/// From the content of IFLA_INFO_DATA of a link of this kind: vxlan, geneve, gre, ipip, sit, vti and similar.
+/// nullopt for another kind.
 std::optional<TunnelEnds> read_tunnel(std::string_view kind, codec::View data);
 
 }  // namespace kinds

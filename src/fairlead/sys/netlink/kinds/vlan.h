@@ -16,7 +16,7 @@ namespace fairlead::netlink {
 /// Which tag the frames have, as an EtherType (ETH_P_8021Q, ETH_P_8021AD).
 enum class VlanProtocol : std::uint16_t { k8021q = 0x8100, k8021ad = 0x88A8 };
 std::string_view to_string(VlanProtocol protocol);
-/// "802.1q", "802.1ad"; nothing for another word.
+/// "802.1q", "802.1ad"; nullopt for another word.
 std::optional<VlanProtocol> parse_vlan_protocol(std::string_view word);
 
 /// Only one link of a parent may have the same protocol and id (kExists). Its MTU cannot be above the parent's, its MAC
@@ -29,10 +29,10 @@ struct Vlan {
   IfIndex parent;  // in the socket's namespace
   std::uint16_t id = 0;
   VlanProtocol protocol = VlanProtocol::k8021q;
-  /// From the tag's priority (0 to 7) to the packet's (SO_PRIORITY). The kernel reports no mapping to 0, which is what
-  /// an unmapped priority gets.
+  /// From the tag's priority (0 to 7) to the packet's (SO_PRIORITY). The kernel reports no mapping to 0,
+  /// which is the value of an unmapped priority.
   std::map<std::uint32_t, std::uint32_t> ingress_qos = {};
-  /// From the packet's priority to the tag's (0 to 7). Here too, nothing is reported of a mapping to 0.
+  /// From the packet's priority to the tag's (0 to 7). Here too, a mapping to 0 is not reported.
   std::map<std::uint32_t, std::uint32_t> egress_qos = {};
 
   [[nodiscard]] Result<> check() const;
