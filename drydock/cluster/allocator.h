@@ -20,9 +20,9 @@ struct AllocationInput {
   std::vector<Json> claims;   // all ResourceClaims: their allocations are in use
 };
 
-/// One status.allocation for each of `wanted` (claims without an allocation), or the reason as the scheduler
-/// tells it: `0/1 nodes are available: 1 cannot allocate all claims: claim default/x, request "nic": ...`.
-/// The devices of all wanted claims are chosen together.
+/// One status.allocation for each of `wanted` (claims without an allocation), or the reason in the
+/// scheduler's words: `0/1 nodes are available: 1 cannot allocate all claims: claim default/x, request "nic":
+/// ...`. The devices of all wanted claims are chosen together.
 fairlead::Result<std::vector<Json>> allocate(const AllocationInput& input, std::span<const Json> wanted);
 
 }  // namespace drydock

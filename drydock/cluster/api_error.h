@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// An error as the Kubernetes API server answers it (metav1.Status), and the result type that carries it.
+// An error as the Kubernetes API server returns it (metav1.Status), and the result type that carries it.
 #pragma once
 
 #include <expected>

@@ -33,7 +33,7 @@ constexpr std::size_t kMaxRequests = 4096;
 /// How long a watch waits before it looks whether its client is still there.
 constexpr std::chrono::milliseconds kWatchSlice{500};
 
-/// A thread per connection, made when none is idle: httplib's own pool has a fixed size, and a watch keeps
+/// One thread per connection, made if none is idle: httplib's own pool has a fixed size, and a watch keeps
 /// its thread for as long as it lasts.
 class GrowingPool : public httplib::TaskQueue {
  public:
@@ -233,7 +233,7 @@ struct ApiServer::Impl {
   bool start_watch(const rest::Call& call, httplib::Response& response);
   bool fails_on_order(const rest::Call& call, httplib::Response& response);
   static void fail(httplib::Response& response, const ApiError& error);
-  /// Nothing: nobody. With an empty name: the one who may do everything.
+  /// nullopt: not authenticated. With an empty name: the user with all rights.
   [[nodiscard]] std::optional<Identity> user_of(const httplib::Request& request) const;
   void wait_until_answered() FL_REQUIRES(mutex);
   [[nodiscard]] std::vector<std::string> drop_fields() const {
@@ -357,7 +357,7 @@ void ApiServer::Impl::handle(const httplib::Request& request, httplib::Response&
   }();
   try {
     respond(request, response, call_of(request));
-  } catch (const std::exception& problem) {  // JSON of a shape nobody thought of
+  } catch (const std::exception& problem) {  // JSON of an unexpected structure
     fail(response, {.code = 500, .reason = "InternalError", .message = problem.what(), .causes = {}});
   }
   const Lock lock(mutex);
@@ -449,7 +449,7 @@ bool ApiServer::Impl::start_watch(const rest::Call& call, httplib::Response& res
   rest::WatchPlan& wanted = plan->value();
   auto started = store.watch(*wanted.target.kind, wanted.query, wanted.resource_version);
   if (!started && started.error().code == 410) {
-    // The watch cache answers 200 and tells the error inside the stream.
+    // The watch cache returns 200 and reports the error inside the stream.
     response.set_content(line("ERROR", started.error().to_status()), "application/json");
     return true;
   }

@@ -25,7 +25,7 @@ class ApiServer {
     /// Field names dropped at any depth from what clients write, as an API server with a feature gate off
     /// does.
     std::vector<std::string> drop_fields;
-    /// The next requests that match answer `status` and do nothing.
+    /// The next matching requests return `status` and do nothing.
     int fail_requests = 0;
     int status = 500;
     int retry_after_seconds = 0;
@@ -57,15 +57,15 @@ class ApiServer {
   [[nodiscard]] std::string kubeconfig() const { return kubeconfig(token()); }
   [[nodiscard]] std::string kubeconfig(const std::string& token) const;
 
-  /// A token of its own, for somebody who may not write everything (authorization.h).
+  /// A separate token for a user who may not write everything (authorization.h).
   std::string add_user(Identity identity);
-  /// Of a user that was added: it may report on this driver's devices, and on others only if that was said
-  /// too.
+  /// For a user that was added: it may report on this driver's devices, and on those of other drivers only if
+  /// they were allowed too.
   void allow_driver(const std::string& token, const std::string& driver);
 
   void set_faults(Faults faults);
-  /// The last requests answered (at most 4096), oldest first; a watch is there from its start. Waits for the
-  /// answers of those that have begun: a request whose effect in the store was seen is among them.
+  /// The last completed requests (at most 4096), oldest first; a watch is included from its start. Waits for
+  /// the responses of requests in progress: a request whose effect in the store was seen is included.
   [[nodiscard]] std::vector<Request> requests() const;
   /// Waits likewise: what is there afterwards has begun later.
   void clear_requests();

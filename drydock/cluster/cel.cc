@@ -144,7 +144,7 @@ std::optional<double> as_number(const Value& value) {
   return std::nullopt;
 }
 
-/// Nothing when the two have no order.
+/// nullopt if the two have no order.
 std::optional<int> compare(const Value& a, const Value& b) {
   if (a.data.index() != b.data.index()) {
     const auto x = as_number(a);
@@ -301,7 +301,7 @@ class Evaluator {
     return Value{value_at(device_.device, "allowMultipleAllocations") == Json(true)};
   }
 
-  /// The entry, nothing when it is absent.
+  /// The entry; nullopt if it is absent.
   Result<std::optional<Value>> member(const Value& target, const std::string& key) const {
     if (target.as<DeviceRef>() != nullptr) {
       FL_ASSIGN(Value field, device_field(key));

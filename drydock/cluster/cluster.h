@@ -48,7 +48,7 @@ struct AppliedObject {
   [[nodiscard]] std::string to_string() const;
 };
 
-/// What record_event tells about a pod.
+/// The report of record_event about a pod.
 struct EventText {
   bool warning = true;
   std::string reason;   // FailedPrepareDynamicResources, FailedScheduling, Started ...
@@ -76,7 +76,7 @@ class Cluster {
   [[nodiscard]] const std::string& ca_pem() const;  // for ca.crt of a service account folder
   Store& store() { return *store_; }
   ApiServer& api_server() { return *server_; }
-  /// Loses all objects, as when etcd's data is gone, and makes the node and the namespaces anew. Ends open
+  /// Loses all objects, as when etcd's data is lost, and makes the node and the namespaces again. Ends open
   /// watches.
   fairlead::Result<> lose_state();
 
@@ -92,7 +92,7 @@ class Cluster {
 
   /// Pods whose spec.nodeName is this node, those being deleted included (metadata.deletionTimestamp).
   [[nodiscard]] std::vector<Json> bound_pods() const;
-  /// Nothing when there is no such pod, or when it is another by uid (empty uid: any).
+  /// nullopt if there is no such pod, or if it has another uid (empty uid: any).
   [[nodiscard]] std::optional<Json> pod(std::string_view ns, std::string_view name,
                                         std::string_view uid = "") const;
   /// Merges into the pod's status (phase, containerStatuses, podIPs...). No error when the pod is gone.

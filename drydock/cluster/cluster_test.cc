@@ -264,7 +264,7 @@ TEST_F(ClusterTest, Apply_BadManifests_SayFileDocumentAndField) {
             "test.yaml, document 1 (DeviceClass \"x\"): kind DeviceClass is in resource.k8s.io/v1, not "
             "resource.k8s.io/v1beta1");
   EXPECT_THAT(apply_error("apiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: x}\n"),
-              HasSubstr("kind StatefulSet (apps/v1) is none that drydock plays; it takes Pod"));
+              HasSubstr("kind StatefulSet (apps/v1) is not supported by drydock; it accepts Pod"));
   EXPECT_EQ(apply_error("apiVersion: v1\nkind: Pod\nkind: Pod\n"),
             "test.yaml: document 1, line 3: key \"kind\" is given twice");
   EXPECT_THAT(apply_error("a: [b\n"), HasSubstr("test.yaml: line 2, column 1: "));

@@ -355,7 +355,7 @@ void Controllers::bind(const Json& pod, const std::vector<Json>& claims,
 void Controllers::unschedulable(const Json& pod, const std::string& why) {
   std::string& last = last_reason_[uid_of(pod)];
   if (last == why) {
-    return;  // told already: a pod is tried again at every change
+    return;  // reported already: a pod is tried again at every change
   }
   last = why;
   write_event(

@@ -17,7 +17,7 @@ struct EventText;
 
 /// Writes an Event about an object; the same reason and message counts up.
 void write_event(Store& store, const Json& object, const EventText& event);
-/// The claim behind an entry of spec.resourceClaims: its name, empty when it is not made yet.
+/// The claim for an entry of spec.resourceClaims: its name, empty if it does not exist yet.
 std::string claim_name_of(const Json& pod, const Json& entry);
 
 class Controllers {

@@ -104,7 +104,7 @@ std::string full_name(std::string_view driver, std::string_view key) {
                                                  : std::string(key);
 }
 
-/// Up to the next allowed amount; nothing when it is more than the policy has.
+/// Rounds up to the next allowed amount; nullopt if it is more than the policy has.
 std::optional<Quantity> round_up(const Json& policy, const Quantity& wanted) {
   if (policy.contains("validValues")) {
     for (const Json& value : policy["validValues"]) {

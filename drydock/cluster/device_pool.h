@@ -53,8 +53,9 @@ class DeviceUsage {
   std::map<DeviceId, Use> uses_;
 };
 
-/// What a request takes of a device's capacity, rounded as the device's requestPolicy says; nothing when the
-/// device cannot serve it at all. For an exclusive device: empty, when each requested amount is there.
+/// The amount that a request takes of a device's capacity, rounded as the device's requestPolicy says;
+/// nullopt if the device cannot serve it at all. For an exclusive device: empty, if each requested amount is
+/// available.
 std::optional<Amounts> amounts_for(const PoolDevice& device, const Json& request);
 /// The attribute by its full name "domain/name"; null when the device has none.
 const Json& attribute_of(const PoolDevice& device, std::string_view full_name);

@@ -246,9 +246,9 @@ std::string unknown_kind(const std::string& version, const std::string& kind) {
     return "kind: unknown kind " + in_quotes(kind) + ", did you mean " + in_quotes(*nearest) + "?";
   }
   return "kind " + kind + " (" + version +
-         ") is none that drydock plays; it takes Pod, Deployment, ReplicaSet, DaemonSet, Job, ResourceClaim, "
-         "ResourceClaimTemplate, DeviceClass, ResourceSlice, Namespace, ConfigMap, ServiceAccount, Node and "
-         "RBAC kinds";
+         ") is not supported by drydock; it accepts Pod, Deployment, ReplicaSet, DaemonSet, Job, "
+         "ResourceClaim, ResourceClaimTemplate, DeviceClass, ResourceSlice, Namespace, ConfigMap, "
+         "ServiceAccount, Node and RBAC kinds";
 }
 
 class Reader {

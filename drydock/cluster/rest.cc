@@ -402,7 +402,7 @@ Json version_body() {
           {"goVersion", "none"}, {"compiler", "none"}, {"platform", "linux"}};
 }
 
-/// Null when the path is none of the documents.
+/// Null if the path is not one of the documents.
 Json document(std::string_view path) {
   const auto parts = split(path);
   if (path == "/version") {

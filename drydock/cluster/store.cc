@@ -216,7 +216,7 @@ ApiResult<MergedDevices> merge_devices(const Json& stored, const Json& applied, 
     const bool was_mine = managers.erase(how.manager) > 0;
     if (was_mine && managers.empty()) {
       owners.erase(key);
-      continue;  // nobody wants it any more
+      continue;  // not needed any more
     }
     merged.entries.push_back(entry);
   }
@@ -254,7 +254,7 @@ std::optional<WatchEvent> Watch::event_of(const Object& before, const Object& af
                       .resource_version = 0};
   }
   if (was) {
-    // What left the selection is told as the last state that was in it.
+    // An object that left the selection is reported with its last state in it.
     return WatchEvent{.type = WatchEvent::Type::kDeleted, .object = *before, .resource_version = 0};
   }
   return std::nullopt;

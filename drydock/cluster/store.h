@@ -79,7 +79,7 @@ class Watch {
   ApiResult<std::vector<WatchEvent>> next(Clock::time_point deadline);
   void cancel();
   [[nodiscard]] bool cancelled() const;
-  /// All events up to here were given: what a bookmark tells.
+  /// All events up to here were delivered: the content of a bookmark.
   [[nodiscard]] std::uint64_t position() const { return position_; }
 
  private:
@@ -130,7 +130,7 @@ class Store {
   };
   ApiResult<Json> apply(const Kind& kind, std::string_view ns, std::string_view name, Json object,
                         const Apply& how, Part part = Part::kSpec, const Review& review = {});
-  /// Read, change, write until no conflict. `change` answers false to leave the object alone.
+  /// Read, change, write until no conflict. `change` returns false to leave the object unchanged.
   ApiResult<Json> modify(const Kind& kind, std::string_view ns, std::string_view name, Part part,
                          const std::function<bool(Json&)>& change);
 
@@ -138,7 +138,7 @@ class Store {
   /// until they are gone.
   ApiResult<Json> remove(const Kind& kind, std::string_view ns, std::string_view name,
                          const DeleteOptions& options = {}, const Review& review = {});
-  /// deletecollection; answers what was deleted.
+  /// deletecollection; returns the deleted objects.
   ApiResult<std::vector<Json>> remove_all(const Kind& kind, const ListQuery& query,
                                           const Review& review = {});
 

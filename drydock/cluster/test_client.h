@@ -20,7 +20,7 @@
 namespace drydock::test {
 
 struct Reply {
-  int status = 0;  // 0: no answer
+  int status = 0;  // 0: no response
   Json body;
   std::string text, retry_after;
 };

@@ -182,7 +182,7 @@ std::string device_key(const Json& entry) {
          text_at(entry, "shareID");
 }
 
-/// The text that the API server takes for an interface address, or nothing for no address at all.
+/// The canonical text of an interface address; empty if it is not an address.
 std::string canonical_cidr(const std::string& text) {
   const auto slash = text.find('/');
   if (slash == std::string::npos) {

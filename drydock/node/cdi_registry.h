@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The CDI files of the node and what they do to a container, as the reference library
-// (tags.cncf.io/container-device-interface pkg/cdi) does it: two folders, the later one wins over the
-// earlier, one name twice in the same folder is nobody's.
+// The CDI files of the node and their effect on a container, as in the reference library
+// (tags.cncf.io/container-device-interface pkg/cdi): two folders, the later one has priority over the
+// earlier, and a name that occurs twice in one folder is not used at all.
 #pragma once
 
 #include <map>

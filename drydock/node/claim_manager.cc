@@ -15,7 +15,7 @@ const ClaimId* find_claim(const std::vector<ClaimId>& claims, const std::string&
   return found == claims.end() ? nullptr : &*found;
 }
 
-/// The kubelet's checks of an answer: nothing unasked, no error, nothing missing.
+/// The kubelet's checks of a response: no claim that was not asked for, no error, none missing.
 Result<> check_answers(const std::string& method, const std::vector<ClaimId>& claims,
                        const ClaimAnswers& answers) {
   for (const auto& [uid, answer] : answers) {

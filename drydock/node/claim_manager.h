@@ -35,7 +35,7 @@ class ClaimManager {
   [[nodiscard]] std::vector<std::string> cdi_devices(const ContainerSpec& container,
                                                      const std::vector<AllocatedClaim>& claims) const;
 
-  /// Takes the pod off its claims and unprepares those that nobody else uses. May be tried again after an
+  /// Removes the pod from its claims and unprepares those that no other pod uses. May be retried after an
   /// error.
   Result<> unprepare(const std::string& pod_uid, const std::vector<ClaimId>& claims);
 

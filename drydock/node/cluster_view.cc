@@ -90,7 +90,7 @@ std::string telling(const Json& device, const std::string& driver) {
   return out;
 }
 
-/// What tells the allocated devices of a claim apart.
+/// The identity of one allocated device of a claim.
 std::string device_of(const Json& entry) {
   return text(entry, "/driver") + "/" + text(entry, "/pool") + "/" + text(entry, "/device") + "/" +
          text(entry, "/shareID");

@@ -120,7 +120,7 @@ class Stripper {
     container["env"] = std::move(env);
   }
 
-  /// What drydock tells its drivers anyway, and what the manifest itself holds.
+  /// Fields whose values drydock gives its drivers anyway, or which are in the manifest itself.
   static bool is_told(const std::string& field) {
     static const std::set<std::string> told = {
         "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName",
@@ -153,7 +153,7 @@ class Stripper {
   std::vector<std::string>& out_;
 };
 
-/// The container's own profile wins over its pod's; none is Unconfined.
+/// The container's own profile has priority over its pod's; without one: Unconfined.
 Result<bool> wants_default_seccomp(const Json& spec, const std::string& file) {
   const auto& own = at(at(spec["containers"][0], "securityContext"), "seccompProfile");
   const auto& profile = own.is_null() ? at(at(spec, "securityContext"), "seccompProfile") : own;

@@ -32,7 +32,7 @@ struct PreparedDevice {
   std::vector<std::string> cdi_ids;
 };
 
-/// One claim's answer: an error, or devices (none for unprepare).
+/// One claim's result: an error, or devices (none for unprepare).
 struct ClaimAnswer {
   std::string error;
   std::vector<PreparedDevice> devices;
@@ -65,7 +65,7 @@ class DraPlugin {
   [[nodiscard]] DraVersion version() const { return settings_.version; }
   [[nodiscard]] bool connected() const { return connected_; }
 
-  /// The driver's answers, unchecked. An error is a failed call: the whole batch.
+  /// The driver's response, unchecked. An error is a failed call: the whole batch.
   Result<ClaimAnswers> prepare(std::span<const ClaimId> claims);
   Result<ClaimAnswers> unprepare(std::span<const ClaimId> claims);
 

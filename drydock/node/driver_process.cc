@@ -82,7 +82,7 @@ std::set<pid_t> tree_below(pid_t root, const std::map<pid_t, ProcessTimes>& all)
   return out;
 }
 
-/// Reaps those of a process group that are ours, adopted ones too; true when nobody is left in it.
+/// Reaps those of a process group that are our children, adopted ones too; true if the group is empty.
 bool wait_for_group(pid_t group, std::chrono::steady_clock::time_point deadline) {
   while (true) {
     while (::waitpid(-group, nullptr, WNOHANG) > 0) {

@@ -62,7 +62,7 @@ class DriverProcess {
   DriverCost cost_;
 };
 
-/// The process that listens on a unix socket (SO_PEERCRED of a connection to it); nothing when nobody does.
+/// The process that listens on a unix socket (SO_PEERCRED of a connection to it); nullopt if there is none.
 std::optional<pid_t> listener_of(const std::string& socket);
 
 }  // namespace drydock

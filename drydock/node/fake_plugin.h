@@ -32,7 +32,7 @@ class FakePlugin {
 
   /// What claims are answered; the text is the claim's error. Empty: every claim gets one CDI device.
   void answer_with(const std::string& error);
-  /// Leaves the answers out, or adds one for a claim that nobody named.
+  /// Omits the results, or adds one for a claim that was not asked for.
   void omit_answers();
   void add_unknown_answer();
   /// The next `count` registration notices are answered with an error.

@@ -80,7 +80,7 @@ Result<std::set<std::int32_t>> uplinks(netlink::Socket& machine, const std::vect
   for (std::size_t before = 0; before != out.size();) {
     before = out.size();
     for (const auto& link : links) {
-      // A veth's other end is no part of what it stands on.
+      // A veth's other end is not one of the links below it.
       if (out.contains(link.index.value()) && link.local_parent().valid() && link.kind != "veth") {
         out.insert(link.local_parent().value());
       }
@@ -136,7 +136,7 @@ Error with_other_drydocks(Error error) {
                             joined(keepers) + ")"};
 }
 
-/// Why a link cannot be lent; nothing when it can.
+/// An error if the link cannot be lent: the reason.
 Result<> check(const std::string& asked, const Link& link, const std::vector<Link>& all,
                const std::set<std::int32_t>& machine_uplinks, LinkMessages& messages) {
   if (link.is_loopback()) {
@@ -160,7 +160,7 @@ Result<> check(const std::string& asked, const Link& link, const std::vector<Lin
   }
   if (!on_it.empty()) {
     const bool one = on_it.size() == 1;
-    return refused(asked, joined(on_it) + (one ? " stands" : " stand") + " on " + link.name +
+    return refused(asked, joined(on_it) + (one ? " sits" : " sit") + " on " + link.name +
                               ", and the kernel deletes such links when it leaves; delete " +
                               (one ? "it" : "them") + " first");
   }
@@ -212,7 +212,7 @@ std::vector<LinkMessage> missing(const std::vector<LinkMessage>& wanted,
   return out;
 }
 
-/// Those that somebody may set.
+/// The flags that can be set.
 std::string flag_names(const Link& link) {
   static const std::map<std::uint32_t, const char*> kNames = {
       {IFF_DEBUG, "DEBUG"},     {IFF_NOTRAILERS, "NOTRAILERS"}, {IFF_NOARP, "NOARP"},
@@ -246,7 +246,7 @@ std::vector<std::string> differences(const Link& was, const Link& now) {
   return out;
 }
 
-/// What is told of configured addresses, in the kernel's order, with the prefix.
+/// The reported messages of configured addresses, in the kernel's order, with the prefix.
 std::vector<std::pair<std::string, netlink::Told>> configured(const std::vector<LinkMessage>& addresses) {
   std::vector<std::pair<std::string, netlink::Told>> out;
   for (const auto& address : addresses) {
@@ -337,7 +337,7 @@ class Restorer {
  public:
   Restorer(netlink::Socket& socket, LinkMessages& messages) : socket_(socket), messages_(messages) {}
 
-  /// All of it is tried; the error tells everything that could not be done.
+  /// Attempts everything; the error lists all that failed.
   Result<> restore(const LinkRecord& record, IfIndex index, bool at_home) {
     FL_ASSIGN(const auto now, socket_.link(index));
     if (!now) {
@@ -516,12 +516,12 @@ Result<std::optional<Found>> look_in(const Link& recorded, int netns, std::optio
   return out;
 }
 
-/// The link goes to another namespace under `name` if it can be, but it goes: altnames that are taken there
-/// stay behind (with one of them the kernel refuses the move), and a name that is taken becomes "devN".
+/// The link moves to another namespace, under `name` if possible: altnames that are taken there are dropped
+/// (with one of them the kernel refuses the move), and a name that is taken becomes "devN".
 Result<Link> move_anyhow(const Found& found, int netns, const std::string& name) {
   FL_ASSIGN(auto away, netlink::Socket::open_in(found.netns));
   FL_ASSIGN(auto there, netlink::Socket::open_in(netns));
-  constexpr int kAttempts = 3;  // somebody may take a name between the look and the move
+  constexpr int kAttempts = 3;  // a name may be taken between the check and the move
   for (int attempt = 1;; ++attempt) {
     FL_ASSIGN(const auto now, away.link(found.link.index));
     for (const auto& altname : now ? now->altnames : std::vector<std::string>()) {
@@ -597,8 +597,8 @@ int likeness(const Link& recorded, const Link& seen) {
   const int mac = !recorded.mac.empty() && recorded.mac == seen.mac ? 4 : 0;
   const int index = recorded.index == seen.index ? 2 : 0;
   const int name = seen.has_name(recorded.name) ? 1 : 0;
-  // A MAC says enough, unless it may be that of a lower link and so of others on that; an index or a name
-  // alone is easily somebody else's.
+  // A MAC is sufficient, unless it may be that of a lower link and so of others on that; an index or a name
+  // alone may easily belong to another link.
   const bool own_mac = recorded.kind != "vlan" && recorded.kind != "macvlan" && recorded.kind != "ipvlan";
   const bool is_it = mac > 0 ? own_mac || index + name > 0 : index > 0 && name > 0;
   return is_it ? mac + index + name : 0;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // --lend: links of the machine that the node has for the time of a run.
 //
-// What a link was is recorded before it moves; the way back (take_back) works from the record alone, so that
-// it can be gone by whoever is left: the supervisor, or its keeper when the supervisor is dead
-// (link_keeper.h). It may begin at any point of the way there and may be gone twice.
+// The link's state is recorded before it moves; the way back (take_back) works from the record alone, so that
+// it can be done by the supervisor, or by its keeper if the supervisor is dead (link_keeper.h). It may start
+// after any step of the move and may be repeated.
 #pragma once
 
 #include <set>
@@ -18,7 +18,7 @@
 
 namespace drydock {
 
-/// The name of the process that stands by while links are lent (link_keeper.h), as ps(1) shows it.
+/// The name of the keeper process that runs while links are lent (link_keeper.h), as ps(1) shows it.
 inline constexpr auto kKeeperName = "drydock-keeper";
 
 /// A link as the machine had it.

@@ -186,10 +186,10 @@ TEST_F(LentLinksKernel, LinkUnderOthers_IsRefusedBecauseTheyWouldBeDeleted) {
   ASSERT_TRUE(socket_->create_link({.name = "mv0", .kind = netlink::Macvlan{.parent = index("nic0")}}));
   ASSERT_TRUE(socket_->create_link({.name = "mv1", .kind = netlink::Macvlan{.parent = index("nic0")}}));
   EXPECT_THAT(refusal({"nic0"}),
-              HasSubstr("--lend nic0: mv0 (macvlan), mv1 (macvlan) stand on nic0, and the kernel deletes "
+              HasSubstr("--lend nic0: mv0 (macvlan), mv1 (macvlan) sit on nic0, and the kernel deletes "
                         "such links when it leaves; delete them first"));
   EXPECT_EQ(refusal({"mv0"}), "not refused");
-  EXPECT_EQ(refusal({"far0"}), "not refused") << "a veth's other end does not stand on it";
+  EXPECT_EQ(refusal({"far0"}), "not refused") << "a veth's other end does not sit on it";
 }
 TEST_F(LentLinksKernel, UnknownNameWhileAnotherDrydockLends_SaysThatItMayHaveIt) {
   int ends[2] = {-1, -1};

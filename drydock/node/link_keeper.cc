@@ -46,7 +46,8 @@ void leave_the_terminal() {
     (void)::signal(signal, SIG_IGN);
   }
   (void)!::chdir("/");
-  // Whoever reads what drydock prints waits for its end, not for ours. Errors are ours to tell.
+  // A reader of drydock's output waits for drydock's end, not for the keeper's. The keeper reports its own
+  // errors.
   if (const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC)); null.valid()) {
     (void)::dup2(null.get(), STDIN_FILENO);
     (void)::dup2(null.get(), STDOUT_FILENO);

@@ -43,7 +43,7 @@ constexpr std::chrono::seconds kDumpPatience(10);
 constexpr std::uint16_t kTypeMask = 0x3fff;  // NLA_TYPE_MASK
 // IFLA_NETNS_IMMUTABLE, Linux 6.15: newer than the headers that this is built with.
 constexpr std::uint16_t kNetnsImmutable = 67;
-constexpr std::uint16_t kAddressProtocol = 11;  // IFA_PROTO, Linux 5.18: who added it
+constexpr std::uint16_t kAddressProtocol = 11;  // IFA_PROTO, Linux 5.18: the origin
 
 std::size_t aligned(std::size_t size) { return (size + kAlign - 1) & ~(kAlign - 1); }
 
@@ -64,7 +64,7 @@ void append(LinkMessage& message, const T& value) {
 }
 void append_attribute(LinkMessage& message, std::uint16_t type, std::span<const std::uint8_t> value) {
   append(message, static_cast<std::uint16_t>(kAttributeHeader + value.size()));
-  message.resize(message.size() - 2);  // append() aligned it: the type stands right behind the length
+  message.resize(message.size() - 2);  // append() aligned it: the type follows the length directly
   append(message, type);
   message.insert(message.end(), value.begin(), value.end());
   message.resize(aligned(message.size()));
@@ -128,7 +128,7 @@ std::string hex(std::span<const std::uint8_t> bytes) {
   return out;
 }
 
-/// What an answer brings, with a header of its own.
+/// The payload of a response, with a new header.
 LinkMessage kept(const codec::Message& message) {
   LinkMessage out;
   append(
@@ -283,16 +283,16 @@ Result<codec::View> LinkMessages::receive(LinkMessage& buffer) const {
     got = ::recv(fd_.get(), buffer.data(), buffer.size(), MSG_TRUNC);
   } while (got < 0 && errno == EINTR);
   if (got < 0) {
-    return Error::from_errno(errno, "read the kernel's answer");
+    return Error::from_errno(errno, "read the kernel's response");
   }
   if (static_cast<std::size_t>(got) > buffer.size()) {
-    return Error(Code::kOverflow, "the kernel's answer was cut off", EMSGSIZE);
+    return Error(Code::kOverflow, "the kernel's response was cut off", EMSGSIZE);
   }
   return codec::View(buffer).first(static_cast<std::size_t>(got));
 }
 
-/// Everything that the kernel answers, up to its last word: what it still has to say would mix with the next
-/// answer, and it refuses a second dump on a socket while one is running.
+/// Everything that the kernel sends, up to the last message: the rest would mix with the next response, and
+/// it refuses a second dump on a socket while one is running.
 Result<std::vector<LinkMessage>> LinkMessages::exchange(LinkMessage request, const std::string& what) {
   auto header = read_at<nlmsghdr>(request, 0);
   header.nlmsg_len = static_cast<std::uint32_t>(request.size());

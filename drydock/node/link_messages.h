@@ -35,7 +35,7 @@ class LinkMessages {
 
   /// Of one link, in the kernel's order: a primary address comes before its secondaries.
   fairlead::Result<std::vector<LinkMessage>> addresses(fairlead::netlink::IfIndex link);
-  /// Those that somebody configured: not the kernel's own, not those of router advertisements.
+  /// Configured addresses: not the kernel's own, not those of router advertisements.
   fairlead::Result<std::vector<LinkMessage>> routes(fairlead::netlink::IfIndex link);
 
   /// What is there already counts as added. `at_once`: an IPv6 address skips duplicate address detection.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a run could leave behind on the machine, read before and after: links, mounts, CDI files and cgroups.
+// State of the machine that a run could leave behind, read before and after: links, mounts, CDI files and
+// cgroups.
 #pragma once
 
 #include <set>

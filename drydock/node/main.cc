@@ -108,13 +108,13 @@ void describe(CLI::App& run, drydock::RunOptions& options, Words& words) {
   run.add_flag("!--no-nri", options.nri, "A runtime without NRI");
   run.add_option(
          "--nri-dialect", options.nri_dialect,
-         "How NRI plugins are told: 0.11 (containerd 1.7 to 2.2, CRI-O to 1.36) or 0.12 (containerd 2.3)")
+         "How events reach NRI plugins: 0.11 (containerd 1.7 to 2.2, CRI-O to 1.36) or 0.12 (containerd 2.3)")
       ->capture_default_str()
       ->type_name("VERSION")
       ->check(CLI::IsMember({"0.11", "0.12"}))
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   duration("--nri-request-timeout", words.nri_request_timeout,
-           "How long NRI plugins may take to answer (containerd: plugin_request_timeout)", true);
+           "How long NRI plugins may take to respond (containerd: plugin_request_timeout)", true);
   run.add_option("--nri-cut", options.nri_cuts,
                  "End all NRI connections just before this event, once (repeatable)")
       ->type_name("EVENT")

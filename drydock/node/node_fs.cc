@@ -66,7 +66,7 @@ Result<> make_writable_copy(const std::string& folder) {
   return link_entries(view, folder);
 }
 
-/// sysfs belongs to the network namespace of whoever mounts it.
+/// sysfs belongs to the network namespace of the process that mounts it.
 Result<> mount_sys() {
   FL_TRY(mount_fs("sysfs", "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC, nullptr));
   if (!is_folder("/sys/fs/cgroup")) {

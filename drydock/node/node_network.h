@@ -43,7 +43,7 @@ class NodeNetwork {
 
   /// As a CNI plugin would: lo up, eth0 with an address and a default route.
   fairlead::Result<Sandbox> add_sandbox(const std::string& id);
-  /// The pod's links go with the namespace, unless somebody else still holds it open.
+  /// The pod's links are removed with the namespace, unless another process still holds it open.
   fairlead::Result<> remove_sandbox(const Sandbox& sandbox);
 
   /// Names of the node's links, sorted.

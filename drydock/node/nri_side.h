@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// NRI on this node: what the container runtime tells plugins of pods and containers, when, and what becomes
-// of their answers. Order and rules are containerd's (internal/nri, internal/cri/server): RunPodSandbox when
-// the sandbox has its network and its process; an error there fails the sandbox, after StopPodSandbox and
-// RemovePodSandbox for it; errors of events that tell of an end are logged only.
+// NRI on this node: the events of pods and containers that the container runtime sends to plugins, when, and
+// the handling of their responses. Order and rules are containerd's (internal/nri, internal/cri/server):
+// RunPodSandbox when the sandbox has its network and its process; an error there fails the sandbox, after
+// StopPodSandbox and RemovePodSandbox for it; errors of events that report an end are only logged.
 #pragma once
 
 #include <chrono>

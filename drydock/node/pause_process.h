@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A pod sandbox's own process: does nothing, in the pod's network namespace, for as long as the sandbox is
-// there. Runtimes tell its pid to those who want to reach the namespace through /proc.
+// A pod sandbox's own process: does nothing, in the pod's network namespace, for as long as the sandbox
+// exists. Runtimes report its pid to clients that want to reach the namespace through /proc.
 #pragma once
 
 #include <sys/types.h>
@@ -14,7 +14,7 @@ namespace drydock {
 /// Used by one thread.
 class PauseProcess {
  public:
-  /// In the network namespace behind the descriptor; -1: the caller's.
+  /// In the network namespace of the descriptor; -1: the caller's.
   static Result<PauseProcess> start(int netns);
   PauseProcess(PauseProcess&& other) noexcept
       : pid_(std::exchange(other.pid_, -1)), ended_(std::move(other.ended_)) {}

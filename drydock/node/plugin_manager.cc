@@ -238,7 +238,7 @@ Result<std::shared_ptr<DraPlugin>> PluginManager::register_socket(const std::str
   auto plugin = accept(info);
   if (!plugin) {
     if (const auto told = client.notify(plugin.error().what(), options_.notify_timeout); !told) {
-      fairlead::log::debug("plugin not told that it is refused", {{"error", told.error().what()}});
+      fairlead::log::debug("cannot notify a plugin that it is refused", {{"error", told.error().what()}});
     }
     return plugin;
   }
@@ -253,7 +253,7 @@ Result<std::shared_ptr<DraPlugin>> PluginManager::register_socket(const std::str
 Result<std::shared_ptr<DraPlugin>> PluginManager::accept(const PluginInfo& info) {
   if (info.type != kPluginType) {
     return Error(Code::kInvalid, "no handler registered for plugin type: " + info.type +
-                                     " (GetInfo must answer " + kPluginType + ")");
+                                     " (GetInfo must return " + kPluginType + ")");
   }
   if (info.name.empty()) {
     return Error(Code::kInvalid, "GetInfo: name: the driver's name is empty");

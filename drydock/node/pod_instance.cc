@@ -45,7 +45,7 @@ struct PodInstance::Container {
   pid_t pid = -1;
   UniqueFd pidfd;
   std::atomic<bool> created = false;
-  LinePipe out, err;  // their threads read what stands above
+  LinePipe out, err;  // their threads read the members above
   bool mounted = false;
   bool discarded = false;
   std::optional<ExitStatus> exit;

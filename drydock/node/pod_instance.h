@@ -54,9 +54,9 @@ class PodInstance {
   [[nodiscard]] const PodSpec& pod() const { return pod_; }
   [[nodiscard]] const std::string& ip() const { return info_.pod_ip; }
 
-  /// Network namespace, eth0 and its address, the sandbox's process, then NRI's RunPodSandbox. When it fails
-  /// nothing is left but volumes, and it may be tried again: another sandbox, with another id. So it may
-  /// after stop_sandbox(): plugins are told that the old one is removed when the pod is.
+  /// Network namespace, eth0 and its address, the sandbox's process, then NRI's RunPodSandbox. If it fails
+  /// only volumes are left, and it may be retried: another sandbox, with another id. It may also be called
+  /// after stop_sandbox(): plugins get the old sandbox's removal event when the pod is removed.
   Result<> make_sandbox();
   /// For tests of drivers: the sandbox's process dies.
   void lose_sandbox() const;
@@ -84,7 +84,7 @@ class PodInstance {
   /// The sandbox's process, StopPodSandbox, then its network; containers must be stopped. May be called again
   /// after an error.
   Result<> stop_sandbox();
-  /// What is left of sandbox and containers, and volumes. Stops the sandbox if nobody has.
+  /// Removes the rest of sandbox and containers, and volumes. Stops the sandbox if that was not done.
   Result<> remove_sandbox();
 
  private:
@@ -108,7 +108,7 @@ class PodInstance {
   std::optional<Sandbox> sandbox_;
   std::optional<PauseProcess> pause_;
   fairlead::rpc::NriPod nri_pod_;                     // id empty: no sandbox that plugins know of
-  bool stopped_ = false;                              // plugins were told so
+  bool stopped_ = false;                              // plugins were notified
   std::vector<fairlead::rpc::NriPod> old_sandboxes_;  // stopped, not yet removed
   PodRuntimeInfo info_;
   std::vector<std::unique_ptr<Container>> containers_;

@@ -54,7 +54,7 @@ struct ContainerSpec {
   SecurityContext security;
 };
 
-/// spec.resourceClaims[] with the claim that it stands for.
+/// spec.resourceClaims[] with the claim that it refers to.
 struct PodClaim {
   std::string name;
   std::string claim_name;     // resourceClaimName

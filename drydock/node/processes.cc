@@ -234,7 +234,7 @@ Result<> adopt_orphans() {
 }
 
 std::optional<std::string> find_program(const std::vector<std::string>& names) {
-  const char* path = std::getenv("PATH");  // NOLINT(concurrency-mt-unsafe): nobody changes the environment
+  const char* path = std::getenv("PATH");  // NOLINT(concurrency-mt-unsafe): the environment is never changed
   const std::string folders = std::string(path != nullptr ? path : "") + ":/usr/sbin:/usr/bin:/sbin:/bin";
   for (const auto& name : names) {
     if (name.find('/') != std::string::npos) {

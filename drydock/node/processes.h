@@ -44,7 +44,7 @@ Result<UniqueFd> open_pidfd(pid_t pid);
 /// Any thread. The child has default signal dispositions, an empty signal mask and /dev/null as stdin.
 Result<pid_t> spawn(const Command& command);
 
-/// Waits for a child (or an adopted one, see adopt_orphans) and reaps it; nothing when it still runs at the
+/// Waits for a child (or an adopted one, see adopt_orphans) and reaps it; nullopt if it still runs at the
 /// deadline.
 Result<std::optional<ExitStatus>> wait_for_exit(pid_t pid, std::chrono::milliseconds timeout);
 /// Without a deadline.

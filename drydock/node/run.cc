@@ -312,7 +312,7 @@ Result<> Run::write_access_files() {
     tokens_.push_back(server.add_user({.user = account + number, .node = options_.node_name, .drivers = {}}));
     FL_TRY(sys::replace_file("/run/drydock", "kubeconfig" + number, server.kubeconfig(tokens_.back()), 0600));
   }
-  // For drivers that expect to be in a pod: they share one account, so which of them it is cannot be told.
+  // For drivers that expect to be in a pod: they share one account, so they cannot be distinguished.
   FL_TRY(sys::make_dirs(kServiceAccount));
   FL_TRY(sys::replace_file(kServiceAccount, "token",
                            server.add_user({.user = account, .node = options_.node_name, .drivers = {}}),
@@ -630,7 +630,7 @@ void Run::watch_pods() {
   }
 }
 
-/// The newest warning of each pod that never came to run; the node's own failures are told by the pod.
+/// The newest warning of each pod that never ran; failures of the node itself are reported by the pod.
 void Run::blame_unstarted() {
   std::set<std::string> known;
   for (const auto& pod : kubelet_->outcomes()) {
@@ -773,7 +773,7 @@ void Run::show_verdict() {
   }
 }
 
-/// --show-log: each from the text on, without what stands before it.
+/// --show-log: each line from the text on, without its prefix.
 void Run::show_wanted_lines() {
   for (std::size_t i = 0; !options_.show_log.empty() && i < drivers_.size(); ++i) {
     const auto name = driver_names_.contains(i) ? driver_names_[i] : "driver " + std::to_string(i + 1);

@@ -28,7 +28,7 @@ struct RunOptions {
   int retries = 3;
   bool nri = true;
   std::string nri_dialect = "0.12";                      // or "0.11"
-  std::chrono::milliseconds nri_request_timeout{2'000};  // what the runtime waits for a plugin's answer
+  std::chrono::milliseconds nri_request_timeout{2'000};  // how long the runtime waits for a plugin's response
   std::vector<std::string> nri_cuts;  // events before which plugins lose their connection, once each
   std::optional<std::chrono::milliseconds> lose_sandbox;
   bool restart_driver = false;

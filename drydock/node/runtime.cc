@@ -136,7 +136,7 @@ Result<pid_t> Runtime::create(const std::string& id, const std::string& bundle, 
                               const Streams& streams) {
   const std::string hook_errors = bundle + "/hooks.stderr";
   if (name_ == "crun" && !spec.hooks.empty()) {
-    // crun does not pass on what a hook prints; it can be told to write it to a file.
+    // crun does not pass on a hook's output; it can be configured to write it to a file.
     spec.annotations.emplace("run.oci.hooks.stderr", hook_errors);
   }
   if (!cgroup_.empty()) {
