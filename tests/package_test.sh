@@ -13,6 +13,16 @@ cmake --build "$scratch/build"
 lines=$(wc -l <examples/file-driver/main.cc)
 [ "$lines" -lt 150 ] || { echo "examples/file-driver/main.cc has $lines lines, 150 is the limit"; exit 1; }
 
+# Its command line: --help lists the library's flags, a wrong flag is status 2.
+"$scratch/build/file-driver" --help >"$scratch/help"
+grep -q -- '--node-name' "$scratch/help" || { echo "file-driver --help does not list --node-name"; cat "$scratch/help"; exit 1; }
+for wrong in --no-such-flag --log-level=loud; do
+  status=0
+  "$scratch/build/file-driver" "$wrong" 2>"$scratch/errors" || status=$?
+  [ "$status" = 2 ] || { echo "file-driver $wrong: exit status $status instead of 2"; exit 1; }
+  grep -q -- "${wrong%=*}" "$scratch/errors" || { echo "file-driver $wrong: the flag is not named"; cat "$scratch/errors"; exit 1; }
+done
+
 if [ "$(id -u)" != 0 ]; then
   echo "[  SKIPPED ] Skipped"
   echo "drydock needs root for its namespaces"

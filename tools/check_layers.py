@@ -29,7 +29,7 @@ HIDDEN = {
     "prometheus/": ("src/fairlead/dra/", "src/fairlead/agent/"),
     "httplib.h": ("drydock/",),
     "spdlog/": ("src/fairlead/core/",),
-    "CLI/": ("src/fairlead/dra/", "app/", "drydock/"),
+    "CLI/": ("src/fairlead/dra/plugin_options.cc", "app/", "drydock/", "examples/"),
 }
 JSON_IN_HEADERS = ("drydock/",)  # a tool, not a library
 

@@ -6,6 +6,7 @@
 #include <fairlead/dra/plugin.h>
 #include <fairlead/sys/files.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdlib>
 #include <mutex>
@@ -101,11 +102,15 @@ class FileDriver : public dra::Driver {
 int main(int argc, char** argv) {
   const char* path = std::getenv("DRA_FILE");  // NOLINT(concurrency-mt-unsafe): no thread yet
   FileDriver driver(path != nullptr ? path : "/etc/dra/file1");
-  auto options = dra::PluginOptions::from_args(argc, argv, {.driver_name = "file.dra.example.com"});
-  if (!options) {
-    return options.error().code() == fairlead::Code::kCancelled ? 0 : 2;
+  dra::PluginOptions options{.driver_name = "file.dra.example.com"};
+  CLI::App app("publishes one file of the node that pods may share");
+  options.add_flags(app);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {  // --help too
+    return app.exit(e) == 0 ? 0 : 2;
   }
-  auto plugin = dra::Plugin::create(std::move(*options), driver);
+  auto plugin = dra::Plugin::create(std::move(options), driver);
   if (!plugin) {
     fairlead::log::error(plugin.error().what());
     return 1;

@@ -3,11 +3,13 @@
 // afterwards.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cstdlib>
 #include <string>
 #include <vector>
 
+#include "fairlead/sys/files.h"
 #include "tests/node/drydock_run.h"
 
 namespace fairlead::testing {
@@ -104,6 +106,26 @@ TEST_F(FairleadRun, HostDevice_LeavesAndComesHome) {
                                       {"--nic", "nic0"}, "--host-devices nic*");
   EXPECT_EQ(run.exit_status, 0) << run.output;
   EXPECT_THAT(run.output, HasSubstr("192.0.2.7/24"));
+}
+
+TEST_F(FairleadRun, Probe_AsksTheAgentThatRuns) {
+  const std::string listen = "--http-listen unix:{state}/admin.sock";
+  const std::string program = fairlead_program();
+  const std::string agent = program + " run" + fairlead_command(listen).substr(program.size());
+  const std::string answers = ::testing::TempDir() + "/answers-" + std::to_string(::getpid());
+  // The second form is that of version 0.1.
+  const std::string ask = "(until " + program + " probe readyz " + listen +
+                          "; do sleep 0.05; done; echo status=$?; " + program + " " + listen +
+                          " --probe healthz; echo status=$?; " + program + " probe metrics " + listen +
+                          ") >" + answers + " 2>&1";
+  const RunOutcome run =
+      run_drydock({"--driver", "(" + ask + ") & exec " + agent, "-f",
+                   write_manifest(pod_manifest({kMacvlan}, "ip -brief address show dev data0; sleep 2"))});
+  EXPECT_EQ(run.exit_status, 0) << run.output;
+  EXPECT_THAT(run.output, HasSubstr("192.0.2.10/24"));
+  const auto said = sys::read_file(answers);
+  ASSERT_TRUE(said) << said.error().what();
+  EXPECT_THAT(*said, AllOf(HasSubstr("ok\nstatus=0\nok\nstatus=0\n"), HasSubstr("\nfairlead_nics_withheld")));
 }
 
 TEST_F(FairleadRun, TwoContainersOfAPod_BothSeeTheInterface) {

@@ -176,7 +176,7 @@ class Churn : public agent::KernelTest {
     (void)sys::remove_tree(dir_);
   }
 
-  /// As in app/main.cc.
+  /// As in app/cmd_run.cc.
   void start_agent() {
     agent::NetDriverOptions options{.guard_path = "/opt/fairlead-guard",
                                     .guard_socket = dir_ + "/state/guard.sock"};

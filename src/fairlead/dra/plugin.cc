@@ -505,20 +505,12 @@ std::string PluginImpl::metrics_text() {
 
 // ---- the public face ----
 
-void fill_defaults(PluginOptions& options) {
-  if (options.plugin_dir.empty()) {
-    options.plugin_dir = "/var/lib/kubelet/plugins/" + options.driver_name;
-  }
-  if (options.state_dir.empty()) {
-    options.state_dir = "/run/" + options.driver_name;
-  }
-}
-
 namespace {
 
 Result<std::unique_ptr<PluginImpl>> prepare_process(PluginOptions options) {
-  fill_defaults(options);
-  FL_TRY(validate(options));
+  options.fill_defaults();
+  FL_TRY(options.validate());
+  log::set_level(options.log_level);
   FL_ASSIGN(auto paths,
             socket_paths(options.registry_dir, options.plugin_dir, options.driver_name, options.pod_uid));
   const sigset_t signals = ending_signals();

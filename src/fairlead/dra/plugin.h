@@ -17,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "fairlead/core/log.h"
 #include "fairlead/core/result.h"
 #include "fairlead/dra/driver.h"
 #include "fairlead/dra/host.h"
@@ -43,23 +44,20 @@ struct PluginOptions {
   std::chrono::seconds resync{600};  // discover() and a full slice comparison at least this often
   std::chrono::milliseconds call_budget{40'000};  // work on one Prepare; the kubelet gives up after 45 s
   unsigned workers = 4;
+  log::Level log_level = log::Level::kInfo;  // of the process, from Plugin::create() on
 
-  /// Reads --driver-name --node-name --kubeconfig --registry-dir --plugin-dir --cdi-dir --state-dir --pod-uid
-  /// --http-listen --probe --kube-qps
-  /// --log-level, each with an environment variable (DRIVER_NAME, NODE_NAME, KUBECONFIG, REGISTRY_DIR,
-  /// PLUGIN_DIR, CDI_DIR, STATE_DIR, POD_UID, HTTP_LISTEN, KUBE_QPS, LOG_LEVEL). `defaults` holds what the
-  /// program itself presets. For --help, --version and an answered --probe it prints and answers
-  /// kCancelled; for a wrong flag kInvalid with one sentence. `more_flags` may add the program's own flags to
-  /// the same command line (CLI11) before it is read.
-  static Result<PluginOptions> from_args(int argc, const char* const* argv, PluginOptions defaults,
-                                         const std::function<void(CLI::App&)>& more_flags = {});
+  /// Adds --driver-name --node-name --kubeconfig --registry-dir --plugin-dir --cdi-dir --state-dir --pod-uid
+  /// --http-listen --kube-qps --log-level to a command line of CLI11, each with an environment variable
+  /// (DRIVER_NAME, NODE_NAME, KUBECONFIG, REGISTRY_DIR, PLUGIN_DIR, CDI_DIR, STATE_DIR, POD_UID, HTTP_LISTEN,
+  /// KUBE_QPS, LOG_LEVEL). What a field holds now is the flag's default. The program parses; this object must
+  /// stay where it is until then. A value of another form is a CLI::ValidationError of the parsing.
+  void add_flags(CLI::App& app);
+  /// Sets plugin_dir and state_dir to the defaults above when they are empty. Plugin::create() does it too; a
+  /// program that needs the folders before calls it first.
+  void fill_defaults();
+  /// kInvalid with one sentence for each broken rule. Plugin::create() calls it.
+  [[nodiscard]] Result<> validate() const;
 };
-
-/// Sets plugin_dir and state_dir to the defaults listed above if they are empty. Plugin::create() does this
-/// too; a program that needs the folders earlier calls it first.
-void fill_defaults(PluginOptions& options);
-/// One sentence per violated rule; empty if there is none.
-Result<> validate(const PluginOptions& options);
 
 /// Makes the driver for the framework that will run it. The host outlives the driver; it may be stored, and
 /// knows no claim before Driver::restored().
@@ -67,9 +65,9 @@ using MakeDriver = std::function<Result<std::unique_ptr<Driver>>(Host& host)>;
 
 class Plugin : public Host {
  public:
-  /// Fills empty options with their defaults, validates them, and makes the driver. Process-wide effects:
-  /// blocks the signals of run(), ignores SIGPIPE unless a handler is set, and raises the soft limit of
-  /// descriptors to the hard limit. Nothing else is changed yet.
+  /// Fills empty options with their defaults, validates them, and makes the driver. Process-wide effects: sets
+  /// the log level, blocks the signals of run(), ignores SIGPIPE unless a handler is set, and raises the soft
+  /// limit of descriptors to the hard limit. Nothing else is changed yet.
   static Result<std::unique_ptr<Plugin>> create(PluginOptions options, const MakeDriver& make_driver);
   /// For a driver that does not call the framework; it must outlive the plugin.
   static Result<std::unique_ptr<Plugin>> create(PluginOptions options, Driver& driver);

@@ -433,9 +433,19 @@ TEST(PluginProcess, SecondSignal_EndsItAtOnce) {
 Result<PluginOptions> from(std::vector<const char*> arguments,
                            const std::function<void(CLI::App&)>& more = {}) {
   arguments.insert(arguments.begin(), "driver");
-  PluginOptions defaults;
-  defaults.driver_name = "preset.example.com";
-  return PluginOptions::from_args(static_cast<int>(arguments.size()), arguments.data(), defaults, more);
+  PluginOptions options;
+  options.driver_name = "preset.example.com";
+  CLI::App app;
+  options.add_flags(app);
+  if (more) {
+    more(app);
+  }
+  try {
+    app.parse(static_cast<int>(arguments.size()), arguments.data());
+  } catch (const CLI::ParseError& e) {
+    return Error(Code::kInvalid, e.what());
+  }
+  return options;
 }
 
 TEST(PluginOptions, FlagsWinOverEnvironmentAndPresets) {
@@ -460,9 +470,38 @@ TEST(PluginOptions, WrongFlag_IsOneSentence) {
             "--log-level must be debug, info, warn, error or off, not \"loud\"");
 }
 
-TEST(PluginOptions, HelpAndVersion_AreNoErrorOfTheCaller) {
-  EXPECT_EQ(from({"--help"}).error().code(), Code::kCancelled);
-  EXPECT_EQ(from({"--version"}).error().code(), Code::kCancelled);
+TEST(PluginOptions, LogLevel_IsReadAndItsDefaultIsInTheHelp) {
+  using log::Level;
+  EXPECT_EQ(from({})->log_level, Level::kInfo);
+  for (const auto& [word, level] : {std::pair{"debug", Level::kDebug},
+                                    {"info", Level::kInfo},
+                                    {"warn", Level::kWarn},
+                                    {"error", Level::kError},
+                                    {"off", Level::kOff}}) {
+    const auto options = from({"--log-level", word});
+    ASSERT_TRUE(options) << options.error().what();
+    EXPECT_EQ(options->log_level, level) << word;
+    CLI::App app;
+    PluginOptions preset = *options;
+    preset.add_flags(app);
+    EXPECT_EQ(app.get_option("--log-level")->get_default_str(), word);
+  }
+}
+
+TEST(PluginOptions, LogLevel_IsAppliedByCreate) {
+  FakeDriver driver("/tmp");
+  PluginOptions options;
+  options.driver_name = "net.example.com";
+  options.node_name = "n";
+  const auto logged = [&](log::Level level) {
+    options.log_level = level;
+    const auto plugin = must_create(options, driver);
+    ::testing::internal::CaptureStderr();
+    log::info("at level info");
+    return ::testing::internal::GetCapturedStderr();
+  };
+  EXPECT_EQ(logged(log::Level::kWarn), "");
+  EXPECT_THAT(logged(log::Level::kInfo), HasSubstr("at level info"));
 }
 
 TEST(PluginOptions, FlagsOfTheProgram_AreReadToo) {

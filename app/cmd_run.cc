@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "app/cmd_run.h"
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "app/cmd_probe.h"
+#include "app/wiring.h"
+#include "fairlead/core/log.h"
+#include "fairlead/devices/all_kinds.h"
+#include "fairlead/kube/client.h"
+#include "fairlead/kube/config.h"
+#include "fairlead/sys/memory.h"
+
+namespace fairlead::app {
+namespace {
+
+struct RunFlags {
+  dra::PluginOptions plugin;
+  AgentFlags agent;
+  std::string probe;
+};
+
+void add_agent_flags(CLI::App& app, AgentFlags& flags) {
+  constexpr int kMaxSlots = 1'000'000;
+  app.add_option("--attach", flags.attach,
+                 "how interfaces get into pods: auto (NRI where the runtime offers it, and the guard), "
+                 "guard (a createRuntime hook; any runtime), netdevices (the OCI runtime moves them: "
+                 "runc >= 1.4, crun >= 1.22; one container per claim; addresses and routes are the guard's)")
+      ->envname("ATTACH")
+      ->check(CLI::IsMember({"auto", "guard", "netdevices"}));
+  app.add_option("--nri-socket", flags.nri_socket, "where the container runtime offers NRI")
+      ->envname("NRI_SOCKET");
+  app.add_option("--nri-index", flags.nri_index, "two digits: the order among the runtime's NRI plugins")
+      ->envname("NRI_INDEX");
+  app.add_option("--guard-path", flags.guard_path,
+                 "the program fairlead-guard, as the container runtime sees "
+                 "it (default: beside this program)")
+      ->envname("GUARD_PATH");
+  app.add_flag("--install-guard", flags.install_guard,
+               "copy fairlead-guard from beside this program into the plugin folder, where the container "
+               "runtime finds it (an agent in a container needs this)")
+      ->envname("INSTALL_GUARD");
+  app.add_option("--daemonset", flags.daemonset,
+                 "NAMESPACE/NAME of the DaemonSet this program runs in: when that is gone or being "
+                 "deleted at the end, the installed guard is removed")
+      ->envname("DAEMONSET");
+  app.add_option("--slots", flags.slots, "how many virtual links this node offers")
+      ->envname("SLOTS")
+      ->check(CLI::Range(1, kMaxSlots));
+  app.add_option("--uplink", flags.uplinks,
+                 "a link that belongs to the node itself, besides those with its default route, its "
+                 "address or a tunnel; while one is not there, no NIC is offered; repeatable")
+      ->envname("UPLINK")
+      ->delimiter(',');
+  app.add_option("--not-uplink", flags.not_uplinks,
+                 "glob of names, or PCI address, of NICs to offer although they have a default route of "
+                 "their own or were the uplink once; never the uplink in use; repeatable")
+      ->envname("NOT_UPLINK")
+      ->delimiter(',');
+  app.add_flag("--allow-connected", flags.allow_connected,
+               "take a NIC although the node itself has connections over its addresses, which end by that")
+      ->envname("ALLOW_CONNECTED");
+  app.add_option("--shared-dir", flags.shared_dir,
+                 "the folder, one for all fairlead drivers of this node, in which they record which driver "
+                 "has a NIC")
+      ->envname("SHARED_DIR");
+  app.add_option("--host-devices", flags.host_devices,
+                 "glob of links to offer as NICs although they look virtual "
+                 "(nested nodes); repeatable")
+      ->envname("HOST_DEVICES")
+      ->delimiter(',');
+}
+
+/// At the very end: removes the guard when fairlead was uninstalled, and only then. Another instance that
+/// holds it keeps it.
+void remove_guard_if_uninstalled(const AgentFlags& flags, const dra::Plugin& plugin,
+                                 agent::InstalledGuard guard) {
+  if (!flags.install_guard || flags.daemonset.empty()) {
+    return;
+  }
+  const dra::PluginOptions& options = plugin.options();
+  const auto left = [&]() -> Result<bool> {
+    FL_ASSIGN(auto config,
+              kube::load_config({.kubeconfig = options.kubeconfig, .context = {}, .environment = {}}));
+    FL_ASSIGN(const auto client, kube::Client::open(std::move(config)));
+    FL_ASSIGN(const bool uninstalled, agent::is_uninstalled(*client, flags.daemonset));
+    if (uninstalled) {
+      FL_ASSIGN(const auto claims, plugin.records());  // unknown is an error, not zero
+      guard.hold.reset();
+      FL_TRY(agent::remove_guard({.path = options.plugin_dir + "/fairlead-guard",
+                                  .plugin_dir = options.plugin_dir,
+                                  .claims = claims.size(),
+                                  .state_dir = options.state_dir}));
+    }
+    return uninstalled;
+  }();
+  if (!left) {
+    log::warn("uninstall incomplete", {{"error", left.error().what()}});
+  } else if (*left) {
+    log::info("fairlead was uninstalled, the guard and its folders are removed");
+  }
+}
+
+Result<int> run_agent(const AgentFlags& flags, dra::PluginOptions plugin_options) {
+  if (!flags.daemonset.empty()) {
+    FL_TRY(agent::validate_daemonset(flags.daemonset));
+  }
+  plugin_options.fill_defaults();  // the guard and its socket live in these folders too
+  FL_TRY(plugin_options.validate());
+  const devices::Registry registry = devices::all_kinds();
+  FL_ASSIGN(agent::InstalledGuard guard, installed_guard(flags, plugin_options));
+  FL_ASSIGN(agent::NetDriverOptions options, driver_options(flags, plugin_options, guard, registry));
+  FL_ASSIGN(auto plugin, dra::Plugin::create(std::move(plugin_options),
+                                             [&](dra::Host& host) -> Result<std::unique_ptr<dra::Driver>> {
+                                               return agent::NetDriver::create(host, std::move(options),
+                                                                               registry);
+                                             }));
+  const int status = plugin->run();
+  remove_guard_if_uninstalled(flags, *plugin, std::move(guard));
+  return status;
+}
+
+int run(const RunFlags& flags) {
+  if (!flags.probe.empty()) {
+    return probe(flags.plugin.http_listen, flags.probe);
+  }
+  sys::use_one_heap();
+  log::set_level(flags.plugin.log_level);  // what is logged before Plugin::create() too
+  const auto status = run_agent(flags.agent, flags.plugin);
+  if (!status) {
+    log::error("fairlead cannot start", {{"error", status.error().what()}});
+    return 1;
+  }
+  return *status;
+}
+
+}  // namespace
+
+std::function<int()> add_run(CLI::App& app) {
+  auto flags = std::make_shared<RunFlags>();
+  flags->plugin.driver_name = "net.fairlead.dev";
+  flags->plugin.add_flags(app);
+  add_agent_flags(app, flags->agent);
+  // The manifests of version 0.1 have this instead of the subcommand `probe`.
+  add_page(app, "--probe", flags->probe)->group("");
+  return [flags] { return run(*flags); };
+}
+
+}  // namespace fairlead::app
