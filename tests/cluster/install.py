@@ -151,7 +151,7 @@ class Fairlead:
     def _is_probe(pid):
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as words:
-                return b"--probe" in words.read().split(b"\0")
+                return words.read().split(b"\0")[1:2] in ([b"probe"], [b"--probe"])
         except OSError:
             return True  # it has ended
 

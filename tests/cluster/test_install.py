@@ -31,7 +31,7 @@ def agents_pid(fairlead):
     """Not that of a probe, which is the same program."""
     for pid in fairlead.processes():
         with contextlib.suppress(OSError):
-            if "--probe" not in Path(f"/proc/{pid}/cmdline").read_text():
+            if Path(f"/proc/{pid}/cmdline").read_text().split("\0")[1:2] not in (["probe"], ["--probe"]):
                 return pid
     raise AssertionError("no agent runs")
 
