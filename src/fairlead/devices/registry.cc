@@ -189,6 +189,9 @@ Result<DevicePlan> Registry::plan(const PlanInput& input) const {
   const Kind* kind = decoded->kind;
   FL_ASSIGN(DevicePlan plan, kind->plan(input, decoded->values));
   plan.name = kind->name();
+  if (plan.body == nullptr) {
+    return Error(Code::kInternal, "the kind " + to_string(plan.name) + " returned a plan without a body");
+  }
   plan.needs = kind->needs(*plan.body);
   if (plan.needs.pod_netns && input.node->options().mode == AttachMode::kNetdevices &&
       kind->staging() == nullptr) {
