@@ -46,7 +46,7 @@ std::function<int()> parse(const std::vector<const char*>& words) {
   constexpr int kWrongFlags = 2;
   CLI::App app("Kubernetes network devices by Dynamic Resource Allocation", "fairlead");
   app.set_version_flag("--version", FAIRLEAD_VERSION);
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1);  // another word is an unexpected argument, which the error names
   std::function<int()> run;
   const auto chosen = std::find_if_not(words.begin() + 1, words.end(), is_flag);
   for (const Subcommand& subcommand : kSubcommands) {

@@ -109,6 +109,8 @@ class Run(unittest.TestCase):
 
 
 class Pages(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
     def do_GET(self):
         self.server.asked.append(self.path)
         status, body = {"/healthz": (200, "ok\n"), "/metrics": (200, "a 1\nb 2\n")}.get(self.path, (503, "no slices yet\n"))

@@ -125,7 +125,8 @@ TEST_F(FairleadRun, Probe_AsksTheAgentThatRuns) {
   EXPECT_THAT(run.output, HasSubstr("192.0.2.10/24"));
   const auto said = sys::read_file(answers);
   ASSERT_TRUE(said) << said.error().what();
-  EXPECT_THAT(*said, AllOf(HasSubstr("ok\nstatus=0\nok\nstatus=0\n"), HasSubstr("\nfairlead_nics_withheld")));
+  EXPECT_THAT(*said,
+              AllOf(HasSubstr("ok\nstatus=0\nok\nstatus=0\n"), HasSubstr("\nfairlead_dra_registered{")));
 }
 
 TEST_F(FairleadRun, TwoContainersOfAPod_BothSeeTheInterface) {
