@@ -301,8 +301,8 @@ INSTANTIATE_TEST_SUITE_P(
                 "interface data0 (request nic): the kernel does not give the NIC nic1 the MAC address "
                 "03:00:00:00:00:0a that the claim asks for: ",
                 "nic1"},
-        Refusal{"MtuOfANic", R"("host-device","interfaceName":"data0","mtu":1400)", R"(mtu\":1400)",
-                R"(mtu\":99999)",
+        Refusal{"MtuOfANic", R"("host-device","interfaceName":"data0","mtu":1400)", R"(mtu":1400)",
+                R"(mtu":99999)",
                 "interface data0 (request nic): the kernel does not give the NIC nic1 the MTU 99999 that the "
                 "claim "
                 "asks for: ",
@@ -310,7 +310,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refusal{"Route",
                 R"("veth","interfaceName":"data0","addresses":["192.0.2.10/24"],
                    "routes":[{"dst":"10.0.0.0/8","gw":"192.0.2.1"}])",
-                R"(\"gw\":\"192.0.2.1\")", R"(\"gw\":\"198.51.100.1\")",
+                R"("gw":"192.0.2.1")", R"("gw":"198.51.100.1")",
                 "interface data0 (request nic): the kernel does not take the route to 10.0.0.0/8: "}),
     [](const auto& param_info) { return std::string(param_info.param.name); });
 

@@ -747,8 +747,8 @@ TEST_F(NriWay, Reconcile_TellsOfEachClaimThatIsNotAttached) {
   const std::string log = ::testing::internal::GetCapturedStderr();
   ASSERT_OK(begun);
   ASSERT_TRUE(done);
-  EXPECT_THAT(log, HasSubstr("as was seen when the runtime connected pod=default/pod-1 claim=u1 error="));
-  EXPECT_THAT(log, HasSubstr("as was seen when the runtime connected pod=default/pod-2 claim=u2 error="));
+  EXPECT_THAT(log, HasSubstr("found when the runtime connected pod=default/pod-1 claim=u1 error="));
+  EXPECT_THAT(log, HasSubstr("found when the runtime connected pod=default/pod-2 claim=u2 error="));
 }
 
 TEST_F(NriWay, Reconcile_NeverBehindTheApplicationsBack) {

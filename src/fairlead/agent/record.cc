@@ -121,7 +121,7 @@ std::string to_json(const ClaimPlan& plan) {
       item["body"] = json::parse(device.body->to_json());
       if (!device.key.empty()) {
         item["nic"] = device.key;
-        item["identity"] = device.identity;
+        item["identity"] = json::parse(device.identity);
       }
     }
     devices.push_back(std::move(item));
@@ -155,7 +155,9 @@ Result<ClaimPlan> parse_claim_plan(std::string_view text, const devices::Registr
       // Version 0.1 wrote no kind, and no adminAccess.
       device.admin_access = item.value("adminAccess", device.name.kind.empty());
       device.key = item.value("nic", "");
-      device.identity = item.value("identity", "");
+      if (const auto identity = item.find("identity"); identity != item.end()) {
+        device.identity = identity->is_string() ? identity->get<std::string>() : dump(*identity);
+      }
       if (!device.admin_access) {
         const auto body = item.find("body");
         const bool is_text = body != item.end() && body->is_string();  // of version 0.1

@@ -548,7 +548,7 @@ TEST(Prepare, DriverPastTheDeadline_IsAnsweredForAndItsResultKept) {
   options.call_budget = std::chrono::milliseconds(50);
   const auto service = node.open(options);
   EXPECT_EQ(outcome(prepare(*service, {ref_of("a")})),
-            "not done after 1 s; the work goes on, and the next try gets its result");
+            "not done after 1 s; the work continues, and the next try gets its result");
   auto retry = prepare_async(
       *service, {ref_of("a")},
       {.deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60), .cancelled = {}});
