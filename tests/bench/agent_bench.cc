@@ -263,7 +263,7 @@ class Agent {
 
 Result<> run(const std::string& program, int rounds) {
   FL_TRY(make_node_network(), "node network");
-  std::string folder = "/tmp/agent-bench-XXXXXX";
+  std::string folder = "/dev/shm/agent-bench-XXXXXX";  // tmpfs, as /run is on a node
   if (::mkdtemp(folder.data()) == nullptr) {
     return Error::from_errno(errno, "make a folder");
   }

@@ -33,6 +33,7 @@
 #include "fairlead/sys/files.h"
 #include "fairlead/sys/netns.h"
 #include "tests/bench/bare_netlink.h"
+#include "tests/bench/pod_netns.h"
 
 namespace fairlead {
 namespace {
@@ -166,8 +167,8 @@ struct Bench {
   rpc::NriRuntimeServer* runtime;
 };
 
-Result<> measure(const Bench& bench, int interfaces, int rounds) {
-  agent::NetDriver& driver = *bench.driver;
+Result<> measure(const Bench& parts, int interfaces, int rounds) {
+  agent::NetDriver& driver = *parts.driver;
   dra::ClaimRecord record{.claim = claim_of(interfaces), .state = dra::ClaimState::kPreparing};
   FL_ASSIGN(record.plan, driver.plan(record.claim));
   FL_ASSIGN(record.prepared, driver.prepare(record.claim, record.plan, {}));
@@ -177,20 +178,20 @@ Result<> measure(const Bench& bench, int interfaces, int rounds) {
   std::vector<double> attach;
   std::vector<double> bare;
   for (int i = 0; i < rounds + 5; ++i) {
-    FL_ASSIGN(const UniqueFd first, sys::create_netns());
-    FL_ASSIGN(const UniqueFd second, sys::create_netns());
+    FL_ASSIGN(const auto first, bench::PodNetns::make("s" + std::to_string(i)));
+    FL_ASSIGN(const auto second, bench::PodNetns::make("t" + std::to_string(i)));
     FL_ASSIGN(const UniqueFd third, sys::create_netns());
-    FL_TRY(bench.store->write(record));
+    FL_TRY(parts.store->write(record));
     auto start = SteadyClock::now();
-    FL_TRY(bench.runtime->run_pod_sandbox({.id = "s" + std::to_string(i),
+    FL_TRY(parts.runtime->run_pod_sandbox({.id = "s" + std::to_string(i),
                                            .name = "bench",
                                            .uid = "bench",
                                            .namespace_ = "default",
-                                           .netns = "/proc/self/fd/" + std::to_string(first.get())}),
+                                           .netns = first.path()}),
            "RunPodSandbox");
     const double event_us = micros_since(start);
     start = SteadyClock::now();
-    FL_TRY(driver.attacher().attach(record, {.netns = second.get(), .container = "c"}));
+    FL_TRY(driver.attacher().attach(record, {.netns = second.fd(), .container = "c"}));
     const double attach_us = micros_since(start);
     start = SteadyClock::now();
     FL_TRY(by_hand(node, third.get(), interfaces), "bare loop");
@@ -214,6 +215,7 @@ Result<> measure(const Bench& bench, int interfaces, int rounds) {
 }
 
 Result<> run(int rounds) {
+  FL_TRY(bench::make_own_run_folder());
   FL_TRY(make_node_network(), "node network");
   std::string folder = "/dev/shm/attach-bench-XXXXXX";  // tmpfs, as /run is on a node
   if (::mkdtemp(folder.data()) == nullptr) {
