@@ -2,6 +2,7 @@
 #include "fairlead/agent/net_driver.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <memory>
 
@@ -26,6 +27,8 @@ constexpr int kDiscoverTries = 4;
 
 namespace {
 
+using PlannedClaims = std::vector<std::shared_ptr<const devices::PlannedClaim>>;
+
 bool shares_a_pod(const dra::Claim& claim, const devices::PlannedClaim& other) {
   return std::ranges::any_of(other.reserved_for, [&](const dra::Pod& pod) {
     return std::ranges::find(claim.reserved_for, pod.uid, &dra::Pod::uid) != claim.reserved_for.end();
@@ -33,14 +36,12 @@ bool shares_a_pod(const dra::Claim& claim, const devices::PlannedClaim& other) {
 }
 
 /// Interface names of the other claims that the claim's pods have.
-devices::netdev::TakenNames names_in_pods_of(const dra::Claim& claim,
-                                             const std::vector<devices::PlannedClaim>& others) {
+devices::netdev::TakenNames names_of(const PlannedClaims& in_its_pods) {
   devices::netdev::TakenNames names;
-  for (const devices::PlannedClaim& other : others) {
-    const bool in_one_pod = shares_a_pod(claim, other);
-    for (const DevicePlan& device : other.devices) {
-      if (in_one_pod && device.body != nullptr && !device.body->name_in_pod().empty()) {
-        names.emplace(device.body->name_in_pod(), other.name);
+  for (const auto& other : in_its_pods) {
+    for (const DevicePlan& device : other->devices) {
+      if (device.body != nullptr && !device.body->name_in_pod().empty()) {
+        names.emplace(device.body->name_in_pod(), other->name);
       }
     }
   }
@@ -143,7 +144,7 @@ std::vector<std::string> variables_of(const dra::Claim& claim) {
 
 /// Fails if two devices of one pod would have the names of their interfaces in the same variable. Which of
 /// the pod's claims a container lists is not known yet.
-Result<> check_variables(const dra::Claim& claim, const std::vector<devices::PlannedClaim>& others) {
+Result<> check_variables(const dra::Claim& claim, const PlannedClaims& in_its_pods) {
   const std::vector<std::string> variables = variables_of(claim);
   const auto both = [](const std::string& one, const std::string& other, const std::string& variable,
                        const std::string& what_to_do) {
@@ -159,16 +160,16 @@ Result<> check_variables(const dra::Claim& claim, const std::vector<devices::Pla
       return both(request_of(claim, i), request_of(claim, before) + " of claim " + claim.name, variables[i],
                   "one of the requests another name");
     }
-    for (const devices::PlannedClaim& other : others) {
-      const auto found = std::ranges::find(other.variables, variables[i]);
-      if (found == other.variables.end() || !shares_a_pod(claim, other)) {
+    for (const auto& other : in_its_pods) {
+      const auto found = std::ranges::find(other->variables, variables[i]);
+      if (found == other->variables.end()) {
         continue;
       }
-      const auto at = static_cast<std::size_t>(found - other.variables.begin());
+      const auto at = static_cast<std::size_t>(found - other->variables.begin());
       const std::string request =
-          at < other.devices.size() ? "request " + other.devices[at].request + " of " : "";
+          at < other->devices.size() ? "request " + other->devices[at].request + " of " : "";
       return both(request_of(claim, i) + " of claim " + claim.name,
-                  request + "claim " + other.name + " of the same pod", variables[i],
+                  request + "claim " + other->name + " of the same pod", variables[i],
                   "one of the requests, or of the claims in the pod, another name");
     }
   }
@@ -377,11 +378,15 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
   FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
   FL_ASSIGN(const devices::NodeView node, look_at_node(socket, Look::kKnown, {}));
   FL_ASSIGN(auto planned_claims, planned_but(claim.uid));
-  FL_TRY(check_variables(claim, planned_claims));
-  const auto names = names_in_pods_of(claim, planned_claims);
+  PlannedClaims in_its_pods;
+  std::ranges::copy_if(planned_claims, std::back_inserter(in_its_pods),
+                       [&](const auto& other) { return shares_a_pod(claim, *other); });
+  FL_TRY(check_variables(claim, in_its_pods));
+  const auto names = names_of(in_its_pods);
   // Two devices of one claim cannot share one either: each sees those before it.
-  planned_claims.push_back(
-      {.namespace_ = claim.namespace_, .name = claim.name, .uid = claim.uid, .devices = {}});
+  const auto own = std::make_shared<devices::PlannedClaim>(devices::PlannedClaim{
+      .namespace_ = claim.namespace_, .name = claim.name, .uid = claim.uid, .devices = {}});
+  planned_claims.push_back(own);
   const devices::NodeQuestions ask = devices::questions_to_kernel(socket);
   ClaimPlan plan{.mode = options_.node.mode};
   for (const dra::AllocatedDevice& device : claim.devices) {
@@ -398,7 +403,7 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
         DevicePlan planned,
         registry_->plan(
             {.device = &device, .node = &node, .claim = &claim, .others = &planned_claims, .ask = &ask}));
-    planned_claims.back().devices.push_back(planned);
+    own->devices.push_back(planned);
     plan.devices.push_back(std::move(planned));
   }
   FL_TRY(devices::netdev::assign_interface_names(plan.devices, names));
@@ -409,20 +414,36 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
   return to_json(plan);
 }
 
-Result<std::vector<devices::PlannedClaim>> NetDriver::planned_but(const std::string& claim_uid) const {
-  std::vector<devices::PlannedClaim> others;
-  FL_ASSIGN(const auto records, host_->records(), "find out what other claims have");
-  for (const dra::ClaimRecord& record : records) {
-    auto plan = parse_claim_plan(record.plan, *registry_);
-    if (plan && record.claim.uid != claim_uid) {
-      others.push_back({.namespace_ = record.claim.namespace_,
-                        .name = record.claim.name,
-                        .uid = record.claim.uid,
-                        .devices = std::move(plan->devices),
-                        .reserved_for = record.claim.reserved_for,
-                        .variables = variables_of(record.claim)});
+/// Most records are the same objects as at the last call: each is parsed once.
+Result<std::vector<std::shared_ptr<const devices::PlannedClaim>>> NetDriver::planned_but(
+    const std::string& claim_uid) {
+  PlannedClaims others;
+  FL_ASSIGN(const auto records, host_->shared_records(), "find out what other claims have");
+  const Lock lock(planned_mutex_);
+  std::map<std::string, KnownPlan> still_there;
+  for (const RecordPtr& record : records) {
+    const dra::Claim& claim = record->claim;
+    auto known = known_plans_.extract(claim.uid);
+    KnownPlan now = known.empty() ? KnownPlan() : std::move(known.mapped());
+    if (now.record != record) {
+      auto plan = parse_claim_plan(record->plan, *registry_);
+      now = {.record = record, .planned = nullptr};
+      if (plan) {
+        now.planned = std::make_shared<const devices::PlannedClaim>(
+            devices::PlannedClaim{.namespace_ = claim.namespace_,
+                                  .name = claim.name,
+                                  .uid = claim.uid,
+                                  .devices = std::move(plan->devices),
+                                  .reserved_for = claim.reserved_for,
+                                  .variables = variables_of(claim)});
+      }
     }
+    if (now.planned != nullptr && claim.uid != claim_uid) {
+      others.push_back(now.planned);
+    }
+    still_there.insert_or_assign(claim.uid, std::move(now));
   }
+  known_plans_ = std::move(still_there);
   return others;
 }
 

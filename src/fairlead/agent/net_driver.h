@@ -112,7 +112,8 @@ class NetDriver final : public dra::Driver {
   void note_withheld(const devices::NodeView& node, const std::vector<devices::HeldDevice>& held);
   /// The plans of all claims on disk except this one. A claim that is planned at the same time is not
   /// included yet: admit() sees it.
-  [[nodiscard]] Result<std::vector<devices::PlannedClaim>> planned_but(const std::string& claim_uid) const;
+  [[nodiscard]] Result<std::vector<std::shared_ptr<const devices::PlannedClaim>>> planned_but(
+      const std::string& claim_uid);
   /// The parts of a claim's devices that another claim may want as well.
   struct ClaimUses {
     std::vector<devices::netdev::LinkUse> links;
@@ -139,6 +140,13 @@ class NetDriver final : public dra::Driver {
   Mutex undone_mutex_;
   /// Claims that are undone and whose record is about to be removed: none of their links exist any more.
   std::set<std::string> undone_ FL_GUARDED_BY(undone_mutex_);
+  Mutex planned_mutex_;
+  struct KnownPlan {
+    RecordPtr record;
+    std::shared_ptr<const devices::PlannedClaim> planned;  // nullptr: its plan cannot be read
+  };
+  /// Of the claims at the last planned_but(). By uid.
+  std::map<std::string, KnownPlan> known_plans_ FL_GUARDED_BY(planned_mutex_);
   Mutex admission_mutex_;
   struct KnownUses {
     RecordPtr record;

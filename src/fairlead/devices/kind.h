@@ -106,7 +106,7 @@ struct PlanInput {
   /// All other claims of this node that are prepared, or being prepared: what one of them has may be
   /// something that cannot be had twice. The claim itself, too, with the devices that were planned before
   /// this one. nullptr: none.
-  const std::vector<PlannedClaim>* others = nullptr;
+  const std::vector<std::shared_ptr<const PlannedClaim>>* others = nullptr;
   /// Answers what NodeView does not contain; nullptr: the kernel cannot be queried.
   const NodeQuestions* ask = nullptr;
 };

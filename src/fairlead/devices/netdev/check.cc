@@ -373,9 +373,9 @@ Result<> check_taken(const PlanInput& input, const CommonValues& common, const N
   if (input.others == nullptr || !plan.parent) {
     return {};
   }
-  for (const PlannedClaim& other : *input.others) {
-    for (const DevicePlan& device : other.devices) {
-      FL_TRY(check_taken_by(input, common, plan, other, device));
+  for (const auto& other : *input.others) {
+    for (const DevicePlan& device : other->devices) {
+      FL_TRY(check_taken_by(input, common, plan, *other, device));
     }
   }
   return {};

@@ -47,9 +47,9 @@ std::optional<Use> find_use(const PlanInput& input, const netlink::Link& link, F
   if (input.others == nullptr) {
     return std::nullopt;
   }
-  for (const PlannedClaim& claim : *input.others) {
-    for (const DevicePlan& device : claim.devices) {
-      const auto use = use_of(claim, device, link);
+  for (const auto& claim : *input.others) {
+    for (const DevicePlan& device : claim->devices) {
+      const auto use = use_of(*claim, device, link);
       if (use && counts(*use)) {
         return use;
       }

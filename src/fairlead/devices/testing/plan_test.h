@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -61,11 +62,12 @@ class PlanTest : public ::testing::Test {
   void add_other(const std::string& namespace_, const std::string& name, const std::string& fields) {
     const auto planned = plan(R"({"type":"netdev","netdev":{"kind":)" + fields + "}}");
     ASSERT_TRUE(planned) << planned.error().what();
-    others_.push_back({.namespace_ = namespace_, .name = name, .uid = "uid-" + name, .devices = {*planned}});
+    others_.push_back(std::make_shared<const PlannedClaim>(
+        PlannedClaim{.namespace_ = namespace_, .name = name, .uid = "uid-" + name, .devices = {*planned}}));
   }
 
   dra::Claim claim_ = {.namespace_ = "tenant", .name = "mine", .uid = "uid-mine"};
-  std::vector<PlannedClaim> others_;
+  std::vector<std::shared_ptr<const PlannedClaim>> others_;
 
   /// Changes the link of that name.
   void change(const std::string& name, const std::function<void(sys::InventoryLink&)>& how) {
