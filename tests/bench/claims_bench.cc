@@ -17,7 +17,7 @@
 #include "fairlead/agent/attach_service.h"
 #include "fairlead/agent/fake_host.h"
 #include "fairlead/agent/net_driver.h"
-#include "fairlead/agent/nri_door.h"
+#include "fairlead/agent/nri_events.h"
 #include "fairlead/agent/probe.h"
 #include "fairlead/core/log.h"
 #include "fairlead/core/result.h"
@@ -130,7 +130,7 @@ class Node {
                                              const devices::Registry& registry) {
     auto node = std::unique_ptr<Node>(new Node(driver_name));
     agent::NetDriverOptions options{.guard_path = "/opt/fairlead-guard", .guard_socket = "/run/x/guard.sock"};
-    FL_ASSIGN(auto kinds, agent::probe_link_kinds());
+    FL_ASSIGN(auto kinds, agent::probe_kinds(registry));
     options.watch_node = false;
     options.node = {.driver_name = driver_name, .kinds_of_kernel = std::move(kinds)};
     FL_ASSIGN(node->driver_, agent::NetDriver::create(node->host_, std::move(options), registry));
@@ -142,13 +142,13 @@ class Node {
                                                       *node->driver_, node->claims_, node->metrics_));
     node->host_.use(*node->service_);
     FL_TRY(node->service_->restore());
-    node->door_ = std::make_unique<agent::NriDoor>(node->driver_->attach_service());
+    node->door_ = std::make_unique<agent::NriEvents>(node->driver_->attach_service());
     const std::string socket = folder + "/nri/nri.sock";
     FL_ASSIGN(node->runtime_,
               rpc::NriRuntimeServer::start({.socket = socket}, [] { return rpc::NriInventory(); }));
     FL_ASSIGN(node->plugin_,
-              rpc::NriPlugin::create({.name = "bench", .socket = socket, .events = agent::NriDoor::events()},
-                                     *node->door_));
+              rpc::NriPlugin::create(
+                  {.name = "bench", .socket = socket, .events = agent::NriEvents::events()}, *node->door_));
     node->plugin_->start();
     FL_TRY(node->plugin_->wait_ready(SteadyClock::now() + std::chrono::seconds(5)));
     return node;
@@ -206,7 +206,7 @@ class Node {
   dra::Metrics metrics_;
   std::unique_ptr<agent::NetDriver> driver_;
   std::unique_ptr<dra::ClaimService> service_;
-  std::unique_ptr<agent::NriDoor> door_;
+  std::unique_ptr<agent::NriEvents> door_;
   std::unique_ptr<rpc::NriRuntimeServer> runtime_;
   std::unique_ptr<rpc::NriPlugin> plugin_;
 };
@@ -242,7 +242,7 @@ void print(const char* what, const std::vector<double>& none, const std::vector<
 Result<> run(int claims, int rounds) {
   FL_TRY(bench::make_own_run_folder());
   FL_TRY(make_node_network(), "node network");
-  const devices::Registry registry = devices::testing::all_kinds();
+  const devices::Registry registry = devices::all_kinds();
   FL_ASSIGN(const auto empty, Node::start("/run/empty", "empty.example.com", registry));
   FL_ASSIGN(const auto full, Node::start("/run/full", "full.example.com", registry));
   for (int i = 0; i < claims; ++i) {
