@@ -154,8 +154,9 @@ std::string name_of(const PlanInput& input, const PlannedClaim& other, const Dev
 
 /// Both sit on one link of the node, whatever it was called then.
 bool share_a_link(const NodeView& node, const NetdevPlan& theirs, const sys::InventoryLink& ours) {
-  const auto parent = parent_of(theirs);
-  if (!parent) {
+  std::optional<sys::InventoryLink> made;
+  const sys::InventoryLink* parent = find_parent_of(theirs, made);
+  if (parent == nullptr) {
     return false;
   }
   const auto is_theirs = [&](const sys::InventoryLink& link) { return is_same_link(*parent, link.link); };

@@ -356,6 +356,14 @@ Result<NetdevPlan> parse_plan(std::string_view text) {
   }
 }
 
+const sys::InventoryLink* find_parent_of(const NetdevPlan& plan, std::optional<sys::InventoryLink>& made) {
+  if (plan.parent) {
+    return &*plan.parent;
+  }
+  made = parent_of(plan);
+  return made ? &*made : nullptr;
+}
+
 std::optional<sys::InventoryLink> parent_of(const NetdevPlan& plan) {
   const std::string& name = plan.master.empty() ? plan.bridge : plan.master;
   if (plan.parent || name.empty()) {

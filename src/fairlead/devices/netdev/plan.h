@@ -70,5 +70,7 @@ std::string to_json(const NetdevPlan& plan);
 Result<NetdevPlan> parse_plan(std::string_view json);
 /// The link of the node that the planned one sits on; of records of version 0.1 only its name is known.
 std::optional<sys::InventoryLink> parent_of(const NetdevPlan& plan);
+/// The same without a copy where there is one to point to: into the plan, or into `made`. nullptr: it has none.
+const sys::InventoryLink* find_parent_of(const NetdevPlan& plan, std::optional<sys::InventoryLink>& made);
 
 }  // namespace fairlead::devices::netdev

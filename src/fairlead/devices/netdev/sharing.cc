@@ -35,7 +35,8 @@ std::optional<Use> use_of(const PlannedClaim& claim, const DevicePlan& device, c
   if (plan->original && sits_on(plan->original->link.link, link)) {
     return Use{.claim = &claim};  // a VLAN of the node, lent
   }
-  if (const auto parent = parent_of(*plan); parent && is_same_link(*parent, link)) {
+  std::optional<sys::InventoryLink> made;
+  if (const auto* parent = find_parent_of(*plan, made); parent != nullptr && is_same_link(*parent, link)) {
     return Use{.claim = &claim, .whole = plan->exclusive};
   }
   return std::nullopt;
