@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // claims_bench [CLAIMS [ROUNDS]]: what a Prepare, an attach and an Unprepare of one macvlan cost on a node with CLAIMS
 // prepared claims, beside the same on a node with none: two agents' inner halves (records, driver, NRI) in one process,
-// by turns in the same rounds. The API server answers at once. Prints a table; docs/performance.md keeps the last one.
+// by turns in the same rounds. The API server answers at once. Prints a table.
 #include <sched.h>
 #include <unistd.h>
 

@@ -59,13 +59,6 @@ std::string describe(const DevicePlan& device) {
                       : "interface " + name + " (request " + device.request + ")";
 }
 
-Result<const Kind*> kind_of(const devices::Registry& registry, const DevicePlan& device) {
-  if (device.problem) {
-    return *device.problem;
-  }
-  return registry.find(device.name);
-}
-
 /// A NIC that the kernel returns to the node usually appears within milliseconds. A pod start waits at most
 /// this long for it: it blocks other calls of the claim, and the kubelet tries again.
 constexpr std::chrono::seconds kLeaveTime{8};
@@ -188,14 +181,7 @@ UniqueFd Attacher::pod_namespace(Session& session, const AttachState& state) con
 Result<bool> Attacher::has_links_of(const Session& session, int netns) const {
   devices::CallScope scope;
   const Side pod{.netns = netns, .scope = &scope};
-  const Marker claim = marker(session.claim_uid, 0);
-  for (const devices::Kind* kind : registry_->kinds()) {
-    FL_ASSIGN(const bool is_there, kind->is_claim_in(pod, claim));
-    if (is_there) {
-      return true;
-    }
-  }
-  return false;
+  return registry_->is_claim_in(pod, marker(session.claim_uid, 0));
 }
 
 Error Attacher::second_pod(const Session& session, const AttachState& state, const std::string& why) {
@@ -295,7 +281,7 @@ Result<> Attacher::attach_all(Session& session, const Side& pod, AttachState& st
       continue;
     }
     auto attached = [&]() -> Result<devices::Attached> {
-      FL_ASSIGN(const Kind* kind, kind_of(*registry_, device));
+      FL_ASSIGN(const Kind* kind, registry_->kind_of(device));
       devices::AttachInput input;
       static_cast<devices::DeviceInput&>(input) = input_of(session, i);
       input.pod = pod;
@@ -490,7 +476,7 @@ Result<std::vector<cdi::ContainerEdits>> Attacher::prepare(const ClaimPlan& plan
       continue;
     }
     auto prepared = [&]() -> Result<cdi::ContainerEdits> {
-      FL_ASSIGN(const Kind* kind, kind_of(*registry_, device));
+      FL_ASSIGN(const Kind* kind, registry_->kind_of(device));
       devices::PrepareInput input;
       static_cast<devices::DeviceInput&>(input) = input_of(*session, i);
       input.variable = variables[i];
@@ -539,7 +525,7 @@ Result<std::vector<std::string>> Attacher::stage_all(Session& session) const {
       continue;
     }
     auto staged = [&]() -> Result<std::string> {
-      FL_ASSIGN(const Kind* kind, kind_of(*registry_, device));
+      FL_ASSIGN(const Kind* kind, registry_->kind_of(device));
       return kind->staging()->stage(input_of(session, i));
     }();
     if (!staged) {
@@ -560,7 +546,7 @@ Result<> Attacher::detach_from(Session& session, const std::optional<Side>& pod,
       continue;
     }
     auto undone = [&]() -> Result<> {
-      FL_ASSIGN(const Kind* kind, kind_of(*registry_, device));
+      FL_ASSIGN(const Kind* kind, registry_->kind_of(device));
       devices::DetachInput input;
       static_cast<devices::DeviceInput&>(input) = input_of(session, i);
       input.pod = pod;

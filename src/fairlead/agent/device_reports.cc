@@ -5,30 +5,9 @@
 #include <utility>
 
 namespace fairlead::agent {
-namespace {
 
 using devices::DevicePlan;
 using devices::Kind;
-
-Result<const Kind*> kind_of(const devices::Registry& kinds, const DevicePlan& device) {
-  if (device.problem) {
-    return *device.problem;
-  }
-  return kinds.find(device.name);
-}
-
-Result<bool> is_claim_in(const devices::Side& pod, const devices::Registry& kinds,
-                         const devices::Marker& of_claim) {
-  for (const Kind* kind : kinds.kinds()) {
-    FL_ASSIGN(const bool is_there, kind->is_claim_in(pod, of_claim));
-    if (is_there) {
-      return true;
-    }
-  }
-  return false;
-}
-
-}  // namespace
 
 std::optional<dra::DeviceReport> report_without_pod(const DevicePlan& device) {
   if (device.admin_access) {
@@ -50,7 +29,7 @@ Result<std::vector<dra::DeviceReport>> inspect_devices(const Attachment& attachm
   const devices::Side pod{.netns = netns, .scope = &scope};
   bool indexes_count = which == Namespace::kTheClaims;
   if (!indexes_count) {
-    FL_ASSIGN(indexes_count, is_claim_in(pod, kinds, of_claim));
+    FL_ASSIGN(indexes_count, kinds.is_claim_in(pod, of_claim));
   }
   std::vector<dra::DeviceReport> reports;
   for (std::size_t i = 0; i < plan.devices.size(); ++i) {
@@ -59,7 +38,7 @@ Result<std::vector<dra::DeviceReport>> inspect_devices(const Attachment& attachm
       reports.push_back(*std::move(report));
       continue;
     }
-    FL_ASSIGN(const Kind* kind, kind_of(kinds, device));
+    FL_ASSIGN(const Kind* kind, kinds.kind_of(device));
     devices::InspectInput input;
     input.plan = &device;
     input.marker = {.driver = of_claim.driver, .claim_uid = of_claim.claim_uid, .index = i};
@@ -85,7 +64,7 @@ Result<std::vector<dra::DeviceReport>> inspect_staged_devices(const ClaimPlan& p
       reports.push_back(*std::move(report));
       continue;
     }
-    FL_ASSIGN(const Kind* kind, kind_of(kinds, device));
+    FL_ASSIGN(const Kind* kind, kinds.kind_of(device));
     if (i >= edits.size() || edits[i].net_devices.empty()) {
       return Error(Code::kCorrupt, "the claim's record does not say where the device of the request " +
                                        device.request + " waits for the container runtime");

@@ -23,16 +23,12 @@ namespace {
 /// Claims change while the node is being read.
 constexpr int kDiscoverTries = 4;
 
-}  // namespace
-
-namespace {
-
 using PlannedClaims = std::vector<std::shared_ptr<const devices::PlannedClaim>>;
 
-bool shares_a_pod(const dra::Claim& claim, const devices::PlannedClaim& other) {
-  return std::ranges::any_of(other.reserved_for, [&](const dra::Pod& pod) {
-    return std::ranges::find(claim.reserved_for, pod.uid, &dra::Pod::uid) != claim.reserved_for.end();
-  });
+/// Whether two claims, reserved for these, are of one pod.
+bool share_a_pod(const std::vector<dra::Pod>& a, const std::vector<dra::Pod>& b) {
+  return std::ranges::any_of(
+      a, [&](const dra::Pod& pod) { return std::ranges::find(b, pod.uid, &dra::Pod::uid) != b.end(); });
 }
 
 /// Interface names of the other claims that the claim's pods have.
@@ -379,8 +375,9 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
   FL_ASSIGN(const devices::NodeView node, look_at_node(socket, Look::kKnown, {}));
   FL_ASSIGN(auto planned_claims, planned_but(claim.uid));
   PlannedClaims in_its_pods;
-  std::ranges::copy_if(planned_claims, std::back_inserter(in_its_pods),
-                       [&](const auto& other) { return shares_a_pod(claim, *other); });
+  std::ranges::copy_if(planned_claims, std::back_inserter(in_its_pods), [&](const auto& other) {
+    return share_a_pod(claim.reserved_for, other->reserved_for);
+  });
   FL_TRY(check_variables(claim, in_its_pods));
   const auto names = names_of(in_its_pods);
   // Two devices of one claim cannot share one either: each sees those before it.
@@ -477,12 +474,6 @@ const NetDriver::ClaimUses& NetDriver::known_uses_of(const RecordPtr& record) {
 
 namespace {
 
-bool share_a_pod(const dra::Claim& a, const dra::Claim& b) {
-  return std::ranges::any_of(a.reserved_for, [&](const dra::Pod& pod) {
-    return std::ranges::find(b.reserved_for, pod.uid, &dra::Pod::uid) != b.reserved_for.end();
-  });
-}
-
 /// The first part of `own` that conflicts with `theirs`: "the address 192.0.2.5 on eth0"; empty: no conflict.
 std::string taken_on_links(const std::vector<LinkUse>& own, const std::vector<LinkUse>& theirs) {
   for (const LinkUse& use : own) {
@@ -542,7 +533,8 @@ Result<> NetDriver::check_against(const dra::ClaimRecord& record, const ClaimUse
   for (const RecordPtr& other : others) {
     const ClaimUses& theirs = known_uses_of(other);
     const std::string on_link = taken_on_links(own.links, theirs.links);
-    const std::string in_pod = share_a_pod(record.claim, other->claim) ? taken_in_pod(own, theirs) : "";
+    const std::string in_pod =
+        share_a_pod(record.claim.reserved_for, other->claim.reserved_for) ? taken_in_pod(own, theirs) : "";
     if (!on_link.empty() || !in_pod.empty()) {
       return Error(Code::kConflict,
                    (on_link.empty() ? in_pod : on_link) + " went to " + name_for(record.claim, other->claim) +

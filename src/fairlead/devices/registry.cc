@@ -29,6 +29,23 @@ const Kind* Registry::find(const KindName& name) const {
   return kind == kinds->second.end() ? nullptr : kind->second.get();
 }
 
+Result<const Kind*> Registry::kind_of(const DevicePlan& plan) const {
+  if (plan.problem) {
+    return *plan.problem;
+  }
+  return find(plan.name);
+}
+
+Result<bool> Registry::is_claim_in(const Side& pod, const Marker& claim) const {
+  for (const Kind* kind : kinds()) {
+    FL_ASSIGN(const bool is_there, kind->is_claim_in(pod, claim));
+    if (is_there) {
+      return true;
+    }
+  }
+  return false;
+}
+
 std::vector<const Kind*> Registry::kinds() const {
   std::vector<const Kind*> all;
   for (const auto& [type, kinds] : kinds_) {

@@ -22,6 +22,10 @@ class Registry {
   void add(std::unique_ptr<Kind> kind);
   /// nullptr when none of that name is registered.
   [[nodiscard]] const Kind* find(const KindName& name) const;
+  /// The kind of a plan that read() or plan() made; DevicePlan::problem when this version cannot work with it.
+  [[nodiscard]] Result<const Kind*> kind_of(const DevicePlan& plan) const;
+  /// Whether any kind finds something of the claim there (Kind::is_claim_in).
+  [[nodiscard]] Result<bool> is_claim_in(const Side& pod, const Marker& claim) const;
   /// All kinds, by name.
   [[nodiscard]] std::vector<const Kind*> kinds() const;
 
