@@ -5,7 +5,7 @@
 #include <cstdio>
 #include <memory>
 
-#include "fairlead/dra/admin_http.h"
+#include "fairlead/dra/serve/admin_http.h"
 
 namespace fairlead::app {
 namespace {

@@ -7,8 +7,8 @@
 #include <memory>
 #include <utility>
 
-#include "fairlead/agent/attach_ways.h"
 #include "fairlead/agent/probe.h"
+#include "fairlead/agent/ways/attach_ways.h"
 #include "fairlead/core/log.h"
 
 namespace fairlead::app {

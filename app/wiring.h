@@ -5,11 +5,11 @@
 #include <string>
 #include <vector>
 
-#include "fairlead/agent/guard_install.h"
+#include "fairlead/agent/install/guard_install.h"
 #include "fairlead/agent/net_driver.h"
 #include "fairlead/core/result.h"
 #include "fairlead/devices/registry.h"
-#include "fairlead/dra/plugin.h"
+#include "fairlead/dra/plugin/plugin.h"
 
 namespace fairlead::app {
 

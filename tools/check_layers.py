@@ -20,6 +20,23 @@ FLOORS = {
     "devices": {"core", "sys", "kube", "formats", "dra"},
     "agent": {"core", "sys", "kube", "formats", "rpc", "dra", "devices"},
 }
+# folders of one floor: which others of it each may include
+WINGS = {
+    "dra": {
+        "base": set(),
+        "claims": {"base"},
+        "slices": {"base"},
+        "reports": {"base"},
+        "serve": {"base", "claims"},
+        "plugin": {"base", "claims", "slices", "reports", "serve"},
+        "testing": {"base", "claims"},
+    },
+    "agent": {
+        "attach": set(),
+        "ways": {"attach"},
+        "install": set(),
+    },
+}
 DRYDOCK_MAY = {"core", "sys", "kube", "formats", "rpc"}
 # third-party header prefix -> folders that may include it
 HIDDEN = {
@@ -29,7 +46,7 @@ HIDDEN = {
     "prometheus/": ("src/fairlead/dra/", "src/fairlead/agent/"),
     "httplib.h": ("drydock/",),
     "spdlog/": ("src/fairlead/core/",),
-    "CLI/": ("src/fairlead/dra/plugin_options.cc", "app/", "drydock/", "examples/"),
+    "CLI/": ("src/fairlead/dra/plugin/plugin_options.cc", "app/", "drydock/", "examples/"),
 }
 JSON_IN_HEADERS = ("drydock/",)  # a tool, not a library
 
@@ -37,6 +54,14 @@ JSON_IN_HEADERS = ("drydock/",)  # a tool, not a library
 def floor_of(path):
     parts = path.split("/")
     return parts[2] if parts[0] == "src" else parts[0]
+
+
+def wing_of(path):
+    """("dra", "claims") of src/fairlead/dra/claims/x.h, None elsewhere."""
+    parts = path.split("/")
+    if len(parts) == 5 and parts[:2] == ["src", "fairlead"] and parts[3] in WINGS.get(parts[2], {}):
+        return parts[2], parts[3]
+    return None
 
 
 def allowed(path, included):
@@ -74,6 +99,10 @@ def main():
                         offences.append(f"{path}:{number}: {target}: no such floor")
                     elif not allowed(path, included):
                         offences.append(f"{path}:{number}: {floor_of(path)} must not include {target} (a higher floor)")
+                wing, other = wing_of(path), wing_of("src/" + target)
+                if wing and other and not test and wing[0] == other[0] and wing[1] != other[1]:
+                    if other[1] not in WINGS[wing[0]][wing[1]]:
+                        offences.append(f"{path}:{number}: {wing[0]}/{wing[1]} must not include {target}")
                 if target.startswith("drydock/") and not path.startswith(("drydock/", "tests/")):
                     offences.append(f"{path}:{number}: only drydock and tests include {target}")
                 for prefix, homes in HIDDEN.items():

@@ -17,8 +17,8 @@
 #include "drydock/node/oci_spec.h"
 #include "fairlead/core/mutex.h"
 #include "fairlead/core/result.h"
-#include "fairlead/rpc/nri.h"
-#include "fairlead/rpc/nri_runtime.h"
+#include "fairlead/rpc/nri/plugin.h"
+#include "fairlead/rpc/nri/runtime.h"
 
 namespace drydock {
 

@@ -3,7 +3,7 @@
 // it into them, writes a pod's name into the file when the pod's claim is prepared and takes exactly that
 // line out again when it is unprepared.
 #include <fairlead/core/log.h>
-#include <fairlead/dra/plugin.h>
+#include <fairlead/dra/plugin/plugin.h>
 #include <fairlead/sys/files.h>
 
 #include <CLI/CLI.hpp>

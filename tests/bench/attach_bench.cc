@@ -20,16 +20,16 @@
 #include <string>
 #include <vector>
 
-#include "fairlead/agent/attach_service.h"
-#include "fairlead/agent/fake_host.h"
+#include "fairlead/agent/attach/attach_service.h"
 #include "fairlead/agent/net_driver.h"
-#include "fairlead/agent/nri_events.h"
 #include "fairlead/agent/probe.h"
+#include "fairlead/agent/testing/fake_host.h"
+#include "fairlead/agent/ways/nri_events.h"
 #include "fairlead/core/log.h"
 #include "fairlead/core/result.h"
 #include "fairlead/devices/testing/node.h"
-#include "fairlead/dra/claim_store.h"
-#include "fairlead/rpc/nri_runtime.h"
+#include "fairlead/dra/claims/claim_store.h"
+#include "fairlead/rpc/nri/runtime.h"
 #include "fairlead/sys/files.h"
 #include "fairlead/sys/netns.h"
 #include "tests/bench/bare_netlink.h"

@@ -14,17 +14,17 @@
 #include <string>
 #include <vector>
 
-#include "fairlead/agent/attach_service.h"
-#include "fairlead/agent/fake_host.h"
+#include "fairlead/agent/attach/attach_service.h"
 #include "fairlead/agent/net_driver.h"
-#include "fairlead/agent/nri_events.h"
 #include "fairlead/agent/probe.h"
+#include "fairlead/agent/testing/fake_host.h"
+#include "fairlead/agent/ways/nri_events.h"
 #include "fairlead/core/log.h"
 #include "fairlead/core/result.h"
 #include "fairlead/devices/testing/node.h"
-#include "fairlead/dra/claim_service.h"
-#include "fairlead/dra/metrics.h"
-#include "fairlead/rpc/nri_runtime.h"
+#include "fairlead/dra/base/metrics.h"
+#include "fairlead/dra/claims/claim_service.h"
+#include "fairlead/rpc/nri/runtime.h"
 #include "fairlead/sys/files.h"
 #include "tests/bench/pod_netns.h"
 
@@ -161,6 +161,10 @@ class Node {
     if (plugin_) {
       plugin_->stop();
     }
+    if (service_) {
+      service_->stop();
+    }
+    driver_.reset();  // before the claim service: its threads call that
   }
 
   Result<> prepare(int number) {

@@ -7,7 +7,7 @@
 #include <memory>
 #include <string>
 
-#include "fairlead/agent/kernel_fixture.h"
+#include "fairlead/agent/testing/kernel_fixture.h"
 #include "fairlead/sys/files.h"
 #include "tests/docs/pod_bridge.h"
 

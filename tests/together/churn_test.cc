@@ -25,9 +25,9 @@
 #include "drydock/cluster/api_server.h"
 #include "drydock/cluster/test_objects.h"
 #include "drydock/node/dra_plugin.h"
-#include "fairlead/agent/attach_ways.h"
-#include "fairlead/agent/kernel_fixture.h"
-#include "fairlead/dra/plugin.h"
+#include "fairlead/agent/testing/kernel_fixture.h"
+#include "fairlead/agent/ways/attach_ways.h"
+#include "fairlead/dra/plugin/plugin.h"
 #include "fairlead/sys/files.h"
 
 namespace fairlead {

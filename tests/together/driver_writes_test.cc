@@ -8,8 +8,8 @@
 #include "drydock/cluster/api_server.h"
 #include "drydock/cluster/test_client.h"
 #include "drydock/cluster/test_objects.h"
-#include "fairlead/dra/claim_reporter.h"
-#include "fairlead/dra/pod_events.h"
+#include "fairlead/dra/reports/claim_reporter.h"
+#include "fairlead/dra/reports/pod_events.h"
 #include "fairlead/kube/client.h"
 
 namespace drydock {

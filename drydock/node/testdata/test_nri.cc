@@ -11,7 +11,7 @@
 #include <string>
 #include <vector>
 
-#include "fairlead/rpc/nri.h"
+#include "fairlead/rpc/nri/plugin.h"
 
 namespace {
 

@@ -12,18 +12,18 @@
 #include <string>
 #include <vector>
 
-#include "fairlead/agent/attach.h"
-#include "fairlead/agent/attach_service.h"
-#include "fairlead/agent/attach_ways.h"
+#include "fairlead/agent/attach/attach.h"
+#include "fairlead/agent/attach/attach_service.h"
 #include "fairlead/agent/nic_holders.h"
 #include "fairlead/agent/node_reader.h"
+#include "fairlead/agent/ways/attach_ways.h"
 #include "fairlead/core/mutex.h"
 #include "fairlead/core/result.h"
 #include "fairlead/devices/netdev/link_use.h"
 #include "fairlead/devices/node.h"
 #include "fairlead/devices/registry.h"
-#include "fairlead/dra/driver.h"
-#include "fairlead/dra/host.h"
+#include "fairlead/dra/base/driver.h"
+#include "fairlead/dra/base/host.h"
 #include "fairlead/sys/facts/facts_watcher.h"
 
 namespace fairlead::agent {

@@ -22,7 +22,7 @@
 
 #include "fairlead/core/log.h"
 #include "fairlead/devices/identity.h"
-#include "fairlead/dra/claim_store.h"
+#include "fairlead/dra/claims/claim_store.h"
 #include "fairlead/sys/files.h"
 
 namespace fairlead::agent {

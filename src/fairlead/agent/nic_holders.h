@@ -29,7 +29,7 @@
 #include "fairlead/core/result.h"
 #include "fairlead/devices/kind.h"
 #include "fairlead/devices/netdev/link_use.h"
-#include "fairlead/dra/driver.h"
+#include "fairlead/dra/base/driver.h"
 
 namespace fairlead::agent {
 

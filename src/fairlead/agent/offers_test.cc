@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
-#include "fairlead/agent/kernel_fixture.h"
+#include "fairlead/agent/testing/kernel_fixture.h"
 #include "fairlead/devices/netdev/plan.h"
 #include "fairlead/sys/files.h"
 #include "fairlead/sys/netlink/sock_diag.h"

@@ -29,7 +29,7 @@
 
 #include "fairlead/core/result.h"
 #include "fairlead/devices/marker.h"
-#include "fairlead/dra/driver.h"
+#include "fairlead/dra/base/driver.h"
 #include "fairlead/formats/cdi.h"
 #include "fairlead/formats/fields.h"
 

@@ -16,7 +16,7 @@
 #include "fairlead/core/result.h"
 #include "fairlead/devices/identity.h"
 #include "fairlead/devices/node_memory.h"
-#include "fairlead/dra/driver.h"
+#include "fairlead/dra/base/driver.h"
 #include "fairlead/sys/inventory.h"
 
 namespace fairlead::devices {

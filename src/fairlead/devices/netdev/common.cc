@@ -15,7 +15,7 @@
 #include "fairlead/devices/netdev/check.h"
 #include "fairlead/devices/netdev/routes.h"
 #include "fairlead/devices/node.h"
-#include "fairlead/dra/pod_events.h"
+#include "fairlead/dra/reports/pod_events.h"
 #include "fairlead/sys/sysctl.h"
 
 namespace fairlead::devices::netdev {

@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/agent/attach/record.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+namespace fairlead::agent {
+namespace {
+
+using devices::AttachMode;
+using devices::DevicePlan;
+using nlohmann::json;
+
+constexpr int kVersion = 1;
+
+std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
+
+/// Parses and runs `read`; exceptions of the JSON library stay here.
+template <class T, class F>
+Result<T> read_versioned(std::string_view text, std::string_view what, F&& read) {
+  try {
+    const json in = json::parse(text);
+    if (const int version = in.at("version"); version != kVersion) {
+      return Error(Code::kUnsupported, std::string(what) + " has version " + std::to_string(version) +
+                                           ", this program knows version " + std::to_string(kVersion));
+    }
+    return read(in);
+  } catch (const json::exception& e) {
+    return Error(Code::kCorrupt, std::string(what) + " cannot be read: " + e.what());
+  }
+}
+
+constexpr std::array<std::pair<AttachPhase, std::string_view>, 4> kPhases = {
+    {{AttachPhase::kNone, "none"},
+     {AttachPhase::kAttaching, "attaching"},
+     {AttachPhase::kAttached, "attached"},
+     {AttachPhase::kReleased, "released"}}};
+
+std::string_view word_of(AttachPhase phase) {
+  return std::ranges::find(kPhases, phase, &std::pair<AttachPhase, std::string_view>::first)->second;
+}
+
+/// Records of versions that had no phases say it by the namespace alone.
+AttachPhase phase_of(const json& in) {
+  const auto found = in.find("phase");
+  if (found == in.end()) {
+    return in.contains("netns") ? AttachPhase::kAttached : AttachPhase::kNone;
+  }
+  const auto known = std::ranges::find(kPhases, found->get<std::string>(),
+                                       &std::pair<AttachPhase, std::string_view>::second);
+  return known == kPhases.end() ? AttachPhase::kAttaching : known->first;
+}
+
+}  // namespace
+
+bool ClaimPlan::needs_pod_netns() const {
+  return std::ranges::any_of(devices, [](const DevicePlan& device) { return device.needs.pod_netns; });
+}
+
+bool ClaimPlan::needs_attach() const {
+  return needs_pod_netns() ||
+         std::ranges::any_of(devices, [](const DevicePlan& device) { return device.problem.has_value(); });
+}
+
+bool ClaimPlan::leaves_node() const {
+  return std::ranges::any_of(devices, [](const DevicePlan& device) { return device.needs.leaves_node; });
+}
+
+std::optional<AttachPhase> next_phase(AttachPhase phase, AttachEvent event) {
+  using enum AttachPhase;
+  constexpr std::optional<AttachPhase> kNever;
+  struct Row {
+    std::optional<AttachPhase> arrive, complete, release, give_back;
+  };
+  // One row per phase, in the order of AttachPhase.
+  constexpr std::array<Row, 4> kTable = {{
+      /* none      */ {kAttaching, kNever, kNever, kNever},
+      /* attaching */ {kAttaching, kAttached, kReleased, kNone},
+      /* attached  */ {kAttaching, kAttached, kReleased, kNone},
+      /* released  */ {kAttaching, kNever, kNever, kNever},
+  }};
+  const Row& row = kTable.at(static_cast<std::size_t>(phase));
+  switch (event) {
+    case AttachEvent::kArrive:
+      return row.arrive;
+    case AttachEvent::kComplete:
+      return row.complete;
+    case AttachEvent::kRelease:
+      return row.release;
+    case AttachEvent::kGiveBack:
+      return row.give_back;
+  }
+  return kNever;
+}
+
+Result<> AttachState::advance(AttachEvent event) {
+  constexpr std::array<std::string_view, 4> kEvents = {"arrive", "complete", "release", "give back"};
+  const auto next = next_phase(phase, event);
+  if (!next) {
+    return Error(Code::kInternal, "the event \"" + std::string(kEvents.at(static_cast<std::size_t>(event))) +
+                                      "\" cannot come for a claim in the attach phase \"" +
+                                      std::string(word_of(phase)) + "\"");
+  }
+  phase = *next;
+  return {};
+}
+
+std::string to_json(const ClaimPlan& plan) {
+  json devices = json::array();
+  for (const DevicePlan& device : plan.devices) {
+    json item = {{"request", device.request}};
+    if (device.admin_access) {
+      item["adminAccess"] = true;
+    } else {
+      item["type"] = device.name.type;
+      item["kind"] = device.name.kind;
+      item["interfaceName"] = device.body->name_in_pod();
+      item["body"] = json::parse(device.body->to_json());
+      if (!device.key.empty()) {
+        item["nic"] = device.key;
+        item["identity"] = json::parse(device.identity);
+      }
+    }
+    devices.push_back(std::move(item));
+  }
+  return dump({{"version", kVersion},
+               {"attach", plan.mode == AttachMode::kGuard ? "guard" : "netdevices"},
+               {"devices", std::move(devices)}});
+}
+
+std::string plan_for_version_0_1(const std::string& plan) {
+  json out = json::parse(plan, nullptr, false);
+  if (!out.is_object()) {
+    return plan;
+  }
+  for (json& device : out["devices"]) {
+    if (const auto body = device.find("body"); body != device.end() && body->is_object()) {
+      *body = dump(*body);
+    }
+  }
+  return dump(out);
+}
+
+Result<ClaimPlan> parse_claim_plan(std::string_view text, const devices::Registry& kinds) {
+  return read_versioned<ClaimPlan>(text, "the claim's plan", [&](const json& in) {
+    ClaimPlan plan;
+    plan.mode = in.at("attach") == "netdevices" ? AttachMode::kNetdevices : AttachMode::kGuard;
+    for (const json& item : in.at("devices")) {
+      DevicePlan device;
+      device.request = item.at("request");
+      device.name = {.type = item.value("type", ""), .kind = item.value("kind", "")};
+      // Version 0.1 wrote no kind, and no adminAccess.
+      device.admin_access = item.value("adminAccess", device.name.kind.empty());
+      device.key = item.value("nic", "");
+      if (const auto identity = item.find("identity"); identity != item.end()) {
+        device.identity = identity->is_string() ? identity->get<std::string>() : dump(*identity);
+      }
+      if (!device.admin_access) {
+        const auto body = item.find("body");
+        const bool is_text = body != item.end() && body->is_string();  // of version 0.1
+        kinds.read(device,
+                   body == item.end() ? ""
+                   : is_text          ? body->get<std::string>()
+                                      : dump(*body),
+                   item.value("interfaceName", ""));
+      }
+      plan.devices.push_back(std::move(device));
+    }
+    return plan;
+  });
+}
+
+std::string to_json(const AttachState& state) {
+  json out = {{"version", kVersion},
+              {"phase", word_of(state.phase)},
+              {"staged", state.staged},
+              {"ifindexes", state.indexes}};
+  for (const devices::Given& given : state.given) {
+    out["given"].push_back({{"mac", given.mac}, {"addresses", given.addresses}});
+  }
+  if (state.netns) {
+    out["netns"] = {{"device", state.netns->device}, {"inode", state.netns->inode}};
+    out["sandbox"] = state.sandbox;
+    out["container"] = state.container;
+    out["podUid"] = state.pod_uid;
+    out["visible"] = state.visible;
+    out["seenIn"] = state.seen_in;
+  }
+  return dump(out);
+}
+
+Result<AttachState> parse_attach_state(std::string_view text) {
+  if (text.empty()) {
+    return AttachState{};
+  }
+  return read_versioned<AttachState>(text, "the claim's attach state", [](const json& in) {
+    AttachState state;
+    state.phase = phase_of(in);
+    state.staged = in.at("staged");
+    state.indexes = in.at("ifindexes").get<std::vector<std::int32_t>>();
+    for (const json& item : in.value("given", json::array())) {
+      state.given.push_back(
+          {.mac = item.at("mac"), .addresses = item.at("addresses").get<std::vector<std::string>>()});
+    }
+    if (const auto netns = in.find("netns"); netns != in.end()) {
+      state.netns =
+          sys::NetnsId{.device = netns->at("device").get<dev_t>(), .inode = netns->at("inode").get<ino_t>()};
+      state.sandbox = in.value("sandbox", "");
+      state.container = in.at("container");
+      state.pod_uid = in.value("podUid", "");
+      state.visible = in.value("visible", true);
+      state.seen_in = in.value("seenIn", "");
+    }
+    return state;
+  });
+}
+
+Result<Attachment> read_attachment(const dra::ClaimRecord& record, const devices::Registry& kinds) {
+  FL_ASSIGN(ClaimPlan plan, parse_claim_plan(record.plan, kinds));
+  FL_ASSIGN(AttachState state, parse_attach_state(record.prepared.state));
+  return Attachment{.plan = std::move(plan), .state = std::move(state)};
+}
+
+}  // namespace fairlead::agent
