@@ -11,11 +11,12 @@
 
 #include "drydock/cluster/authorization.h"
 #include "drydock/cluster/store.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 
 namespace drydock {
 
-class ApiServer {
+class ApiServer : private fairlead::Pinned {
  public:
   struct Options {
     std::chrono::milliseconds bookmark_interval{2000};
@@ -38,10 +39,6 @@ class ApiServer {
   };
 
   ApiServer(Store& store, Options options);
-  ApiServer(const ApiServer&) = delete;
-  ApiServer& operator=(const ApiServer&) = delete;
-  ApiServer(ApiServer&&) = delete;
-  ApiServer& operator=(ApiServer&&) = delete;
   ~ApiServer();
 
   /// Listens on 127.0.0.1 in the network namespace of the calling thread: a free port the first time, the

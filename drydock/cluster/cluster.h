@@ -22,6 +22,7 @@
 #include "drydock/cluster/api_error.h"
 #include "drydock/cluster/kinds.h"
 #include "drydock/cluster/store.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 
 namespace drydock {
@@ -56,15 +57,11 @@ struct EventText {
   std::string component = "drydock";
 };
 
-class Cluster {
+class Cluster : private fairlead::Pinned {
  public:
   /// Listens on 127.0.0.1, a free port, in the network namespace of the calling thread. Makes the Node
   /// (Ready, label kubernetes.io/hostname) and the namespaces default and kube-system.
   static fairlead::Result<std::unique_ptr<Cluster>> start(ClusterOptions options);
-  Cluster(const Cluster&) = delete;
-  Cluster& operator=(const Cluster&) = delete;
-  Cluster(Cluster&&) = delete;
-  Cluster& operator=(Cluster&&) = delete;
   /// Stops the controllers and the server; open watches end.
   ~Cluster();
 

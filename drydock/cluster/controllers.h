@@ -10,6 +10,7 @@
 #include "drydock/cluster/api_error.h"
 #include "drydock/cluster/store.h"
 #include "fairlead/core/mutex.h"
+#include "fairlead/core/pinned.h"
 
 namespace drydock {
 
@@ -20,13 +21,9 @@ void write_event(Store& store, const Json& object, const EventText& event);
 /// The claim for an entry of spec.resourceClaims: its name, empty if it does not exist yet.
 std::string claim_name_of(const Json& pod, const Json& entry);
 
-class Controllers {
+class Controllers : private fairlead::Pinned {
  public:
   Controllers(Store& store, std::string node_name);
-  Controllers(const Controllers&) = delete;
-  Controllers& operator=(const Controllers&) = delete;
-  Controllers(Controllers&&) = delete;
-  Controllers& operator=(Controllers&&) = delete;
   ~Controllers();
 
  private:

@@ -16,6 +16,7 @@
 
 #include "drydock/cluster/api_server.h"
 #include "drydock/cluster/cluster.h"
+#include "fairlead/core/pinned.h"
 
 namespace drydock::test {
 
@@ -25,7 +26,7 @@ struct Reply {
   std::string text, retry_after;
 };
 
-class Client {
+class Client : private fairlead::Pinned {
  public:
   Client(std::uint16_t port, std::string token, const std::string& ca_pem)
       : port_(port), token_(std::move(token)) {
@@ -35,10 +36,6 @@ class Client {
     std::ofstream(name) << ca_pem;
     ca_file_ = name;
   }
-  Client(const Client&) = delete;
-  Client& operator=(const Client&) = delete;
-  Client(Client&&) = delete;
-  Client& operator=(Client&&) = delete;
   ~Client() { (void)std::filesystem::remove(ca_file_); }
 
   [[nodiscard]] std::unique_ptr<httplib::SSLClient> connect() const {
@@ -95,7 +92,7 @@ class Client {
 };
 
 /// A watch on a thread; its events are waited for.
-class WatchReader {
+class WatchReader : private fairlead::Pinned {
  public:
   WatchReader(const Client& client, const std::string& path) : client_(client.connect()) {
     thread_ = std::thread([this, path] {
@@ -106,10 +103,6 @@ class WatchReader {
       changed_.notify_all();
     });
   }
-  WatchReader(const WatchReader&) = delete;
-  WatchReader& operator=(const WatchReader&) = delete;
-  WatchReader(WatchReader&&) = delete;
-  WatchReader& operator=(WatchReader&&) = delete;
   ~WatchReader() {
     {
       const std::lock_guard lock(mutex_);

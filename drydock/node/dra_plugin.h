@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "drydock/node/call_stats.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 
 namespace drydock {
@@ -43,7 +44,7 @@ enum class DraVersion : std::uint8_t { kV1, kV1beta1 };
 std::string_view to_string(DraVersion version);
 
 /// Any thread. Connects at once and keeps trying, as the kubelet does; calls are not wait-for-ready.
-class DraPlugin {
+class DraPlugin : private fairlead::Pinned {
  public:
   struct Settings {
     std::string driver, endpoint;
@@ -54,10 +55,6 @@ class DraPlugin {
     std::function<void()> on_connection_change;
   };
   explicit DraPlugin(Settings settings);
-  DraPlugin(const DraPlugin&) = delete;
-  DraPlugin& operator=(const DraPlugin&) = delete;
-  DraPlugin(DraPlugin&&) = delete;
-  DraPlugin& operator=(DraPlugin&&) = delete;
   ~DraPlugin();
 
   [[nodiscard]] const std::string& driver() const { return settings_.driver; }

@@ -9,9 +9,11 @@
 #include <string>
 #include <vector>
 
+#include "fairlead/core/pinned.h"
+
 namespace drydock {
 
-class FakePlugin {
+class FakePlugin : private fairlead::Pinned {
  public:
   struct Settings {
     std::string registration_socket, endpoint;
@@ -21,10 +23,6 @@ class FakePlugin {
     std::vector<std::string> versions = {"v1.DRAPlugin"};
   };
   explicit FakePlugin(Settings settings);
-  FakePlugin(const FakePlugin&) = delete;
-  FakePlugin& operator=(const FakePlugin&) = delete;
-  FakePlugin(FakePlugin&&) = delete;
-  FakePlugin& operator=(FakePlugin&&) = delete;
   ~FakePlugin();
 
   /// Ends the DRA services only: registered, but not connected.

@@ -13,11 +13,12 @@
 #include "drydock/node/claim_manager.h"
 #include "drydock/node/plugin_manager.h"
 #include "drydock/node/pod_runner.h"
+#include "fairlead/core/pinned.h"
 
 namespace drydock {
 
 /// Any thread.
-class Kubelet {
+class Kubelet : private fairlead::Pinned {
  public:
   struct Parts {
     Cluster* cluster = nullptr;
@@ -29,10 +30,6 @@ class Kubelet {
   /// Deletes the node's slices, as a kubelet that starts does, then begins to register plugins and to run
   /// pods.
   static Result<std::unique_ptr<Kubelet>> start(const Parts& parts);
-  Kubelet(const Kubelet&) = delete;
-  Kubelet& operator=(const Kubelet&) = delete;
-  Kubelet(Kubelet&&) = delete;
-  Kubelet& operator=(Kubelet&&) = delete;
   /// Pods that still run are stopped and taken down.
   ~Kubelet();
 

@@ -12,6 +12,7 @@
 #include "drydock/node/machine_state.h"
 #include "drydock/node/pod_instance.h"
 #include "fairlead/core/mutex.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/sys/files.h"
 
 namespace drydock {
@@ -22,14 +23,10 @@ using ::testing::IsEmpty;
 const std::string kCgroup = "drydock-test-" + std::to_string(::getpid());
 
 /// What the body of a node wants to tell the test outside: the first failed expectation.
-class Report {
+class Report : private fairlead::Pinned {
  public:
   Report() : file_(::testing::TempDir() + "drydock-node-" + std::to_string(::getpid())) {}
   ~Report() { (void)fairlead::sys::remove_file(file_); }
-  Report(const Report&) = delete;
-  Report& operator=(const Report&) = delete;
-  Report(Report&&) = delete;
-  Report& operator=(Report&&) = delete;
   int fail(const std::string& why) const {
     (void)fairlead::sys::rewrite_file(file_, why);
     return 1;

@@ -16,6 +16,7 @@
 #include "drydock/node/console.h"
 #include "drydock/node/oci_spec.h"
 #include "fairlead/core/mutex.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/rpc/nri/plugin.h"
 #include "fairlead/rpc/nri/runtime.h"
@@ -23,7 +24,7 @@
 namespace drydock {
 
 /// Any thread.
-class NriSide {
+class NriSide : private fairlead::Pinned {
  public:
   struct Options {
     std::string socket;
@@ -35,10 +36,6 @@ class NriSide {
   /// Plugins may connect from now on. The console and the statistics must outlive it.
   static fairlead::Result<std::unique_ptr<NriSide>> start(Options options, Console& console,
                                                           CallStats& stats);
-  NriSide(const NriSide&) = delete;
-  NriSide& operator=(const NriSide&) = delete;
-  NriSide(NriSide&&) = delete;
-  NriSide& operator=(NriSide&&) = delete;
   ~NriSide();
 
   fairlead::Result<> run_pod_sandbox(const fairlead::rpc::NriPod& pod);

@@ -16,6 +16,7 @@
 #include "drydock/node/registry_watcher.h"
 #include "fairlead/core/fd.h"
 #include "fairlead/core/mutex.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 
 namespace drydock {
@@ -42,13 +43,9 @@ struct PluginEvents {
 };
 
 /// Any thread.
-class PluginManager {
+class PluginManager : private fairlead::Pinned {
  public:
   static Result<std::unique_ptr<PluginManager>> start(PluginManagerOptions options, PluginEvents events);
-  PluginManager(const PluginManager&) = delete;
-  PluginManager& operator=(const PluginManager&) = delete;
-  PluginManager(PluginManager&&) = delete;
-  PluginManager& operator=(PluginManager&&) = delete;
   ~PluginManager();
 
   /// The instance to call: of those registered the newest that is connected, else the newest. Null when there

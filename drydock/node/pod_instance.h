@@ -20,6 +20,7 @@
 #include "drydock/node/pod_spec.h"
 #include "drydock/node/processes.h"
 #include "drydock/node/runtime.h"
+#include "fairlead/core/pinned.h"
 
 namespace drydock {
 
@@ -40,14 +41,10 @@ struct OutputLine {
 };
 
 /// Used by one thread; the output callback is called on others, one line at a time per stream.
-class PodInstance {
+class PodInstance : private fairlead::Pinned {
  public:
   using OutputCallback = std::function<void(const OutputLine&)>;
   PodInstance(const NodeServices& services, PodSpec pod, OutputCallback output);
-  PodInstance(const PodInstance&) = delete;
-  PodInstance& operator=(const PodInstance&) = delete;
-  PodInstance(PodInstance&&) = delete;
-  PodInstance& operator=(PodInstance&&) = delete;
   /// Tears down what is left.
   ~PodInstance();
 

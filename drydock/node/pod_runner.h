@@ -21,6 +21,7 @@
 #include "drydock/node/console.h"
 #include "drydock/node/pod_instance.h"
 #include "fairlead/core/mutex.h"
+#include "fairlead/core/pinned.h"
 
 namespace drydock {
 
@@ -70,13 +71,9 @@ struct PodContext {
 };
 
 /// Starts at once on a thread of its own. Any thread may call.
-class PodRunner {
+class PodRunner : private fairlead::Pinned {
  public:
   PodRunner(const PodContext& context, Json pod);
-  PodRunner(const PodRunner&) = delete;
-  PodRunner& operator=(const PodRunner&) = delete;
-  PodRunner(PodRunner&&) = delete;
-  PodRunner& operator=(PodRunner&&) = delete;
   /// Stops and waits.
   ~PodRunner();
 

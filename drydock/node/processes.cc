@@ -17,6 +17,8 @@
 #include <memory>
 #include <utility>
 
+#include "fairlead/core/pinned.h"
+
 namespace drydock {
 namespace {
 
@@ -70,17 +72,13 @@ int milliseconds_left(std::chrono::steady_clock::time_point deadline) {
 }
 
 /// Owns the two attribute objects of posix_spawn.
-struct SpawnSettings {
+struct SpawnSettings : private fairlead::Pinned {
   posix_spawn_file_actions_t actions{};
   posix_spawnattr_t attributes{};
   SpawnSettings() {
     posix_spawn_file_actions_init(&actions);
     posix_spawnattr_init(&attributes);
   }
-  SpawnSettings(const SpawnSettings&) = delete;
-  SpawnSettings& operator=(const SpawnSettings&) = delete;
-  SpawnSettings(SpawnSettings&&) = delete;
-  SpawnSettings& operator=(SpawnSettings&&) = delete;
   ~SpawnSettings() {
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);

@@ -16,6 +16,7 @@
 #include "drydock/node/lent_links.h"
 #include "drydock/node/run_input.h"
 #include "drydock/node/run_options.h"
+#include "fairlead/core/pinned.h"
 
 namespace drydock {
 
@@ -28,14 +29,10 @@ inline constexpr int kExitInterrupted = 130;
 int run_command(const RunOptions& options);
 
 /// One run on the node; lives in the node's main process and is used by its main thread.
-class Run {
+class Run : private fairlead::Pinned {
  public:
   /// `lent`: the links of the machine that are in the node's network namespace. It and `input` outlive this.
   Run(const RunOptions& options, const RunInput& input, Console& console, const LentLinks& lent);
-  Run(const Run&) = delete;
-  Run& operator=(const Run&) = delete;
-  Run(Run&&) = delete;
-  Run& operator=(Run&&) = delete;
   ~Run();
 
   /// All of it; the exit status.

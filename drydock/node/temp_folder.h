@@ -7,21 +7,18 @@
 
 #include <string>
 
+#include "fairlead/core/pinned.h"
 #include "fairlead/sys/files.h"
 
 namespace drydock {
 
-class TempFolder {
+class TempFolder : private fairlead::Pinned {
  public:
   TempFolder() : path_(::testing::TempDir() + "drydock-XXXXXX") {
     if (::mkdtemp(path_.data()) == nullptr) {
       path_.clear();
     }
   }
-  TempFolder(const TempFolder&) = delete;
-  TempFolder& operator=(const TempFolder&) = delete;
-  TempFolder(TempFolder&&) = delete;
-  TempFolder& operator=(TempFolder&&) = delete;
   ~TempFolder() { (void)fairlead::sys::remove_tree(path_); }
 
   [[nodiscard]] const std::string& path() const { return path_; }

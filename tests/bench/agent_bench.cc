@@ -33,6 +33,7 @@
 #include "dra_v1.grpc.pb.h"
 #include "drydock/cluster/cluster.h"
 #include "fairlead/core/log.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/sys/files.h"
 #include "fairlead/sys/netlink/socket.h"
@@ -148,13 +149,9 @@ spec:
   containers: [{name: main, image: busybox, resources: {claims: [{name: nic}]}}]
 )";
 
-class Agent {
+class Agent : private Pinned {
  public:
   Agent(std::string program, std::string folder) : program_(std::move(program)), folder_(std::move(folder)) {}
-  Agent(const Agent&) = delete;
-  Agent& operator=(const Agent&) = delete;
-  Agent(Agent&&) = delete;
-  Agent& operator=(Agent&&) = delete;
   ~Agent() {
     if (pid_ > 0) {
       ::kill(pid_, SIGTERM);

@@ -20,6 +20,7 @@
 #include "fairlead/agent/testing/fake_host.h"
 #include "fairlead/agent/ways/nri_events.h"
 #include "fairlead/core/log.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/devices/testing/node.h"
 #include "fairlead/dra/base/metrics.h"
@@ -124,7 +125,7 @@ class ServiceHost final : public agent::FakeHost {
 };
 
 /// A node's agent without its sockets for the kubelet and the API server.
-class Node {
+class Node : private Pinned {
  public:
   static Result<std::unique_ptr<Node>> start(const std::string& folder, const std::string& driver_name,
                                              const devices::Registry& registry) {
@@ -153,10 +154,6 @@ class Node {
     FL_TRY(node->plugin_->wait_ready(SteadyClock::now() + std::chrono::seconds(5)));
     return node;
   }
-  Node(const Node&) = delete;
-  Node& operator=(const Node&) = delete;
-  Node(Node&&) = delete;
-  Node& operator=(Node&&) = delete;
   ~Node() {
     if (plugin_) {
       plugin_->stop();

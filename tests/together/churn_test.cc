@@ -27,6 +27,7 @@
 #include "drydock/node/dra_plugin.h"
 #include "fairlead/agent/testing/kernel_fixture.h"
 #include "fairlead/agent/ways/attach_ways.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/dra/plugin/plugin.h"
 #include "fairlead/sys/files.h"
 
@@ -79,7 +80,7 @@ void put_claim(drydock::Store& store, int number) {
 }
 
 /// An API server in a process of its own, so that what it remembers is not taken for ours.
-class FarApiServer {
+class FarApiServer : private Pinned {
  public:
   FarApiServer() {
     if (::pipe2(said_, O_CLOEXEC) != 0 || ::pipe2(end_, O_CLOEXEC) != 0) {
@@ -105,10 +106,6 @@ class FarApiServer {
       }
     }
   }
-  FarApiServer(const FarApiServer&) = delete;
-  FarApiServer& operator=(const FarApiServer&) = delete;
-  FarApiServer(FarApiServer&&) = delete;
-  FarApiServer& operator=(FarApiServer&&) = delete;
   ~FarApiServer() {
     (void)::close(end_[1]);
     (void)::close(said_[0]);

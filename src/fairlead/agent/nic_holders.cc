@@ -287,10 +287,6 @@ class NicHolders::Intents final : public dra::Admission {
  public:
   Intents(std::string folder, std::string lock_file, UniqueFd lock)
       : folder_(std::move(folder)), lock_file_(std::move(lock_file)), lock_(std::move(lock)) {}
-  Intents(const Intents&) = delete;
-  Intents& operator=(const Intents&) = delete;
-  Intents(Intents&&) = delete;
-  Intents& operator=(Intents&&) = delete;
   ~Intents() override {
     for (const Entry& entry : entries_) {
       (void)sys::remove_file(folder_ + "/" + entry.intent_file());

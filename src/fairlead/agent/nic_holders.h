@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "fairlead/core/fd.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/devices/kind.h"
 #include "fairlead/devices/netdev/link_use.h"
@@ -117,15 +118,11 @@ class NicHolders {
 
 /// Calls `changed` when entries of drivers other than `driver` change, or all are lost with the folder, which
 /// is then made again; from a thread of its own.
-class HoldersWatch {
+class HoldersWatch : private Pinned {
  public:
   /// Makes the folder.
   static Result<std::unique_ptr<HoldersWatch>> start(const std::string& dir, std::string driver,
                                                      std::function<void()> changed);
-  HoldersWatch(const HoldersWatch&) = delete;
-  HoldersWatch& operator=(const HoldersWatch&) = delete;
-  HoldersWatch(HoldersWatch&&) = delete;
-  HoldersWatch& operator=(HoldersWatch&&) = delete;
   ~HoldersWatch();
 
  private:

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "fairlead/core/mutex.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/devices/node_memory.h"
 
@@ -29,13 +30,9 @@ struct NodeReaderOptions {
   std::chrono::milliseconds retry_max{30'000};
 };
 
-class NodeReader {
+class NodeReader : private Pinned {
  public:
   explicit NodeReader(NodeReaderOptions options);
-  NodeReader(const NodeReader&) = delete;
-  NodeReader& operator=(const NodeReader&) = delete;
-  NodeReader(NodeReader&&) = delete;
-  NodeReader& operator=(NodeReader&&) = delete;
   /// Ends the thread, and the call that it is in.
   ~NodeReader() = default;
 

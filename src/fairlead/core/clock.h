@@ -7,20 +7,17 @@
 #include <stop_token>
 
 #include "fairlead/core/mutex.h"
+#include "fairlead/core/pinned.h"
 
 namespace fairlead {
 
 /// Monotonic time and a wait that can be stopped. Any thread.
-class Clock {
+class Clock : private Pinned {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
   using Duration = std::chrono::steady_clock::duration;
 
   Clock() = default;
-  Clock(const Clock&) = delete;
-  Clock& operator=(const Clock&) = delete;
-  Clock(Clock&&) = delete;
-  Clock& operator=(Clock&&) = delete;
   virtual ~Clock() = default;
 
   [[nodiscard]] virtual TimePoint now() const = 0;

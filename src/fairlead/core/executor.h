@@ -15,12 +15,13 @@
 #include <string>
 #include <vector>
 
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 
 namespace fairlead {
 
 /// Any thread may call any function here, except that a task must not call acquire() or stop().
-class Executor {
+class Executor : private Pinned {
  public:
   struct Options {
     /// The maximum number of threads of each lane. Lanes keep slow waits (lane 1: requests to a server) from
@@ -65,10 +66,6 @@ class Executor {
 
   Executor() : Executor(Options{}) {}
   explicit Executor(Options options);
-  Executor(const Executor&) = delete;
-  Executor& operator=(const Executor&) = delete;
-  Executor(Executor&&) = delete;
-  Executor& operator=(Executor&&) = delete;
   /// stop().
   ~Executor();
 

@@ -11,21 +11,18 @@
 #include <utility>
 
 #include "fairlead/core/mutex.h"
+#include "fairlead/core/pinned.h"
 
 namespace fairlead {
 
 /// Any thread.
-class Timer {
+class Timer : private Pinned {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
   using Id = std::uint64_t;
   using Function = std::move_only_function<void()>;
 
   Timer();
-  Timer(const Timer&) = delete;
-  Timer& operator=(const Timer&) = delete;
-  Timer(Timer&&) = delete;
-  Timer& operator=(Timer&&) = delete;
   /// stop().
   ~Timer();
 

@@ -27,6 +27,7 @@
 #include <typeindex>
 #include <vector>
 
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/devices/marker.h"
 #include "fairlead/dra/base/driver.h"
@@ -217,13 +218,9 @@ class Staging {
 };
 
 /// Stateless: any thread, several at once.
-class Kind {
+class Kind : private Pinned {
  public:
   Kind() = default;
-  Kind(const Kind&) = delete;
-  Kind& operator=(const Kind&) = delete;
-  Kind(Kind&&) = delete;
-  Kind& operator=(Kind&&) = delete;
   virtual ~Kind() = default;
 
   [[nodiscard]] virtual KindName name() const = 0;

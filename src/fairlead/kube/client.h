@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "fairlead/core/clock.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/kube/config.h"
 
@@ -91,14 +92,10 @@ struct WatchRequest {
 };
 
 /// Thread-safe; every call blocks its caller. Idle connections are kept and used again, a few at most.
-class Client {
+class Client : private Pinned {
  public:
   /// Reads certificates and token, does not connect.
   static Result<std::unique_ptr<Client>> open(ClientConfig config, ClientOptions options = {});
-  Client(const Client&) = delete;
-  Client& operator=(const Client&) = delete;
-  Client(Client&&) = delete;
-  Client& operator=(Client&&) = delete;
   ~Client();
 
   /// Any request; HTTP errors become Errors as above, success is 2xx. `call.timeout` bounds it with retries.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/kube/config.h"
+#include "fairlead/core/pinned.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -20,7 +21,7 @@ using ::testing::StartsWith;
 constexpr const char* kPemBase64 = "LS0tLS1CRUdJTiBYLS0tLS0K";
 constexpr const char* kPem = "-----BEGIN X-----\n";
 
-class ConfigTest : public ::testing::Test {
+class ConfigTest : public ::testing::Test, private Pinned {
  public:
   ConfigTest() {
     std::string pattern = ::testing::TempDir() + "fairlead-config-XXXXXX";
@@ -32,10 +33,6 @@ class ConfigTest : public ::testing::Test {
     };
   }
   ~ConfigTest() override { std::filesystem::remove_all(dir_); }
-  ConfigTest(const ConfigTest&) = delete;
-  ConfigTest& operator=(const ConfigTest&) = delete;
-  ConfigTest(ConfigTest&&) = delete;
-  ConfigTest& operator=(ConfigTest&&) = delete;
 
  protected:
   std::string write(const std::string& name, const std::string& text) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fairlead/core/mutex.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/kube/credentials.h"
 #include "fairlead/kube/curl_handles.h"
 #include "fairlead/kube/line_splitter.h"
@@ -135,7 +136,7 @@ Error with_origin(Error error, const ClientConfig& config) {
 
 /// One request on one connection: its options, its callback data, and its time in the multi. Stays where it
 /// is: curl has pointers into it.
-class Exchange {
+class Exchange : private Pinned {
  public:
   Exchange(Connection& connection, const HttpRequest& request, const StreamOptions* stream,
            const Http::OnLine* on_line)
@@ -152,10 +153,6 @@ class Exchange {
                   .last_byte = {},
                   .answered = false,
                   .failure = {}} {}
-  Exchange(const Exchange&) = delete;
-  Exchange& operator=(const Exchange&) = delete;
-  Exchange(Exchange&&) = delete;
-  Exchange& operator=(Exchange&&) = delete;
   ~Exchange() {
     if (added_) {
       curl_multi_remove_handle(multi_, easy_);  // closes the connection unless the answer was read to its end

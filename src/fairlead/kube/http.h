@@ -16,6 +16,7 @@
 #include <string_view>
 
 #include "fairlead/core/clock.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/kube/config.h"
 
@@ -44,14 +45,10 @@ struct StreamOptions {
   std::function<void()> on_open;  // the headers of a 2xx response have arrived
 };
 
-class Http {
+class Http : private Pinned {
  public:
   /// Reads the credential files; does not connect.
   static Result<std::unique_ptr<Http>> open(ClientConfig config, Clock& clock);
-  Http(const Http&) = delete;
-  Http& operator=(const Http&) = delete;
-  Http(Http&&) = delete;
-  Http& operator=(Http&&) = delete;
   ~Http();
 
   /// A response of any status is a success here. After a 401 it is retried once if the token file has a new

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/kube/http.h"
+#include "fairlead/core/pinned.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -30,16 +31,12 @@ using testing::TestStream;
 
 TestResponse answer_ok(const TestRequest&) { return {.body = "ok"}; }
 
-class HttpTest : public ::testing::Test {
+class HttpTest : public ::testing::Test, private Pinned {
  public:
   HttpTest() {
     std::string pattern = ::testing::TempDir() + "fairlead-http-XXXXXX";
     dir_ = ::mkdtemp(pattern.data());
   }
-  HttpTest(const HttpTest&) = delete;
-  HttpTest& operator=(const HttpTest&) = delete;
-  HttpTest(HttpTest&&) = delete;
-  HttpTest& operator=(HttpTest&&) = delete;
   ~HttpTest() override { std::filesystem::remove_all(dir_); }
 
  protected:

@@ -26,6 +26,7 @@
 
 #include "fairlead/core/backoff.h"
 #include "fairlead/core/clock.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/kube/client.h"
 #include "fairlead/kube/resource.h"
@@ -59,7 +60,7 @@ struct ReflectorSource {
 };
 
 /// The untyped machine. Use TypedReflector<T>.
-class Reflector {
+class Reflector : private Pinned {
  public:
   struct Handlers {
     /// One page of a list as the server sent it; `first` starts a new list. Returns the page's metadata.
@@ -71,10 +72,6 @@ class Reflector {
 
   /// `client` must outlive the reflector.
   Reflector(Client& client, ReflectorSource source, Handlers handlers, ReflectorOptions options);
-  Reflector(const Reflector&) = delete;
-  Reflector& operator=(const Reflector&) = delete;
-  Reflector(Reflector&&) = delete;
-  Reflector& operator=(Reflector&&) = delete;
   ~Reflector();
 
   /// Starts the thread, once.

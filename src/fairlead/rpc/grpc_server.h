@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/rpc/unix_listener.h"
 
@@ -24,16 +25,12 @@ namespace fairlead::rpc {
 
 /// Accepts any :authority (the kubelet's registration client sends the percent-encoded path, its DRA client
 /// "localhost"), and never ends a connection for age or idleness: the kubelet takes that for a dead plugin.
-class GrpcServer {
+class GrpcServer : private Pinned {
  public:
   /// Listens as UnixListener::open() does and is serving when it returns. The services must outlive the
   /// server.
   static Result<std::unique_ptr<GrpcServer>> start(const std::string& path,
                                                    const std::vector<grpc::Service*>& services);
-  GrpcServer(const GrpcServer&) = delete;
-  GrpcServer& operator=(const GrpcServer&) = delete;
-  GrpcServer(GrpcServer&&) = delete;
-  GrpcServer& operator=(GrpcServer&&) = delete;
   /// stop(0).
   ~GrpcServer();
 

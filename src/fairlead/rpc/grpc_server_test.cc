@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/rpc/grpc_server.h"
+#include "fairlead/core/pinned.h"
 
 #include <fcntl.h>
 #include <grpcpp/grpcpp.h>
@@ -26,14 +27,10 @@ namespace {
 
 namespace pb = pluginregistration;
 
-class TemporaryDir {
+class TemporaryDir : private Pinned {
  public:
   TemporaryDir() { EXPECT_NE(::mkdtemp(path_.data()), nullptr); }
   ~TemporaryDir() { (void)sys::remove_tree(path_); }
-  TemporaryDir(const TemporaryDir&) = delete;
-  TemporaryDir& operator=(const TemporaryDir&) = delete;
-  TemporaryDir(TemporaryDir&&) = delete;
-  TemporaryDir& operator=(TemporaryDir&&) = delete;
   [[nodiscard]] std::string operator/(const std::string& name) const { return path_ + "/" + name; }
 
  private:

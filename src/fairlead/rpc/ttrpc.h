@@ -15,6 +15,7 @@
 #include <string>
 #include <string_view>
 
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 
 namespace fairlead::rpc {
@@ -41,7 +42,7 @@ std::int32_t to_grpc_status(Code code);
 Code from_grpc_status(std::int32_t status);
 
 /// Thread-safe.
-class Ttrpc {
+class Ttrpc : private Pinned {
  public:
   struct Options {
     /// Puts one whole message (header included) on the wire, or fails; never called by two threads at once,
@@ -53,10 +54,6 @@ class Ttrpc {
     std::function<void(TtrpcRequest request, TtrpcReply reply)> handler;
   };
   explicit Ttrpc(Options options);
-  Ttrpc(const Ttrpc&) = delete;
-  Ttrpc& operator=(const Ttrpc&) = delete;
-  Ttrpc(Ttrpc&&) = delete;
-  Ttrpc& operator=(Ttrpc&&) = delete;
   /// close().
   ~Ttrpc();
 

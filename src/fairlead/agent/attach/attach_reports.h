@@ -16,6 +16,7 @@
 #include "fairlead/core/executor.h"
 #include "fairlead/core/fd.h"
 #include "fairlead/core/mutex.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/timer.h"
 #include "fairlead/dra/base/host.h"
 #include "fairlead/sys/netns.h"
@@ -32,15 +33,11 @@ struct AttachReportsOptions {
 bool is_attachable(const dra::ClaimRecord& record, const devices::Registry& kinds);
 
 /// Any thread.
-class AttachReports {
+class AttachReports : private Pinned {
  public:
   /// Host and kinds must outlive it.
   AttachReports(dra::Host& host, const devices::Registry& kinds, std::string driver_name,
                 AttachReportsOptions options = {});
-  AttachReports(const AttachReports&) = delete;
-  AttachReports& operator=(const AttachReports&) = delete;
-  AttachReports(AttachReports&&) = delete;
-  AttachReports& operator=(AttachReports&&) = delete;
   /// stop().
   ~AttachReports();
 

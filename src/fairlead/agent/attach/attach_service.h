@@ -12,6 +12,7 @@
 #include "fairlead/agent/attach/attach.h"
 #include "fairlead/agent/attach/attach_reports.h"
 #include "fairlead/agent/attach/sandbox_book.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/dra/base/host.h"
 #include "fairlead/sys/netns.h"
@@ -39,15 +40,11 @@ struct Sandbox {
 };
 
 /// Any thread.
-class AttachService {
+class AttachService : private Pinned {
  public:
   /// All must outlive it.
   AttachService(Attacher& attacher, dra::Host& host, std::string driver_name,
                 AttachReportsOptions options = {});
-  AttachService(const AttachService&) = delete;
-  AttachService& operator=(const AttachService&) = delete;
-  AttachService(AttachService&&) = delete;
-  AttachService& operator=(AttachService&&) = delete;
   ~AttachService() = default;
 
   [[nodiscard]] dra::Host& host() const { return *host_; }

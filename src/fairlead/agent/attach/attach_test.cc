@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Claims, from plan() to unprepare(), against the running kernel.
 #include "fairlead/agent/attach/attach.h"
+#include "fairlead/core/pinned.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -1301,7 +1302,7 @@ TEST_F(Attach, Use_OfAPodThatAnotherAgentSaw_IsNotKnown) {
 
 /// This thread may not look at processes that have more rights meanwhile, as an agent without SYS_PTRACE that
 /// sees those of its node (hostPID).
-class NoInspection {
+class NoInspection : private Pinned {
  public:
   NoInspection() {
     (void)::syscall(SYS_capget, &header_, before_.data());
@@ -1309,10 +1310,6 @@ class NoInspection {
     fewer[CAP_TO_INDEX(CAP_SYS_PTRACE)].effective &= ~CAP_TO_MASK(CAP_SYS_PTRACE);
     (void)::syscall(SYS_capset, &header_, fewer.data());
   }
-  NoInspection(const NoInspection&) = delete;
-  NoInspection& operator=(const NoInspection&) = delete;
-  NoInspection(NoInspection&&) = delete;
-  NoInspection& operator=(NoInspection&&) = delete;
   ~NoInspection() { (void)::syscall(SYS_capset, &header_, before_.data()); }
 
  private:

@@ -30,6 +30,7 @@
 #include "fairlead/agent/net_driver.h"
 #include "fairlead/agent/probe.h"
 #include "fairlead/agent/testing/fake_host.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/devices/testing/node.h"
 #include "fairlead/sys/files.h"
 #include "fairlead/sys/netns.h"
@@ -44,7 +45,7 @@ namespace fairlead::agent {
   } while (false)
 
 /// A process that only keeps a network namespace alive, like the pause container of a pod.
-class Inhabitant {
+class Inhabitant : private Pinned {
  public:
   explicit Inhabitant(int netns) : pid_(::fork()) {
     if (pid_ == 0) {
@@ -63,10 +64,6 @@ class Inhabitant {
     char byte = 0;
     (void)!::read(ready_[0], &byte, 1);
   }
-  Inhabitant(const Inhabitant&) = delete;
-  Inhabitant& operator=(const Inhabitant&) = delete;
-  Inhabitant(Inhabitant&&) = delete;
-  Inhabitant& operator=(Inhabitant&&) = delete;
   ~Inhabitant() {
     if (pid_ > 0) {
       ::kill(pid_, SIGKILL);
@@ -88,13 +85,9 @@ class Inhabitant {
 };
 
 /// This thread has no more rights to files and processes than an ordinary user meanwhile; to networks it has.
-class NoFileRights {
+class NoFileRights : private Pinned {
  public:
   NoFileRights() : before_(::setfsuid(kNobody)) {}
-  NoFileRights(const NoFileRights&) = delete;
-  NoFileRights& operator=(const NoFileRights&) = delete;
-  NoFileRights(NoFileRights&&) = delete;
-  NoFileRights& operator=(NoFileRights&&) = delete;
   ~NoFileRights() { (void)::setfsuid(static_cast<uid_t>(before_)); }
 
  private:

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "fairlead/agent/attach/attach_service.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/rpc/nri/plugin.h"
 
@@ -29,14 +30,10 @@ struct AttachWaysOptions {
   std::chrono::milliseconds close_time{8'000};
 };
 
-class AttachWays {
+class AttachWays : private Pinned {
  public:
   /// Binds the guard's socket, so that a wrong path is an error at start. The service must outlive it.
   static Result<std::unique_ptr<AttachWays>> create(AttachWaysOptions options, AttachService& service);
-  AttachWays(const AttachWays&) = delete;
-  AttachWays& operator=(const AttachWays&) = delete;
-  AttachWays(AttachWays&&) = delete;
-  AttachWays& operator=(AttachWays&&) = delete;
   /// close().
   ~AttachWays();
 

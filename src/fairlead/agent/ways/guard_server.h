@@ -13,6 +13,7 @@
 #include <string>
 
 #include "fairlead/core/fd.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 
 namespace fairlead::agent {
@@ -23,7 +24,7 @@ struct GuardCall {
   UniqueFd netns;
 };
 
-class GuardServer {
+class GuardServer : private Pinned {
  public:
   /// Called from several threads. The guard prints the error's sentence; after kCancelled (the program is
   /// stopping) it gets no response and calls the next agent.
@@ -39,10 +40,6 @@ class GuardServer {
   /// of the driver listens there (a rolling update), binding is retried until that one has ended. A socket
   /// whose name is removed later is bound again within a second.
   static Result<std::unique_ptr<GuardServer>> open(Options options, Attach attach);
-  GuardServer(const GuardServer&) = delete;
-  GuardServer& operator=(const GuardServer&) = delete;
-  GuardServer(GuardServer&&) = delete;
-  GuardServer& operator=(GuardServer&&) = delete;
   /// stop().
   ~GuardServer();
 

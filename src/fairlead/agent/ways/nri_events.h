@@ -30,10 +30,6 @@ class NriEvents final : public rpc::NriHandler {
 
   /// The service must outlive it.
   explicit NriEvents(AttachService& service);
-  NriEvents(const NriEvents&) = delete;
-  NriEvents& operator=(const NriEvents&) = delete;
-  NriEvents(NriEvents&&) = delete;
-  NriEvents& operator=(NriEvents&&) = delete;
   /// stop().
   ~NriEvents() override;
 

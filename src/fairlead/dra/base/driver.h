@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/formats/cdi.h"
 #include "fairlead/kube/resources/slice.h"
@@ -161,13 +162,9 @@ struct ClaimUse {
 
 /// The driver's part while a claim's record is being written: see Driver::admit(). Destroyed when that is
 /// done, or has failed.
-class Admission {
+class Admission : private Pinned {
  public:
   Admission() = default;
-  Admission(const Admission&) = delete;
-  Admission& operator=(const Admission&) = delete;
-  Admission(Admission&&) = delete;
-  Admission& operator=(Admission&&) = delete;
   virtual ~Admission() = default;
 
   /// The record is on disk. If this is not called, the record was not written, and the admission has no
@@ -179,13 +176,9 @@ class Admission {
 /// exclusive use of a device; otherwise in parallel (also for two shares of one device). discover() is called
 /// from one separate thread. Errors become the claim's error, verbatim, in the pod's events. Exceptions do
 /// too, but with less detail.
-class Driver {
+class Driver : private Pinned {
  public:
   Driver() = default;
-  Driver(const Driver&) = delete;
-  Driver& operator=(const Driver&) = delete;
-  Driver(Driver&&) = delete;
-  Driver& operator=(Driver&&) = delete;
   virtual ~Driver() = default;
 
   /// All devices that this node offers now, devices of prepared claims included. Called at start, on

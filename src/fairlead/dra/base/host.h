@@ -15,22 +15,19 @@
 #include <string_view>
 #include <vector>
 
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/dra/base/driver.h"
 
 namespace fairlead::dra {
 
-class Host {
+class Host : private Pinned {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
   /// Returns the new Prepared::state of the given record.
   using Change = std::function<Result<std::string>(const ClaimRecord&)>;
 
   Host() = default;
-  Host(const Host&) = delete;
-  Host& operator=(const Host&) = delete;
-  Host(Host&&) = delete;
-  Host& operator=(Host&&) = delete;
   virtual ~Host() = default;
 
   // ---- claims of this node

@@ -10,22 +10,19 @@
 #include <string>
 #include <string_view>
 
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 
 namespace fairlead::dra {
 
 /// Any thread may call any function at any time.
-class Metrics {
+class Metrics : private Pinned {
  public:
   enum class Call : std::uint8_t { kPrepare, kUnprepare };
   using Seconds = std::chrono::duration<double>;
 
   /// Every metric carries the label driver="<driver_name>".
   Metrics(std::string_view driver_name, std::string_view version);
-  Metrics(const Metrics&) = delete;
-  Metrics& operator=(const Metrics&) = delete;
-  Metrics(Metrics&&) = delete;
-  Metrics& operator=(Metrics&&) = delete;
   ~Metrics();
 
   /// One claim of one kubelet call is complete: counted, timed, and the error (if any) counted by its code.

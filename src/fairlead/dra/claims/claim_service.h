@@ -23,6 +23,7 @@
 #include <string>
 #include <vector>
 
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/dra/base/driver.h"
 #include "fairlead/dra/base/metrics.h"
@@ -31,13 +32,9 @@
 namespace fairlead::dra {
 
 /// The source of claims: the API server.
-class ClaimSource {
+class ClaimSource : private Pinned {
  public:
   ClaimSource() = default;
-  ClaimSource(const ClaimSource&) = delete;
-  ClaimSource& operator=(const ClaimSource&) = delete;
-  ClaimSource(ClaimSource&&) = delete;
-  ClaimSource& operator=(ClaimSource&&) = delete;
   virtual ~ClaimSource() = default;
 
   /// The claim as it is now, retried for up to `timeout`. kNotFound; kUnavailable, kTimeout: no response.
@@ -78,7 +75,7 @@ struct ClaimHooks {
 };
 
 /// Any thread may call anything, except where noted.
-class ClaimService {
+class ClaimService : private Pinned {
  public:
   struct Options {
     std::string driver_name, node_name, state_dir, cdi_dir;
@@ -99,10 +96,6 @@ class ClaimService {
   /// `driver`, `source` and `metrics` must outlive it. Makes state_dir.
   static Result<std::unique_ptr<ClaimService>> open(Options options, Driver& driver, ClaimSource& source,
                                                     Metrics& metrics);
-  ClaimService(const ClaimService&) = delete;
-  ClaimService& operator=(const ClaimService&) = delete;
-  ClaimService(ClaimService&&) = delete;
-  ClaimService& operator=(ClaimService&&) = delete;
   /// stop().
   ~ClaimService();
 

@@ -1163,10 +1163,6 @@ class NotedAdmission final : public Admission {
  public:
   NotedAdmission(std::string record, std::vector<std::string>& notes, Result<> answer)
       : record_(std::move(record)), notes_(&notes), answer_(std::move(answer)) {}
-  NotedAdmission(const NotedAdmission&) = delete;
-  NotedAdmission& operator=(const NotedAdmission&) = delete;
-  NotedAdmission(NotedAdmission&&) = delete;
-  NotedAdmission& operator=(NotedAdmission&&) = delete;
   ~NotedAdmission() override { notes_->push_back("ended"); }
   Result<> recorded() override {
     notes_->push_back(Node::exists(record_) ? "recorded" : "told too early");

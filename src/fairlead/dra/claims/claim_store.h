@@ -33,6 +33,7 @@
 
 #include "fairlead/core/fd.h"
 #include "fairlead/core/mutex.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/dra/base/driver.h"
 #include "fairlead/sys/folder_watch.h"
@@ -57,7 +58,7 @@ struct DecodedRecord {
 Result<DecodedRecord> decode_record(std::string_view text);
 
 /// Any thread, except where noted.
-class ClaimStore {
+class ClaimStore : private Pinned {
  public:
   using RecordPtr = std::shared_ptr<const ClaimRecord>;
   using Deadline = std::chrono::steady_clock::time_point;
@@ -95,10 +96,6 @@ class ClaimStore {
 
   /// Makes the folders (0750).
   static Result<std::unique_ptr<ClaimStore>> open(Options options);
-  ClaimStore(const ClaimStore&) = delete;
-  ClaimStore& operator=(const ClaimStore&) = delete;
-  ClaimStore(ClaimStore&&) = delete;
-  ClaimStore& operator=(ClaimStore&&) = delete;
   ~ClaimStore() = default;
 
   /// Waits until `deadline` (kTimeout) or `stop` (kCancelled) while another instance holds one of the keys.

@@ -14,6 +14,7 @@
 
 #include "fairlead/core/clock.h"
 #include "fairlead/core/mutex.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/dra/base/driver.h"
 #include "fairlead/dra/claims/claim_service.h"
@@ -21,7 +22,7 @@
 namespace fairlead::dra {
 
 /// Checks all records periodically. Owns one thread from start() to stop().
-class StaleClaims {
+class StaleClaims : private Pinned {
  public:
   struct Options {
     /// Between two rounds: a claim counts as gone if two rounds in a row do not find it.
@@ -45,10 +46,6 @@ class StaleClaims {
 
   /// `source` must outlive it.
   StaleClaims(Options options, ClaimSource& source, Calls calls);
-  StaleClaims(const StaleClaims&) = delete;
-  StaleClaims& operator=(const StaleClaims&) = delete;
-  StaleClaims(StaleClaims&&) = delete;
-  StaleClaims& operator=(StaleClaims&&) = delete;
   /// stop().
   ~StaleClaims();
 

@@ -151,10 +151,6 @@ class PluginImpl final : public Plugin {
       : options_(std::move(with)),
         paths_(std::move(sockets)),
         metrics_(options_.driver_name, FAIRLEAD_VERSION) {}
-  PluginImpl(const PluginImpl&) = delete;
-  PluginImpl& operator=(const PluginImpl&) = delete;
-  PluginImpl(PluginImpl&&) = delete;
-  PluginImpl& operator=(PluginImpl&&) = delete;
   ~PluginImpl() override {
     end();
     own_driver_.reset();  // its threads call us

@@ -2,6 +2,7 @@
 // The whole plugin as the kubelet sees it, with an API server that is away. With one that is there: the runs
 // of drydock.
 #include "fairlead/dra/plugin/plugin.h"
+#include "fairlead/core/pinned.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -326,7 +327,7 @@ int run_child(const std::string& dir) {
   return plugin ? (*plugin)->run() : 2;
 }
 
-class Child {
+class Child : private Pinned {
  public:
   explicit Child(const Folders& folders, bool stuck = false) {
     std::string self = "/proc/self/exe";
@@ -342,10 +343,6 @@ class Child {
       (void)wait();
     }
   }
-  Child(const Child&) = delete;
-  Child& operator=(const Child&) = delete;
-  Child(Child&&) = delete;
-  Child& operator=(Child&&) = delete;
 
   [[nodiscard]] rlimit descriptors() const {
     rlimit limit = {};

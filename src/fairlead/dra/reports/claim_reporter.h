@@ -23,6 +23,7 @@
 #include <string>
 #include <vector>
 
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/dra/base/driver.h"
 #include "fairlead/dra/base/metrics.h"
@@ -36,13 +37,9 @@ namespace fairlead::dra {
 
 /// The part of the API server that reporting needs. Calls come from the reporter's thread and return soon
 /// after `stop` is requested. Each makes one attempt: the reporter has its own back-off.
-class ClaimStatusApi {
+class ClaimStatusApi : private Pinned {
  public:
   ClaimStatusApi() = default;
-  ClaimStatusApi(const ClaimStatusApi&) = delete;
-  ClaimStatusApi& operator=(const ClaimStatusApi&) = delete;
-  ClaimStatusApi(ClaimStatusApi&&) = delete;
-  ClaimStatusApi& operator=(ClaimStatusApi&&) = delete;
   virtual ~ClaimStatusApi() = default;
 
   /// The claim as it is now. kNotFound: it does not exist any more.
@@ -64,7 +61,7 @@ std::vector<kube::DeviceStatus> status_entries(const std::string& driver_name, c
                                                const std::string& now);
 
 /// Owns one thread. Any thread may call any function; only stop() blocks.
-class ClaimReporter {
+class ClaimReporter : private Pinned {
  public:
   struct Options {
     std::string driver_name;
@@ -80,10 +77,6 @@ class ClaimReporter {
 
   /// `api` and `metrics` must outlive it. Writes nothing before start().
   ClaimReporter(Options options, ClaimStatusApi& api, Find find, Metrics& metrics);
-  ClaimReporter(const ClaimReporter&) = delete;
-  ClaimReporter& operator=(const ClaimReporter&) = delete;
-  ClaimReporter(ClaimReporter&&) = delete;
-  ClaimReporter& operator=(ClaimReporter&&) = delete;
   ~ClaimReporter();  // stop()
 
   void start();

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/dra/base/driver.h"
 #include "fairlead/dra/base/metrics.h"
@@ -21,13 +22,9 @@ class Client;
 namespace fairlead::dra {
 
 /// The part of the API server that events need. Calls come from one thread and return soon after `stop`.
-class EventApi {
+class EventApi : private Pinned {
  public:
   EventApi() = default;
-  EventApi(const EventApi&) = delete;
-  EventApi& operator=(const EventApi&) = delete;
-  EventApi(EventApi&&) = delete;
-  EventApi& operator=(EventApi&&) = delete;
   virtual ~EventApi() = default;
 
   /// kExists: it exists already (a response was lost).
@@ -44,14 +41,10 @@ std::unique_ptr<EventApi> make_event_api(kube::Client& client);
 bool is_for_the_author(Code code);
 
 /// Owns one thread. Any thread may call tell(), which never blocks.
-class PodEvents {
+class PodEvents : private Pinned {
  public:
   /// `api` and `metrics` must outlive it. Writes nothing before start().
   PodEvents(EventBook::Options options, EventApi& api, Metrics& metrics);
-  PodEvents(const PodEvents&) = delete;
-  PodEvents& operator=(const PodEvents&) = delete;
-  PodEvents(PodEvents&&) = delete;
-  PodEvents& operator=(PodEvents&&) = delete;
   ~PodEvents();  // stop()
 
   void start();

@@ -8,11 +8,12 @@
 #include <memory>
 #include <string>
 
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 
 namespace fairlead::dra {
 
-class AdminHttp {
+class AdminHttp : private Pinned {
  public:
   /// Called from the threads of the addresses, also concurrently; must not throw and should return within a
   /// few seconds.
@@ -36,10 +37,6 @@ class AdminHttp {
   /// address cannot be used. Serves when it returns.
   static Result<std::unique_ptr<AdminHttp>> start(const std::string& listen, Sources sources,
                                                   Port port = Port::kOurs);
-  AdminHttp(const AdminHttp&) = delete;
-  AdminHttp& operator=(const AdminHttp&) = delete;
-  AdminHttp(AdminHttp&&) = delete;
-  AdminHttp& operator=(AdminHttp&&) = delete;
   /// Stops serving; waits for responses in progress.
   ~AdminHttp();
 

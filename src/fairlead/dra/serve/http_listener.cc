@@ -34,6 +34,8 @@
 #include <thread>
 #include <utility>
 
+#include "fairlead/core/pinned.h"
+
 namespace fairlead::dra {
 namespace {
 
@@ -72,13 +74,9 @@ http::response<http::string_body> response_of(HttpAnswer answer) {
 
 }  // namespace
 
-class HttpListener::Server {
+class HttpListener::Server : private Pinned {
  public:
   Server(Answer answer, Limits limits) : answer_(std::move(answer)), limits_(limits) {}
-  Server(const Server&) = delete;
-  Server& operator=(const Server&) = delete;
-  Server(Server&&) = delete;
-  Server& operator=(Server&&) = delete;
   ~Server() {
     context_.stop();
     if (thread_.joinable()) {

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "fairlead/core/fd.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 
 namespace fairlead::dra {
@@ -22,7 +23,7 @@ struct HttpAnswer {
   std::string body;
 };
 
-class HttpListener {
+class HttpListener : private Pinned {
  public:
   struct Limits {
     /// A further connection closes one that has been served, or the one whose request takes longest: slow
@@ -40,10 +41,6 @@ class HttpListener {
   static Result<std::unique_ptr<HttpListener>> start(UniqueFd socket, Answer answer) {
     return start(std::move(socket), std::move(answer), Limits{});
   }
-  HttpListener(const HttpListener&) = delete;
-  HttpListener& operator=(const HttpListener&) = delete;
-  HttpListener(HttpListener&&) = delete;
-  HttpListener& operator=(HttpListener&&) = delete;
   /// Ends all connections; waits for a response that is being generated.
   ~HttpListener();
 

@@ -19,10 +19,6 @@ class KubeSliceApi final : public SliceApi {
  public:
   KubeSliceApi(kube::Client& client, const std::string& driver_name, const std::string& node_name)
       : client_(client), slices_(client), selector_{.driver = driver_name, .node_name = node_name} {}
-  KubeSliceApi(const KubeSliceApi&) = delete;
-  KubeSliceApi& operator=(const KubeSliceApi&) = delete;
-  KubeSliceApi(KubeSliceApi&&) = delete;
-  KubeSliceApi& operator=(KubeSliceApi&&) = delete;
   ~KubeSliceApi() override { unwatch(); }
 
   Result<std::string> node_uid(std::stop_token stop) override {

@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/dra/base/driver.h"
 #include "fairlead/dra/base/metrics.h"
@@ -45,13 +46,9 @@ struct SliceEvent {
 
 /// The part of the API server that publishing needs; made for one driver and node. Calls come from the
 /// publisher's thread; they return soon after `stop` is requested.
-class SliceApi {
+class SliceApi : private Pinned {
  public:
   SliceApi() = default;
-  SliceApi(const SliceApi&) = delete;
-  SliceApi& operator=(const SliceApi&) = delete;
-  SliceApi(SliceApi&&) = delete;
-  SliceApi& operator=(SliceApi&&) = delete;
   virtual ~SliceApi() = default;
 
   /// The UID of the Node object. kNotFound: it does not exist (yet).
@@ -107,16 +104,12 @@ struct PublisherOptions {
 };
 
 /// Owns one thread. discover() is called on it only, one call at a time.
-class SlicePublisher {
+class SlicePublisher : private Pinned {
  public:
   using Discover = std::function<Result<std::vector<Pool>>()>;
 
   /// `api` and `metrics` must outlive it. Does nothing before start().
   SlicePublisher(PublisherOptions options, SliceApi& api, Discover discover, Metrics& metrics);
-  SlicePublisher(const SlicePublisher&) = delete;
-  SlicePublisher& operator=(const SlicePublisher&) = delete;
-  SlicePublisher(SlicePublisher&&) = delete;
-  SlicePublisher& operator=(SlicePublisher&&) = delete;
   ~SlicePublisher();  // stop()
 
   void start();

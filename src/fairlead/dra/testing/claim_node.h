@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "fairlead/core/mutex.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/dra/claims/claim_service.h"
 #include "fairlead/sys/files.h"
 
@@ -23,14 +24,10 @@ namespace fairlead::dra::test {
 inline constexpr const char* kDriver = "dra.example.com";
 inline constexpr const char* kNode = "node-1";
 
-class TemporaryDir {
+class TemporaryDir : private Pinned {
  public:
   TemporaryDir() { EXPECT_NE(::mkdtemp(path_.data()), nullptr); }
   ~TemporaryDir() { (void)sys::remove_tree(path_); }
-  TemporaryDir(const TemporaryDir&) = delete;
-  TemporaryDir& operator=(const TemporaryDir&) = delete;
-  TemporaryDir(TemporaryDir&&) = delete;
-  TemporaryDir& operator=(TemporaryDir&&) = delete;
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] std::string operator/(const std::string& name) const { return path_ + "/" + name; }
 

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "fairlead/core/pinned.h"
 #include "fairlead/kube/config.h"
 #include "fairlead/kube/testing/tls_test_files.h"
 
@@ -27,13 +28,9 @@ struct TestRequest {
 };
 
 /// What a test pushes into an open answer, from any thread. The answer stays open until end() or abort().
-class TestStream {
+class TestStream : private Pinned {
  public:
   TestStream();
-  TestStream(const TestStream&) = delete;
-  TestStream& operator=(const TestStream&) = delete;
-  TestStream(TestStream&&) = delete;
-  TestStream& operator=(TestStream&&) = delete;
   ~TestStream();
 
   /// Sent as one chunk.
@@ -57,7 +54,7 @@ struct TestResponse {
   std::shared_ptr<TestStream> stream;  // instead of the body
 };
 
-class HttpsTestServer {
+class HttpsTestServer : private Pinned {
  public:
   struct Options {
     std::string names = "IP:127.0.0.1,DNS:localhost";  // in the certificate
@@ -68,10 +65,6 @@ class HttpsTestServer {
 
   HttpsTestServer(const TestCa& ca, const Options& options, Handler handler);
   HttpsTestServer(const TestCa& ca, Handler handler) : HttpsTestServer(ca, Options{}, std::move(handler)) {}
-  HttpsTestServer(const HttpsTestServer&) = delete;
-  HttpsTestServer& operator=(const HttpsTestServer&) = delete;
-  HttpsTestServer(HttpsTestServer&&) = delete;
-  HttpsTestServer& operator=(HttpsTestServer&&) = delete;
   /// Ends all streams.
   ~HttpsTestServer();
 

@@ -5,6 +5,8 @@
 #include <memory>
 #include <string>
 
+#include "fairlead/core/pinned.h"
+
 namespace fairlead::kube::testing {
 
 struct CertificateAndKey {
@@ -12,13 +14,9 @@ struct CertificateAndKey {
 };
 
 /// A certificate authority that lives for one test.
-class TestCa {
+class TestCa : private Pinned {
  public:
   explicit TestCa(const std::string& name = "fairlead test CA");
-  TestCa(const TestCa&) = delete;
-  TestCa& operator=(const TestCa&) = delete;
-  TestCa(TestCa&&) = delete;
-  TestCa& operator=(TestCa&&) = delete;
   ~TestCa();
 
   [[nodiscard]] const std::string& certificate() const;

@@ -16,6 +16,7 @@
 #include <string_view>
 
 #include "fairlead/core/fd.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 
 namespace fairlead::rpc {
@@ -29,7 +30,7 @@ inline constexpr std::size_t kNriFirstFrame = 4096;
 inline constexpr std::size_t kNriMaxFrame = 10 + (std::size_t{4} << 20);
 
 /// send() and close() from any thread; callbacks come from the one thread that reads, in order.
-class NriMux {
+class NriMux : private Pinned {
  public:
   struct Options {
     /// Bytes of a connection, in pieces of any size; an error ends the trunk. Ignore those of an unknown
@@ -42,10 +43,6 @@ class NriMux {
   };
   /// Takes over a connected stream socket.
   NriMux(UniqueFd socket, Options options);
-  NriMux(const NriMux&) = delete;
-  NriMux& operator=(const NriMux&) = delete;
-  NriMux(NriMux&&) = delete;
-  NriMux& operator=(NriMux&&) = delete;
   /// close(), and waits for the reading thread: not from a callback.
   ~NriMux();
 

@@ -21,6 +21,7 @@
 #include "fairlead/core/executor.h"
 #include "fairlead/core/log.h"
 #include "fairlead/core/mutex.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/timer.h"
 #include "fairlead/rpc/nri/codec.h"
 #include "fairlead/rpc/nri/mux.h"
@@ -196,7 +197,7 @@ struct NriPlugin::Impl {
 
 // ---- one connection ---------------------------------------------------------------------------------------
 
-struct NriPlugin::Impl::Connection {
+struct NriPlugin::Impl::Connection : private Pinned {
   Connection(Impl& plugin, UniqueFd socket)
       : service({.send = [this](std::string_view message) { return mux.send(kNriPluginService, message); },
                  .handler =
@@ -208,10 +209,6 @@ struct NriPlugin::Impl::Connection {
         mux(std::move(socket),
             {.receive = [this](std::uint32_t to, std::string_view bytes) { return receive(to, bytes); },
              .closed = [this, &plugin](const Error& why) { ended(plugin, why); }}) {}
-  Connection(const Connection&) = delete;
-  Connection& operator=(const Connection&) = delete;
-  Connection(Connection&&) = delete;
-  Connection& operator=(Connection&&) = delete;
   ~Connection() {
     mux.close();
     // An answer may be on its way in another thread: no more of them before `mux` goes.

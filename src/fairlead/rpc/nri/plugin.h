@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "fairlead/core/fd.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 
 namespace fairlead::rpc {
@@ -95,13 +96,9 @@ struct NriRuntime {
 /// dropped, and events of other pods run concurrently; those of the same pod wait for it, and are not
 /// delivered at all if their own time is over by then. Errors become the event's error in the runtime,
 /// verbatim. A handler must not call the runtime: the runtime waits for the handler.
-class NriHandler {
+class NriHandler : private Pinned {
  public:
   NriHandler() = default;
-  NriHandler(const NriHandler&) = delete;
-  NriHandler& operator=(const NriHandler&) = delete;
-  NriHandler(NriHandler&&) = delete;
-  NriHandler& operator=(NriHandler&&) = delete;
   virtual ~NriHandler() = default;
 
   virtual void configured(const NriRuntime& runtime) { (void)runtime; }
@@ -153,14 +150,10 @@ struct NriPluginOptions {
 };
 
 /// Keeps one connection to the runtime for as long as it lives.
-class NriPlugin {
+class NriPlugin : private Pinned {
  public:
   /// Checks the options; does not connect. The handler must outlive the plugin.
   static Result<std::unique_ptr<NriPlugin>> create(NriPluginOptions options, NriHandler& handler);
-  NriPlugin(const NriPlugin&) = delete;
-  NriPlugin& operator=(const NriPlugin&) = delete;
-  NriPlugin(NriPlugin&&) = delete;
-  NriPlugin& operator=(NriPlugin&&) = delete;
   /// stop().
   ~NriPlugin();
 

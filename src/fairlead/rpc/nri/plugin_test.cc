@@ -14,6 +14,7 @@
 #include <optional>
 
 #include "fairlead/core/mutex.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/rpc/nri/codec.h"
 #include "fairlead/rpc/nri/mux.h"
 #include "fairlead/rpc/nri/plugin.h"
@@ -33,16 +34,12 @@ using testing::Pair;
 
 steady_clock::time_point soon() { return steady_clock::now() + std::chrono::seconds(30); }
 
-class TempFolder {
+class TempFolder : private Pinned {
  public:
   TempFolder() {
     std::string name = std::filesystem::temp_directory_path() / "fl-nri-XXXXXX";
     path_ = ::mkdtemp(name.data());
   }
-  TempFolder(const TempFolder&) = delete;
-  TempFolder& operator=(const TempFolder&) = delete;
-  TempFolder(TempFolder&&) = delete;
-  TempFolder& operator=(TempFolder&&) = delete;
   ~TempFolder() {
     std::error_code ignored;
     std::filesystem::remove_all(path_, ignored);
@@ -649,7 +646,7 @@ TEST(NriOptions, ThatMakeNoSense_AreRefusedWithTheReason) {
 // ---- hand-made runtimes -----------------------------------------------------------------------------------
 
 /// A runtime that does only what a test tells it to.
-class RawRuntime {
+class RawRuntime : private Pinned {
  public:
   explicit RawRuntime(UniqueFd socket)
       : plugin_(
@@ -674,10 +671,6 @@ class RawRuntime {
                                      }}) {
     mux_.start();
   }
-  RawRuntime(const RawRuntime&) = delete;
-  RawRuntime& operator=(const RawRuntime&) = delete;
-  RawRuntime(RawRuntime&&) = delete;
-  RawRuntime& operator=(RawRuntime&&) = delete;
   ~RawRuntime() {
     mux_.close();
     plugin_.close();
@@ -859,7 +852,7 @@ TEST_F(NriRaw, FramesOfUnknownConnections_AreIgnored) {
 // ---- hand-made plugins ------------------------------------------------------------------------------------
 
 /// A plugin that answers by a table.
-class RawPlugin {
+class RawPlugin : private Pinned {
  public:
   using Answers = std::map<std::string, std::function<Result<std::string>(const TtrpcRequest&)>>;
   RawPlugin(const std::string& socket, Answers answers)
@@ -887,10 +880,6 @@ class RawPlugin {
                                      }}) {
     mux_.start();
   }
-  RawPlugin(const RawPlugin&) = delete;
-  RawPlugin& operator=(const RawPlugin&) = delete;
-  RawPlugin(RawPlugin&&) = delete;
-  RawPlugin& operator=(RawPlugin&&) = delete;
   ~RawPlugin() {
     mux_.close();
     plugin_.close();

@@ -17,6 +17,7 @@
 #include "fairlead/core/fd.h"
 #include "fairlead/core/log.h"
 #include "fairlead/core/mutex.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/rpc/nri/codec.h"
 #include "fairlead/rpc/nri/mux.h"
 #include "fairlead/rpc/ttrpc.h"
@@ -41,7 +42,7 @@ bool always_dedicated(NriEvent event) {
 // ---- one plugin -------------------------------------------------------------------------------------------
 
 /// A connection from accept to its end. The methods block; one thread at a time calls them.
-class NriRuntimeServer::Peer {
+class NriRuntimeServer::Peer : private Pinned {
  public:
   Peer(UniqueFd socket, const NriRuntimeOptions& options, std::function<void()> ended)
       : options_(options),
@@ -55,10 +56,6 @@ class NriRuntimeServer::Peer {
              {.receive = [this](std::uint32_t to, std::string_view bytes) { return receive(to, bytes); },
               .closed = [this](const Error& why) { on_end(why); },
               .send_timeout = options.request_timeout}) {}
-  Peer(const Peer&) = delete;
-  Peer& operator=(const Peer&) = delete;
-  Peer(Peer&&) = delete;
-  Peer& operator=(Peer&&) = delete;
   ~Peer() {
     mux_.close();
     plugin_.close();

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/rpc/nri/plugin.h"
 
@@ -63,7 +64,7 @@ struct NriInventory {
 
 /// Any thread may call any function. Events are sequential, to one plugin after another in the order of their
 /// indices; a plugin is synchronized between events, never during one.
-class NriRuntimeServer {
+class NriRuntimeServer : private Pinned {
  public:
   /// Called while events are blocked: it must not call the server, nor wait for a thread that does. A pod
   /// must be in it from before run_pod_sandbox() until after stop_pod_sandbox(); so a plugin may get it
@@ -76,10 +77,6 @@ class NriRuntimeServer {
 
   /// Listens and accepts plugins, in threads of its own.
   static Result<std::unique_ptr<NriRuntimeServer>> start(NriRuntimeOptions options, Inventory inventory);
-  NriRuntimeServer(const NriRuntimeServer&) = delete;
-  NriRuntimeServer& operator=(const NriRuntimeServer&) = delete;
-  NriRuntimeServer(NriRuntimeServer&&) = delete;
-  NriRuntimeServer& operator=(NriRuntimeServer&&) = delete;
   /// stop().
   ~NriRuntimeServer();
 

@@ -17,6 +17,7 @@
 
 #include "fairlead/core/fd.h"
 #include "fairlead/core/mutex.h"
+#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/sys/facts/node_facts.h"
 #include "fairlead/sys/inventory.h"
@@ -26,16 +27,12 @@
 namespace fairlead::sys {
 
 /// Any thread may call its functions.
-class FactsWatcher {
+class FactsWatcher : private Pinned {
  public:
   /// Watches the calling thread's network namespace and reads the facts once. `changed` is called from the watcher's
   /// thread, often, after links, addresses or default routes have changed; it must be quick. It may call facts().
   static Result<std::unique_ptr<FactsWatcher>> start(const InventoryOptions& options,
                                                      std::function<void()> changed);
-  FactsWatcher(const FactsWatcher&) = delete;
-  FactsWatcher& operator=(const FactsWatcher&) = delete;
-  FactsWatcher(FactsWatcher&&) = delete;
-  FactsWatcher& operator=(FactsWatcher&&) = delete;
   ~FactsWatcher();
 
   /// As they are now, but for what rtnetlink does not announce. Never null. The same object as long as nothing changes.

@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include "fairlead/core/fd.h"
+#include "fairlead/core/pinned.h"
 
 namespace fairlead::sys::testing {
 
@@ -18,7 +19,7 @@ inline constexpr bool kRunsWithoutDescriptors = true;
 #endif
 
 /// While it lives, this process cannot open a descriptor (EMFILE). The soft limit is restored at the end.
-class NoDescriptors {
+class NoDescriptors : private Pinned {
  public:
   NoDescriptors() {
     const UniqueFd free(::fcntl(0, F_DUPFD_CLOEXEC, 0));
@@ -26,10 +27,6 @@ class NoDescriptors {
     const rlimit none = {.rlim_cur = static_cast<rlim_t>(free.get()), .rlim_max = before_.rlim_max};
     (void)::setrlimit(RLIMIT_NOFILE, &none);
   }
-  NoDescriptors(const NoDescriptors&) = delete;
-  NoDescriptors& operator=(const NoDescriptors&) = delete;
-  NoDescriptors(NoDescriptors&&) = delete;
-  NoDescriptors& operator=(NoDescriptors&&) = delete;
   ~NoDescriptors() { (void)::setrlimit(RLIMIT_NOFILE, &before_); }
 
  private:

@@ -8,9 +8,11 @@
 #include <filesystem>
 #include <string>
 
+#include "fairlead/core/pinned.h"
+
 namespace fairlead::sys::testing_support {
 
-class TemporaryFolder {
+class TemporaryFolder : private Pinned {
  public:
   TemporaryFolder() {
     std::string pattern = (place() / "fairlead-test-XXXXXX").string();
@@ -19,10 +21,6 @@ class TemporaryFolder {
     }
     path_ = pattern;
   }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  TemporaryFolder(TemporaryFolder&&) = delete;
-  TemporaryFolder& operator=(TemporaryFolder&&) = delete;
   ~TemporaryFolder() {
     std::error_code ignored;
     std::filesystem::remove_all(path_, ignored);
