@@ -39,8 +39,8 @@ using ::testing::Not;
 using ::testing::StartsWith;
 using ::testing::UnorderedElementsAre;
 
-using sys::testing::kRunsWithoutDescriptors;
-using sys::testing::NoDescriptors;
+using sys::testing_support::kRunsWithoutDescriptors;
+using sys::testing_support::NoDescriptors;
 using Attach = KernelTest;
 
 std::vector<std::string> global_addresses(netlink::Socket& socket, netlink::IfIndex link) {

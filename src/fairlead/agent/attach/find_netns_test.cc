@@ -16,8 +16,8 @@
 namespace fairlead::agent {
 namespace {
 
-using sys::testing::kRunsWithoutDescriptors;
-using sys::testing::NoDescriptors;
+using sys::testing_support::kRunsWithoutDescriptors;
+using sys::testing_support::NoDescriptors;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 

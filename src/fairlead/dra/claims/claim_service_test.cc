@@ -704,7 +704,7 @@ TEST(Records, ThatCannotBeListed_AreAnErrorAtStartAndTheLastOnesLater) {
 }
 
 TEST(Records, AtTheLimitOfDescriptors_AreTheLastOnes_AndItPasses) {
-  if (!sys::testing::kRunsWithoutDescriptors) {
+  if (!sys::testing_support::kRunsWithoutDescriptors) {
     GTEST_SKIP() << "the undefined behaviour sanitizer needs descriptors for its own checks";
   }
   Node node;
@@ -718,7 +718,7 @@ TEST(Records, AtTheLimitOfDescriptors_AreTheLastOnes_AndItPasses) {
   std::string refused;
   std::string traces;
   {
-    const sys::testing::NoDescriptors none;
+    const sys::testing_support::NoDescriptors none;
     of_web = names_of(service->records_of_pod("web-uid"));
     of_another = names_of(service->records_of_pod("another"));
     refused = outcome(prepare(*service, {ref_of("b")}));

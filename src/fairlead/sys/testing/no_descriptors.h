@@ -8,7 +8,7 @@
 #include "fairlead/core/fd.h"
 #include "fairlead/core/pinned.h"
 
-namespace fairlead::sys::testing {
+namespace fairlead::sys::testing_support {
 
 /// UndefinedBehaviorSanitizer opens a pipe to check the type of an object before a virtual call; without a
 /// descriptor it reports a fault where there is none. A test that uses NoDescriptors skips where this is false.
@@ -33,4 +33,4 @@ class NoDescriptors : private Pinned {
   rlimit before_ = {};
 };
 
-}  // namespace fairlead::sys::testing
+}  // namespace fairlead::sys::testing_support
