@@ -13,7 +13,8 @@ from cluster import NODE, NODE_ADDRESS, SOURCE, eventually
 from kube_api import socket_in
 
 BIN = os.environ.get("FAIRLEAD_BIN", f"{SOURCE}/build/release/bin")
-IMAGE, FAULTS_IMAGE = "localhost/fairlead:test", "localhost/fairlead:faults"
+IMAGE, FAULTS_IMAGE, PREVIOUS_IMAGE = "localhost/fairlead:test", "localhost/fairlead:faults", "localhost/fairlead:previous"
+MANIFEST = f"{SOURCE}/deploy/kubernetes/fairlead.yaml"
 NAMESPACE = "fairlead"
 
 
@@ -29,6 +30,7 @@ class Fairlead:
         self._probes = True
         self._environment = {"HOST_DEVICES": host_devices}
         self._image, self._pod = IMAGE, {}  # what with_faults() changes
+        self._manifest = MANIFEST  # what use_previous() changes
         if slots:
             self._environment["SLOTS"] = str(slots)
 
@@ -36,7 +38,7 @@ class Fairlead:
 
     def manifests(self):
         """deploy/kubernetes/fairlead.yaml with this driver's name, the image made here, and the test's flags; nothing else differs."""
-        with open(f"{SOURCE}/deploy/kubernetes/fairlead.yaml", encoding="utf-8") as file:
+        with open(self._manifest, encoding="utf-8") as file:
             text = file.read().replace("net.fairlead.dev", self.driver)
         objects = [o for o in yaml.safe_load_all(text) if o]
         for daemonset in (o for o in objects if o["kind"] == "DaemonSet"):
@@ -81,6 +83,19 @@ class Fairlead:
             return (status.get("observedGeneration") == ds["metadata"]["generation"] and status.get("updatedNumberScheduled") == 1
                     and status.get("numberAvailable") == 1 and len(self.pods()) == 1)
         eventually(done, timeout, "the rolling update ends")
+
+    def use_previous(self, folder):
+        """A rolling update to the version that tests/cluster/previous.sh built into `folder`, by its own manifest."""
+        self.cluster.make_image(PREVIOUS_IMAGE, "--program", f"{folder}/fairlead", "--program", f"{folder}/fairlead-guard", "--entrypoint", "/usr/bin/fairlead")
+        self._image, self._manifest = PREVIOUS_IMAGE, f"{folder}/fairlead.yaml"
+        self.apply()
+        self.wait_rollout()
+
+    def use_current(self):
+        """A rolling update to what is tested."""
+        self._image, self._manifest = IMAGE, MANIFEST
+        self.apply()
+        self.wait_rollout()
 
     def uninstall(self):
         self.cluster.kubectl("delete", "--wait=true", "--timeout=60s", "--ignore-not-found", "-f", "-", stdin=yaml.safe_dump_all(self.manifests()), timeout=90)
