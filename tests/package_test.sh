@@ -8,6 +8,9 @@ build=$(cd "$1" && pwd)
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 cmake --install "$build" --prefix "$scratch/prefix" >"$scratch/install.log" || { cat "$scratch/install.log"; exit 1; }
+grep -rhoP '#include "\Kfairlead/[^"]*' "$scratch/prefix/include" | sort -u | while read -r header; do
+  [ -f "$scratch/prefix/include/$header" ] || { echo "an installed header includes $header, which is not installed"; exit 1; }
+done
 cmake -S examples/file-driver -B "$scratch/build" -G Ninja -DCMAKE_PREFIX_PATH="$scratch/prefix" >"$scratch/configure.log" || { cat "$scratch/configure.log"; exit 1; }
 cmake --build "$scratch/build"
 lines=$(wc -l <examples/file-driver/main.cc)

@@ -115,7 +115,7 @@ TEST_P(TwoDriversKilled, NicIsNotLost) {
   expect_one_after_the_other(run);
   EXPECT_THAT(run.output, ::testing::HasSubstr("started again"));
   // The one that was killed does not wait for what is the other's by now.
-  EXPECT_THAT(run.output, ::testing::Not(::testing::HasSubstr("has not come home")));
+  EXPECT_THAT(run.output, ::testing::Not(::testing::HasSubstr("has not returned")));
 }
 
 INSTANTIATE_TEST_SUITE_P(Moments, TwoDriversKilled,

@@ -160,7 +160,7 @@ def run(guest, manifest, **how):
 
 
 def state_of(guest, address):
-    """The link of a PCI function in the machine's namespace, as far as it must come home: name, MAC, MTU, up or down, alias, altnames,
+    """The link of a PCI function in the machine's namespace, as far as it must be restored: name, MAC, MTU, up or down, alias, altnames,
     permanent addresses."""
     name = guest.netdev(address)
     assert name, f"the link of {address} is not in the machine's namespace"

@@ -19,7 +19,7 @@ def vf(guest, vfs, request):
     guest.sh(f"""
 for netns in $(ls /run/netns); do ip netns del $netns; done
 echo 0 >/sys/module/rdma_rxe/parameters/ib""")
-    eventually(lambda: guest.netdev(vfs[0]), 20, "the VF's link is home")
+    eventually(lambda: guest.netdev(vfs[0]), 20, "the VF's link is back on the node")
     for device in rdma_devices(guest):
         guest.run("rdma", "link", "del", device)
     guest.sh(f"rdma system set netns shared; n=$(ls /sys/bus/pci/devices/{vfs[0]}/net); ip link set $n down; [ $n = {name} ] || ip link set $n name {name}")

@@ -122,7 +122,7 @@ def test_altnames_that_the_pod_changed_come_home_as_they_were(guest, vfs, dresse
 
 @pytest.mark.parametrize("which", ["vf", "pf"])
 def test_a_link_of_the_pod_with_the_nics_alias_stays_in_the_pod(guest, vfs, pf, dressed, which):
-    """The agent's mark is the link's alias, which the pod may move to a link of its own: the NIC comes home all the same."""
+    """The agent's mark is the link's alias, which the pod may move to a link of its own: the NIC returns all the same."""
     address = vfs[0] if which == "vf" else pf
     dressed(address)
     shared = Shared(guest, "it")
@@ -205,7 +205,7 @@ def test_a_vf_comes_home_when_drydock_is_killed_while_a_pod_has_it(guest, vfs, d
         for pid in guest.run("pgrep", "-x", "drydock").split():
             guest.status("kill", "-9", pid)
         assert drydock.process.wait() == 137
-        eventually(lambda: guest.netdev(vfs[0]) == name and state_of(guest, vfs[0]) == before, 60, "the VF is home as it was")
+        eventually(lambda: guest.netdev(vfs[0]) == name and state_of(guest, vfs[0]) == before, 60, "the VF is back on the node as it was")
 
 
 @pytest.mark.parametrize("way", ["auto", "guard"])

@@ -88,7 +88,7 @@ void NodeMemory::load() {
   if (known) {
     known_ = *known;
   } else {
-    log::warn("what was known of this node cannot be read; ignoring it",
+    log::warn("cannot read the remembered facts of this node; ignoring them",
               {{"file", dir_ + "/" + kFile}, {"error", known.error().what()}});
   }
 }
@@ -109,7 +109,7 @@ void NodeMemory::save() const {
       made ? sys::replace_file(dir_, kFile, out.dump(2, ' ', false, json::error_handler_t::replace) + "\n")
            : made;
   if (!saved) {
-    log::warn("what is known of this node cannot be kept for the agent's next start; ignoring that",
+    log::warn("cannot store the facts of this node for the agent's next start; ignoring that",
               {{"error", saved.error().what()}});
   }
 }

@@ -31,7 +31,7 @@ TEST(InventoryKernel, DefaultRouteOnABridge_MakesItAndItsPortsUplinks) {
   ASSERT_TRUE(socket);
   const auto index_of = [&](const char* name) { return (**socket->link(name)).index; };
   ASSERT_TRUE(socket->create_link({.name = "br0", .kind = Bridge{}, .up = true}));
-  // The port's peer is outside; a link of the same index is made at home to be mistaken for it.
+  // The port's peer is outside; a link of the same index is made in its own namespace to be mistaken for it.
   ASSERT_TRUE(socket->create_link({.name = "eth0",
                                    .kind = Veth{{.name = "wire", .netns = outside->get(), .up = true}},
                                    .master = index_of("br0"),

@@ -508,7 +508,7 @@ TEST_F(HostDevice, AltnamesChangedByThePod_ComeHomeAsTheyWere) {
   const netlink::Link there = link(*pod_.socket, "net1");
   ASSERT_OK(pod_.socket->delete_altname(there.index, "enp9s0f1"));
   ASSERT_OK(pod_.socket->add_altname(there.index, "flannel.1"));
-  // A link of the node has this one: with it the NIC could not be moved home.
+  // A link of the node has this one: with it the NIC could not be moved back to the node.
   ASSERT_OK(node_->create_link({.name = "cni0", .kind = netlink::Bridge{}}));
   ASSERT_OK(pod_.socket->add_altname(there.index, "cni0"));
   ASSERT_OK(driver_->unprepare(*record, {}));
@@ -526,7 +526,7 @@ TEST_F(HostDevice, AltnameThatAnotherLinkHasByNow_StaysWithThat) {
   expect_home({"altname enp9s0f1", "alias rack 4"});
 }
 
-/// With it the NIC could not be moved home, however often the kubelet asks.
+/// With it the NIC could not be moved back to the node, however often the kubelet asks.
 TEST_F(HostDevice, AltnameOfItsOwnThatAnotherLinkHasByNow_DoesNotKeepItInThePod) {
   auto record = prepare_nic();
   ASSERT_OK(record);
@@ -963,8 +963,9 @@ TEST_F(HostDevice, FallenBackUnderTheNameOfAForeignLink_WaitsForItsName) {
   ASSERT_OK(node_->create_link({.name = "nic1", .kind = netlink::Bridge{}}));
   ASSERT_OK(driver_->unprepare(*record, {}));
   EXPECT_EQ(link(*node_, "nic1").kind, "bridge");
-  EXPECT_THAT(told_,
-              ElementsAre(StartsWith("u1 NicNameTaken: the NIC nic1 came home as it was, but another")));
+  EXPECT_THAT(
+      told_,
+      ElementsAre(StartsWith("u1 NicNameTaken: the NIC nic1 returned to the node as it was, but another")));
   const std::string meanwhile =
       devices::Marker{.driver = "net.example.com", .claim_uid = "u1"}.transit_name();
   const netlink::Link waiting = link(*node_, meanwhile);
@@ -1359,9 +1360,11 @@ TEST_F(HostDevice, InANamespaceThatNobodyCanSee_IsOneSentenceAndNoWait) {
   const auto refused = driver_->unprepare(*record, {});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), Code::kUnavailable);
-  EXPECT_THAT(refused.error().what(),
-              HasSubstr("the NIC nic1 has not come home: it is in a network namespace that the agent cannot "
-                        "see and that a process, a mount or an open file keeps alive"));
+  EXPECT_THAT(
+      refused.error().what(),
+      HasSubstr(
+          "the NIC nic1 has not returned to the node: it is in a network namespace that the agent cannot "
+          "see and that a process, a mount or an open file keeps alive"));
   ASSERT_OK(pod_.socket->delete_link(link(*pod_.socket, "net1").index));
   ASSERT_OK(driver_->unprepare(*record, {}));
 }
@@ -1503,9 +1506,10 @@ TEST_F(AbsentNic, InANamespaceThatSomethingKeeps_IsOneSentence) {
   const auto refused = detach("pci", "0000:03:00.1");
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), Code::kUnavailable);
-  EXPECT_THAT(refused.error().what(),
-              StartsWith("the NIC nic7 (pci device 0000:03:00.1) has not come home: it is in a network "
-                         "namespace that the agent cannot see"));
+  EXPECT_THAT(
+      refused.error().what(),
+      StartsWith("the NIC nic7 (pci device 0000:03:00.1) has not returned to the node: it is in a network "
+                 "namespace that the agent cannot see"));
 }
 
 TEST_F(AbsentNic, Waiting_CostsNoProcessorTime) {
@@ -1793,7 +1797,7 @@ TEST_F(Attach, Sweep_OfAClaimThatSomebodyIsAtWorkOn_WaitsForTheNextStart) {
   EXPECT_EQ(node_names(), before);
 }
 
-/// Killed on its way home, and its record is damaged: it has the name of a link that we make, and its kind.
+/// Killed on its way back to the node, and its record is damaged: it has the name of a link that we make, and its kind.
 TEST_F(HostDevice, Sweep_OfALentLinkWithoutRecord_BringsItHome_WhateverItsKind) {
   ASSERT_OK(
       node_->create_link({.name = "nic2", .kind = netlink::Macvlan{.parent = link(*node_, "eth0").index}}));
@@ -1864,7 +1868,7 @@ TEST_F(Netdevices, Sweep_DeletesWhatWasMadeAndWaits) {
   }
 }
 
-/// Version 0.1's marker, on its way home.
+/// Version 0.1's marker, on its way back to the node.
 TEST_F(HostDevice, Sweep_FreesANicOnItsWayHome) {
   const devices::Marker marker{.driver = "net.example.com", .claim_uid = "lost"};
   ASSERT_OK(node_->set_down(before_.index));

@@ -501,7 +501,7 @@ TEST_F(NriWay, LinkWithTheIndexInANamespaceThatMayBeAnothers_IsNotTheClaims) {
   EXPECT_THAT(framework_.report("u1"), IsEmpty());
 }
 
-/// A NIC whose way into the pod takes as long as `after_attach` does, and its way home as `before_detach`.
+/// A NIC whose way into the pod takes as long as `after_attach` does, and its way back as `before_detach`.
 class SlowNic final : public devices::netdev::HostDeviceKind {
  public:
   SlowNic(const std::function<void()>& after_attach, const std::function<void()>& before_detach)

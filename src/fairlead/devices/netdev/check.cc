@@ -145,7 +145,7 @@ std::string name_of(const PlanInput& input, const PlannedClaim& other, const Dev
   if (input.claim != nullptr && other.namespace_ == input.claim->namespace_) {
     return "claim " + other.name;
   }
-  log::info("a claim wants what one of another namespace has",
+  log::info("a claim conflicts with a claim of another namespace",
             {{"claim", input.claim == nullptr ? "" : input.claim->namespace_ + "/" + input.claim->name},
              {"wants", what},
              {"of", other.namespace_ + "/" + other.name}});

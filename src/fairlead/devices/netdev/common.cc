@@ -234,7 +234,7 @@ Result<> switch_ipv6_on(const Place& pod, const std::string& interface) {
 void announce_ipv6(const Place& pod, const std::string& interface) {
   const auto written = sys::write_net_sysctl(pod.netns, "ipv6/conf/" + interface + "/ndisc_notify", "1");
   if (!written) {
-    log::warn("neighbours are not told of a pod's IPv6 addresses",
+    log::warn("cannot announce a pod's IPv6 addresses to neighbours",
               {{"interface", interface}, {"error", written.error().what()}});
   }
 }

@@ -188,7 +188,7 @@ Result<> NetdevKind::sweep(const SweepInput& input) const {
     const auto swept =
         input.if_unknown(found->claim_uid, [&] { sweep_link(*node.socket, link.index, *found); });
     if (!swept) {
-      log::warn("a link of a claim that is not known here stays",
+      log::warn("cannot sweep a link of a claim that is not known here",
                 {{"link", link.name}, {"claim", found->claim_uid}, {"error", swept.error().what()}});
     }
   }

@@ -143,7 +143,7 @@ Result<> check_not_connected(const NodeOptions& options, const sys::InventoryLin
   }
   const auto found = ask({.local = nic.addresses, .device = nic.link.index});
   if (!found && found.error().code() == Code::kUnsupported) {
-    log::warn("whether the node has connections over a NIC that a claim takes is not known; ignoring that",
+    log::warn("cannot list the node's connections over a NIC that a claim takes; taking it",
               {{"nic", nic.link.name}, {"error", found.error().what()}});
     return {};
   }

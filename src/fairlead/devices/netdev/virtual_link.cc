@@ -188,7 +188,7 @@ Result<Attached> VirtualLink::attach(const AttachInput& input) const {
   ScopeExit undo([&] {
     if (attached.changed) {
       if (const auto gone = pod.socket->delete_link(interface.index); !gone) {
-        log::warn("an interface whose attach failed stays in the pod; Unprepare deletes it",
+        log::warn("cannot delete an interface whose attach failed; Unprepare deletes it",
                   {{"interface", interface.name},
                    {"claim", input.marker.claim_uid},
                    {"error", gone.error().what()}});

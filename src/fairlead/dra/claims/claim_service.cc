@@ -92,7 +92,7 @@ Error conflict_error(const Claim& claim, const AllocatedDevice& device, const Cl
   const std::string other_name =
       same_name(device, held) ? std::string() : ", which was allocated it as " + held.device;
   if (!may_name) {
-    log::info("a claim wants what one of another namespace has",
+    log::info("a claim conflicts with a claim of another namespace",
               {{"claim", claim.namespace_ + "/" + claim.name},
                {"uid", claim.uid},
                {"device", device.pool + "/" + device.device},

@@ -186,16 +186,16 @@ Error Socket::take_home(const Link& before, const MoveLink& move, Error error, S
   }
   const auto back = bring_back(*found, before, target);
   return {error.code(),
-          error.what() + (back ? "; it had left already and was taken home, without its addresses and routes"
+          error.what() + (back ? "; it had left already and was moved back, without its addresses and routes"
                                : "; it is there now as " + found->name +
-                                     " and cannot be taken home: " + back.error().what()),
+                                     " and cannot be moved back: " + back.error().what()),
           error.sys_errno()};
 }
 
 Result<> Socket::bring_back(const Link& stray, const Link& before, Socket& target) {
   FL_ASSIGN(const UniqueFd home, netns());
   auto request =
-      Batch::make("move link " + stray.name + " home",
+      Batch::make("move link " + stray.name + " back",
                   codec::move_link({.link = stray.index,
                                     .netns = home.get(),
                                     .new_name = stray.name == before.name ? std::string() : before.name}));

@@ -57,7 +57,7 @@ class Rtnl : public testing::Test {
     pod_.emplace(std::move(*pod_socket));
   }
 
-  /// A veth pair at home whose first end can be a parent or a hardware stand-in; both up.
+  /// A veth pair in the own namespace whose first end can be a parent or a hardware stand-in; both up.
   Link make_parent(const std::string& name = "up0") {
     const auto made =
         home_->create_link({.name = name, .kind = Veth{{.name = name + "p", .up = true}}, .up = true});
@@ -116,7 +116,7 @@ TEST_P(RtnlMacvlan, IsBornInThePodInItsFinalShape) {
                                 .index = IfIndex(77),
                                 .alias = "claim 1234",
                                 .up = true}));
-  EXPECT_FALSE(has(*home_, "data0")) << "it must never be at home";
+  EXPECT_FALSE(has(*home_, "data0")) << "it must never be in the namespace of its maker";
   const Link link = find(*pod_, "data0");
   EXPECT_EQ(link.kind, "macvlan");
   EXPECT_EQ(link.macvlan_mode, GetParam().mode);
@@ -621,7 +621,7 @@ TEST_F(Rtnl, Move_WithAnAltnameTakenInTheTarget_SaysWhichAndStaysHome) {
 }
 
 // The kernel moves first and renames second, so a name that appears in between leaves the link in the target
-// under its old name. Whenever that happens here, the link must be home again; otherwise it must have
+// under its old name. Whenever that happens here, the link must be back; otherwise it must have
 // arrived.
 TEST_F(Rtnl, Move_WhileItsNameIsFoughtOver_NeverLosesTheLink) {
   Link link = make_parent();
@@ -637,8 +637,8 @@ TEST_F(Rtnl, Move_WhileItsNameIsFoughtOver_NeverLosesTheLink) {
     }
   });
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  bool was_taken_home = false;
-  while (!was_taken_home && std::chrono::steady_clock::now() < deadline && link.index.valid()) {
+  bool was_moved_back = false;
+  while (!was_moved_back && std::chrono::steady_clock::now() < deadline && link.index.valid()) {
     const auto moved = home_->move_link({.link = link.index, .netns = pod_fd_.get(), .new_name = "net1"});
     if (moved) {
       EXPECT_EQ(moved->mac, link.mac);
@@ -646,14 +646,14 @@ TEST_F(Rtnl, Move_WhileItsNameIsFoughtOver_NeverLosesTheLink) {
       EXPECT_TRUE(back) << back.error().what();
     } else {
       EXPECT_EQ(moved.error().code(), Code::kExists) << moved.error().what();
-      was_taken_home = moved.error().what().contains("was taken home");
+      was_moved_back = moved.error().what().contains("was moved back");
     }
     link = find(*home_, "up0");
   }
   stop = true;
   rival.join();
   EXPECT_TRUE(link.index.valid()) << "the link is lost";
-  if (!was_taken_home) {
+  if (!was_moved_back) {
     GTEST_SKIP() << "the race was not hit on this machine";
   }
 }

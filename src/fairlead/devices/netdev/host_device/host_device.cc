@@ -167,7 +167,7 @@ Result<Original> as_it_is(const PlanInput& input, const sys::InventoryLink& nic)
 void note_undone(const Result<Restored>& undone, const Original& original, const Marker& marker) {
   if (!undone) {
     log::error(
-        "a NIC is not what it was after it could not be given to a pod; Unprepare tries again",
+        "cannot restore a NIC after its attach failed; Unprepare tries again",
         {{"nic", original.link.link.name}, {"claim", marker.claim_uid}, {"error", undone.error().what()}});
   }
 }
@@ -204,7 +204,7 @@ Result<netlink::Link> must_be_on_node(const Work& work) {
   return *std::move(nic);
 }
 
-/// Moves the NIC into the pod; it is home again when that fails.
+/// Moves the NIC into the pod; it is back on the node when that fails.
 Result<netlink::Link> take(const Work& work, const Place& pod) {
   const Original& original = work.original();
   const std::string& name = work.plan->interface_name;
@@ -309,7 +309,7 @@ Result<Search> wait_for_nic(const Work& work, steady_clock::time_point deadline)
   }
 }
 
-/// What to say of a NIC that does not come home: an error while it may.
+/// What to say of a NIC that does not return: an error while it may.
 Result<> not_home(const Work& work, Absence absence) {
   const netlink::Link& was = work.original().link.link;
   const std::string device =
@@ -326,10 +326,11 @@ Result<> not_home(const Work& work, Absence absence) {
     case Absence::kKept:
       break;
   }
-  return Error(Code::kUnavailable,
-               "the NIC " + was.name + device +
-                   " has not come home: it is in a network namespace that the agent cannot see and that a "
-                   "process, a mount or an open file keeps alive; it comes home when that ends");
+  return Error(
+      Code::kUnavailable,
+      "the NIC " + was.name + device +
+          " has not returned to the node: it is in a network namespace that the agent cannot see and that a "
+          "process, a mount or an open file keeps alive; it returns when that ends");
 }
 
 /// Whether the NIC on the node may have been in a pod, which need not have left the marker.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// netdev.kind "host-device": a whole NIC of the node moves into the pod, and comes home as it was.
+// netdev.kind "host-device": a whole NIC of the node moves into the pod, and returns to the node as it was.
 #pragma once
 
 #include "fairlead/devices/netdev/netdev_kind.h"

@@ -88,10 +88,10 @@ netlink::NewRoute plain_route(const netlink::Route& route) {
   return plain;
 }
 
-/// Not fatal: a NIC at home without one of its routes is better than one that never comes home.
+/// Not fatal: a NIC on the node without one of its routes is better than one that never returns.
 void note_lost_route(const Link& nic, const Result<>& added) {
   if (!added) {
-    log::warn("a static route of a NIC that came home cannot be restored",
+    log::warn("cannot restore a static route of a returned NIC",
               {{"nic", nic.name}, {"error", added.error().what()}});
   }
 }
@@ -115,17 +115,17 @@ void restore_plain_routes(netlink::Socket& node, const Link& nic,
   }
 }
 
-/// What the kernel does not give back to a NIC that came home: an IPv6 address where IPv6 is off by now, the
+/// What the kernel does not give back to a NIC that returned to the node: an IPv6 address where IPv6 is off by now, the
 /// MAC of a VF that its PF has set since. Not fatal, for a further try would be refused as well: a NIC at
 /// home without one of its settings is better than a claim that never ends.
 void note_refused(const Result<>& done, const Link& nic, const std::string& setting) {
   if (!done) {
-    log::warn("a setting of a NIC that came home cannot be restored",
+    log::warn("cannot restore a setting of a returned NIC",
               {{"nic", nic.name}, {"setting", setting}, {"error", done.error().what()}});
   }
 }
 
-/// Those that the pod gave it would follow it home.
+/// Those that the pod gave it would follow it to the node.
 void drop_foreign_altnames(netlink::Socket& node, const Link& now, const Link& was) {
   for (const std::string& altname : now.altnames) {
     if (std::ranges::find(was.altnames, altname) == was.altnames.end()) {
@@ -135,7 +135,7 @@ void drop_foreign_altnames(netlink::Socket& node, const Link& now, const Link& w
 }
 
 /// Each that a link of the node has by now would keep the NIC in the pod, also one of its own. It gets those
-/// back at home.
+/// back on the node.
 Result<> drop_altnames(netlink::Socket& pod, const Link& there) {
   netlink::Batch batch;
   for (const std::string& altname : there.altnames) {
@@ -174,8 +174,8 @@ Result<bool> make_room(netlink::Socket& node, const Link& now, const std::string
 }
 
 std::string waiting_sentence(const Link& was, const std::string& meanwhile) {
-  return "the NIC " + was.name + " came home as it was, but another link of the node is called " + was.name +
-         " now: until that one is gone or renamed the NIC is called " + meanwhile;
+  return "the NIC " + was.name + " returned to the node as it was, but another link of the node is called " +
+         was.name + " now: until that one is gone or renamed the NIC is called " + meanwhile;
 }
 
 }  // namespace
@@ -374,7 +374,7 @@ Result<Restored> restore(netlink::Socket& node, const Link& now, const Original&
   const NameWanted waits{.driver = marker.driver, .name = was.name, .alias = was.alias};
   FL_TRY(node.change_link(now.index, {.alias = has_its_name ? was.alias : waits.text()}));
   if (!restored.waits.empty()) {
-    log::warn("a NIC cannot have its name", {{"nic", was.name}, {"error", restored.waits}});
+    log::warn("cannot give a NIC its name back", {{"nic", was.name}, {"error", restored.waits}});
   }
   return restored;
 }
@@ -407,7 +407,7 @@ Result<Restored> bring_home(const Place& pod, const Place& node, const Link& the
   FL_ASSIGN(
       const Link home,
       pod.socket->move_link({.link = there.index, .netns = node.netns, .new_name = marker.transit_name()}),
-      "take the NIC " + original.link.link.name + " home");
+      "move the NIC " + original.link.link.name + " back to the node");
   return restore(*node.socket, home, original, marker);
 }
 
@@ -431,11 +431,11 @@ Result<int> give_names_back(netlink::Socket& node, const std::string& driver_nam
     original.link.link.alias = wanted->alias;
     if (const auto named = restore(node, link, original, {.driver = driver_name}); !named) {
       ++waiting;  // the others need not wait for this one
-      log::warn("a NIC cannot have its name",
+      log::warn("cannot give a NIC its name back",
                 {{"nic", wanted->name}, {"link", link.name}, {"error", named.error().what()}});
       continue;
     }
-    log::info("a NIC has its name again", {{"nic", wanted->name}, {"was", link.name}});
+    log::info("a NIC got its name back", {{"nic", wanted->name}, {"was", link.name}});
   }
   return waiting;
 }

@@ -28,7 +28,7 @@ struct Restored {
 /// A NIC that is in the node's namespace gets everything back but what the kernel refuses: that is a line in
 /// the log, except for its name and its alias. Another link with its name keeps that, unless
 /// it is a NIC of ours that the kernel gave back under the name that a pod had for it: that one waits for its
-/// own way home, or two with each other's names would block each other for ever.
+/// own way back to the node, or two with each other's names would block each other for ever.
 Result<Restored> restore(netlink::Socket& node, const netlink::Link& now, const Original& original,
                          const Marker& marker);
 
@@ -43,7 +43,7 @@ Result<Restored> bring_home(const Place& pod, const Place& node, const netlink::
 /// The permanent addresses of a NIC that waits on the node for the container runtime.
 Result<> remove_addresses(netlink::Socket& node, netlink::IfIndex link);
 
-/// NICs of this driver that came home when another link had their name get it now, if that link is gone.
+/// NICs of this driver that returned when another link had their name get it now, if that link is gone.
 /// Answers how many wait on.
 Result<int> give_names_back(netlink::Socket& node, const std::string& driver_name);
 
