@@ -8,6 +8,8 @@
 
 #include "app/cmd_probe.h"
 #include "app/wiring.h"
+#include "fairlead/agent/attach/roll_back.h"
+#include "fairlead/agent/install/daemonset.h"
 #include "fairlead/core/log.h"
 #include "fairlead/devices/all_kinds.h"
 #include "fairlead/kube/client.h"
@@ -45,7 +47,8 @@ void add_agent_flags(CLI::App& app, AgentFlags& flags) {
       ->envname("INSTALL_GUARD");
   app.add_option("--daemonset", flags.daemonset,
                  "NAMESPACE/NAME of the DaemonSet this program runs in: when that is gone or being "
-                 "deleted at the end, the installed guard is removed")
+                 "deleted at the end, the installed guard is removed; when it was rolled back to version "
+                 "0.1, the interfaces in pods are marked as that version knows them")
       ->envname("DAEMONSET");
   app.add_option("--slots", flags.slots, "how many virtual links this node offers")
       ->envname("SLOTS")
@@ -74,33 +77,50 @@ void add_agent_flags(CLI::App& app, AgentFlags& flags) {
       ->delimiter(',');
 }
 
-/// At the very end: removes the guard when fairlead was uninstalled, and only then. Another instance that
-/// holds it keeps it.
-void remove_guard_if_uninstalled(const AgentFlags& flags, const dra::Plugin& plugin,
-                                 agent::InstalledGuard guard) {
-  if (!flags.install_guard || flags.daemonset.empty()) {
+/// Removes the guard; another instance that holds it keeps it.
+Result<> remove_guard(const dra::Plugin& plugin, agent::InstalledGuard guard) {
+  const dra::PluginOptions& options = plugin.options();
+  FL_ASSIGN(const auto claims, plugin.records());  // unknown is an error, not zero
+  guard.hold.reset();
+  FL_TRY(agent::remove_guard({.path = options.plugin_dir + "/fairlead-guard",
+                              .plugin_dir = options.plugin_dir,
+                              .claims = claims.size(),
+                              .state_dir = options.state_dir}));
+  log::info("fairlead was uninstalled, the guard and its folders are removed");
+  return {};
+}
+
+Result<> mark_for_previous(const dra::Plugin& plugin, const devices::Registry& registry) {
+  FL_ASSIGN(const auto claims, plugin.records());
+  const std::size_t marked = agent::mark_for_previous(plugin.options().driver_name, claims, registry);
+  log::info("the DaemonSet was rolled back to version 0.1; interfaces of claims are marked as it knows them",
+            {{"claims", marked}});
+  return {};
+}
+
+/// At the very end: what an uninstallation or a roll-back to version 0.1 needs.
+void leave(const AgentFlags& flags, const dra::Plugin& plugin, agent::InstalledGuard guard,
+           const devices::Registry& registry) {
+  if (flags.daemonset.empty()) {
     return;
   }
-  const dra::PluginOptions& options = plugin.options();
-  const auto left = [&]() -> Result<bool> {
-    FL_ASSIGN(auto config,
-              kube::load_config({.kubeconfig = options.kubeconfig, .context = {}, .environment = {}}));
+  const auto fate = [&]() -> Result<agent::DaemonSetFate> {
+    FL_ASSIGN(
+        auto config,
+        kube::load_config({.kubeconfig = plugin.options().kubeconfig, .context = {}, .environment = {}}));
     FL_ASSIGN(const auto client, kube::Client::open(std::move(config)));
-    FL_ASSIGN(const bool uninstalled, agent::is_uninstalled(*client, flags.daemonset));
-    if (uninstalled) {
-      FL_ASSIGN(const auto claims, plugin.records());  // unknown is an error, not zero
-      guard.hold.reset();
-      FL_TRY(agent::remove_guard({.path = options.plugin_dir + "/fairlead-guard",
-                                  .plugin_dir = options.plugin_dir,
-                                  .claims = claims.size(),
-                                  .state_dir = options.state_dir}));
-    }
-    return uninstalled;
+    return agent::daemonset_fate(*client, flags.daemonset);
   }();
-  if (!left) {
-    log::warn("uninstall incomplete", {{"error", left.error().what()}});
-  } else if (*left) {
-    log::info("fairlead was uninstalled, the guard and its folders are removed");
+  Result<> done = fate ? Result<>() : Result<>(fate.error());
+  if (fate && *fate == agent::DaemonSetFate::kUninstalled && flags.install_guard) {
+    done = remove_guard(plugin, std::move(guard));
+  } else if (fate && *fate == agent::DaemonSetFate::kRolledBack) {
+    done = mark_for_previous(plugin, registry);
+  }
+  if (!done) {
+    log::warn(
+        fate && *fate == agent::DaemonSetFate::kRolledBack ? "roll-back incomplete" : "uninstall incomplete",
+        {{"error", done.error().what()}});
   }
 }
 
@@ -119,7 +139,7 @@ Result<int> run_agent(const AgentFlags& flags, dra::PluginOptions plugin_options
                                                                                registry);
                                              }));
   const int status = plugin->run();
-  remove_guard_if_uninstalled(flags, *plugin, std::move(guard));
+  leave(flags, *plugin, std::move(guard), registry);
   return status;
 }
 

@@ -273,6 +273,13 @@ class Kind : private Pinned {
     (void)input;
     return {};
   }
+  /// Version 0.1 is about to take over (a roll-back): changes what the claim's device in `pod` says of itself,
+  /// such as a link's alias, to the form that 0.1 compares with. Everything else stays as it is.
+  virtual Result<> mark_for_previous(const Side& pod, const Marker& marker) const {
+    (void)pod;
+    (void)marker;
+    return {};
+  }
   /// Something about the node's devices has changed, or the program has just started: what had to wait for it
   /// can be done now. May be called at any time.
   virtual Result<> node_changed(const Side& node, const NodeOptions& options) const {

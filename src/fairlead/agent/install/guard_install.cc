@@ -15,8 +15,6 @@
 #include <utility>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
 #include "fairlead/core/fd.h"
 #include "fairlead/rpc/unix_listener.h"
 #include "fairlead/sys/files.h"
@@ -26,7 +24,6 @@ namespace {
 
 constexpr const char* kName = "fairlead-guard";
 constexpr mode_t kMode = 0755;
-constexpr std::chrono::seconds kAskTime{5};
 
 bool is_the_same(const std::string& path, const std::string& content) {
   struct stat info = {};
@@ -77,15 +74,6 @@ Result<std::optional<UniqueFd>> lock_guard_file(const std::string& path, int ope
   return in_place ? std::optional(*std::move(file)) : std::optional<UniqueFd>();
 }
 
-bool has_deletion_timestamp(const std::string& body) {
-  const auto object = nlohmann::json::parse(body, nullptr, false);
-  if (!object.is_object()) {
-    return false;
-  }
-  const auto meta = object.find("metadata");
-  return meta != object.end() && meta->is_object() && meta->contains("deletionTimestamp");
-}
-
 /// Removes leftovers that would puzzle an operator. A folder that is not empty, or is a mount of our
 /// container, is silently kept.
 void remove_empty_folders(const GuardRemoval& removal) {
@@ -130,39 +118,6 @@ Result<InstalledGuard> install_guard(const std::string& program, const std::stri
     std::this_thread::sleep_for(kPause);
   }
   return Error(Code::kBusy, "install the guard: other instances keep replacing or removing " + path);
-}
-
-Result<> validate_daemonset(const std::string& daemonset) {
-  const auto slash = daemonset.find('/');
-  const bool two_parts = slash != std::string::npos && slash > 0 && slash + 1 < daemonset.size() &&
-                         daemonset.find('/', slash + 1) == std::string::npos;
-  const bool plain = std::ranges::all_of(daemonset, [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '.' || c == '/';
-  });
-  if (!two_parts || !plain) {
-    return Error(Code::kInvalid,
-                 "--daemonset must be NAMESPACE/NAME of the DaemonSet that this program runs in, not \"" +
-                     daemonset + "\"");
-  }
-  return {};
-}
-
-Result<bool> is_uninstalled(kube::Client& client, const std::string& daemonset) {
-  FL_TRY(validate_daemonset(daemonset));
-  const auto slash = daemonset.find('/');
-  const std::string path =
-      "/apis/apps/v1/namespaces/" + daemonset.substr(0, slash) + "/daemonsets/" + daemonset.substr(slash + 1);
-  // Any status: a refusal by the server differs from a certificate that we refuse.
-  FL_ASSIGN(const auto answer, client.request({.path = path}, {.timeout = kAskTime, .any_status = true}));
-  constexpr std::array kGone = {401, 403, 404};
-  if (std::ranges::find(kGone, answer.status) != kGone.end()) {
-    return true;
-  }
-  if (answer.status / 100 == 2) {
-    return has_deletion_timestamp(answer.body);
-  }
-  return Error(Code::kUnavailable, "the API server answered " + std::to_string(answer.status) +
-                                       " to the question whether DaemonSet " + daemonset + " is there");
 }
 
 Result<> remove_guard(const GuardRemoval& removal) {

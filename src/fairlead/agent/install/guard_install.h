@@ -22,12 +22,6 @@ struct InstalledGuard {
 /// its old file.
 Result<InstalledGuard> install_guard(const std::string& program, const std::string& dir);
 
-/// "NAMESPACE/NAME" of a DaemonSet; kInvalid when it is not that.
-Result<> validate_daemonset(const std::string& daemonset);
-/// Whether the DaemonSet is gone or going: not found, being deleted, or our rights are gone already (401,
-/// 403). An API server that cannot be asked, or that is not the one whose certificate we know, is an error.
-Result<bool> is_uninstalled(kube::Client& client, const std::string& daemonset);
-
 struct GuardRemoval {
   std::string path;        // as install_guard() returned
   std::string plugin_dir;  // where instances have their sockets (dra*.sock)

@@ -14,7 +14,6 @@
 #include <string>
 #include <thread>
 
-#include "fairlead/kube/testing/https_test_server.h"
 #include "fairlead/rpc/unix_listener.h"
 #include "fairlead/sys/files.h"
 
@@ -172,55 +171,6 @@ TEST_F(GuardInstall, Removal_KeepsFoldersThatAreNotEmpty) {
   ASSERT_TRUE(sys::replace_file(state + "/quarantine", "record.json", "?", 0600));
   ASSERT_TRUE(remove_guard({.path = path->path, .plugin_dir = plugin_dir(), .state_dir = state}));
   EXPECT_EQ(::access((state + "/quarantine/record.json").c_str(), F_OK), 0);
-}
-
-TEST(DaemonSetName, MustBeNamespaceAndName) {
-  EXPECT_TRUE(validate_daemonset("fairlead/fairlead"));
-  for (const char* wrong : {"", "fairlead", "/x", "x/", "a/b/c", "a b/c", "../../x"}) {
-    EXPECT_FALSE(validate_daemonset(wrong)) << wrong;
-  }
-}
-
-struct Answer {
-  int status;
-  std::string body;
-  std::optional<bool> uninstalled;  // nothing: cannot be told
-};
-
-TEST(IsUninstalled, OnlyWhenTheDaemonSetOrOurRightsAreGone) {
-  const kube::testing::TestCa ca("fairlead test CA");
-  for (const Answer& answer :
-       {Answer{200, R"({"kind":"DaemonSet","metadata":{"name":"fairlead"}})", false},
-        Answer{200, R"({"metadata":{"name":"fairlead","deletionTimestamp":"2026-01-01T00:00:00Z"}})", true},
-        Answer{404, kube::testing::status_json(404, "NotFound", "daemonsets not found"), true},
-        Answer{403, kube::testing::status_json(403, "Forbidden", "no"), true},
-        Answer{401, kube::testing::status_json(401, "Unauthorized", "no"), true},
-        Answer{400, kube::testing::status_json(400, "BadRequest", "what"), std::nullopt}}) {
-    const kube::testing::HttpsTestServer server(ca, [&](const kube::testing::TestRequest& request) {
-      EXPECT_EQ(request.path, "/apis/apps/v1/namespaces/net/daemonsets/fairlead");
-      return kube::testing::TestResponse{
-          .status = answer.status, .body = answer.body, .headers = {}, .stream = {}};
-    });
-    const auto client = kube::Client::open(server.config(ca));
-    ASSERT_TRUE(client) << client.error().what();
-    const auto uninstalled = is_uninstalled(**client, "net/fairlead");
-    ASSERT_EQ(uninstalled.has_value(), answer.uninstalled.has_value()) << answer.status;
-    if (uninstalled) {
-      EXPECT_EQ(*uninstalled, *answer.uninstalled) << answer.status << answer.body;
-    }
-  }
-}
-
-TEST(IsUninstalled, ServerWhoseCertificateIsNotKnown_TellsNothing) {
-  const kube::testing::TestCa ca("fairlead test CA");
-  const kube::testing::TestCa other("another CA");
-  const kube::testing::HttpsTestServer server(ca, [&](const kube::testing::TestRequest&) {
-    return kube::testing::TestResponse{.status = 404, .body = "{}", .headers = {}, .stream = {}};
-  });
-  const auto client = kube::Client::open(server.config(other));
-  ASSERT_TRUE(client) << client.error().what();
-  const auto uninstalled = is_uninstalled(**client, "net/fairlead");
-  ASSERT_FALSE(uninstalled) << "the guard would be removed";
 }
 
 }  // namespace

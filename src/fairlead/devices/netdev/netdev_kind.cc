@@ -95,6 +95,19 @@ Result<bool> NetdevKind::is_claim_in(const Side& pod, const Marker& claim) const
   });
 }
 
+/// 0.1 knows a link by this exact text, whether it was made or lent.
+Result<> NetdevKind::mark_for_previous(const Side& pod, const Marker& marker) const {
+  FL_ASSIGN(const auto* links, links_at_first(pod));
+  const auto found = std::ranges::find_if(*links, [&](const netlink::Link& link) {
+    return marker.marks(link.alias) && link.alias != marker.alias();
+  });
+  if (found == links->end()) {
+    return {};
+  }
+  FL_ASSIGN(const Place place, place_of(pod));
+  return place.socket->change_link(found->index, {.alias = marker.alias()});
+}
+
 // ---- mode netdevices
 
 Result<> NetdevKind::receive(const AttachInput& input) const {

@@ -23,6 +23,7 @@ class NetdevKind : public Kind, public Staging {
   Result<cdi::ContainerEdits> prepare(const PrepareInput& input) const override;
   Result<dra::DeviceReport> inspect(const InspectInput& input) const override;
   Result<bool> is_claim_in(const Side& pod, const Marker& claim) const override;
+  Result<> mark_for_previous(const Side& pod, const Marker& marker) const override;
   /// Once for all kinds of the type.
   Result<> sweep(const SweepInput& input) const override;
   [[nodiscard]] const Staging* staging() const override { return this; }
