@@ -3,7 +3,6 @@
 
 #include <fcntl.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -16,6 +15,7 @@
 #include <utility>
 
 #include "fairlead/sys/files.h"
+#include "fairlead/sys/unix_socket.h"
 
 namespace drydock {
 namespace {
@@ -223,17 +223,10 @@ std::vector<std::string> DriverProcess::log_tail(std::size_t lines) const {
 }
 
 std::optional<pid_t> listener_of(const std::string& socket) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (socket.size() >= sizeof address.sun_path) {
-    return std::nullopt;
-  }
-  std::copy(socket.begin(), socket.end(), address.sun_path);
-  const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const auto fd = sys::connect_unix(socket);
   ucred peer{};
   socklen_t size = sizeof peer;
-  if (!fd.valid() || ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
-      ::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
+  if (!fd || ::getsockopt(fd->get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) != 0) {
     return std::nullopt;
   }
   return peer.pid;

@@ -4,7 +4,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include "drydock/node/claim_manager.h"
 #include "drydock/node/fake_plugin.h"
 #include "drydock/node/temp_folder.h"
+#include "fairlead/sys/unix_socket.h"
 
 namespace drydock {
 namespace {
@@ -27,10 +27,8 @@ using ::testing::SizeIs;
 
 UniqueFd listen_on(const std::string& path) {
   UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::copy(path.begin(), path.end(), address.sun_path);
-  EXPECT_EQ(::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0) << path;
+  const auto address = fairlead::sys::unix_address(path).value();
+  EXPECT_EQ(::bind(fd.get(), fairlead::sys::as_sockaddr(address), sizeof address), 0) << path;
   return fd;
 }
 

@@ -8,7 +8,6 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
 #include <array>
 #include <barrier>
@@ -20,6 +19,7 @@
 
 #include "fairlead/core/mutex.h"
 #include "fairlead/sys/files.h"
+#include "fairlead/sys/unix_socket.h"
 #include "pluginregistration.grpc.pb.h"
 
 namespace fairlead::rpc {
@@ -127,13 +127,9 @@ grpc::Status get_info(const std::string& path, const std::string& authority = ""
 }
 
 UniqueFd connect_raw(const std::string& path) {
-  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_un address = {};
-  address.sun_family = AF_UNIX;
-  std::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
-  const int status = ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
-  EXPECT_EQ(status, 0) << std::strerror(errno);
-  return fd;
+  auto fd = sys::connect_unix(path);
+  EXPECT_TRUE(fd) << fd.error().what();
+  return fd ? std::move(*fd) : UniqueFd();
 }
 
 TEST(GrpcServer, Socket_IsPrivateInAPrivateFolder) {
@@ -255,10 +251,8 @@ TEST(UnixListener, SocketOfADeadProcess_IsReplaced) {
   const TemporaryDir dir;
   {
     const UniqueFd dead(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_un address = {};
-    address.sun_family = AF_UNIX;
-    std::strncpy(address.sun_path, (dir / "s").c_str(), sizeof address.sun_path - 1);
-    ASSERT_EQ(::bind(dead.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    const auto address = sys::unix_address(dir / "s").value();
+    ASSERT_EQ(::bind(dead.get(), sys::as_sockaddr(address), sizeof address), 0);
   }
   ASSERT_EQ(::access((dir / "s").c_str(), F_OK), 0);
   EXPECT_TRUE(UnixListener::open(dir / "s"));
@@ -275,14 +269,7 @@ TEST(UnixListener, SocketInUse_IsLeftAloneAndSaidSo) {
   EXPECT_TRUE(get_info(dir / "s").ok());
 }
 
-bool leads_somewhere(const std::string& path) {
-  sockaddr_un address = {};
-  address.sun_family = AF_UNIX;
-  path.copy(address.sun_path, sizeof address.sun_path - 1);
-  const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  return ::connect(probe.get(), static_cast<const sockaddr*>(static_cast<const void*>(&address)),
-                   sizeof address) == 0;
-}
+bool leads_somewhere(const std::string& path) { return sys::connect_unix(path).has_value(); }
 
 TEST(UnixListener, TwoThatOpenAtOnceBesideADeadSocket_NoneTakesTheOthers) {
   const TemporaryDir dir;
@@ -363,7 +350,7 @@ TEST(UnixListener, FileInTheWay_IsNotRemoved) {
 TEST(UnixListener, PathOf107Bytes_WorksAndOneMoreIsRefused) {
   const TemporaryDir dir;
   std::string path = dir / "";
-  path += std::string(kMaxSocketPath - path.size(), 'x');
+  path += std::string(sys::kMaxSocketPath - path.size(), 'x');
   EXPECT_TRUE(UnixListener::open(path));
   const auto refused = UnixListener::open(path + "x");
   ASSERT_FALSE(refused);

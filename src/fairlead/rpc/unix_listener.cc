@@ -5,13 +5,12 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
 #include <chrono>
-#include <cstring>
 #include <thread>
 
 #include "fairlead/sys/files.h"
+#include "fairlead/sys/unix_socket.h"
 
 namespace fairlead::rpc {
 namespace {
@@ -24,32 +23,13 @@ Result<UniqueFd> make_socket() {
   return fd;
 }
 
-sockaddr_un address_of(const std::string& path) {
-  sockaddr_un address = {};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  return address;
-}
-
-template <class F>
-int with_address(const std::string& path, F call) {
-  const sockaddr_un address = address_of(path);
-  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): the sockets API
-  return call(reinterpret_cast<const sockaddr*>(&address), static_cast<socklen_t>(sizeof address));
-}
-
 /// Binds; false when the name is taken.
-Result<bool> try_bind(int fd, const std::string& path) {
-  const int e = with_address(path, [fd](const sockaddr* address, socklen_t size) {
-    return ::bind(fd, address, size) == 0 ? 0 : errno;
-  });
-  if (e == 0) {
+Result<bool> try_bind(int fd, const std::string& path, const sockaddr_un& address) {
+  if (::bind(fd, sys::as_sockaddr(address), sizeof address) == 0) {
     return true;
   }
-  if (e == EADDRINUSE) {
-    return false;
-  }
-  return Error::from_errno(e, "bind " + path);
+  const int e = errno;
+  return e == EADDRINUSE ? Result<bool>(false) : Error::from_errno(e, "bind " + path);
 }
 
 std::string folder_of(const std::string& path) {
@@ -70,7 +50,7 @@ Result<UniqueFd> lock_folder(const std::string& path) {
 }
 
 /// Removes a socket that no process listens on; the folder is locked.
-Result<> remove_stale(const std::string& path) {
+Result<> remove_stale(const std::string& path, const sockaddr_un& address) {
   struct stat info = {};
   if (::lstat(path.c_str(), &info) != 0) {
     const int e = errno;
@@ -80,9 +60,7 @@ Result<> remove_stale(const std::string& path) {
     return Error(Code::kExists, path + " exists and is no socket; remove it");
   }
   FL_ASSIGN(const UniqueFd probe, make_socket());
-  const int e = with_address(path, [&probe](const sockaddr* address, socklen_t size) {
-    return ::connect(probe.get(), address, size) == 0 ? 0 : errno;
-  });
+  const int e = ::connect(probe.get(), sys::as_sockaddr(address), sizeof address) == 0 ? 0 : errno;
   if (e == ENOENT) {
     return {};
   }
@@ -95,13 +73,7 @@ Result<> remove_stale(const std::string& path) {
 }  // namespace
 
 Result<UnixListener> UnixListener::open(const std::string& path) {
-  if (path.empty() || path.front() != '/') {
-    return Error(Code::kInvalid, "socket path \"" + path + "\" must be absolute");
-  }
-  if (path.size() > kMaxSocketPath) {
-    return Error(Code::kInvalid, "socket path " + path + " has " + std::to_string(path.size()) +
-                                     " bytes; unix sockets allow " + std::to_string(kMaxSocketPath));
-  }
+  FL_ASSIGN(const sockaddr_un address, sys::unix_address(path));
   FL_TRY(sys::make_dirs(folder_of(path), 0750));
   FL_ASSIGN(UniqueFd fd, make_socket());
   FL_ASSIGN(const UniqueFd lock, lock_folder(path));  // until it listens: before that it looks stale
@@ -110,10 +82,10 @@ Result<UnixListener> UnixListener::open(const std::string& path) {
   if (::fchmod(fd.get(), 0600) != 0) {
     return Error::from_errno(errno, "set the mode of socket " + path);
   }
-  FL_ASSIGN(bool bound, try_bind(fd.get(), path));
+  FL_ASSIGN(bool bound, try_bind(fd.get(), path, address));
   if (!bound) {
-    FL_TRY(remove_stale(path));
-    FL_ASSIGN(bound, try_bind(fd.get(), path));
+    FL_TRY(remove_stale(path, address));
+    FL_ASSIGN(bound, try_bind(fd.get(), path, address));
   }
   if (!bound) {
     return Error(Code::kBusy, "another instance is starting: it took " + path);
@@ -170,12 +142,13 @@ void UnixListener::close() {
 }
 
 Result<bool> remove_dead_socket(const std::string& path) {
+  const auto address = sys::unix_address(path);
   struct stat before = {};
-  if (path.size() > kMaxSocketPath || ::lstat(path.c_str(), &before) != 0 || !S_ISSOCK(before.st_mode)) {
+  if (!address || ::lstat(path.c_str(), &before) != 0 || !S_ISSOCK(before.st_mode)) {
     return false;
   }
   FL_ASSIGN(const UniqueFd lock, lock_folder(path));
-  const auto removed = remove_stale(path);
+  const auto removed = remove_stale(path, *address);
   if (!removed && removed.error().code() == Code::kBusy) {
     return false;
   }

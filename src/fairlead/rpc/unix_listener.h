@@ -5,16 +5,12 @@
 
 #include <sys/types.h>
 
-#include <cstddef>
 #include <string>
 
 #include "fairlead/core/fd.h"
 #include "fairlead/core/result.h"
 
 namespace fairlead::rpc {
-
-/// sockaddr_un has room for 107 bytes and the final NUL.
-inline constexpr std::size_t kMaxSocketPath = 107;
 
 /// Not thread-safe; descriptor() may be polled and accepted from by one other thread.
 class UnixListener {

@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
 #include <array>
 #include <atomic>
@@ -18,6 +17,7 @@
 #include "fairlead/agent/testing/guard_program.h"
 #include "fairlead/agent/testing/kernel_fixture.h"
 #include "fairlead/sys/files.h"
+#include "fairlead/sys/unix_socket.h"
 
 namespace fairlead::agent {
 namespace {
@@ -66,18 +66,16 @@ class Guard : public KernelTest {
 
   /// Sends bytes of our own and reads what comes back.
   std::string talk(const std::string& text) {
-    const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_un address = {};
-    address.sun_family = AF_UNIX;
-    socket_path().copy(address.sun_path, sizeof address.sun_path - 1);
-    EXPECT_EQ(
-        ::connect(fd.get(), static_cast<const sockaddr*>(static_cast<const void*>(&address)), sizeof address),
-        0);
-    (void)::send(fd.get(), text.data(), text.size(), MSG_NOSIGNAL);
-    ::shutdown(fd.get(), SHUT_WR);
+    const auto fd = sys::connect_unix(socket_path());
+    if (!fd) {
+      ADD_FAILURE() << fd.error().what();
+      return {};
+    }
+    (void)::send(fd->get(), text.data(), text.size(), MSG_NOSIGNAL);
+    ::shutdown(fd->get(), SHUT_WR);
     std::string answer;
     std::array<char, 512> buffer = {};
-    for (ssize_t n = 0; (n = ::read(fd.get(), buffer.data(), buffer.size())) > 0;) {
+    for (ssize_t n = 0; (n = ::read(fd->get(), buffer.data(), buffer.size())) > 0;) {
       answer.append(buffer.data(), static_cast<std::size_t>(n));
     }
     return answer;
@@ -128,12 +126,8 @@ TEST_F(Guard, AgentAway_FailsTheContainer) {
 TEST_F(Guard, AgentThatEndsBeforeItAnswers_ItsSuccessorIsAsked) {
   ASSERT_OK(sys::make_dirs(dir_ + "/state"));
   UniqueFd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_un address = {};
-  address.sun_family = AF_UNIX;
-  socket_path().copy(address.sun_path, sizeof address.sun_path - 1);
-  ASSERT_EQ(::bind(listener.get(), static_cast<const sockaddr*>(static_cast<const void*>(&address)),
-                   sizeof address),
-            0);
+  const auto address = sys::unix_address(socket_path()).value();
+  ASSERT_EQ(::bind(listener.get(), sys::as_sockaddr(address), sizeof address), 0);
   ASSERT_EQ(::listen(listener.get(), 8), 0);
   const Inhabitant container(pod_.netns.get());
   Outcome outcome;

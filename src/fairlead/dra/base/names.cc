@@ -7,7 +7,7 @@
 #include <array>
 #include <vector>
 
-#include "fairlead/rpc/unix_listener.h"
+#include "fairlead/sys/unix_socket.h"
 
 namespace fairlead::dra {
 namespace {
@@ -36,13 +36,13 @@ std::string short_hash(std::string_view text, std::size_t bytes) {
 /// The first of `names` that fits.
 Result<std::string> fitting(const std::string& dir, const std::vector<std::string>& names) {
   for (const std::string& name : names) {
-    if (dir.size() + 1 + name.size() <= rpc::kMaxSocketPath) {
+    if (dir.size() + 1 + name.size() <= sys::kMaxSocketPath) {
       return dir + "/" + name;
     }
   }
   return Error(Code::kInvalid, "folder " + dir +
                                    " is too long for a socket in it: a socket's path has at most " +
-                                   std::to_string(rpc::kMaxSocketPath) + " bytes, and " + names.back() +
+                                   std::to_string(sys::kMaxSocketPath) + " bytes, and " + names.back() +
                                    " needs " + std::to_string(names.back().size() + 1));
 }
 

@@ -6,7 +6,6 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -24,6 +23,7 @@
 #include "fairlead/core/fd.h"
 #include "fairlead/core/mutex.h"
 #include "fairlead/dra/serve/http_listener.h"
+#include "fairlead/sys/unix_socket.h"
 
 namespace fairlead::dra {
 namespace {
@@ -71,15 +71,8 @@ std::optional<Address> numeric(const std::string& host, std::uint16_t port) {
 }
 
 Result<Address> unix_address(const std::string& listen) {
-  const std::string_view path = std::string_view(listen).substr(kUnix.size());
-  sockaddr_un un{};
-  if (!path.starts_with('/') || path.size() >= sizeof un.sun_path) {
-    return Error(Code::kInvalid, "listen address \"" + listen +
-                                     "\": after unix: comes an absolute path of at most " +
-                                     std::to_string(sizeof un.sun_path - 1) + " bytes");
-  }
-  un.sun_family = AF_UNIX;
-  path.copy(un.sun_path, path.size());
+  FL_ASSIGN(const sockaddr_un un, sys::unix_address(std::string_view(listen).substr(kUnix.size())),
+            "listen address \"" + listen + "\"");
   Address out;
   std::memcpy(&out.storage, &un, sizeof un);
   out.size = sizeof un;

@@ -7,7 +7,6 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,6 +22,7 @@
 
 #include "fairlead/core/fd.h"
 #include "fairlead/dra/serve/http_listener.h"
+#include "fairlead/sys/unix_socket.h"
 
 namespace fairlead::dra {
 namespace {
@@ -240,26 +240,24 @@ TEST_F(AdminHttpUnderSiege, ManyQuestionsByTcp_CostFewOfHealth) {
 TEST(AdminHttp, BytesThatTrickle_GainNoTime) {
   const std::string path = ::testing::TempDir() + "trickle" + std::to_string(::getpid()) + ".sock";
   UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  path.copy(address.sun_path, path.size());
-  ASSERT_EQ(::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  const auto address = sys::unix_address(path).value();
+  ASSERT_EQ(::bind(socket.get(), sys::as_sockaddr(address), sizeof address), 0);
   ASSERT_EQ(::listen(socket.get(), 1), 0);
   const auto listener =
       HttpListener::start(std::move(socket), [](std::string_view) { return HttpAnswer{.body = "never"}; },
                           {.time = std::chrono::milliseconds(100)});
   ASSERT_TRUE(listener);
-  const UniqueFd client(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  ASSERT_EQ(::connect(client.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
-  while (::send(client.get(), "x", 1, MSG_NOSIGNAL) == 1) {  // until it is cut off
+  const auto client = sys::connect_unix(path);
+  ASSERT_TRUE(client) << client.error().what();
+  while (::send(client->get(), "x", 1, MSG_NOSIGNAL) == 1) {  // until it is cut off
     std::this_thread::yield();
-    pollfd readable{.fd = client.get(), .events = POLLIN, .revents = 0};
+    pollfd readable{.fd = client->get(), .events = POLLIN, .revents = 0};
     if (::poll(&readable, 1, 1) > 0) {
       break;
     }
   }
   std::string out(64, ' ');
-  EXPECT_LE(::recv(client.get(), out.data(), out.size(), 0), 0) << out;
+  EXPECT_LE(::recv(client->get(), out.data(), out.size(), 0), 0) << out;
   (void)::unlink(path.c_str());
 }
 

@@ -3,9 +3,6 @@
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -27,7 +24,7 @@
 #include "fairlead/rpc/nri/mux.h"
 #include "fairlead/rpc/nri/plugin.h"
 #include "fairlead/rpc/ttrpc.h"
-#include "fairlead/rpc/unix_listener.h"
+#include "fairlead/sys/unix_socket.h"
 
 namespace fairlead::rpc {
 namespace {
@@ -38,22 +35,12 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 /// Handlers that may run at once: one, and those that overran their deadlines.
 constexpr unsigned kHandlerThreads = 8;
 
+/// Of connecting, which waits while the runtime's backlog is full, and of each send: stop() waits for both.
+constexpr std::chrono::seconds kSendTimeout{2};
+
 Result<UniqueFd> connect_to(const std::string& path) {
-  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!fd.valid()) {
-    return Error::from_errno(errno, "create a unix socket");
-  }
-  // Also for connect(): it waits while the runtime's backlog is full, and stop() waits for it.
-  const timeval timeout = {.tv_sec = 2, .tv_usec = 0};
-  (void)::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof timeout);
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): the sockets API
-  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    return Error::from_errno(errno, "no NRI at " + path);
-  }
-  return fd;
+  auto fd = sys::connect_unix(path, kSendTimeout);
+  return fd ? std::move(fd) : Error::from_errno(fd.error().sys_errno(), "no NRI at " + path);
 }
 
 /// Waits between tries to connect, and notices when the runtime makes its socket: a pod that starts before we
@@ -571,10 +558,7 @@ NriPlugin::~NriPlugin() { stop(); }
 Result<std::unique_ptr<NriPlugin>> NriPlugin::create(NriPluginOptions options, NriHandler& handler) {
   FL_TRY(check_nri_plugin_name(options.name));
   FL_TRY(check_nri_plugin_index(options.index));
-  if (options.socket.empty() || options.socket.front() != '/' || options.socket.size() > kMaxSocketPath) {
-    return Error(Code::kInvalid, "NRI socket path \"" + options.socket + "\" must be absolute and at most " +
-                                     std::to_string(kMaxSocketPath) + " bytes long");
-  }
+  FL_TRY(sys::unix_address(options.socket), "NRI");
   if (options.events.empty()) {
     return Error(Code::kInvalid, "an NRI plugin must subscribe to at least one event");
   }

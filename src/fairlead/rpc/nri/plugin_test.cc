@@ -6,7 +6,6 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
 #include <filesystem>
 #include <functional>
@@ -21,6 +20,7 @@
 #include "fairlead/rpc/nri/runtime.h"
 #include "fairlead/rpc/ttrpc.h"
 #include "fairlead/rpc/unix_listener.h"
+#include "fairlead/sys/unix_socket.h"
 
 namespace fairlead::rpc {
 namespace {
@@ -896,13 +896,9 @@ class RawPlugin : private Pinned {
   [[nodiscard]] bool wait_gone() { return gone_.wait(); }
 
   static UniqueFd connected(const std::string& socket) {
-    UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    socket.copy(address.sun_path, sizeof address.sun_path - 1);
-    // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): the sockets API
-    EXPECT_EQ(::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
-    return fd;
+    auto fd = sys::connect_unix(socket);
+    EXPECT_TRUE(fd) << fd.error().what();
+    return fd ? std::move(*fd) : UniqueFd();
   }
 
  private:
