@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Accepts plugins, one after another, and passes each event to those that are synchronized.
 #include "fairlead/rpc/nri/runtime.h"
 
 #include <poll.h>
@@ -8,19 +9,14 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <optional>
-#include <set>
 #include <thread>
 #include <utility>
 
 #include "fairlead/core/fd.h"
 #include "fairlead/core/log.h"
 #include "fairlead/core/mutex.h"
-#include "fairlead/core/pinned.h"
-#include "fairlead/rpc/nri/codec.h"
-#include "fairlead/rpc/nri/mux.h"
-#include "fairlead/rpc/ttrpc.h"
+#include "fairlead/rpc/nri/adjustments.h"
+#include "fairlead/rpc/nri/peer.h"
 #include "fairlead/rpc/unix_listener.h"
 #include "fairlead/sys/files.h"
 
@@ -29,344 +25,10 @@ namespace {
 
 using SteadyTime = std::chrono::steady_clock::time_point;
 
-/// A part of Synchronize stays below the largest message with room for what wraps it.
-constexpr std::size_t kPartSize = kTtrpcMaxBody - 4096;
-
-/// NRI <= 0.11 has methods of their own only for these.
-bool always_dedicated(NriEvent event) {
-  return event == NriEvent::kCreateContainer || event == NriEvent::kStopContainer;
-}
-
 }  // namespace
-
-// ---- one plugin -------------------------------------------------------------------------------------------
-
-/// A connection from accept to its end. The methods block; one thread at a time calls them.
-class NriRuntimeServer::Peer : private Pinned {
- public:
-  Peer(UniqueFd socket, const NriRuntimeOptions& options, std::function<void()> ended)
-      : options_(options),
-        ended_(std::move(ended)),
-        plugin_({.send = [this](std::string_view message) { return mux_.send(kNriPluginService, message); },
-                 .handler = {}}),
-        runtime_({.send = [this](std::string_view message) { return mux_.send(kNriRuntimeService, message); },
-                  .handler = [this](const TtrpcRequest& request,
-                                    const TtrpcReply& reply) { (void)reply(serve(request)); }}),
-        mux_(std::move(socket),
-             {.receive = [this](std::uint32_t to, std::string_view bytes) { return receive(to, bytes); },
-              .closed = [this](const Error& why) { on_end(why); },
-              .send_timeout = options.request_timeout}) {}
-  ~Peer() {
-    mux_.close();
-    plugin_.close();
-    runtime_.close();
-  }
-
-  /// Until the plugin is registered and configured.
-  Result<> start();
-  Result<> synchronize(const NriInventory& inventory);
-  /// The response; nullopt if the plugin did not subscribe to this event, or was lost with it.
-  Result<std::optional<std::string>> tell(NriEvent event, const NriPod& pod, const NriContainer* container);
-  /// Options::observe, of a call that began then.
-  void note(std::string_view event, SteadyTime begun, NriPluginCall::Outcome outcome,
-            const std::string& error) const;
-  void close() { mux_.close(); }
-  [[nodiscard]] bool gone() const {
-    const Lock lock(mutex_);
-    return gone_;
-  }
-  [[nodiscard]] const Plugin& plugin() const { return info_; }  // after start()
-  [[nodiscard]] std::string text() const { return info_.index + "-" + info_.name; }
-
- private:
-  Result<> receive(std::uint32_t to, std::string_view bytes);
-  Result<std::string> serve(const TtrpcRequest& request);
-  void on_end(const Error& why);
-  Result<> wait_registered();
-  Result<> configure();
-  Result<std::string> call(std::string_view method, std::string payload, SteadyTime deadline);
-  Result<std::string> send(NriEvent event, const NriPod& pod, const NriContainer* container);
-  Result<std::string> state_change(NriEvent event, const NriPod& pod, const NriContainer* container,
-                                   SteadyTime deadline);
-
-  const NriRuntimeOptions& options_;
-  const std::function<void()> ended_;
-  mutable Mutex mutex_;
-  ConditionVariable changed_;
-  bool registered_ FL_GUARDED_BY(mutex_) = false;
-  bool gone_ FL_GUARDED_BY(mutex_) = false;
-  Plugin info_;  // the reader writes it before registered_ is set
-  Ttrpc plugin_, runtime_;
-  NriMux mux_;  // last: its thread uses all of the above
-};
-
-Result<> NriRuntimeServer::Peer::receive(std::uint32_t to, std::string_view bytes) {
-  switch (to) {
-    case kNriPluginService:
-      return plugin_.receive(bytes);
-    case kNriRuntimeService:
-      return runtime_.receive(bytes);
-    default:
-      return {};
-  }
-}
-
-void NriRuntimeServer::Peer::on_end(const Error& why) {
-  plugin_.close();
-  runtime_.close();
-  log::debug("NRI plugin went away", {{"plugin", text()}, {"why", why.what()}});
-  {
-    const Lock lock(mutex_);
-    gone_ = true;
-    changed_.notify_all();
-  }
-  ended_();
-}
-
-Result<std::string> NriRuntimeServer::Peer::serve(const TtrpcRequest& request) {
-  if (request.service != kNriRuntimeServiceName || request.method != "RegisterPlugin") {
-    return Error(Code::kUnsupported, request.service + "/" + request.method + " is not served here");
-  }
-  FL_ASSIGN(const auto message, parse_nri<nri_pb::RegisterPluginRequest>(request.payload, "RegisterPlugin"));
-  FL_TRY(check_nri_plugin_name(message.plugin_name()));
-  FL_TRY(check_nri_plugin_index(message.plugin_idx()));
-  const Lock lock(mutex_);
-  if (registered_) {
-    return Error(Code::kExists, "this connection has registered a plugin already");
-  }
-  info_.name = message.plugin_name();
-  info_.index = message.plugin_idx();
-  registered_ = true;
-  changed_.notify_all();
-  return std::string();
-}
-
-Result<> NriRuntimeServer::Peer::wait_registered() {
-  const SteadyTime deadline = std::chrono::steady_clock::now() + options_.registration_timeout;
-  const Lock lock(mutex_);
-  while (!registered_ && !gone_) {
-    if (changed_.wait_until(mutex_, deadline) == std::cv_status::timeout && !registered_) {
-      return Error(Code::kTimeout, "it connected and did not register in time");
-    }
-  }
-  return registered_ ? Result<>() : Error(Code::kUnavailable, "it went away before it registered");
-}
-
-Result<> NriRuntimeServer::Peer::start() {
-  mux_.start();
-  FL_TRY(wait_registered());
-  FL_TRY(configure(), "Configure of " + text());
-  return {};
-}
-
-Result<> NriRuntimeServer::Peer::configure() {
-  nri_pb::ConfigureRequest request;
-  request.set_runtime_name(options_.name);
-  request.set_runtime_version(options_.version);
-  request.set_registration_timeout(options_.registration_timeout.count());
-  request.set_request_timeout(options_.request_timeout.count());
-  if (options_.dialect == NriDialect::kDedicated) {
-    request.set_nri_version(options_.nri_version);
-  }
-  FL_ASSIGN(const std::string payload, call("Configure", request.SerializeAsString(),
-                                            std::chrono::steady_clock::now() + options_.request_timeout));
-  FL_ASSIGN(const auto response, parse_nri<nri_pb::ConfigureResponse>(payload, "the answer"));
-  // Bits 1 << (number - 1) of events 1 to 14, and to 11 of those that NRI <= 0.9 knows; 0 means all.
-  const std::uint32_t valid = options_.dialect == NriDialect::kDedicated ? 0x3fffU : 0x07ffU;
-  info_.events = static_cast<std::uint32_t>(response.events());
-  if (info_.events == 0) {
-    info_.events = valid;
-  }
-  if ((info_.events & ~valid) != 0) {
-    return Error(Code::kInvalid, "it subscribes to events that are not known here: mask " +
-                                     std::to_string(info_.events & ~valid));
-  }
-  return {};
-}
-
-Result<std::string> NriRuntimeServer::Peer::call(std::string_view method, std::string payload,
-                                                 SteadyTime deadline) {
-  return plugin_.call(kNriPluginServiceName, method, std::move(payload), deadline);
-}
-
-namespace {
-
-/// The requests that carry the inventory: one if it fits into a message, else parts that do.
-std::vector<nri_pb::SynchronizeRequest> parts_of(const NriInventory& inventory) {
-  std::vector<nri_pb::SynchronizeRequest> parts(1);
-  std::size_t size = 0;
-  const auto room_for = [&](std::size_t more) -> nri_pb::SynchronizeRequest& {
-    if (size > 0 && size + more > kPartSize) {
-      parts.back().set_more(true);
-      parts.emplace_back();
-      size = 0;
-    }
-    size += more;
-    return parts.back();
-  };
-  constexpr std::size_t kWrapping = 8;  // of a repeated field: its tag and a length
-  for (const auto& pod : inventory.pods) {
-    nri_pb::PodSandbox wire;
-    to_wire(pod, wire);
-    *room_for(wire.ByteSizeLong() + kWrapping).add_pods() = std::move(wire);
-  }
-  for (const auto& container : inventory.containers) {
-    nri_pb::Container wire;
-    to_wire(container, wire);
-    *room_for(wire.ByteSizeLong() + kWrapping).add_containers() = std::move(wire);
-  }
-  return parts;
-}
-
-}  // namespace
-
-Result<> NriRuntimeServer::Peer::synchronize(const NriInventory& inventory) {
-  const SteadyTime deadline = std::chrono::steady_clock::now() + options_.request_timeout;
-  for (const auto& request : parts_of(inventory)) {
-    FL_ASSIGN(const std::string payload, call("Synchronize", request.SerializeAsString(), deadline),
-              "Synchronize");
-    FL_ASSIGN(const auto response,
-              parse_nri<nri_pb::SynchronizeResponse>(payload, "the answer to Synchronize"));
-    if (response.more() != request.more()) {
-      return Error(Code::kUnsupported, "it does not take Synchronize in parts");
-    }
-  }
-  return {};
-}
-
-Result<std::string> NriRuntimeServer::Peer::state_change(NriEvent event, const NriPod& pod,
-                                                         const NriContainer* container, SteadyTime deadline) {
-  nri_pb::StateChangeEvent message;
-  message.set_event(nri_event_number(event));
-  to_wire(pod, *message.mutable_pod());
-  if (container != nullptr) {
-    to_wire(*container, *message.mutable_container());
-  }
-  return call("StateChange", message.SerializeAsString(), deadline);
-}
-
-Result<std::string> NriRuntimeServer::Peer::send(NriEvent event, const NriPod& pod,
-                                                 const NriContainer* container) {
-  const SteadyTime deadline = std::chrono::steady_clock::now() + options_.request_timeout;
-  if (options_.dialect == NriDialect::kStateChange && !always_dedicated(event)) {
-    return state_change(event, pod, container, deadline);
-  }
-  nri_pb::EventRequest message;
-  to_wire(pod, *message.mutable_pod());
-  if (container != nullptr) {
-    to_wire(*container, *message.mutable_container());
-  }
-  auto answer = call(nri_event_name(event), message.SerializeAsString(), deadline);
-  if (!answer && answer.error().code() == Code::kUnsupported && !always_dedicated(event)) {
-    return state_change(event, pod, container, deadline);
-  }
-  return answer;
-}
-
-void NriRuntimeServer::Peer::note(std::string_view event, SteadyTime begun, NriPluginCall::Outcome outcome,
-                                  const std::string& error) const {
-  if (!options_.observe) {
-    return;
-  }
-  const auto took = std::chrono::steady_clock::now() - begun;
-  options_.observe({.plugin = text(),
-                    .event = std::string(event),
-                    .took = std::chrono::duration_cast<std::chrono::microseconds>(took),
-                    .outcome = outcome,
-                    .error = error});
-}
-
-Result<std::optional<std::string>> NriRuntimeServer::Peer::tell(NriEvent event, const NriPod& pod,
-                                                                const NriContainer* container) {
-  if ((info_.events & static_cast<std::uint32_t>(event)) == 0 || gone()) {
-    return std::nullopt;
-  }
-  const SteadyTime begun = std::chrono::steady_clock::now();
-  auto answer = send(event, pod, container);
-  if (answer) {
-    note(nri_event_name(event), begun, NriPluginCall::Outcome::kAnswered, "");
-    return std::move(*answer);
-  }
-  const Code code = answer.error().code();
-  const bool lost = code == Code::kTimeout || code == Code::kUnavailable || code == Code::kCorrupt;
-  if (!lost) {
-    note(nri_event_name(event), begun, NriPluginCall::Outcome::kRefused, answer.error().what());
-    return Error(code, "plugin " + text() + ": " + answer.error().what());
-  }
-  note(nri_event_name(event), begun,
-       code == Code::kTimeout ? NriPluginCall::Outcome::kTimedOut : NriPluginCall::Outcome::kLost,
-       answer.error().what());
-  log::warn("NRI plugin did not answer, closing it; the event goes on as if it had agreed",
-            {{"plugin", text()},
-             {"event", nri_event_name(event)},
-             {"pod", pod.namespace_ + "/" + pod.name},
-             {"why", answer.error().what()}});
-  close();
-  return std::nullopt;
-}
-
-// ---- adjustments of several plugins -----------------------------------------------------------------------
-
-namespace {
-
-/// Who set what: two plugins must not set the same thing.
-class Merger {
- public:
-  Result<> add(const std::string& plugin, NriAdjustment from) {
-    FL_TRY(add_map("annotation", plugin, from.annotations, merged_.annotations));
-    FL_TRY(add_map("environment variable", plugin, from.env, merged_.env));
-    FL_TRY(add_map("network device", plugin, from.net_devices, merged_.net_devices));
-    for (auto& mount : from.mounts) {
-      FL_TRY(own("mount", plugin, mount.destination));
-      merged_.mounts.push_back(std::move(mount));
-    }
-    for (auto& device : from.devices) {
-      FL_TRY(own("device", plugin, device.path));
-      merged_.devices.push_back(std::move(device));
-    }
-    for (auto& device : from.cdi_devices) {
-      FL_TRY(own("CDI device", plugin, device));
-      merged_.cdi_devices.push_back(std::move(device));
-    }
-    return {};
-  }
-  NriAdjustment take() { return std::move(merged_); }
-
- private:
-  using Map = std::map<std::string, std::string>;
-  Result<> own(std::string_view what, const std::string& plugin, const std::string& key) {
-    const std::string thing = std::string(what) + " " + key;
-    const auto [owner, fresh] = owners_.emplace(thing, plugin);
-    if (!fresh && owner->second != plugin) {
-      return Error(Code::kConflict, "plugins " + owner->second + " and " + plugin + " both set " + thing);
-    }
-    return {};
-  }
-  Result<> add_map(std::string_view what, const std::string& plugin, const Map& from, Map& into) {
-    for (const auto& [key, value] : from) {
-      FL_TRY(own(what, plugin, key));
-      into[key] = value;
-    }
-    return {};
-  }
-
-  NriAdjustment merged_;
-  Map owners_;
-};
-
-Result<NriAdjustment> decode_adjustment(const std::string& payload, const std::string& plugin) {
-  FL_ASSIGN(const auto response, parse_nri<nri_pb::CreateContainerResponse>(payload, "the answer"),
-            "plugin " + plugin);
-  FL_ASSIGN(auto out, from_wire(response.adjust()), "plugin " + plugin);
-  return out;
-}
-
-}  // namespace
-
-// ---- the server -------------------------------------------------------------------------------------------
 
 struct NriRuntimeServer::Impl {
-  using PeerPtr = std::shared_ptr<Peer>;
+  using PeerPtr = std::shared_ptr<NriPeer>;
 
   Impl(NriRuntimeOptions given, Inventory wanted, UnixListener listening)
       : options(std::move(given)),
@@ -424,7 +86,7 @@ void NriRuntimeServer::Impl::run() {
 
 /// Registers, configures and synchronizes a plugin, one at a time as containerd does.
 void NriRuntimeServer::Impl::admit(UniqueFd socket) {
-  const auto peer = std::make_shared<Peer>(std::move(socket), options, [this] {
+  const auto peer = std::make_shared<NriPeer>(std::move(socket), options, [this] {
     const Lock lock(mutex);
     changed.notify_all();
     poke();
@@ -553,15 +215,14 @@ Result<> NriRuntimeServer::container_event(NriEvent event, const NriPod& pod, co
 
 Result<NriAdjustment> NriRuntimeServer::create_container(const NriPod& pod, const NriContainer& container) {
   const Lock one(impl_->events);
-  Merger merger;
+  NriAdjustments merged;
   for (const auto& peer : impl_->in_order()) {
     FL_ASSIGN(const auto answer, peer->tell(NriEvent::kCreateContainer, pod, &container));
     if (answer) {
-      FL_ASSIGN(auto adjustment, decode_adjustment(*answer, peer->text()));
-      FL_TRY(merger.add(peer->text(), std::move(adjustment)));
+      FL_TRY(merged.add(peer->text(), *answer));
     }
   }
-  return merger.take();
+  return merged.take();
 }
 
 std::vector<NriRuntimeServer::Plugin> NriRuntimeServer::plugins() const {

@@ -105,7 +105,6 @@ class NriRuntimeServer : private Pinned {
 
  private:
   struct Impl;
-  class Peer;
   explicit NriRuntimeServer(std::unique_ptr<Impl> impl);
   std::unique_ptr<Impl> impl_;
 };
