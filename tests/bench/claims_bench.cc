@@ -108,6 +108,9 @@ class ServiceHost final : public agent::FakeHost {
   [[nodiscard]] Result<std::vector<RecordPtr>> shared_records() const override {
     return service_->shared_records();
   }
+  [[nodiscard]] Result<dra::RecordChanges> changes_since(std::uint64_t generation) const override {
+    return service_->changes_since(generation);
+  }
   [[nodiscard]] Result<std::vector<dra::ClaimRecord>> records_of_pod(
       const std::string& pod_uid) const override {
     return service_->records_of_pod(pod_uid);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <stop_token>
@@ -122,6 +123,35 @@ struct ClaimRecord {
   Prepared prepared;  // empty until prepare() succeeded; `state` inside may be changed later by Host::update
 };
 
+using RecordPtr = std::shared_ptr<const ClaimRecord>;
+
+/// The difference between the claim records of two moments.
+struct RecordChanges {
+  /// Of the records after the changes: ask for the next changes with it. 0: the next changes are all records again
+  /// (the folder cannot be listed now, these are the records as they were last read).
+  std::uint64_t generation = 0;
+  /// `changed` has all records: discard what is known of earlier generations.
+  bool all = false;
+  /// New and rewritten records, each as it is now. As long as a record does not change, it is one object.
+  std::vector<RecordPtr> changed;
+  /// The uids of claims whose records are gone. May name claims that were not known.
+  std::vector<std::string> removed;
+};
+
+/// The claim records of this node, for indexes whose cost depends on the number of changes and not on the number of
+/// records: keep the generation beside the index, under the same mutex, and update both before each use. The records
+/// are those on disk, including those that another instance of the driver has written. Generations are numbers of this
+/// process. Any number of indexes, any thread.
+class RecordSource : private Pinned {
+ public:
+  RecordSource() = default;
+  virtual ~RecordSource() = default;
+
+  /// What changed since a call that returned this generation; since 0: all records. Changes whose write has returned
+  /// before this call are included. Errors as of Host::records(); nothing is lost then, ask again.
+  [[nodiscard]] virtual Result<RecordChanges> changes_since(std::uint64_t generation) const = 0;
+};
+
 /// The public information about one device of a claim: its entry in the claim's status.devices, with one
 /// condition, "Ready".
 struct DeviceReport {
@@ -197,13 +227,24 @@ class Driver : private Pinned {
   /// both.
   [[nodiscard]] virtual std::string plan_for_previous(const std::string& plan) const { return plan; }
 
-  /// The final check before the claim is recorded as planned: whether its plan is still possible. `others`
-  /// are the records of all other claims on disk; until this one's record is written too, no claim of this
-  /// driver is admitted, by any thread or instance. kConflict: another claim came between; this one is
-  /// planned again. Must be quick. The result may be null.
-  virtual Result<std::unique_ptr<Admission>> admit(
-      const ClaimRecord& record, const std::vector<std::shared_ptr<const ClaimRecord>>& others,
-      const CallContext& context) {
+  /// The final check before the claim is recorded as planned: whether its plan is still possible. Until its
+  /// record is written, no claim of this driver is admitted, by any thread or instance. `records` are those on
+  /// disk; they may include an old one of this claim. They are the records of Host::changes_since(), with the
+  /// same generations. kConflict: another claim came between; this one is planned again. Must be quick. The
+  /// result may be null.
+  virtual Result<std::unique_ptr<Admission>> begin_admission(const ClaimRecord& record,
+                                                             const RecordSource& records,
+                                                             const CallContext& context) {
+    FL_ASSIGN(auto others, records.changes_since(0));
+    std::erase_if(others.changed,
+                  [&](const RecordPtr& other) { return other->claim.uid == record.claim.uid; });
+    return admit(record, others.changed, context);
+  }
+  /// The same with the records of all other claims, for drivers that keep no index of them. Its cost grows
+  /// with their number. Not called if begin_admission() is overridden.
+  virtual Result<std::unique_ptr<Admission>> admit(const ClaimRecord& record,
+                                                   const std::vector<RecordPtr>& others,
+                                                   const CallContext& context) {
     (void)record;
     (void)others;
     (void)context;

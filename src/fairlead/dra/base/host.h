@@ -7,28 +7,26 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
-#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/dra/base/driver.h"
 
 namespace fairlead::dra {
 
-class Host : private Pinned {
+class Host : public RecordSource {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
   /// Returns the new Prepared::state of the given record.
   using Change = std::function<Result<std::string>(const ClaimRecord&)>;
-
-  Host() = default;
-  virtual ~Host() = default;
 
   // ---- claims of this node
 
@@ -39,7 +37,7 @@ class Host : private Pinned {
   [[nodiscard]] virtual Result<std::vector<ClaimRecord>> records() const = 0;
   /// records() without copies: as long as a record does not change, it is the same object in every call, so that what
   /// was worked out of it can be kept beside it.
-  using RecordPtr = std::shared_ptr<const ClaimRecord>;
+  using RecordPtr = dra::RecordPtr;
   [[nodiscard]] virtual Result<std::vector<RecordPtr>> shared_records() const {
     FL_ASSIGN(const auto copies, records());
     std::vector<RecordPtr> shared;
@@ -48,6 +46,11 @@ class Host : private Pinned {
       shared.push_back(std::make_shared<const ClaimRecord>(record));
     }
     return shared;
+  }
+  /// See RecordSource. This default has no history: all records in every call.
+  [[nodiscard]] Result<RecordChanges> changes_since(std::uint64_t /*generation*/) const override {
+    FL_ASSIGN(auto all, shared_records());
+    return RecordChanges{.generation = 0, .all = true, .changed = std::move(all), .removed = {}};
   }
   /// The records of the claims that are reserved for this pod, in the order of the claims' names. Fast enough
   /// for a pod's start. Errors as of records(), and kCorrupt if a damaged record was the pod's.

@@ -572,21 +572,18 @@ Result<> ClaimService::Impl::admit(const ClaimRecord& record, const CallContext&
   FL_ASSIGN(const auto others, store_->read_all());
   FL_ASSIGN(const auto identities, identities_of(driver_, record));
   const bool has_keys = has_key(identities);
-  std::vector<RecordPtr> rest;
-  rest.reserve(others.records.size());
   for (const RecordPtr& other : others.records) {
     if (other->claim.uid != record.claim.uid) {
       const bool matters = has_keys && std::ranges::any_of(other->claim.devices, is_exclusive);
       FL_ASSIGN(const auto theirs,
                 matters ? known_identities_of(other) : Result<IdentitiesPtr>(kNoIdentities));
       FL_TRY(check_apart(record, identities, *other, *theirs));
-      rest.push_back(other);
     }
   }
-  if (known_identities_.size() > rest.size() + kSpareIdentities) {
+  if (known_identities_.size() > others.records.size() + kSpareIdentities) {
     known_identities_.clear();  // of claims that are gone
   }
-  FL_ASSIGN(const auto admission, guarded([&] { return driver_.admit(record, rest, context); }));
+  FL_ASSIGN(const auto admission, guarded([&] { return driver_.begin_admission(record, *store_, context); }));
   fault_point("after-admission");
   FL_TRY(store_->write(record));
   fault_point("after-admission-record");
@@ -920,6 +917,11 @@ std::optional<ClaimRecord> ClaimService::find(const std::string& claim_uid) cons
 Result<std::vector<RecordPtr>> ClaimService::shared_records() const {
   FL_ASSIGN(auto all, impl_->store().read_all(), "read the claim records");
   return std::move(all.records);
+}
+
+Result<RecordChanges> ClaimService::changes_since(std::uint64_t generation) const {
+  FL_ASSIGN(auto changes, impl_->store().changes_since(generation), "read the claim records");
+  return changes;
 }
 
 Result<std::vector<ClaimRecord>> ClaimService::records() const {

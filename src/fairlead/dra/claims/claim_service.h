@@ -15,6 +15,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -118,6 +119,8 @@ class ClaimService : private Pinned {
   [[nodiscard]] Result<std::vector<ClaimRecord>> records() const;
   /// The same without copies (Host::shared_records()).
   [[nodiscard]] Result<std::vector<std::shared_ptr<const ClaimRecord>>> shared_records() const;
+  /// See RecordSource.
+  [[nodiscard]] Result<RecordChanges> changes_since(std::uint64_t generation) const;
   [[nodiscard]] Result<std::vector<ClaimRecord>> records_of_pod(const std::string& pod_uid) const;
   /// See Host::update. Not from inside a Driver call of the same claim.
   Result<> update(const std::string& claim_uid, std::chrono::steady_clock::time_point deadline,

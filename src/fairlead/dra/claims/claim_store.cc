@@ -476,9 +476,12 @@ ClaimStore::RecordPtr ClaimStore::last_read(const std::string& uid) const {
   return found == cache_.end() ? nullptr : found->second.record;
 }
 
-ClaimStore::View ClaimStore::last_view(const Error& why) const {
-  View view;
+Result<ClaimStore::View> ClaimStore::last_view(const Error& why) const {
   const Lock lock(mutex_);
+  if (!listed_) {
+    return why;
+  }
+  View view;
   for (const auto& [uid, entry] : cache_) {
     view.records.push_back(entry.record);
     view.unreadable.emplace(uid, why);
@@ -582,12 +585,28 @@ std::string uid_of(const std::string& name) {
 
 Result<ClaimStore::View> ClaimStore::read_all() const {
   const Lock lock(view_mutex_);
+  if (const auto done = refresh(); !done) {
+    return last_view(done.error());
+  }
+  return View{.records = history_.records(), .unreadable = unreadable_uids_};
+}
+
+Result<RecordChanges> ClaimStore::changes_since(std::uint64_t generation) const {
+  const Lock lock(view_mutex_);
+  if (const auto done = refresh(); !done) {
+    FL_ASSIGN(auto last, last_view(done.error()));
+    return RecordChanges{.generation = 0, .all = true, .changed = std::move(last.records), .removed = {}};
+  }
+  return history_.since(generation);
+}
+
+Result<> ClaimStore::refresh() const {
   const auto changes = watch_ ? watch_->take() : sys::FolderWatch::Changes{.all = true, .names = {}};
   if (changes.all) {
     return scan_folder();
   }
   std::set<std::string> uids;
-  for (const auto& [uid, why] : view_.unreadable) {
+  for (const auto& [uid, why] : unreadable_uids_) {
     uids.insert(uid);
   }
   for (const std::string& name : changes.names) {
@@ -596,23 +615,18 @@ Result<ClaimStore::View> ClaimStore::read_all() const {
     }
   }
   for (const std::string& uid : uids) {
-    load_into_view(uid);
+    refresh_record(uid);
   }
-  return view_;
+  return {};
 }
 
-Result<ClaimStore::View> ClaimStore::scan_folder() const {
+Result<> ClaimStore::scan_folder() const {
   watch_.reset();
-  view_ = {};
   auto watch = sys::FolderWatch::open(claims_dir_);  // before the list, so that no change is missed
   const auto names = sys::list_dir(claims_dir_);
   if (!names) {
     note_unreadable(kFolder, names.error());
-    const bool known = [&] {
-      const Lock lock(mutex_);
-      return listed_;
-    }();
-    return known ? Result<View>(last_view(names.error())) : names.error();
+    return names.error();
   }
   note_readable(kFolder);
   std::vector<std::string> uids;
@@ -623,38 +637,33 @@ Result<ClaimStore::View> ClaimStore::scan_folder() const {
   }
   std::ranges::sort(uids);
   forget_all_but(uids);
+  history_.keep_only(uids);
+  unreadable_uids_.clear();
   for (const std::string& uid : uids) {
-    load_into_view(uid);
+    refresh_record(uid);
   }
   if (watch) {
     watch_ = *std::move(watch);
   }
-  return view_;
+  return {};
 }
 
-void ClaimStore::load_into_view(const std::string& uid) const {
-  view_.unreadable.erase(uid);
+void ClaimStore::refresh_record(const std::string& uid) const {
+  unreadable_uids_.erase(uid);
   auto entry = load(uid);
   RecordPtr record;
   if (!entry) {
     note_unreadable(uid, entry.error());
-    view_.unreadable.emplace(uid, entry.error());
+    unreadable_uids_.emplace(uid, entry.error());
     record = last_read(uid);
   } else {
     note_readable(uid);
     record = *entry ? std::move((*entry)->record) : nullptr;
   }
-  const auto at = std::ranges::lower_bound(
-      view_.records, uid, {}, [](const RecordPtr& one) -> const std::string& { return one->claim.uid; });
-  const bool is_known = at != view_.records.end() && (*at)->claim.uid == uid;
-  if (!record) {
-    if (is_known) {
-      view_.records.erase(at);
-    }
-  } else if (is_known) {
-    *at = std::move(record);
+  if (record) {
+    history_.put(std::move(record));
   } else {
-    view_.records.insert(at, std::move(record));
+    history_.remove(uid);
   }
 }
 

@@ -12,8 +12,8 @@
 //       └──────────────── unpreparing ◄───────────────────────────┘
 //
 // The disk is the truth: another instance may change it at any time, so read() looks at the file and read_all() at
-// every file that inotify says has changed since the last read_all(). What it costs does not grow with the number of
-// claims. Without inotify read_all() looks at every file.
+// every file that inotify says has changed since the last read_all(). changes_since() gives only these: what it costs
+// does not grow with the number of claims. Without inotify both look at every file.
 // A record is replaced by rename, never written in place, so a kill at any moment leaves the old or the new.
 #pragma once
 
@@ -21,6 +21,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
@@ -33,9 +34,9 @@
 
 #include "fairlead/core/fd.h"
 #include "fairlead/core/mutex.h"
-#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/dra/base/driver.h"
+#include "fairlead/dra/claims/record_history.h"
 #include "fairlead/sys/folder_watch.h"
 
 namespace fairlead::dra {
@@ -58,9 +59,9 @@ struct DecodedRecord {
 Result<DecodedRecord> decode_record(std::string_view text);
 
 /// Any thread, except where noted.
-class ClaimStore : private Pinned {
+class ClaimStore final : public RecordSource {
  public:
-  using RecordPtr = std::shared_ptr<const ClaimRecord>;
+  using RecordPtr = dra::RecordPtr;
   using Deadline = std::chrono::steady_clock::time_point;
 
   struct Options {
@@ -96,7 +97,6 @@ class ClaimStore : private Pinned {
 
   /// Makes the folders (0750).
   static Result<std::unique_ptr<ClaimStore>> open(Options options);
-  ~ClaimStore() = default;
 
   /// Waits until `deadline` (kTimeout) or `stop` (kCancelled) while another instance holds one of the keys.
   [[nodiscard]] Result<Keys> lock(std::vector<std::string> keys, Deadline deadline,
@@ -106,6 +106,8 @@ class ClaimStore : private Pinned {
   Result<RecordPtr> read(const std::string& uid) const;
   /// All of them. An error: the folder cannot be listed, and was never listed before.
   Result<View> read_all() const;
+  /// Errors as of read_all().
+  [[nodiscard]] Result<RecordChanges> changes_since(std::uint64_t generation) const override;
   /// An error describing a quarantined record that mentions the pod, unless its claim was prepared or
   /// unprepared since; nullopt otherwise, also if the record is too damaged to mention any pod.
   [[nodiscard]] std::optional<Error> put_aside_that_mentions(const std::string& pod_uid) const;
@@ -134,12 +136,15 @@ class ClaimStore : private Pinned {
     return claims_dir_ + "/" + uid + ".json";
   }
   Result<std::optional<Cached>> load(const std::string& uid) const;
-  Result<View> scan_folder() const FL_REQUIRES(view_mutex_);
-  void load_into_view(const std::string& uid) const FL_REQUIRES(view_mutex_);
+  /// Brings history_ and unreadable_uids_ up to date. An error: the folder cannot be listed; both are as they were.
+  Result<> refresh() const FL_REQUIRES(view_mutex_);
+  Result<> scan_folder() const FL_REQUIRES(view_mutex_);
+  void refresh_record(const std::string& uid) const FL_REQUIRES(view_mutex_);
   void quarantine(const std::string& uid, const std::string& text, const Error& why) const;
   void remember(const ClaimRecord& record, const std::string& text) const;
   [[nodiscard]] RecordPtr last_read(const std::string& uid) const;
-  [[nodiscard]] View last_view(const Error& why) const;
+  /// What was read last, for a folder that cannot be listed because of `why`; `why` itself if it never could be.
+  [[nodiscard]] Result<View> last_view(const Error& why) const;
   void forget_all_but(const std::vector<std::string>& uids) const;
   /// `name`: a claim's uid, or kFolder.
   void note_unreadable(const std::string& name, const Error& why) const;
@@ -161,9 +166,10 @@ class ClaimStore : private Pinned {
   mutable bool listed_ FL_GUARDED_BY(mutex_) = false;                        // at least once
 
   mutable Mutex view_mutex_;  // before mutex_
-  /// What changed since view_ was made; nothing: view_ is not up to date.
+  /// What changed since the last refresh(); nothing: list the folder again.
   mutable std::optional<sys::FolderWatch> watch_ FL_GUARDED_BY(view_mutex_);
-  mutable View view_ FL_GUARDED_BY(view_mutex_);
+  mutable RecordHistory history_ FL_GUARDED_BY(view_mutex_);
+  mutable std::map<std::string, Error> unreadable_uids_ FL_GUARDED_BY(view_mutex_);
 };
 
 /// /proc/sys/kernel/random/boot_id

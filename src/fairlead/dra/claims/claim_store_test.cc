@@ -318,6 +318,70 @@ TEST(ClaimStore, ListAfterTheFirst_HasWhatAnotherInstanceChanged) {
   EXPECT_THAT(quarantined, SizeIs(1));
 }
 
+TEST(ClaimStore, ChangesOfAnotherInstance_AreChangesSince) {
+  const TemporaryDir dir;
+  const auto one = open_store(dir);
+  const auto two = open_store(dir);
+  std::uint64_t known = 0;
+  const auto changes = [&] {
+    const auto since = two->changes_since(known);
+    std::string text = since->all ? "all" : "";
+    for (const auto& record : since->changed) {
+      text += " " + record->claim.uid + "=" + record->plan;
+    }
+    for (const auto& uid : since->removed) {
+      text += " -" + uid;
+    }
+    known = since->generation;
+    return text;
+  };
+  ClaimRecord a = full_record();
+  a.plan = "1";
+  ClaimRecord b = a;
+  b.claim.uid = "b-uid";
+  ASSERT_TRUE(one->write(a));
+  EXPECT_EQ(changes(), "all a-uid=1");
+  EXPECT_EQ(changes(), "");
+  ASSERT_TRUE(one->write(b));
+  EXPECT_EQ(changes(), " b-uid=1");
+  a.plan = "2";
+  ASSERT_TRUE(one->write(a));
+  ASSERT_TRUE(one->remove("b-uid"));
+  EXPECT_EQ(changes(), " a-uid=2 -b-uid");
+  EXPECT_EQ(two->read_all()->records.size(), 1U);
+  EXPECT_EQ(changes(), "") << "what another caller has read is no change";
+  ASSERT_TRUE(sys::replace_file(dir / "claims", "a-uid.json", "{"));
+  EXPECT_EQ(changes(), " -a-uid") << "it is quarantined";
+  known = 0;
+  EXPECT_EQ(changes(), "all");
+}
+
+TEST(ClaimStore, FolderThatCannotBeListed_GivesTheLastRecordsAndStartsAnew) {
+  const TemporaryDir dir;
+  int unreadable = 0;
+  auto store = *ClaimStore::open({.state_dir = dir.path(),
+                                  .boot_id = "boot",
+                                  .on_unreadable = [&](const std::string& path, const Error&) {
+                                    EXPECT_EQ(path, dir / "claims");
+                                    ++unreadable;
+                                  }});
+  ASSERT_TRUE(store->write(full_record()));
+  const std::uint64_t known = store->changes_since(0)->generation;
+  ASSERT_EQ(::rename((dir / "claims").c_str(), (dir / "moved").c_str()), 0);
+  ASSERT_TRUE(sys::replace_file(dir.path(), "claims", "no folder"));
+  for (int i = 0; i < 2; ++i) {
+    const auto changes = store->changes_since(known);
+    EXPECT_TRUE(changes->all);
+    EXPECT_THAT(changes->changed, SizeIs(1));
+    EXPECT_EQ(changes->generation, 0U);
+  }
+  EXPECT_EQ(unreadable, 1) << "reported once";
+  ASSERT_TRUE(sys::remove_file(dir / "claims"));
+  ASSERT_EQ(::rename((dir / "moved").c_str(), (dir / "claims").c_str()), 0);
+  EXPECT_FALSE(store->changes_since(known)->all) << "nothing has changed since";
+  EXPECT_THAT(store->changes_since(known)->changed, IsEmpty());
+}
+
 TEST(ClaimStore, FolderThatWasReplaced_IsListedAnew) {
   const TemporaryDir dir;
   const auto store = open_store(dir);

@@ -178,6 +178,9 @@ class PluginImpl final : public Plugin {
   [[nodiscard]] Result<std::vector<RecordPtr>> shared_records() const override {
     return claims_ ? claims_->shared_records() : Result<std::vector<RecordPtr>>(not_open().error());
   }
+  [[nodiscard]] Result<RecordChanges> changes_since(std::uint64_t generation) const override {
+    return claims_ ? claims_->changes_since(generation) : Result<RecordChanges>(not_open().error());
+  }
   [[nodiscard]] Result<std::vector<ClaimRecord>> records_of_pod(const std::string& pod_uid) const override {
     return claims_ ? claims_->records_of_pod(pod_uid) : not_open();
   }
