@@ -20,9 +20,6 @@ using devices::netdev::LinkUse;
 
 namespace {
 
-/// Claims change while the node is being read.
-constexpr int kDiscoverTries = 4;
-
 using PlannedClaims = std::vector<std::shared_ptr<const devices::PlannedClaim>>;
 
 /// Whether two claims, reserved for these, are of one pod.
@@ -86,37 +83,6 @@ Result<std::unique_ptr<NetDriver>> NetDriver::create(dra::Host& host, NetDriverO
   return driver;
 }
 
-/// Runs before the node's links are first read, so that no change is missed. Waits for the first read of the
-/// Node object, so that a node's NICs do not vanish from its slices briefly at each start.
-void NetDriver::watch_node() {
-  constexpr std::chrono::seconds kFirstAnswer{2};
-  auto watch = sys::FactsWatcher::start({.sysfs_root = options_.node.sysfs_root},
-                                        [host = host_] { host->republish(); });
-  if (watch) {
-    facts_ = *std::move(watch);
-    known_facts_ = facts_.get();
-  } else {
-    log::error("changes of links are seen at the next resync only", {{"error", watch.error().what()}});
-  }
-  if (options_.holders) {
-    auto holders =
-        HoldersWatch::start(options_.holders->dir, driver_name(), [host = host_] { host->republish(); });
-    if (holders) {
-      holders_watch_ = *std::move(holders);
-    } else {
-      log::warn("which NICs other drivers take and give back is seen at the next resync only",
-                {{"error", holders.error().what()}});
-    }
-  }
-  if (options_.node.memory) {
-    node_reader_ = std::make_unique<NodeReader>(NodeReaderOptions{
-        .read = [host = host_](std::stop_token stop) { return host->node_addresses(std::move(stop)); },
-        .memory = options_.node.memory,
-        .changed = [host = host_] { host->republish(); }});
-    node_reader_->wait_first(kFirstAnswer);
-  }
-}
-
 namespace {
 
 /// "request x (count 2)"
@@ -174,205 +140,9 @@ Result<> check_variables(const dra::Claim& claim, const PlannedClaims& in_its_po
 
 }  // namespace
 
-Result<std::vector<dra::Pool>> NetDriver::discover() {
-  if (options_.watch_node) {
-    std::call_once(discovered_, [this] { watch_node(); });
-  }
-  FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
-  look_after_devices();
-  repair_holders();
-  // A NIC that moves between the two reads must not be missed in both: the records are the same before and
-  // after the links were read, or both are used.
-  FL_ASSIGN(auto used, in_use());
-  for (int tries = 1;; ++tries) {
-    FL_ASSIGN(const auto node, look_at_node(socket, Look::kAgain, used.shared));
-    FL_ASSIGN(auto after, in_use());
-    const bool same =
-        std::ranges::equal(used.held, after.held, {}, &devices::HeldDevice::name, &devices::HeldDevice::name);
-    if (same || tries == kDiscoverTries) {
-      if (!same) {
-        used.held.insert(used.held.end(), after.held.begin(), after.held.end());
-      }
-      note_withheld(node, used.held);
-      return std::vector<dra::Pool>{{.devices = devices::published_devices(node, used.held)}};
-    }
-    used = std::move(after);
-  }
-}
-
-/// The watcher's facts are as new as the kernel's last event; what sysfs alone says (a PF's number of VFs) may be newer,
-/// so discover() reads everything, and what a plan is about is read again just before the effect.
-Result<sys::Inventory> NetDriver::read_links(netlink::Socket& socket, Look look) const {
-  sys::FactsWatcher* watcher = known_facts_;
-  if (watcher == nullptr) {
-    return sys::read_inventory(socket, {.sysfs_root = options_.node.sysfs_root});
-  }
-  FL_ASSIGN(const auto facts, look == Look::kAgain ? watcher->read_again() : watcher->facts());
-  return facts->inventory();
-}
-
-Result<devices::NodeView> NetDriver::look_at_node(netlink::Socket& socket, Look look,
-                                                  std::vector<sys::InventoryLink> shared) {
-  FL_ASSIGN(sys::Inventory inventory, read_links(socket, look), "read this node's links");
-  if (options_.node.memory) {
-    options_.node.memory->remember_uplinks(inventory);
-  }
-  return devices::NodeView(std::move(inventory), options_.node, std::move(shared), other_drivers());
-}
-
-devices::OtherDrivers NetDriver::other_drivers() const {
-  devices::OtherDrivers others;
-  if (!holders_) {
-    return others;
-  }
-  const auto opened = holders_->open();
-  const auto holders = opened ? holders_->of_others() : opened.error();
-  if (!holders) {
-    others.problem = holders.error().what();
-    return others;
-  }
-  for (const NicHolders::Holder& holder : *holders) {
-    // Whole or shared, the first in order: one reason is enough.
-    others.nics.emplace(holder.nic,
-                        holder.whole ? "a claim of the driver " + holder.driver + " has it"
-                                     : "interfaces of claims of the driver " + holder.driver + " sit on it");
-  }
-  return others;
-}
-
-Result<std::vector<NicClaim>> NetDriver::nic_claims() {
-  std::vector<NicClaim> claims;
-  FL_ASSIGN(const auto records, host_->records(), "find out which NICs claims have");
-  const Lock lock(nic_uses_mutex_);
-  std::map<std::string, KnownNics> still_there;
-  std::optional<sys::Inventory> inventory;  // if it is needed
-  for (const dra::ClaimRecord& record : records) {
-    KnownNics& known = still_there[record.claim.uid];
-    known = std::move(known_nics_[record.claim.uid]);
-    if (known.plan != record.plan) {
-      std::vector<LinkUse> links = uses_of(record).links;
-      // A record of version 0.1 has the parent's name only. If no link has that name now, it is left out, and
-      // looked up again the next time.
-      const auto is_known_by_name = [](const LinkUse& use) { return !use.link.link.index.valid(); };
-      if (std::ranges::any_of(links, is_known_by_name) && !inventory) {
-        FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
-        FL_ASSIGN(inventory, sys::read_inventory(socket, {.sysfs_root = options_.node.sysfs_root}),
-                  "read this node's links");
-      }
-      const auto missing = std::erase_if(links, [&](LinkUse& use) {
-        const sys::InventoryLink* link =
-            is_known_by_name(use) ? inventory->find(use.link.link.name) : &use.link;
-        if (link != nullptr && link != &use.link) {
-          use.link = *link;
-        }
-        return link == nullptr;
-      });
-      known = {.plan = missing == 0 ? record.plan : "", .uses = nic_uses(links)};
-    }
-    claims.push_back({.uid = record.claim.uid,
-                      .namespace_ = record.claim.namespace_,
-                      .name = record.claim.name,
-                      .uses = known.uses,
-                      .is_prepared = record.state == dra::ClaimState::kPrepared});
-  }
-  known_nics_ = std::move(still_there);
-  return claims;
-}
-
-void NetDriver::repair_holders() {
-  if (!holders_) {
-    return;
-  }
-  const auto repaired = [&]() -> Result<> {
-    FL_TRY(holders_->open());
-    FL_ASSIGN(const auto claims, nic_claims());
-    FL_ASSIGN(const bool needed, holders_->needs_repair(claims));
-    return needed ? holders_->repair([this] { return nic_claims(); }) : Result<>();
-  }();
-  if (!repaired) {
-    log::warn("cannot record which NICs this driver has for the other drivers of this node",
-              {{"error", repaired.error().what()}});
-  }
-}
-
-void NetDriver::note_withheld(const devices::NodeView& node, const std::vector<devices::HeldDevice>& held) {
-  std::map<std::string, devices::Withheld> now;
-  for (const sys::InventoryLink& link : node.inventory().links()) {
-    const bool is_taken = std::ranges::any_of(held, [&](const devices::HeldDevice& device) {
-      return device.was && devices::same_nic(*device.was, link.link);
-    });
-    if (is_taken || !node.is_candidate(link)) {
-      continue;
-    }
-    if (auto reason = node.withheld(link)) {
-      now.emplace(link.link.name, *std::move(reason));
-    }
-  }
-  auto problem = node.problem();
-  const Lock lock(withheld_mutex_);
-  const auto text_of = [](const std::optional<devices::Withheld>& one) { return one ? one->text : ""; };
-  if (problem && text_of(problem) != text_of(problem_)) {
-    log::warn("no NIC of this node is offered", {{"reason", problem->text}});
-  }
-  for (const auto& [name, reason] : now) {
-    const auto before = withheld_.find(name);
-    const bool is_told = reason.why == devices::Withheld::Why::kNodeUnknown ||
-                         reason.why == devices::Withheld::Why::kUplinkMissing ||
-                         reason.why == devices::Withheld::Why::kDriversUnknown;
-    if (!is_told && (before == withheld_.end() || before->second.text != reason.text)) {
-      log::info("a NIC is not offered", {{"nic", name}, {"reason", reason.text}});
-    }
-  }
-  for (const auto& [name, reason] : withheld_) {
-    const sys::InventoryLink* link = now.contains(name) ? nullptr : node.find(name);
-    if (link != nullptr && node.is_offered(*link)) {
-      log::info("a NIC is offered again", {{"nic", name}});
-    }
-  }
-  withheld_ = std::move(now);
-  problem_ = std::move(problem);
-}
-
-Result<> NetDriver::ready() const {
-  const Lock lock(withheld_mutex_);
-  if (problem_) {
-    return Error(Code::kUnavailable, "no NIC of this node is offered: " + problem_->text);
-  }
-  return {};
-}
-
-std::string NetDriver::metrics_text() const {
-  std::map<std::string_view, int> counts;
-  {
-    const Lock lock(withheld_mutex_);
-    for (const auto& [name, reason] : withheld_) {
-      ++counts[to_string(reason.why)];
-    }
-  }
-  std::string text =
-      "# HELP fairlead_nics_withheld NICs of the node that are not offered, by reason.\n"
-      "# TYPE fairlead_nics_withheld gauge\n";
-  for (const auto& [reason, count] : counts) {
-    text += "fairlead_nics_withheld{driver=\"" + driver_name() + "\",reason=\"" + std::string(reason) +
-            "\"} " + std::to_string(count) + "\n";
-  }
-  return counts.empty() ? "" : text;
-}
-
-void NetDriver::look_after_devices() {
-  devices::CallScope scope;
-  const devices::Side node{.is_callers = true, .scope = &scope};
-  for (const devices::Kind* kind : registry_->kinds()) {
-    if (const auto done = kind->node_changed(node, options_.node); !done) {
-      log::warn("what waited for a change of the node's devices could not be done",
-                {{"kind", to_string(kind->name())}, {"error", done.error().what()}});
-    }
-  }
-}
-
 Result<std::string> NetDriver::plan(const dra::Claim& claim) {
   FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
-  FL_ASSIGN(const devices::NodeView node, look_at_node(socket, Look::kKnown, {}));
+  FL_ASSIGN(const devices::NodeView node, offers_.known_node(socket));
   FL_ASSIGN(auto planned_claims, planned_but(claim.uid));
   PlannedClaims in_its_pods;
   std::ranges::copy_if(planned_claims, std::back_inserter(in_its_pods), [&](const auto& other) {
@@ -404,10 +174,7 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
     plan.devices.push_back(std::move(planned));
   }
   FL_TRY(devices::netdev::assign_interface_names(plan.devices, names));
-  {
-    const Lock lock(undone_mutex_);
-    undone_.erase(claim.uid);
-  }
+  offers_.planned(claim.uid);
   return to_json(plan);
 }
 
@@ -452,10 +219,8 @@ NetDriver::ClaimUses NetDriver::uses_of(const dra::ClaimRecord& record) const {
   if (!plan) {
     return uses;  // nothing was taken yet
   }
+  uses.links = devices::netdev::link_uses(plan->devices);
   for (const DevicePlan& device : plan->devices) {
-    if (auto link = devices::netdev::link_use(device)) {
-      uses.links.push_back(*std::move(link));
-    }
     if (device.body != nullptr && !device.body->name_in_pod().empty()) {
       uses.interface_names.push_back(device.body->name_in_pod());
     }
@@ -605,10 +370,7 @@ Result<> NetDriver::unprepare(const dra::ClaimRecord& record, const dra::CallCon
   }
   const auto plan = parse_claim_plan(record.plan, *registry_);
   if (plan && shares_any(*plan)) {
-    {
-      const Lock lock(undone_mutex_);
-      undone_.insert(record.claim.uid);
-    }
+    offers_.undone(record.claim.uid);
     host_->republish();
   }
   return {};
@@ -621,7 +383,7 @@ bool NetDriver::shares_any(const ClaimPlan& plan) {
 }
 
 void NetDriver::restored(const std::vector<dra::ClaimRecord>& records) {
-  repair_holders();
+  offers_.repair_holders();
   attacher_.adopt(records);
   if (const auto swept = attacher_.sweep(records); !swept) {
     log::warn("links that were left behind could not be looked for", {{"error", swept.error().what()}});
@@ -635,34 +397,6 @@ void NetDriver::stopping() {
   if (ways_) {
     ways_->close();
   }
-}
-
-Result<NetDriver::InUse> NetDriver::in_use() {
-  InUse used;
-  const auto held_before = attacher_.held_now();
-  FL_ASSIGN(const auto records, host_->records(), "find out which links claims have");
-  attacher_.let_go_of_others(held_before, records);
-  const Lock lock(undone_mutex_);
-  std::erase_if(undone_, [&](const std::string& uid) {
-    return std::ranges::none_of(records, [&](const auto& record) { return record.claim.uid == uid; });
-  });
-  for (const dra::ClaimRecord& record : records) {
-    const auto plan = parse_claim_plan(record.plan, *registry_);
-    if (!plan || plan->devices.size() != record.claim.devices.size()) {
-      continue;  // nothing was taken yet
-    }
-    for (std::size_t i = 0; i < plan->devices.size(); ++i) {
-      const DevicePlan& device = plan->devices[i];
-      const std::string& name = record.claim.devices[i].device;
-      if (!device.admin_access && name != devices::kVirtualDevice) {
-        used.held.push_back({.name = name, .nic = device.key, .was = devices::netdev::taken_nic(device)});
-      }
-      if (auto link = devices::netdev::shared_link(device); link && !undone_.contains(record.claim.uid)) {
-        used.shared.push_back(*std::move(link));
-      }
-    }
-  }
-  return used;
 }
 
 namespace {

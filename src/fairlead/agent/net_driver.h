@@ -2,20 +2,17 @@
 // The fairlead driver as the framework calls it.
 #pragma once
 
-#include <atomic>
 #include <chrono>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "fairlead/agent/attach/attach.h"
 #include "fairlead/agent/attach/attach_service.h"
 #include "fairlead/agent/nic_holders.h"
-#include "fairlead/agent/node_reader.h"
+#include "fairlead/agent/node_offers.h"
 #include "fairlead/agent/ways/attach_ways.h"
 #include "fairlead/core/mutex.h"
 #include "fairlead/core/result.h"
@@ -24,7 +21,6 @@
 #include "fairlead/devices/registry.h"
 #include "fairlead/dra/base/driver.h"
 #include "fairlead/dra/base/host.h"
-#include "fairlead/sys/facts/facts_watcher.h"
 
 namespace fairlead::agent {
 
@@ -58,7 +54,7 @@ class NetDriver final : public dra::Driver {
 
   [[nodiscard]] const std::string& driver_name() const { return options_.node.driver_name; }
 
-  Result<std::vector<dra::Pool>> discover() override;
+  Result<std::vector<dra::Pool>> discover() override { return offers_.discover(); }
   Result<std::string> plan(const dra::Claim& claim) override;
   [[nodiscard]] std::string plan_for_previous(const std::string& plan) const override {
     return plan_for_version_0_1(plan);
@@ -73,9 +69,9 @@ class NetDriver final : public dra::Driver {
   void restored(const std::vector<dra::ClaimRecord>& records) override;
   void stopping() override;
   /// An error: the node's own links cannot be determined, so no NIC is offered.
-  [[nodiscard]] Result<> ready() const override;
+  [[nodiscard]] Result<> ready() const override { return offers_.ready(); }
   /// How many NICs are withheld, by reason.
-  [[nodiscard]] std::string metrics_text() const override;
+  [[nodiscard]] std::string metrics_text() const override { return offers_.metrics_text(); }
   dra::ClaimUse use_of(const dra::ClaimRecord& record) override { return attacher_.use_of(record); }
 
   [[nodiscard]] Attacher& attacher() { return attacher_; }
@@ -87,29 +83,15 @@ class NetDriver final : public dra::Driver {
         host_(&host),
         registry_(&registry),
         attacher_(registry, options_.node, host),
-        service_(attacher_, host, options_.node.driver_name, options_.reports) {
-    if (options_.holders) {
-      holders_.emplace(*options_.holders);
-    }
-  }
-  void watch_node();
-  /// Of the known claims.
-  struct InUse {
-    std::vector<devices::HeldDevice> held;   // NICs that were allocated as a whole
-    std::vector<sys::InventoryLink> shared;  // the parents of interfaces that we make
-  };
-  Result<InUse> in_use();
+        service_(attacher_, host, options_.node.driver_name, options_.reports),
+        holders_(options_.holders ? std::optional<NicHolders>(*options_.holders) : std::nullopt),
+        offers_({.host = &host,
+                 .registry = &registry,
+                 .node = &options_.node,
+                 .attacher = &attacher_,
+                 .holders = holders_ ? &*holders_ : nullptr,
+                 .watch_node = options_.watch_node}) {}
   [[nodiscard]] static bool shares_any(const ClaimPlan& plan);
-  enum class Look : std::uint8_t { kKnown, kAgain };
-  [[nodiscard]] Result<sys::Inventory> read_links(netlink::Socket& socket, Look look) const;
-  Result<devices::NodeView> look_at_node(netlink::Socket& socket, Look look,
-                                         std::vector<sys::InventoryLink> shared);
-  [[nodiscard]] devices::OtherDrivers other_drivers() const;
-  /// The claims with a record, and the NICs that each has.
-  [[nodiscard]] Result<std::vector<NicClaim>> nic_claims();
-  void repair_holders();
-  /// Logs the changes.
-  void note_withheld(const devices::NodeView& node, const std::vector<devices::HeldDevice>& held);
   /// The plans of all claims on disk except this one. A claim that is planned at the same time is not
   /// included yet: admit() sees it.
   [[nodiscard]] Result<std::vector<std::shared_ptr<const devices::PlannedClaim>>> planned_but(
@@ -127,7 +109,6 @@ class NetDriver final : public dra::Driver {
   static std::string taken_in_pod(const ClaimUses& own, const ClaimUses& theirs);
   const ClaimUses& known_uses_of(const RecordPtr& record) FL_REQUIRES(admission_mutex_);
   [[nodiscard]] cdi::Hook guard_hook(const std::string& claim_uid) const;
-  void look_after_devices();
 
   const NetDriverOptions options_;
   dra::Host* host_;
@@ -136,10 +117,6 @@ class NetDriver final : public dra::Driver {
   AttachService service_;
   std::unique_ptr<AttachWays> ways_;
   std::optional<NicHolders> holders_;
-  std::once_flag discovered_;
-  Mutex undone_mutex_;
-  /// Claims that are undone and whose record is about to be removed: none of their links exist any more.
-  std::set<std::string> undone_ FL_GUARDED_BY(undone_mutex_);
   Mutex planned_mutex_;
   struct KnownPlan {
     RecordPtr record;
@@ -154,23 +131,7 @@ class NetDriver final : public dra::Driver {
   };
   /// Of the other claims at the last admission; each record is parsed once. By uid.
   std::map<std::string, KnownUses> known_uses_ FL_GUARDED_BY(admission_mutex_);
-  Mutex nic_uses_mutex_;
-  struct KnownNics {
-    std::string plan;
-    std::vector<NicUse> uses;
-  };
-  /// Of the claims at the last nic_claims(); each plan is parsed once. By uid.
-  std::map<std::string, KnownNics> known_nics_ FL_GUARDED_BY(nic_uses_mutex_);
-  mutable Mutex withheld_mutex_;
-  /// At the last discover(). By the NIC's name.
-  std::map<std::string, devices::Withheld> withheld_ FL_GUARDED_BY(withheld_mutex_);
-  std::optional<devices::Withheld> problem_ FL_GUARDED_BY(withheld_mutex_);
-  // Last: their threads use the host, and are made by the first discover().
-  std::unique_ptr<sys::FactsWatcher> facts_;
-  std::atomic<sys::FactsWatcher*> known_facts_ =
-      nullptr;  // facts_, for other threads than that of discover()
-  std::unique_ptr<NodeReader> node_reader_;
-  std::unique_ptr<HoldersWatch> holders_watch_;
+  NodeOffers offers_;  // last: its threads use the host
 };
 
 /// "FAIRLEAD_FAST_DATA_NIC" for the only device of request "data-nic" of the claim that the pod calls "fast";

@@ -67,6 +67,8 @@ class NicHolders {
   };
   explicit NicHolders(Options options);
 
+  [[nodiscard]] const std::string& dir() const { return options_.dir; }
+
   /// Makes the folders. An error: entries cannot be written or read; one sentence that says what to do.
   Result<> open() const;
 

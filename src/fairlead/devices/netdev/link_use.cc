@@ -56,4 +56,14 @@ std::optional<LinkUse> link_use(const DevicePlan& plan) {
   return use;
 }
 
+std::vector<LinkUse> link_uses(const std::vector<DevicePlan>& plans) {
+  std::vector<LinkUse> uses;
+  for (const DevicePlan& plan : plans) {
+    if (auto use = link_use(plan)) {
+      uses.push_back(*std::move(use));
+    }
+  }
+  return uses;
+}
+
 }  // namespace fairlead::devices::netdev

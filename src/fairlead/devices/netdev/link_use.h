@@ -32,5 +32,6 @@ std::optional<sys::InventoryLink> taken_nic(const DevicePlan& plan);
 std::optional<sys::InventoryLink> shared_link(const DevicePlan& plan);
 /// The link of the node that this plan has, wholly or with others.
 std::optional<LinkUse> link_use(const DevicePlan& plan);
+std::vector<LinkUse> link_uses(const std::vector<DevicePlan>& plans);
 
 }  // namespace fairlead::devices::netdev
