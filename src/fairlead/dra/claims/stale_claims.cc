@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/dra/claims/stale_claims.h"
 
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -9,24 +10,21 @@
 namespace fairlead::dra {
 
 StaleClaims::StaleClaims(Options options, ClaimSource& source, Calls calls)
-    : options_(options), source_(&source), calls_(std::move(calls)) {}
+    : options_(options),
+      source_(&source),
+      calls_(std::move(calls)),
+      worker_(
+          [this](const std::stop_token& stop) {
+            check(stop);
+            return std::optional(options_.clock->now() + options_.period);
+          },
+          {.clock = options.clock}) {}
 
 StaleClaims::~StaleClaims() { stop(); }
 
-void StaleClaims::start() {
-  thread_ = std::jthread([this](const std::stop_token& stop) {
-    while (options_.clock->wait_for(options_.period, stop)) {
-      check(stop);
-    }
-  });
-}
+void StaleClaims::start() { worker_.start(options_.clock->now() + options_.period); }
 
-void StaleClaims::stop() {
-  if (thread_.joinable()) {
-    thread_.request_stop();
-    thread_.join();
-  }
-}
+void StaleClaims::stop() { worker_.stop(); }
 
 StaleClaims::Seen StaleClaims::look_up(const ClaimRecord& record, const std::stop_token& stop) {
   const auto claim =

@@ -9,13 +9,12 @@
 #include <map>
 #include <stop_token>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "fairlead/core/clock.h"
-#include "fairlead/core/mutex.h"
 #include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
+#include "fairlead/core/worker.h"
 #include "fairlead/dra/base/driver.h"
 #include "fairlead/dra/claims/claim_service.h"
 
@@ -68,7 +67,7 @@ class StaleClaims : private Pinned {
   ClaimSource* source_;
   const Calls calls_;
   std::map<std::string, Gone> gone_;  // by the claim's uid
-  std::jthread thread_;               // last: it uses all of the above
+  Worker worker_;                     // last: it uses all of the above
 };
 
 }  // namespace fairlead::dra

@@ -5,7 +5,6 @@
 #include <cctype>
 #include <cstdint>
 #include <map>
-#include <thread>
 #include <utility>
 
 #include "fairlead/core/fault.h"
@@ -13,6 +12,7 @@
 #include "fairlead/core/mutex.h"
 #include "fairlead/core/retry_delay.h"
 #include "fairlead/core/utf8.h"
+#include "fairlead/core/worker.h"
 #include "fairlead/dra/base/api_time.h"
 
 namespace fairlead::dra {
@@ -156,34 +156,30 @@ class ClaimReporter::Impl {
         api_(api),
         find_(std::move(find)),
         metrics_(metrics),
-        outage_({.initial = options_.retry_min, .max = options_.retry_max}) {
+        outage_({.initial = options_.retry_min, .max = options_.retry_max}),
+        worker_([this](const std::stop_token& stop) { return write_due(stop); }) {
     if (!options_.now) {
       options_.now = api_time_now;
     }
   }
 
-  void start() {
-    thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
-  }
-  void stop() {
-    if (thread_.joinable()) {
-      thread_.request_stop();
-      thread_.join();
-    }
-  }
+  void start() { worker_.start(); }
+  void stop() { worker_.stop(); }
 
   void report(const std::string& uid, std::vector<DeviceReport> reports) {
-    const Lock lock(mutex_);
-    auto [at, made] = waiting_.try_emplace(
-        uid, RetryDelay({.initial = options_.retry_min, .max = options_.retry_max}), ++last_id_);
-    Waiting& entry = at->second;
-    if (made || entry.reports != reports) {
+    {
+      const Lock lock(mutex_);
+      auto [at, made] = waiting_.try_emplace(
+          uid, RetryDelay({.initial = options_.retry_min, .max = options_.retry_max}), ++last_id_);
+      Waiting& entry = at->second;
+      if (!made && entry.reports == reports) {
+        return;
+      }
       entry.reports = std::move(reports);
       ++entry.changes;
       entry.due = SteadyClock::now() + delay_of(entry.reports);  // other content may be what the server takes
-      ++news_;
-      wake_.notify_all();
     }
+    worker_.wake();
   }
   void preparing(const std::string& uid) {
     const Lock lock(mutex_);
@@ -213,37 +209,35 @@ class ClaimReporter::Impl {
     std::optional<std::vector<DeviceStatus>> standing;
   };
 
-  void run(const std::stop_token& stop) {
-    while (auto job = next(stop)) {
+  /// Writes one claim's status, if one is due. Returns when the next is due.
+  std::optional<SteadyClock::time_point> write_due(const std::stop_token& stop) {
+    if (auto job = next()) {
       settle(*job, write(*job, stop), stop);
     }
+    const Lock lock(mutex_);
+    const auto first = first_due();
+    return first == waiting_.end() ? std::nullopt : std::optional(std::max(first->second.due, not_before_));
   }
 
-  /// Waits for a claim that is due. nullopt: stopped.
-  std::optional<Job> next(const std::stop_token& stop) {
-    std::unique_lock lock(mutex_);
-    while (!stop.stop_requested()) {
-      const auto first = std::ranges::min_element(
-          waiting_, {}, [](const auto& each) -> const SteadyClock::time_point& { return each.second.due; });
-      const auto now = SteadyClock::now();
-      if (first == waiting_.end()) {
-        (void)wake_.wait(lock, stop, [&] { return !waiting_.empty(); });
-        continue;
-      }
-      const auto due = std::max(first->second.due, not_before_);
-      if (due <= now) {
-        const auto known = standing_.find(first->first);
-        return Job{.uid = first->first,
-                   .id = first->second.id,
-                   .changes = first->second.changes,
-                   .reports = first->second.reports,
-                   .standing =
-                       known == standing_.end() ? std::optional<std::vector<DeviceStatus>>() : known->second};
-      }
-      // Whichever claim the news is of, it may be due before this one.
-      (void)wake_.wait_until(lock, stop, due, [this, seen = news_] { return news_ != seen; });
+  [[nodiscard]] std::map<std::string, Waiting>::const_iterator first_due() const FL_REQUIRES(mutex_) {
+    return std::ranges::min_element(
+        waiting_, {}, [](const auto& each) -> const SteadyClock::time_point& { return each.second.due; });
+  }
+
+  /// nullopt: none is due.
+  [[nodiscard]] std::optional<Job> next() {
+    const Lock lock(mutex_);
+    const auto first = first_due();
+    if (first == waiting_.end() || std::max(first->second.due, not_before_) > SteadyClock::now()) {
+      return std::nullopt;
     }
-    return std::nullopt;
+    const auto known = standing_.find(first->first);
+    return Job{
+        .uid = first->first,
+        .id = first->second.id,
+        .changes = first->second.changes,
+        .reports = first->second.reports,
+        .standing = known == standing_.end() ? std::optional<std::vector<DeviceStatus>>() : known->second};
   }
 
   /// Writes the claim's status as in the job. Afterwards job.standing has the written entries. An Error of
@@ -362,17 +356,15 @@ class ClaimReporter::Impl {
   Metrics& metrics_;
 
   Mutex mutex_;
-  ConditionVariable wake_;
   std::map<std::string, Waiting> waiting_ FL_GUARDED_BY(mutex_);
   /// Our entries as they stand in the API server, of the claims of which we know.
   std::map<std::string, std::vector<DeviceStatus>> standing_ FL_GUARDED_BY(mutex_);
   std::uint64_t last_id_ FL_GUARDED_BY(mutex_) = 0;
-  std::uint64_t news_ FL_GUARDED_BY(mutex_) = 0;  // counts what may be due before what is waited for
   SteadyClock::time_point not_before_ FL_GUARDED_BY(mutex_);
   RetryDelay outage_ FL_GUARDED_BY(mutex_);
   std::string problem_ FL_GUARDED_BY(mutex_);  // logged last
 
-  std::jthread thread_;  // last: it uses all of the above
+  Worker worker_;  // last: it uses all of the above
 };
 
 ClaimReporter::ClaimReporter(Options options, ClaimStatusApi& api, Find find, Metrics& metrics)

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/dra/reports/pod_events.h"
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstdint>
 #include <cstdio>
-#include <thread>
 #include <utility>
 
 #include "fairlead/core/log.h"
 #include "fairlead/core/mutex.h"
 #include "fairlead/core/retry_delay.h"
+#include "fairlead/core/worker.h"
 #include "fairlead/dra/base/api_time.h"
 #include "fairlead/kube/resource.h"
 
@@ -80,57 +81,46 @@ bool is_for_the_author(Code code) {
 class PodEvents::Impl {
  public:
   Impl(EventBook::Options options, EventApi& api, Metrics& metrics)
-      : api_(api), metrics_(metrics), book_(std::move(options)), delay_(kRefused) {}
+      : api_(api),
+        metrics_(metrics),
+        book_(std::move(options)),
+        delay_(kRefused),
+        worker_([this](const std::stop_token& stop) { return write_due(stop); }) {}
 
-  void start() {
-    thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
-  }
-  void stop() {
-    if (thread_.joinable()) {
-      thread_.request_stop();
-      thread_.join();
-    }
-  }
+  void start() { worker_.start(); }
+  void stop() { worker_.stop(); }
 
   void tell(const Claim& claim, const std::string& reason, const std::string& message) {
-    const Lock lock(mutex_);
-    for (const Pod& pod : claim.reserved_for) {
-      if (!book_.add(claim.namespace_, pod, reason, message, SteadyClock::now(), api_time_now(),
-                     name_suffix())) {
-        metrics_.event_written("dropped");
+    {
+      const Lock lock(mutex_);
+      for (const Pod& pod : claim.reserved_for) {
+        if (!book_.add(claim.namespace_, pod, reason, message, SteadyClock::now(), api_time_now(),
+                       name_suffix())) {
+          metrics_.event_written("dropped");
+        }
       }
     }
-    news_ = true;
-    wake_.notify_all();
+    worker_.wake();
   }
 
  private:
-  void run(const std::stop_token& stop) {
-    while (const auto write = next(stop)) {
+  /// Writes one event, if one is due. Returns when the next may be due.
+  std::optional<SteadyClock::time_point> write_due(const std::stop_token& stop) {
+    if (const auto write = next()) {
       const auto done = write->create ? api_.create(write->event, stop) : api_.patch(write->event, stop);
-      if (done || !stop.stop_requested()) {  // a failure then is our own going
+      if (done || !stop.stop_requested()) {  // a failure then is our own end
         settle(*write, done);
       }
     }
+    const Lock lock(mutex_);
+    const auto due = book_.next_due();
+    return due ? std::optional(std::max(*due, not_before_)) : std::nullopt;
   }
 
-  /// Waits for a write that is due. nullopt: stopped.
-  std::optional<EventBook::Write> next(const std::stop_token& stop) {
-    std::unique_lock lock(mutex_);
-    while (!stop.stop_requested()) {
-      const auto now = SteadyClock::now();
-      auto write = now >= not_before_ ? book_.due(now) : std::nullopt;
-      if (write) {
-        return write;
-      }
-      news_ = false;
-      if (const auto due = book_.next_due()) {
-        (void)wake_.wait_until(lock, stop, std::max(*due, not_before_), [&] { return news_; });
-      } else {
-        (void)wake_.wait(lock, stop, [&] { return news_; });
-      }
-    }
-    return std::nullopt;
+  std::optional<EventBook::Write> next() {
+    const Lock lock(mutex_);
+    const auto now = SteadyClock::now();
+    return now >= not_before_ ? book_.due(now) : std::nullopt;
   }
 
   void settle(const EventBook::Write& write, const Result<>& done) {
@@ -168,14 +158,12 @@ class PodEvents::Impl {
   Metrics& metrics_;
 
   Mutex mutex_;
-  ConditionVariable wake_;
   EventBook book_ FL_GUARDED_BY(mutex_);
   RetryDelay delay_ FL_GUARDED_BY(mutex_);
   SteadyClock::time_point not_before_ FL_GUARDED_BY(mutex_);
-  bool news_ FL_GUARDED_BY(mutex_) = false;
   bool failing_ FL_GUARDED_BY(mutex_) = false;
 
-  std::jthread thread_;  // last: it uses all of the above
+  Worker worker_;  // last: it uses all of the above
 };
 
 PodEvents::PodEvents(EventBook::Options options, EventApi& api, Metrics& metrics)
