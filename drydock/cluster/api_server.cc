@@ -2,19 +2,17 @@
 #include "drydock/cluster/api_server.h"
 
 #include <httplib.h>
-#include <sys/socket.h>
 
 #include <atomic>
-#include <condition_variable>
 #include <deque>
-#include <list>
 #include <map>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <thread>
 
+#include "drydock/cluster/growing_pool.h"
 #include "drydock/cluster/ids.h"
+#include "drydock/cluster/open_connections.h"
 #include "drydock/cluster/rest.h"
 #include "drydock/cluster/tls.h"
 
@@ -28,111 +26,9 @@ using fairlead::Lock;
 using fairlead::Mutex;
 using fairlead::Result;
 
-constexpr std::size_t kMaxThreads = 256;
 constexpr std::size_t kMaxRequests = 4096;
 /// How long a watch waits before it looks whether its client is still there.
 constexpr std::chrono::milliseconds kWatchSlice{500};
-
-/// One thread per connection, made if none is idle: httplib's own pool has a fixed size, and a watch keeps
-/// its thread for as long as it lasts.
-class GrowingPool : public httplib::TaskQueue {
- public:
-  void enqueue(std::function<void()> job) override {
-    const std::lock_guard lock(mutex_);
-    jobs_.push_back(std::move(job));
-    if (idle_ < jobs_.size() && threads_.size() < kMaxThreads) {
-      threads_.emplace_back([this] { work(); });
-    }
-    wake_.notify_one();
-  }
-  void shutdown() override {
-    {
-      const std::lock_guard lock(mutex_);
-      stopped_ = true;
-      wake_.notify_all();
-    }
-    for (std::thread& thread : threads_) {
-      thread.join();
-    }
-  }
-
- private:
-  void work() {
-    std::unique_lock lock(mutex_);
-    while (true) {
-      ++idle_;
-      wake_.wait(lock, [this] { return stopped_ || !jobs_.empty(); });
-      --idle_;
-      if (jobs_.empty()) {
-        return;
-      }
-      const auto job = std::move(jobs_.front());
-      jobs_.pop_front();
-      lock.unlock();
-      job();
-      lock.lock();
-    }
-  }
-
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<std::function<void()>> jobs_;
-  std::list<std::thread> threads_;
-  std::size_t idle_ = 0;
-  bool stopped_ = false;
-};
-
-/// The open connections, so that a stop can end idle ones: httplib would wait for them until their keep-alive
-/// time is over. A connection is in here from the start of its handshake until its SSL object goes, which is
-/// before its socket is closed: the descriptor cannot be another's.
-class Connections {
- public:
-  void watch_over(SSL_CTX* context) {
-    SSL_CTX_set_app_data(context, this);
-    SSL_CTX_set_info_callback(context, &Connections::on_info);
-  }
-  void end_all() {
-    const Lock lock(mutex_);
-    ending_ = true;
-    for (const auto& [ssl, socket] : sockets_) {
-      (void)::shutdown(socket, SHUT_RDWR);
-    }
-  }
-  void welcome() {
-    const Lock lock(mutex_);
-    ending_ = false;
-  }
-
- private:
-  static int slot() {
-    static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, &Connections::on_free);
-    return index;
-  }
-  static void on_info(const SSL* ssl, int where, int /*value*/) {
-    if ((where & SSL_CB_HANDSHAKE_START) == 0) {
-      return;
-    }
-    auto* const self = static_cast<Connections*>(SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl)));
-    (void)SSL_set_ex_data(const_cast<SSL*>(ssl), slot(), self);  // OpenSSL's callback has no other form
-    const Lock lock(self->mutex_);
-    self->sockets_[ssl] = SSL_get_fd(ssl);
-    if (self->ending_) {
-      (void)::shutdown(SSL_get_fd(ssl), SHUT_RDWR);
-    }
-  }
-  static void on_free(void* parent, void* self, CRYPTO_EX_DATA* /*data*/, int /*index*/, long /*number*/,
-                      void* /*argument*/) {
-    if (self != nullptr) {
-      auto* const connections = static_cast<Connections*>(self);
-      const Lock lock(connections->mutex_);
-      connections->sockets_.erase(static_cast<const SSL*>(parent));
-    }
-  }
-
-  Mutex mutex_;
-  std::map<const SSL*, int> sockets_ FL_GUARDED_BY(mutex_);
-  bool ending_ FL_GUARDED_BY(mutex_) = false;
-};
 
 std::string dump(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
@@ -246,7 +142,7 @@ struct ApiServer::Impl {
   const std::string token;
   TlsIdentity identity;
   std::uint16_t port = 0;
-  Connections connections;
+  OpenConnections connections;
 
   Mutex lifecycle;  // start and stop
   std::unique_ptr<httplib::SSLServer> server FL_GUARDED_BY(lifecycle);
