@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // Keeps the ResourceSlices of this node and driver in the API server in line with the driver's discover().
 //
-//            republish(), resync ──► discover() ─┐
-//   watch: others changed or deleted ours ───────┼──► validate, page, diff against a fresh list ──► few
-//   writes kubelet registered us: check_now() ──────────┘        ▲                                          │
-//                                                         └── conflict, no API server: back-off ◄────┘
+//   republish(), resync ─► discover() ────┐
+//   watch: others changed or deleted ours ├─► validate, page, diff against a fresh list ─► few writes
+//   kubelet registered us: check_now() ───┘        ▲                                           │
+//                                                  └── conflict, no API server: back-off ◄─────┘
 //
-// The list is read anew for each round (for the first it is the watch's own, if that is there in time), and
-// events of our own writes are recognised by their resourceVersion, so that no cache can hide a deletion (kubernetes issues 132683, 140011, 140063) and nothing is written in
-// steady state.
+// The list is read anew for each round (for the first it is the watch's own, if that is there in time), and events of
+// our own writes are recognised by their resourceVersion, so that no cache can hide a deletion (kubernetes issues
+// 132683, 140011, 140063) and nothing is written in steady state. This file decides when a round begins and what is
+// wanted; slice_writer.h is the round.
 #pragma once
 
 #include <chrono>
