@@ -27,6 +27,16 @@ bool is_about_devices(const netlink::Event& event) {
   return true;
 }
 
+std::optional<Uevents> open_uevents() {
+  auto uevents = Uevents::open();
+  if (!uevents) {
+    log::warn("changes of PCI functions and RDMA devices are seen at the next resync only",
+              {{"error", uevents.error().what()}});
+    return std::nullopt;
+  }
+  return *std::move(uevents);
+}
+
 void notify(int eventfd) {
   const std::uint64_t one = 1;
   (void)!::write(eventfd, &one, sizeof one);
@@ -36,32 +46,39 @@ void notify(int eventfd) {
 
 Result<std::unique_ptr<FactsWatcher>> FactsWatcher::start(const InventoryOptions& options,
                                                           std::function<void()> changed) {
-  // The monitor first: what changes while the facts are read is then in its queue.
+  // The events first: what changes while the facts are read is then in their queues.
   FL_ASSIGN(netlink::Monitor monitor,
             netlink::Monitor::open({.links = true, .addresses = true, .routes = true}),
             "watch this node's links");
+  std::optional<Uevents> uevents = open_uevents();
   FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
   UniqueFd stop(::eventfd(0, EFD_CLOEXEC));
   UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!stop.valid() || !wake.valid()) {
     return Error::from_errno(errno, "make an eventfd");
   }
-  std::unique_ptr<FactsWatcher> watcher(new FactsWatcher(
-      options, std::move(monitor), std::move(socket), std::move(stop), std::move(wake), std::move(changed)));
+  std::unique_ptr<FactsWatcher> watcher(new FactsWatcher(options,
+                                                         {.monitor = std::move(monitor),
+                                                          .uevents = std::move(uevents),
+                                                          .socket = std::move(socket),
+                                                          .stop = std::move(stop),
+                                                          .wake = std::move(wake)},
+                                                         std::move(changed)));
   FL_TRY(watcher->facts());
   watcher->thread_ = std::thread([self = watcher.get()] { self->run(); });
   return watcher;
 }
 
-FactsWatcher::FactsWatcher(InventoryOptions options, netlink::Monitor monitor, netlink::Socket socket,
-                           UniqueFd stop, UniqueFd wake, std::function<void()> changed)
+FactsWatcher::FactsWatcher(InventoryOptions options, Sources sources, std::function<void()> changed)
     : options_(std::move(options)),
-      monitor_fd_(monitor.fd()),
-      stop_(std::move(stop)),
-      wake_(std::move(wake)),
+      monitor_fd_(sources.monitor.fd()),
+      uevents_fd_(sources.uevents ? sources.uevents->fd() : -1),
+      stop_(std::move(sources.stop)),
+      wake_(std::move(sources.wake)),
       changed_(std::move(changed)),
-      monitor_(std::move(monitor)),
-      socket_(std::move(socket)) {}
+      monitor_(std::move(sources.monitor)),
+      uevents_(std::move(sources.uevents)),
+      socket_(std::move(sources.socket)) {}
 
 FactsWatcher::~FactsWatcher() {
   if (thread_.joinable()) {
@@ -100,6 +117,10 @@ Result<> FactsWatcher::take_events() {
     is_changed = true;
     is_to_announce = is_to_announce || is_about_devices(event);
   });
+  if (take_uevents()) {
+    is_changed = true;
+    is_to_announce = true;
+  }
   if (is_changed) {
     facts_ = nullptr;
   }
@@ -107,10 +128,25 @@ Result<> FactsWatcher::take_events() {
   return done;
 }
 
+bool FactsWatcher::take_uevents() {
+  if (!uevents_ || have_uevents_failed_) {
+    return false;
+  }
+  const auto taken = uevents_->drain();
+  if (!taken) {
+    have_uevents_failed_ = true;  // the thread may be waiting for the descriptor: it stays open
+    log::warn("changes of PCI functions and RDMA devices are seen at the next resync only from now on",
+              {{"error", taken.error().what()}});
+  }
+  return taken.value_or(true);  // what was lost is not known
+}
+
 void FactsWatcher::run() {
-  std::array<pollfd, 3> ready = {{{.fd = stop_.get(), .events = POLLIN, .revents = 0},
+  // poll(2) ignores a descriptor of -1.
+  std::array<pollfd, 4> ready = {{{.fd = stop_.get(), .events = POLLIN, .revents = 0},
                                   {.fd = wake_.get(), .events = POLLIN, .revents = 0},
-                                  {.fd = monitor_fd_, .events = POLLIN, .revents = 0}}};
+                                  {.fd = monitor_fd_, .events = POLLIN, .revents = 0},
+                                  {.fd = uevents_fd_, .events = POLLIN, .revents = 0}}};
   for (;;) {
     if (::poll(ready.data(), ready.size(), -1) < 0 && errno != EINTR) {
       log::error("changes of links are not announced any more",
@@ -130,6 +166,7 @@ void FactsWatcher::run() {
         return;
       }
       is_to_announce = std::exchange(is_to_announce_, false);
+      ready[3].fd = have_uevents_failed_ ? -1 : uevents_fd_;
     }
     if (is_to_announce) {
       changed_();

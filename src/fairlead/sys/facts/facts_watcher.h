@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 // Keeps the facts about this node, and reads them again only when the kernel has announced a change.
 //
-//   rtnetlink events ──┬─► thread ───► changed()
-//                      └─► facts() ──► nothing new: the facts as they are
-//                                      something new, or events lost: everything is read again
+//   rtnetlink ──┬─► thread ───► changed()
+//   uevents   ──┴─► facts() ──► nothing new: the facts as they are
+//                               something new, or events lost: everything is read again
 //
 // The kernel queues an event before the system call that caused it returns. So facts() sees what this process did
 // before, though the thread may not have been scheduled yet: it looks at the queue itself.
-// Not announced by rtnetlink, and so not seen before the next change of a link, an address or a route, is what changes
-// in sysfs alone: a function without a link that gets another driver. Read such a thing again before an effect.
+// Uevents say what sysfs alone has: VFs that were made, a function that got another driver, an RDMA device. Where the
+// kernel sends none here (a namespace of another user namespace), that is not seen before the next change of a link,
+// an address or a route. Read what an effect depends on again just before the effect.
 #pragma once
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <thread>
 
 #include "fairlead/core/fd.h"
@@ -20,6 +22,7 @@
 #include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/sys/facts/node_facts.h"
+#include "fairlead/sys/facts/uevents.h"
 #include "fairlead/sys/inventory.h"
 #include "fairlead/sys/netlink/monitor.h"
 #include "fairlead/sys/netlink/socket.h"
@@ -30,30 +33,41 @@ namespace fairlead::sys {
 class FactsWatcher : private Pinned {
  public:
   /// Watches the calling thread's network namespace and reads the facts once. `changed` is called from the watcher's
-  /// thread, often, after links, addresses or default routes have changed; it must be quick. It may call facts().
+  /// thread, often, after links, addresses, default routes, PCI functions or RDMA devices have changed; it must be quick. It may
+  /// call facts(). Without uevents, for which a line is logged, it works with rtnetlink alone.
   static Result<std::unique_ptr<FactsWatcher>> start(const InventoryOptions& options,
                                                      std::function<void()> changed);
   ~FactsWatcher();
 
-  /// As they are now, but for what rtnetlink does not announce. Never null. The same object as long as nothing changes.
+  /// As they are now, but for what the kernel does not announce. Never null. The same object as long as nothing changes.
   Result<std::shared_ptr<const NodeFacts>> facts();
   /// The same, read again in any case.
   Result<std::shared_ptr<const NodeFacts>> read_again();
 
  private:
-  FactsWatcher(InventoryOptions options, netlink::Monitor monitor, netlink::Socket socket, UniqueFd stop,
-               UniqueFd wake, std::function<void()> changed);
+  struct Sources {
+    netlink::Monitor monitor;
+    std::optional<Uevents> uevents;
+    netlink::Socket socket;
+    UniqueFd stop, wake;
+  };
+  FactsWatcher(InventoryOptions options, Sources sources, std::function<void()> changed);
   void run();
   /// Takes the events off the queue: the facts are then to be read again, and changed() may have to be called.
   Result<> take_events() FL_REQUIRES(mutex_);
+  /// Whether there were some that count. After an error there are none any more.
+  bool take_uevents() FL_REQUIRES(mutex_);
 
   const InventoryOptions options_;
   const int monitor_fd_;
+  const int uevents_fd_;  // -1: there are none
   const UniqueFd stop_;
   const UniqueFd wake_;  // facts() took events that changed() is to be called for
   const std::function<void()> changed_;
   Mutex mutex_;
   netlink::Monitor monitor_ FL_GUARDED_BY(mutex_);
+  std::optional<Uevents> uevents_ FL_GUARDED_BY(mutex_);
+  bool have_uevents_failed_ FL_GUARDED_BY(mutex_) = false;
   netlink::Socket socket_ FL_GUARDED_BY(mutex_);
   std::shared_ptr<const NodeFacts> facts_ FL_GUARDED_BY(mutex_);  // null: to be read
   bool is_to_announce_ FL_GUARDED_BY(mutex_) = false;
