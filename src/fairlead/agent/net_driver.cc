@@ -142,7 +142,7 @@ Result<> check_variables(const dra::Claim& claim, const PlannedClaims& in_its_po
 
 Result<std::string> NetDriver::plan(const dra::Claim& claim) {
   FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
-  FL_ASSIGN(const devices::NodeView node, offers_.known_node(socket));
+  FL_ASSIGN(const NodeOffers::Node node, offers_.known_node(socket));
   FL_ASSIGN(auto planned_claims, planned_but(claim.uid));
   PlannedClaims in_its_pods;
   std::ranges::copy_if(planned_claims, std::back_inserter(in_its_pods), [&](const auto& other) {
@@ -166,10 +166,12 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
       plan.devices.push_back({.admin_access = true, .request = device.request});
       continue;
     }
-    FL_ASSIGN(
-        DevicePlan planned,
-        registry_->plan(
-            {.device = &device, .node = &node, .claim = &claim, .others = &planned_claims, .ask = &ask}));
+    FL_ASSIGN(DevicePlan planned, registry_->plan({.device = &device,
+                                                   .node = &node.links,
+                                                   .facts = node.facts.get(),
+                                                   .claim = &claim,
+                                                   .others = &planned_claims,
+                                                   .ask = &ask}));
     own->devices.push_back(planned);
     plan.devices.push_back(std::move(planned));
   }
@@ -444,7 +446,7 @@ std::vector<dra::DeviceIdentity> NetDriver::identities(const dra::ClaimRecord& r
       identities[i] = {.key = device.key, .data = device.identity};
     } else if (const auto was = devices::netdev::taken_nic(device)) {
       identities[i] = identity_of_old_record(*was);
-    } else {
+    } else if (device.name.type == "netdev") {
       identities[i] = identity_of_old_name(options_.node, name);
     }
   }

@@ -7,6 +7,7 @@
 
 #include "fairlead/core/log.h"
 #include "fairlead/devices/netdev/link_use.h"
+#include "fairlead/devices/offers.h"
 
 namespace fairlead::agent {
 
@@ -70,8 +71,10 @@ Result<std::vector<dra::Pool>> NodeOffers::discover() {
       if (!same) {
         used.held.insert(used.held.end(), after.held.begin(), after.held.end());
       }
-      note_withheld(node, used.held);
-      return std::vector<dra::Pool>{{.devices = devices::published_devices(node, used.held)}};
+      devices::Offers offers =
+          parts_.registry->offers({.node = &node.links, .facts = node.facts.get(), .held = used.held});
+      note_withheld(offers);
+      return std::vector<dra::Pool>{{.devices = devices::published_devices(std::move(offers), used.held)}};
     }
     used = std::move(after);
   }
@@ -79,26 +82,27 @@ Result<std::vector<dra::Pool>> NodeOffers::discover() {
 
 /// The watcher's facts are as new as the kernel's last event; what sysfs alone says (a PF's number of VFs) may be newer,
 /// so discover() reads everything, and what a plan is about is read again just before the effect.
-Result<sys::Inventory> NodeOffers::read_links(netlink::Socket& socket, Look look) const {
-  sys::FactsWatcher* watcher = known_facts_;
-  if (watcher == nullptr) {
-    return sys::read_inventory(socket, {.sysfs_root = parts_.node->sysfs_root});
+Result<std::shared_ptr<const sys::NodeFacts>> NodeOffers::read_facts(netlink::Socket& socket,
+                                                                     Look look) const {
+  if (sys::FactsWatcher* watcher = known_facts_; watcher != nullptr) {
+    return look == Look::kAgain ? watcher->read_again() : watcher->facts();
   }
-  FL_ASSIGN(const auto facts, look == Look::kAgain ? watcher->read_again() : watcher->facts());
-  return facts->inventory();
+  FL_ASSIGN(sys::NodeFacts facts, sys::read_node_facts(socket, {.sysfs_root = parts_.node->sysfs_root}));
+  return std::make_shared<const sys::NodeFacts>(std::move(facts));
 }
 
-Result<devices::NodeView> NodeOffers::known_node(netlink::Socket& socket) const {
+Result<NodeOffers::Node> NodeOffers::known_node(netlink::Socket& socket) const {
   return look_at_node(socket, Look::kKnown, {});
 }
 
-Result<devices::NodeView> NodeOffers::look_at_node(netlink::Socket& socket, Look look,
-                                                   std::vector<sys::InventoryLink> shared) const {
-  FL_ASSIGN(sys::Inventory inventory, read_links(socket, look), "read this node's links");
+Result<NodeOffers::Node> NodeOffers::look_at_node(netlink::Socket& socket, Look look,
+                                                  std::vector<sys::InventoryLink> shared) const {
+  FL_ASSIGN(auto facts, read_facts(socket, look), "read this node's links");
   if (parts_.node->memory) {
-    parts_.node->memory->remember_uplinks(inventory);
+    parts_.node->memory->remember_uplinks(facts->inventory());
   }
-  return devices::NodeView(std::move(inventory), *parts_.node, std::move(shared), other_drivers());
+  devices::NodeView links(facts->inventory(), *parts_.node, std::move(shared), other_drivers());
+  return Node{.facts = std::move(facts), .links = std::move(links)};
 }
 
 devices::OtherDrivers NodeOffers::other_drivers() const {
@@ -178,66 +182,59 @@ void NodeOffers::repair_holders() {
   }
 }
 
-void NodeOffers::note_withheld(const devices::NodeView& node, const std::vector<devices::HeldDevice>& held) {
-  std::map<std::string, devices::Withheld> now;
-  for (const sys::InventoryLink& link : node.inventory().links()) {
-    const bool is_taken = std::ranges::any_of(held, [&](const devices::HeldDevice& device) {
-      return device.was && devices::same_nic(*device.was, link.link);
-    });
-    if (is_taken || !node.is_candidate(link)) {
-      continue;
-    }
-    if (auto reason = node.withheld(link)) {
-      now.emplace(link.link.name, *std::move(reason));
+void NodeOffers::note_withheld(const devices::Offers& offers) {
+  std::map<std::string, devices::NotOffered> now;
+  std::set<std::string> offered;
+  for (const devices::Offer& offer : offers.devices) {
+    const std::string& name = offer.called.empty() ? offer.device.name : offer.called;
+    if (offer.withheld) {
+      now.emplace(name, *offer.withheld);
+    } else {
+      offered.insert(name);
     }
   }
-  auto problem = node.problem();
   const Lock lock(withheld_mutex_);
-  const auto text_of = [](const std::optional<devices::Withheld>& one) { return one ? one->text : ""; };
-  if (problem && text_of(problem) != text_of(problem_)) {
-    log::warn("no NIC of this node is offered", {{"reason", problem->text}});
+  const auto text_of = [](const std::optional<devices::NotOffered>& one) { return one ? one->text : ""; };
+  if (offers.problem && text_of(offers.problem) != text_of(problem_)) {
+    log::warn("devices of this node are not offered", {{"reason", offers.problem->text}});
   }
   for (const auto& [name, reason] : now) {
     const auto before = withheld_.find(name);
-    const bool is_told = reason.why == devices::Withheld::Why::kNodeUnknown ||
-                         reason.why == devices::Withheld::Why::kUplinkMissing ||
-                         reason.why == devices::Withheld::Why::kDriversUnknown;
-    if (!is_told && (before == withheld_.end() || before->second.text != reason.text)) {
-      log::info("a NIC is not offered", {{"nic", name}, {"reason", reason.text}});
+    if (!reason.is_general && (before == withheld_.end() || before->second.text != reason.text)) {
+      log::info("a device is not offered", {{"device", name}, {"reason", reason.text}});
     }
   }
   for (const auto& [name, reason] : withheld_) {
-    const sys::InventoryLink* link = now.contains(name) ? nullptr : node.find(name);
-    if (link != nullptr && node.is_offered(*link)) {
-      log::info("a NIC is offered again", {{"nic", name}});
+    if (!now.contains(name) && offered.contains(name)) {
+      log::info("a device is offered again", {{"device", name}});
     }
   }
   withheld_ = std::move(now);
-  problem_ = std::move(problem);
+  problem_ = offers.problem;
 }
 
 Result<> NodeOffers::ready() const {
   const Lock lock(withheld_mutex_);
   if (problem_) {
-    return Error(Code::kUnavailable, "no NIC of this node is offered: " + problem_->text);
+    return Error(Code::kUnavailable, problem_->text);
   }
   return {};
 }
 
 std::string NodeOffers::metrics_text() const {
-  std::map<std::string_view, int> counts;
+  std::map<std::string, int> counts;
   {
     const Lock lock(withheld_mutex_);
     for (const auto& [name, reason] : withheld_) {
-      ++counts[to_string(reason.why)];
+      ++counts[reason.reason];
     }
   }
   std::string text =
-      "# HELP fairlead_nics_withheld NICs of the node that are not offered, by reason.\n"
+      "# HELP fairlead_nics_withheld NICs and other devices of the node that are not offered, by reason.\n"
       "# TYPE fairlead_nics_withheld gauge\n";
   for (const auto& [reason, count] : counts) {
-    text += "fairlead_nics_withheld{driver=\"" + driver_name() + "\",reason=\"" + std::string(reason) +
-            "\"} " + std::to_string(count) + "\n";
+    text += "fairlead_nics_withheld{driver=\"" + driver_name() + "\",reason=\"" + reason + "\"} " +
+            std::to_string(count) + "\n";
   }
   return counts.empty() ? "" : text;
 }
@@ -281,7 +278,7 @@ Result<NodeOffers::InUse> NodeOffers::in_use() {
       const DevicePlan& device = plan->devices[i];
       const std::string& name = record.claim.devices[i].device;
       if (!device.admin_access && name != devices::kVirtualDevice) {
-        used.held.push_back({.name = name, .nic = device.key, .was = devices::netdev::taken_nic(device)});
+        used.held.push_back({.name = name, .plan = device});
       }
       if (auto link = devices::netdev::shared_link(device); link && !undone_.contains(record.claim.uid)) {
         used.shared.push_back(*std::move(link));

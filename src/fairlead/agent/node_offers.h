@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What this node offers: its links and PCI functions, without what is the node's own and what claims have.
+// What this node offers: what its kinds of device offer, with what claims hold, without what is withheld.
 #pragma once
 
 #include <atomic>
@@ -43,13 +43,17 @@ class NodeOffers : private Pinned {
 
   /// dra::Driver::discover()
   Result<std::vector<dra::Pool>> discover();
-  /// An error: the node's own links cannot be determined, so no NIC is offered.
+  /// An error: a kind offers nothing at all, such as no NIC while the node's own links cannot be determined.
   [[nodiscard]] Result<> ready() const;
-  /// How many NICs are withheld, by reason.
+  /// How many devices are withheld, by reason.
   [[nodiscard]] std::string metrics_text() const;
 
+  struct Node {
+    std::shared_ptr<const sys::NodeFacts> facts;
+    devices::NodeView links;
+  };
   /// The node as a plan sees it: as of the kernel's last event.
-  [[nodiscard]] Result<devices::NodeView> known_node(netlink::Socket& socket) const;
+  [[nodiscard]] Result<Node> known_node(netlink::Socket& socket) const;
 
   /// The claim is undone and its record is about to be removed: none of its links exist any more.
   void undone(const std::string& claim_uid);
@@ -63,19 +67,20 @@ class NodeOffers : private Pinned {
   void watch_node();
   /// Of the known claims.
   struct InUse {
-    std::vector<devices::HeldDevice> held;   // NICs that were allocated as a whole
+    std::vector<devices::HeldDevice> held;   // devices that were allocated as a whole
     std::vector<sys::InventoryLink> shared;  // the parents of interfaces that we make
   };
   Result<InUse> in_use();
   enum class Look : std::uint8_t { kKnown, kAgain };
-  [[nodiscard]] Result<sys::Inventory> read_links(netlink::Socket& socket, Look look) const;
-  [[nodiscard]] Result<devices::NodeView> look_at_node(netlink::Socket& socket, Look look,
-                                                       std::vector<sys::InventoryLink> shared) const;
+  [[nodiscard]] Result<std::shared_ptr<const sys::NodeFacts>> read_facts(netlink::Socket& socket,
+                                                                         Look look) const;
+  [[nodiscard]] Result<Node> look_at_node(netlink::Socket& socket, Look look,
+                                          std::vector<sys::InventoryLink> shared) const;
   [[nodiscard]] devices::OtherDrivers other_drivers() const;
   /// The claims with a record, and the NICs that each has.
   [[nodiscard]] Result<std::vector<NicClaim>> nic_claims();
   /// Logs the changes.
-  void note_withheld(const devices::NodeView& node, const std::vector<devices::HeldDevice>& held);
+  void note_withheld(const devices::Offers& offers);
   void look_after_devices();
   [[nodiscard]] const std::string& driver_name() const { return parts_.node->driver_name; }
 
@@ -91,9 +96,9 @@ class NodeOffers : private Pinned {
   /// Of the claims at the last nic_claims(); each plan is parsed once. By uid.
   std::map<std::string, KnownNics> known_nics_ FL_GUARDED_BY(nic_uses_mutex_);
   mutable Mutex withheld_mutex_;
-  /// At the last discover(). By the NIC's name.
-  std::map<std::string, devices::Withheld> withheld_ FL_GUARDED_BY(withheld_mutex_);
-  std::optional<devices::Withheld> problem_ FL_GUARDED_BY(withheld_mutex_);
+  /// At the last discover(). By what the device is called on the node.
+  std::map<std::string, devices::NotOffered> withheld_ FL_GUARDED_BY(withheld_mutex_);
+  std::optional<devices::NotOffered> problem_ FL_GUARDED_BY(withheld_mutex_);
   // Last: their threads use the host, and are made by the first discover().
   std::unique_ptr<sys::FactsWatcher> facts_;
   std::atomic<sys::FactsWatcher*> known_facts_ =

@@ -115,23 +115,6 @@ std::string fact(const json& object, const char* key) {
   return plain ? text : std::string();
 }
 
-NicIdentity read(std::string_view text) {
-  const json document = json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!document.is_object()) {
-    return {};
-  }
-  const auto found = document.find("identity");
-  if (found == document.end() || !found->is_object()) {
-    return {};
-  }
-  return {.name = fact(*found, "name"),
-          .pci_bus_id = fact(*found, "pciBusID"),
-          .port = fact(*found, "port"),
-          .permanent_mac = fact(*found, "permanentMAC"),
-          .driver = fact(*found, "driver"),
-          .pf_permanent_mac = fact(*found, "pfPermanentMAC")};
-}
-
 std::string describe(const NicIdentity& nic) {
   std::string text;
   const auto add = [&](std::string_view what, const std::string& value) {
@@ -243,8 +226,25 @@ std::string to_json(const NicIdentity& identity) {
   return json{{"identity", std::move(facts)}}.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
+NicIdentity parse_identity(std::string_view data) {
+  const json document = json::parse(data, nullptr, /*allow_exceptions=*/false);
+  if (!document.is_object()) {
+    return {};
+  }
+  const auto found = document.find("identity");
+  if (found == document.end() || !found->is_object()) {
+    return {};
+  }
+  return {.name = fact(*found, "name"),
+          .pci_bus_id = fact(*found, "pciBusID"),
+          .port = fact(*found, "port"),
+          .permanent_mac = fact(*found, "permanentMAC"),
+          .driver = fact(*found, "driver"),
+          .pf_permanent_mac = fact(*found, "pfPermanentMAC")};
+}
+
 Result<> check_is_same(std::string_view reported, const NicIdentity& now, const std::string& who) {
-  const NicIdentity was = read(reported);
+  const NicIdentity was = parse_identity(reported);
   if (was.name.empty() || !is_another(was, now)) {
     return {};
   }

@@ -47,6 +47,8 @@ std::string name_by_link(std::string_view link_name);
 
 /// {"identity": {...}}: the `data` of a device in a claim's status.
 std::string to_json(const NicIdentity& identity);
+/// Reads that again; empty if it is text in another format.
+NicIdentity parse_identity(std::string_view data);
 /// Compares with the `data` that the claim's status has from an earlier prepare of the same allocation; text
 /// in another format is ignored. kInvalid, with a sentence that names both NICs, if it is another NIC now.
 /// `who` begins the sentence: "the device eth1 of request \"nic\"".

@@ -10,8 +10,12 @@
 //                               network       both)
 //                               namespace)
 //
-//   inspect: for the claim's status          sweep: at a start, what no record knows
-//   node_changed: the node's devices changed
+//   offers: for the ResourceSlices           sweep: at a start, what no record knows
+//   inspect: for the claim's status          node_changed: the node's devices changed
+//
+// A device that several kinds can serve is offered once, by the kind that owns it: a whole NIC is offered by
+// "netdev" "host-device", though a macvlan can have it too. The links that are made on demand all come from one
+// device, which each of their kinds offers in the same way; Registry::offers() returns it once.
 #pragma once
 
 #include <chrono>
@@ -33,6 +37,10 @@
 #include "fairlead/dra/base/driver.h"
 #include "fairlead/formats/cdi.h"
 #include "fairlead/formats/fields.h"
+
+namespace fairlead::sys {
+class NodeFacts;
+}
 
 namespace fairlead::devices {
 
@@ -100,10 +108,52 @@ struct PlannedClaim {
   std::vector<std::string> variables = {};
 };
 
+/// A device of a claim that no other claim may have.
+struct HeldDevice {
+  std::string name;  // the name in the allocation
+  DevicePlan plan;
+};
+
+struct OfferInput {
+  const NodeView* node = nullptr;         // the links, and whose they are
+  const sys::NodeFacts* facts = nullptr;  // links, PCI functions, RDMA devices; null only in tests
+  /// What claims hold. A kind needs it for devices that have left the node, and to keep names unique.
+  std::span<const HeldDevice> held = {};
+  /// Not empty: only the device that is, or was, offered under this name is needed, as it is now. A kind may
+  /// return more.
+  std::string_view named = {};
+};
+
+/// Why a device is not given to claims now.
+struct NotOffered {
+  std::string reason;  // a word for metrics: "uplink"
+  std::string text;    // one sentence: "it is a port of br0"
+  /// It is the same for all devices of the kind, and in Offers::problem.
+  bool is_general = false;
+};
+
+struct Offer {
+  dra::Device device;  // its name is by what it is, so that it survives a reboot
+  /// `key` is equal for two names of the same device; empty: the name is. `data` is needed only if
+  /// OfferInput::named is set.
+  dra::DeviceIdentity identity = {};
+  std::string called = {};  // what people call it on the node: "eth1"; empty: as the device
+  /// Names by which a version that recorded no key allocated it.
+  std::vector<std::string> former_names = {};
+  /// Not published while this is set, except for the claim that holds it: an allocated device must not vanish.
+  std::optional<NotOffered> withheld = {};
+};
+
+struct Offers {
+  std::vector<Offer> devices;
+  std::optional<NotOffered> problem = {};  // why none is offered, as far as that concerns all of them
+};
+
 struct PlanInput {
   const dra::AllocatedDevice* device = nullptr;
   const NodeView* node = nullptr;
-  const dra::Claim* claim = nullptr;  // the one that the device is for
+  const sys::NodeFacts* facts = nullptr;  // as of OfferInput
+  const dra::Claim* claim = nullptr;      // the one that the device is for
   /// All other claims of this node that are prepared, or being prepared: what one of them has may be
   /// something that cannot be had twice. The claim itself, too, with the devices that were planned before
   /// this one. nullptr: none.
@@ -231,10 +281,26 @@ class Kind : private Pinned {
     (void)scratch;
     return {};
   }
+  /// The devices of this node that this kind owns (see above), withheld ones included, from what was read: it
+  /// reads nothing. The framework publishes them, with what claims hold, and logs what is withheld.
+  [[nodiscard]] virtual Offers offers(const OfferInput& input) const {
+    (void)input;
+    return {};
+  }
+  /// Whether the device has the identity that an earlier Prepare of the same allocation reported
+  /// (dra::DeviceIdentity::data, perhaps of another version). The error's sentence begins with `who`.
+  virtual Result<> check_is_same(std::string_view reported, const Offer& now, const std::string& who) const {
+    (void)reported;
+    (void)now;
+    (void)who;
+    return {};
+  }
   /// What may be written for it, besides `kind`. With static storage duration, and always the same.
   [[nodiscard]] virtual std::span<const fields::Field> fields() const = 0;
-  /// Checks the values of fields() against the node, changes nothing. Everything detach() needs later must be in
-  /// the plan. The caller fills in name, request, needs, key and identity.
+  /// Checks the values of fields() against the node, changes nothing. A device of its own may have been withheld
+  /// since it was allocated: that is for this to refuse. Everything detach() needs later must be in
+  /// the plan. The caller fills in name, request, needs, key and identity. `values` is empty if the claim has no
+  /// parameters: that is for a device that this kind offers.
   virtual Result<DevicePlan> plan(const PlanInput& input, const fields::Values& values) const = 0;
   /// Reads PlanBody::to_json() again, of the version before this one too. `name_in_pod`: PlanBody::
   /// name_in_pod(), which the record has beside the body.

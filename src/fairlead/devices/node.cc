@@ -7,21 +7,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdint>
-#include <cstdio>
 
 #include "fairlead/devices/marker.h"
 
 namespace fairlead::devices {
 namespace {
-
-constexpr std::size_t kAttributeStringMax = 64;  // resource/v1 DeviceAttributeMaxValueLength
-
-std::string hex(std::uint32_t value, int digits) {
-  std::array<char, 16> text = {};
-  (void)std::snprintf(text.data(), text.size(), "%0*x", digits, value);
-  return text.data();
-}
 
 bool matches_any(const std::vector<std::string>& globs, const netlink::Link& link) {
   return std::ranges::any_of(
@@ -32,24 +22,6 @@ bool matches_any(const std::vector<std::string>& globs, const netlink::Link& lin
 bool looks_physical(const netlink::Link& link) {
   const bool known_family = link.arphrd == ARPHRD_ETHER || link.arphrd == ARPHRD_INFINIBAND;
   return known_family && (link.kind.empty() || link.parent_bus == "pci");
-}
-
-void put(dra::Device& device, const std::string& key, std::string_view text) {
-  if (!text.empty() && text.size() <= kAttributeStringMax) {
-    device.attributes[key] = std::string(text);
-  }
-}
-
-void put_pci(dra::Device& device, const sys::PciDevice& pci) {
-  // The standard attributes of KEP-4381 and k8s.io/dynamic-resource-allocation/deviceattribute.
-  put(device, "resource.kubernetes.io/pciBusID", pci.bdf);
-  put(device, "resource.kubernetes.io/pcieRoot", pci.pcie_root);
-  if (pci.numa_node >= 0) {
-    device.attributes["resource.kubernetes.io/numaNode"] = std::int64_t{pci.numa_node};
-  }
-  put(device, "driver", pci.driver);
-  put(device, "pciVendor", "0x" + hex(pci.vendor, 4));
-  put(device, "pciDevice", "0x" + hex(pci.device, 4));
 }
 
 }  // namespace
@@ -337,85 +309,6 @@ const sys::InventoryLink* NodeView::find_device(std::string_view name) const {
     return link;
   }
   return find_by([](const sys::InventoryLink& each) { return name_by_link(each.link.name); });
-}
-
-dra::Device virtual_device(const NodeOptions& options) {
-  dra::Device device{.name = std::string(kVirtualDevice), .allow_multiple_allocations = true};
-  device.attributes["type"] = std::string("netdev");
-  device.attributes["kind"] = std::string("virtual");
-  // One allocation is one interface: whatever a claim asks for, the allocator rounds up to a valid value or
-  // refuses (KEP-5075), so that slots limit what they are meant to limit.
-  device.capacity["slots"] = {.value = std::to_string(options.slots),
-                              .request_policy = {{.default_value = "1", .valid_values = {"1"}}}};
-  return device;
-}
-
-dra::Device nic_device(const sys::InventoryLink& link, const std::string& name) {
-  dra::Device device{.name = name};
-  device.attributes["type"] = std::string("netdev");
-  device.attributes["kind"] = std::string("host-device");
-  device.attributes["virtual"] = link.link.parent_bus.empty() && !link.pci;
-  device.attributes["mtu"] = static_cast<std::int64_t>(link.link.mtu);
-  device.attributes["up"] = link.link.is_up();
-  put(device, "ifName", link.link.name);
-  put(device, "mac", link.link.mac.to_string());
-  put(device, "state", netlink::to_string(link.link.operstate));
-  put(device, "encapsulation", link.link.arphrd == ARPHRD_INFINIBAND ? "infiniband" : "ether");
-  if (link.pci) {
-    put_pci(device, *link.pci);
-  }
-  return device;
-}
-
-namespace {
-
-/// The claim's name for a NIC that it has without taking it away (a macvlan sits on it), if one has it.
-const HeldDevice* holder_of(const std::vector<HeldDevice>& held, const sys::InventoryLink& link,
-                            const std::string& nic) {
-  const auto it = std::ranges::find_if(held, [&](const HeldDevice& device) {
-    return !device.was &&
-           (device.nic.empty() ? device.name == name_by_link(link.link.name) : device.nic == nic);
-  });
-  return it == held.end() ? nullptr : &*it;
-}
-
-}  // namespace
-
-std::vector<dra::Device> published_devices(const NodeView& node, const std::vector<HeldDevice>& held) {
-  std::vector<dra::Device> nics;
-  std::vector<const sys::InventoryLink*> links;  // and what is away: their names must not depend on that
-  for (const HeldDevice& device : held) {
-    if (device.was) {
-      nics.push_back(nic_device(*device.was, device.name));
-      links.push_back(&*device.was);
-    }
-  }
-  const std::size_t away = links.size();
-  for (const sys::InventoryLink& link : node.inventory().links()) {
-    if (std::none_of(links.begin(), links.begin() + static_cast<std::ptrdiff_t>(away),
-                     [&](const sys::InventoryLink* was) { return same_nic(*was, link.link); })) {
-      links.push_back(&link);
-    }
-  }
-  const auto names = device_names(links);
-  for (std::size_t i = away; i < links.size(); ++i) {
-    const HeldDevice* holder = holder_of(held, *links[i], names[i]);
-    // A VLAN of the node that a claim has cannot be seen on it from here.
-    const bool is_below_one_away =
-        std::any_of(links.begin(), links.begin() + static_cast<std::ptrdiff_t>(away),
-                    [&](const sys::InventoryLink* was) { return sits_on(was->link, links[i]->link); });
-    // Whatever withholds it from others: a device that is allocated must not vanish.
-    if (holder != nullptr || (node.is_offered(*links[i]) && !is_below_one_away)) {
-      nics.push_back(nic_device(*links[i], holder == nullptr ? names[i] : holder->name));
-    }
-  }
-  std::ranges::stable_sort(nics, {}, &dra::Device::name);
-  // A link that has only its name, and the name of one that is away: one name, one device.
-  const auto [first, last] = std::ranges::unique(nics, {}, &dra::Device::name);
-  nics.erase(first, last);
-  std::vector<dra::Device> devices = {virtual_device(node.options())};
-  devices.insert(devices.end(), std::make_move_iterator(nics.begin()), std::make_move_iterator(nics.end()));
-  return devices;
 }
 
 namespace {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The node's links as the driver sees them: which it offers, which are the node's own, and how they are
-// called in ResourceSlices.
+// called in ResourceSlices. netdev/nic_offers.h makes devices of them.
 #pragma once
 
 #include <cstdint>
@@ -143,22 +143,6 @@ class NodeView {
 /// A VLAN, a macvlan and the like on its lower link, both of one namespace. The parent of a veth is its other
 /// end: neither sits on the other.
 bool sits_on(const netlink::Link& upper, const netlink::Link& lower);
-
-/// A device that a claim has for itself.
-struct HeldDevice {
-  std::string name;                       // the name in the allocation
-  std::string nic;                        // its name by identity; empty in records of version 0.1
-  std::optional<sys::InventoryLink> was;  // set if it is, or may be, off the node: as it was
-};
-
-/// netdev-virtual.
-dra::Device virtual_device(const NodeOptions& options);
-/// One NIC with its attributes.
-dra::Device nic_device(const sys::InventoryLink& link, const std::string& name);
-/// All devices of the node: netdev-virtual, then the offered NICs by name. A device that a claim holds keeps
-/// the name under which it was allocated; while it is off the node, it is published as it was before, instead
-/// of the parts of it that are visible now.
-std::vector<dra::Device> published_devices(const NodeView& node, const std::vector<HeldDevice>& held);
 
 /// Whether the link has an identity that cannot be changed: a permanent MAC, or a port of a device. Others (a
 /// veth as the node's NIC, a VF without a configured MAC) are identified by their index on the node.

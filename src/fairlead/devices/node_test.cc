@@ -5,8 +5,14 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <memory>
+#include <optional>
+#include <utility>
 
 #include "fairlead/devices/marker.h"
+#include "fairlead/devices/netdev/nic_offers.h"
+#include "fairlead/devices/netdev/plan.h"
+#include "fairlead/devices/offers.h"
 #include "fairlead/devices/testing/node.h"
 
 namespace fairlead::devices {
@@ -82,17 +88,38 @@ TEST(Marker, Names_FitTheKernelAndDiffer) {
   EXPECT_EQ(first.transit_name(), (Marker{.driver = "net.example.com", .claim_uid = "0b1c"}.transit_name()));
 }
 
+/// What a claim holds; `was` as in its plan.
+struct Held {
+  std::string name;
+  std::string nic = {};
+  std::optional<sys::InventoryLink> was = {};
+};
+
+/// What all kinds offer of this node together.
+std::vector<dra::Device> published(const NodeView& node, const std::vector<Held>& holds) {
+  std::vector<HeldDevice> held;
+  for (const Held& one : holds) {
+    netdev::NetdevPlan body;
+    if (one.was) {
+      body.original.emplace().link = *one.was;
+    }
+    held.push_back({.name = one.name, .plan = {.key = one.nic}});
+    held.back().plan.body = std::make_shared<const netdev::NetdevBody>(std::move(body));
+  }
+  return published_devices(all_kinds().offers({.node = &node, .held = held}), held);
+}
+
 TEST(Published, VirtualDeviceFirst_ThenFreeNicsOnly) {
   const NodeOptions options = testing::node_options();
   const NodeView node(testing::inventory(), options);
-  EXPECT_THAT(names(published_devices(node, {})), ElementsAre("netdev-virtual", "nic2", "pci-0000-03-00-1"));
+  EXPECT_THAT(names(published(node, {})), ElementsAre("netdev-virtual", "nic2", "pci-0000-03-00-1"));
 }
 
 TEST(Published, GlobOffersVirtualLinks_ButNeverTheUplinkOrPorts) {
   NodeOptions options = testing::node_options();
   options.host_devices = {"nested*", "eth0", "port0", "lo"};
   const NodeView node(testing::inventory(), options);
-  EXPECT_THAT(names(published_devices(node, {})),
+  EXPECT_THAT(names(published(node, {})),
               ElementsAre("netdev-virtual", "nested0", "nic2", "pci-0000-03-00-1"));
 }
 
@@ -100,7 +127,7 @@ TEST(Published, UplinkByFlag_TakesWhatItStandsOnAlong) {
   NodeOptions options = testing::node_options();
   options.uplinks = {"nic2"};
   const NodeView node(testing::inventory(), options);
-  EXPECT_THAT(names(published_devices(node, {})), ElementsAre("netdev-virtual", "pci-0000-03-00-1"));
+  EXPECT_THAT(names(published(node, {})), ElementsAre("netdev-virtual", "pci-0000-03-00-1"));
   NodeOptions vlan = testing::node_options();
   vlan.uplinks = {"eth0.7"};
   const NodeView other(testing::inventory(), vlan);
@@ -111,7 +138,7 @@ TEST(Published, UplinkByFlag_TakesWhatItStandsOnAlong) {
 TEST(Published, VirtualDevice_IsWhatClaimsExpect) {
   NodeOptions options = testing::node_options();
   options.slots = 7;
-  const dra::Device device = virtual_device(options);
+  const dra::Device device = netdev::virtual_device(options);
   EXPECT_TRUE(device.allow_multiple_allocations);
   EXPECT_EQ(device.attributes.at("type"), dra::AttributeValue("netdev"));
   EXPECT_EQ(device.attributes.at("kind"), dra::AttributeValue("virtual"));
@@ -122,7 +149,7 @@ TEST(Published, VirtualDevice_IsWhatClaimsExpect) {
 
 TEST(Published, Nic_HasItsTopology) {
   const sys::Inventory inventory = testing::inventory();
-  const dra::Device device = nic_device(*inventory.find("nic1"), "a-name");
+  const dra::Device device = netdev::nic_device(*inventory.find("nic1"), "a-name");
   const auto& attributes = device.attributes;
   EXPECT_EQ(attributes.at("resource.kubernetes.io/pciBusID"), dra::AttributeValue("0000:03:00.1"));
   EXPECT_EQ(attributes.at("resource.kubernetes.io/pcieRoot"), dra::AttributeValue("pci0000:00"));
@@ -142,16 +169,14 @@ TEST(Published, TakenNic_StaysAsItWas) {
   std::erase_if(links, [](const sys::InventoryLink& link) { return link.link.name == "nic1"; });
   const NodeOptions options = testing::node_options();
   const NodeView away(sys::Inventory(links), options);
-  const HeldDevice held{.name = "pci-0000-03-00-1", .nic = "pci-0000-03-00-1", .was = nic1};
-  EXPECT_THAT(names(published_devices(away, {held})),
-              ElementsAre("netdev-virtual", "nic2", "pci-0000-03-00-1"));
+  const Held held{.name = "pci-0000-03-00-1", .nic = "pci-0000-03-00-1", .was = nic1};
+  EXPECT_THAT(names(published(away, {held})), ElementsAre("netdev-virtual", "nic2", "pci-0000-03-00-1"));
 
   sys::InventoryLink back = nic1;  // home, but not yet itself again
   back.link.name = "dev3";
   links.push_back(back);
   const NodeView home(sys::Inventory(links), options);
-  EXPECT_THAT(names(published_devices(home, {held})),
-              ElementsAre("netdev-virtual", "nic2", "pci-0000-03-00-1"));
+  EXPECT_THAT(names(published(home, {held})), ElementsAre("netdev-virtual", "nic2", "pci-0000-03-00-1"));
 }
 
 TEST(Published, WhatAClaimHolds_StaysUnderTheNameOfItsAllocation) {
@@ -161,27 +186,25 @@ TEST(Published, WhatAClaimHolds_StaysUnderTheNameOfItsAllocation) {
   std::erase_if(links, [](const sys::InventoryLink& link) { return link.link.name == "nic1"; });
   const NodeOptions options = testing::node_options();
   // Version 0.1 called it as its link was called.
-  EXPECT_THAT(
-      names(published_devices(NodeView(sys::Inventory(links), options), {{.name = "nic1", .was = nic1}})),
-      ElementsAre("netdev-virtual", "nic1", "nic2"));
+  EXPECT_THAT(names(published(NodeView(sys::Inventory(links), options), {{.name = "nic1", .was = nic1}})),
+              ElementsAre("netdev-virtual", "nic1", "nic2"));
   // A macvlan sits on it: it is still here.
   const NodeView node(before, options);
-  EXPECT_THAT(names(published_devices(node, {{.name = "nic1"}})),
-              ElementsAre("netdev-virtual", "nic1", "nic2"));
-  EXPECT_THAT(names(published_devices(node, {{.name = "old", .nic = "pci-0000-03-00-1"}})),
+  EXPECT_THAT(names(published(node, {{.name = "nic1"}})), ElementsAre("netdev-virtual", "nic1", "nic2"));
+  EXPECT_THAT(names(published(node, {{.name = "old", .nic = "pci-0000-03-00-1"}})),
               ElementsAre("netdev-virtual", "nic2", "old"));
   // Its own interface withholds it from others, and not from the slice.
   const NodeView in_use(before, options, {nic1});
-  EXPECT_THAT(names(published_devices(in_use, {{.name = "old", .nic = "pci-0000-03-00-1"}})),
+  EXPECT_THAT(names(published(in_use, {{.name = "old", .nic = "pci-0000-03-00-1"}})),
               ElementsAre("netdev-virtual", "nic2", "old"));
-  EXPECT_THAT(names(published_devices(in_use, {})), ElementsAre("netdev-virtual", "nic2"));
+  EXPECT_THAT(names(published(in_use, {})), ElementsAre("netdev-virtual", "nic2"));
   // And when no record holds it any more:
-  EXPECT_THAT(names(published_devices(node, {})), ElementsAre("netdev-virtual", "nic2", "pci-0000-03-00-1"));
+  EXPECT_THAT(names(published(node, {})), ElementsAre("netdev-virtual", "nic2", "pci-0000-03-00-1"));
 }
 
 /// The published device of a PCI address.
 std::string device_at(const NodeView& node, const std::string& bdf) {
-  for (const dra::Device& device : published_devices(node, {})) {
+  for (const dra::Device& device : published(node, {})) {
     const auto found = device.attributes.find("resource.kubernetes.io/pciBusID");
     if (found != device.attributes.end() && found->second == dra::AttributeValue(bdf)) {
       return device.name;
@@ -200,6 +223,51 @@ sys::Inventory two_nics(const std::string& first_name, const std::string& second
     links.push_back({.link = link, .pci = sys::PciDevice{.bdf = link.parent_dev}});
   }
   return sys::Inventory(std::move(links));
+}
+
+TEST(Published, DevicesOfAllKinds_SharedOnesFirst_EachNameOnce) {
+  const auto device = [](const std::string& name, bool is_shared = false) {
+    return Offer{.device = {.name = name, .allow_multiple_allocations = is_shared}};
+  };
+  Offers offers{
+      .devices = {device("b"), device("shared", true), device("a"), device("withheld"), device("b")}};
+  offers.devices[3].withheld = NotOffered{.reason = "in-use", .text = "something has it"};
+  EXPECT_THAT(names(published_devices(offers, {})), ElementsAre("shared", "a", "b"));
+  const std::vector<HeldDevice> held = {{.name = "withheld"}};
+  EXPECT_THAT(names(published_devices(offers, held)), ElementsAre("shared", "a", "b", "withheld"))
+      << "a claim has it";
+}
+
+TEST(Offered, WhatIsWithheld_WithTheReason_UnlessAClaimTookIt) {
+  const NodeOptions options = testing::node_options();
+  const NodeView node(testing::inventory(), options);
+  std::map<std::string, std::string> reasons;
+  const Offers all = all_kinds().offers({.node = &node});
+  EXPECT_FALSE(all.problem);
+  for (const Offer& offer : all.devices) {
+    if (offer.withheld) {
+      reasons[offer.called] = offer.withheld->reason + ": " + offer.withheld->text;
+    }
+  }
+  EXPECT_THAT(reasons, ElementsAre(std::pair("eth0", "uplink: it carries the node's default route (IPv4)"),
+                                   std::pair("port0", "port: it is a port of br0")));
+}
+
+TEST(Offered, ByName_WithItsIdentity) {
+  const NodeOptions options = testing::node_options();
+  const NodeView node(testing::inventory(), options);
+  const Registry kinds = all_kinds();
+  const Offers found = kinds.offers({.node = &node, .named = "pci-0000-03-00-1"});
+  ASSERT_EQ(found.devices.size(), 1U);
+  EXPECT_EQ(found.devices[0].called, "nic1");
+  EXPECT_EQ(found.devices[0].identity.key, "pci-0000-03-00-1");
+  EXPECT_EQ(parse_identity(found.devices[0].identity.data).pci_bus_id, "0000:03:00.1");
+  // As version 0.1 called it: the name that was asked for, the key of today.
+  const Offers old = kinds.offers({.node = &node, .named = "nic1"});
+  ASSERT_EQ(old.devices.size(), 1U);
+  EXPECT_EQ(old.devices[0].device.name, "nic1");
+  EXPECT_EQ(old.devices[0].identity.key, "pci-0000-03-00-1");
+  EXPECT_TRUE(kinds.offers({.node = &node, .named = "gone"}).devices.empty());
 }
 
 TEST(FindDevice, AfterARebootThatSwappedTheNames_IsStillTheNicThatWasPublished) {
@@ -234,10 +302,10 @@ TEST(FindDevice, WhoseSiblingIsInAPod) {
   away.permanent_mac = away.mac;
   const NodeOptions options = testing::node_options();
   const NodeView both(sys::Inventory({{.link = here}, {.link = away}}), options);
-  const auto before = names(published_devices(both, {}));
+  const auto before = names(published(both, {}));
   const NodeView one(sys::Inventory({{.link = here}}), options);
   const std::string other = both.device_name(*both.find("b"));
-  EXPECT_EQ(names(published_devices(one, {{.name = other, .nic = other, .was = {{.link = away}}}})), before);
+  EXPECT_EQ(names(published(one, {{.name = other, .nic = other, .was = {{.link = away}}}})), before);
   ASSERT_NE(one.find_device(both.device_name(*both.find("a"))), nullptr);
   EXPECT_EQ(one.find_device(other), nullptr);
 }

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/devices/registry.h"
 
+#include <algorithm>
 #include <cstdlib>
+#include <set>
+#include <utility>
 
 #include "fairlead/core/log.h"
 #include "fairlead/devices/node.h"
@@ -169,31 +172,61 @@ Result<> check_slots(const dra::AllocatedDevice& device) {
                    "ask for more devices (count, or more requests) if you want more interfaces");
 }
 
-/// The identity of the allocated NIC, which must be the one of an earlier prepare of this allocation.
-/// nullopt: no NIC was allocated, or it is not present.
-Result<std::optional<NicIdentity>> identify(const PlanInput& input) {
-  const dra::AllocatedDevice& device = *input.device;
-  const sys::InventoryLink* nic =
-      device.device == kVirtualDevice ? nullptr : input.node->find_device(device.device);
-  if (nic == nullptr) {
-    return std::optional<NicIdentity>();
+}  // namespace
+
+Offers Registry::offers(const OfferInput& input) const {
+  Offers all;
+  std::set<std::string> names;
+  for (const Kind* kind : kinds()) {
+    Offers offers = kind->offers(input);
+    for (Offer& offer : offers.devices) {
+      if (names.insert(offer.device.name).second) {
+        all.devices.push_back(std::move(offer));
+      }
+    }
+    if (!all.problem) {
+      all.problem = std::move(offers.problem);
+    }
   }
-  NicIdentity identity = input.node->identity(*nic);
-  FL_TRY(check_is_same(
-      device.reported, identity,
-      "the device " + device.device + " of the request \"" + device.request + "\" (" + nic->link.name + ")"));
-  return std::optional(std::move(identity));
+  return all;
 }
 
-}  // namespace
+std::optional<Registry::Owned> Registry::find_owned(const PlanInput& input) const {
+  const std::string& name = input.device->device;
+  const OfferInput only{.node = input.node, .facts = input.facts, .named = name};
+  for (const Kind* kind : kinds()) {
+    for (Offer& offer : kind->offers(only).devices) {
+      if (offer.device.name != name &&
+          std::ranges::find(offer.former_names, name) == offer.former_names.end()) {
+        continue;
+      }
+      if (offer.device.allow_multiple_allocations) {
+        return std::nullopt;
+      }
+      if (offer.identity.key.empty()) {
+        offer.identity.key = offer.device.name;
+      }
+      return Owned{.owner = kind, .offer = std::move(offer)};
+    }
+  }
+  return std::nullopt;
+}
 
 Result<DevicePlan> Registry::plan(const PlanInput& input) const {
   const dra::AllocatedDevice& device = *input.device;
   FL_TRY(check_slots(device));
-  FL_ASSIGN(const auto nic, identify(input));
+  const auto owned = find_owned(input);
+  if (owned) {
+    const std::string& called = owned->offer.called;
+    FL_TRY(owned->owner->check_is_same(device.reported, owned->offer,
+                                       "the device " + device.device + " of the request \"" + device.request +
+                                           "\"" + (called.empty() ? "" : " (" + called + ")")));
+  }
   FL_ASSIGN(auto decoded, decode(device.config));
   if (!decoded && device.device != kVirtualDevice) {
-    if (const Kind* kind = find({.type = "netdev", .kind = "host-device"})) {
+    // Without an owner the device is not here now, which is how a NIC is that was pulled out: its kind says so.
+    const Kind* kind = owned ? owned->owner : find({.type = "netdev", .kind = "host-device"});
+    if (kind != nullptr) {
       decoded.emplace(Decoded{.kind = kind, .values = fields::Values(kind->fields())});
     }
   }
@@ -217,9 +250,9 @@ Result<DevicePlan> Registry::plan(const PlanInput& input) const {
                      to_string(plan.name) + "; use a node with another attach mode");
   }
   plan.request = device.request;
-  if (nic) {
-    plan.key = nic->name;
-    plan.identity = to_json(*nic);
+  if (owned) {
+    plan.key = owned->offer.identity.key;
+    plan.identity = owned->offer.identity.data;
   }
   return plan;
 }

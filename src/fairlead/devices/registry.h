@@ -29,6 +29,10 @@ class Registry {
   /// All kinds, by name.
   [[nodiscard]] std::vector<const Kind*> kinds() const;
 
+  /// What all kinds offer, each device once: of two with one name that of the first kind. Of the kinds'
+  /// problems the first.
+  [[nodiscard]] Offers offers(const OfferInput& input) const;
+
   /// The accepted fields of each type and kind, in alphabetical order.
   [[nodiscard]] std::vector<fields::TypeFields> fields() const;
 
@@ -42,8 +46,8 @@ class Registry {
   /// suggests. nullopt: there is no config.
   Result<std::optional<Decoded>> decode(const std::vector<dra::DeviceConfig>& configs) const;
 
-  /// Lets the kind of the decoded configs plan. Without any config a NIC is handed out as it is ("netdev",
-  /// "host-device").
+  /// Lets the kind of the decoded configs plan. Without any config a device that is allocated as a whole is
+  /// given as it is, by the kind that offers it.
   Result<DevicePlan> plan(const PlanInput& input) const;
   /// A plan from a record: `name` and `request` are given, `body` is PlanBody::to_json(). What this version
   /// cannot work with is in DevicePlan::problem.
@@ -55,6 +59,12 @@ class Registry {
     fields::Section section;
   };
   Result<Choice> choose(const dra::DeviceConfig& config) const;
+  /// An allocated device that one claim has as a whole, and the kind that offers it.
+  struct Owned {
+    const Kind* owner = nullptr;
+    Offer offer;
+  };
+  [[nodiscard]] std::optional<Owned> find_owned(const PlanInput& input) const;
   [[nodiscard]] std::vector<std::string_view> types() const;
   [[nodiscard]] std::vector<std::string_view> kinds_of(std::string_view type) const;
   [[nodiscard]] std::vector<fields::KindFields> kind_fields(std::string_view type) const;

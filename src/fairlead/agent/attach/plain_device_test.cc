@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A device that is no network link, through the whole agent: what prepare() makes is all, so that there is no
-// hook, and a pod with hostNetwork may have it.
+// A device that is no network link, through the whole agent: its kind offers it, and a claim is allocated it by
+// that name. What prepare() makes is all, so that there is no hook, and a pod with hostNetwork may have it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -18,20 +18,54 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
+/// What the node has of them.
+struct PlainNode {
+  std::map<std::string, std::string> paths = {{"plain-broken", "/dev/broken"}, {"plain-null", "/dev/null"}};
+  std::map<std::string, std::string> in_use;  // device -> by what
+  std::string problem;                        // why none is offered
+};
+
 /// A device node for the container; the test sees which claims have one.
 class PlainKind final : public devices::Kind {
  public:
   using Prepared = std::map<std::string, std::string>;  // marker -> variable
-  explicit PlainKind(Prepared& prepared) : prepared_(&prepared) {}
+  PlainKind(Prepared& prepared, const PlainNode& node) : prepared_(&prepared), node_(&node) {}
 
   [[nodiscard]] devices::KindName name() const override { return {.type = "plain", .kind = "node"}; }
+  [[nodiscard]] devices::Offers offers(const devices::OfferInput& /*input*/) const override {
+    devices::Offers offers;
+    if (!node_->problem.empty()) {
+      offers.problem = {.reason = "unknown", .text = node_->problem, .is_general = true};
+    }
+    for (const auto& [name, path] : node_->paths) {
+      devices::Offer offer{
+          .device = {.name = name}, .identity = {.key = name, .data = data_of(path)}, .called = path};
+      offer.device.attributes["type"] = std::string("plain");
+      if (const auto user = node_->in_use.find(name); user != node_->in_use.end()) {
+        offer.withheld = {.reason = "in-use", .text = user->second + " has it"};
+      }
+      offers.devices.push_back(std::move(offer));
+    }
+    return offers;
+  }
+  Result<> check_is_same(std::string_view reported, const devices::Offer& now,
+                         const std::string& who) const override {
+    return reported.empty() || reported == now.identity.data
+               ? Result<>()
+               : Error(Code::kInvalid, who + " is another than before");
+  }
   [[nodiscard]] std::span<const fields::Field> fields() const override {
-    static constexpr std::array kFields = {fields::Field{.name = "path", .required = true}};
+    static constexpr std::array kFields = {fields::Field{.name = "path"}};
     return kFields;
   }
-  Result<devices::DevicePlan> plan(const devices::PlanInput& /*input*/,
+  Result<devices::DevicePlan> plan(const devices::PlanInput& input,
                                    const fields::Values& values) const override {
-    return devices::DevicePlan{.body = std::make_shared<const Body>(values.string("path")->value)};
+    const auto known = node_->paths.find(input.device->device);
+    if (known == node_->paths.end()) {
+      return Error(Code::kNotFound, "the device " + input.device->device + " is not on this node");
+    }
+    const auto path = values.string("path");
+    return devices::DevicePlan{.body = std::make_shared<const Body>(path ? path->value : known->second)};
   }
   Result<devices::PlanBodyPtr> read(std::string_view json, std::string_view /*name*/) const override {
     if (!json.starts_with(kBegin) || !json.ends_with(kEnd)) {
@@ -55,41 +89,115 @@ class PlainKind final : public devices::Kind {
     return {};
   }
 
+  static std::string data_of(const std::string& path) {
+    return std::string(kBegin) + path + std::string(kEnd);
+  }
+
  private:
   static constexpr std::string_view kBegin = R"({"path":")";
   static constexpr std::string_view kEnd = R"("})";
   struct Body final : devices::PlanBody {
     explicit Body(std::string given) : path(std::move(given)) {}
-    [[nodiscard]] std::string to_json() const override {
-      return std::string(kBegin) + path + std::string(kEnd);
-    }
+    [[nodiscard]] std::string to_json() const override { return data_of(path); }
     std::string path;
   };
   Prepared* prepared_;
+  const PlainNode* node_;
 };
 
 class PlainDevice : public KernelTest {
  protected:
-  PlainDevice() { registry_.add(std::make_unique<PlainKind>(prepared_)); }
+  PlainDevice() { registry_.add(std::make_unique<PlainKind>(prepared_, plain_node_)); }
 
-  static dra::AllocatedDevice plain(const std::string& path, const std::string& request = "node") {
-    return {.request = request,
-            .pool = "node-a",
-            .device = "netdev-virtual",
-            .config = {{.parameters = R"({"type":"plain","plain":{"kind":"node","path":")" + path + R"("}})",
-                        .path = "config[0].opaque.parameters"}}};
+  /// As the allocator gives it: by the name that the kind offers, without any config.
+  static dra::AllocatedDevice plain(const std::string& device, const std::string& request = "node") {
+    return {.request = request, .pool = "node-a", .device = device};
   }
   static dra::Claim claim_of(std::vector<dra::AllocatedDevice> devices) {
     dra::Claim claim{.namespace_ = "default", .name = "claim-u1", .uid = "u1"};
     claim.devices = std::move(devices);
     return claim;
   }
+  /// What is published beside netdev-virtual.
+  std::vector<std::string> published() {
+    std::vector<std::string> names;
+    const auto pools = driver_->discover();
+    EXPECT_TRUE(pools) << pools.error().what();
+    for (const dra::Device& device : pools ? pools->front().devices : std::vector<dra::Device>()) {
+      if (device.name != "netdev-virtual") {
+        names.push_back(device.name);
+      }
+    }
+    return names;
+  }
 
+  PlainNode plain_node_;
   PlainKind::Prepared prepared_;
 };
 
+TEST_F(PlainDevice, IsOfferedByItsKind_AndAllocatedByThatName) {
+  EXPECT_THAT(published(), ElementsAre("plain-broken", "plain-null"));
+  const auto record = prepare(claim_of({plain("plain-null")}));
+  ASSERT_OK(record);
+  EXPECT_EQ(record->prepared.device_edits.at(0).device_nodes.at(0).path, "/dev/null");
+  const auto identities = driver_->identities(*record);
+  ASSERT_THAT(identities, SizeIs(1));
+  EXPECT_EQ(identities[0].key, "plain-null");
+  EXPECT_EQ(identities[0].data, R"({"path":"/dev/null"})");
+  ASSERT_OK(driver_->unprepare(*record, {}));
+}
+
+TEST_F(PlainDevice, ParametersOfItsKind_AreItsOwn) {
+  dra::Claim claim = claim_of({plain("plain-null")});
+  claim.devices[0].config = {{.parameters = R"({"type":"plain","plain":{"kind":"node","path":"/dev/zero"}})",
+                              .path = "config[0].opaque.parameters"}};
+  auto record = prepare(claim);
+  ASSERT_OK(record);
+  EXPECT_EQ(record->prepared.device_edits.at(0).device_nodes.at(0).path, "/dev/zero");
+  claim.devices[0].device = "plain-gone";
+  record = prepare(claim);
+  ASSERT_FALSE(record);
+  EXPECT_THAT(record.error().what(), HasSubstr("plain-gone is not on this node"));
+}
+
+TEST_F(PlainDevice, Withheld_IsNotPublished_UnlessAClaimHoldsIt) {
+  const auto record = prepare(claim_of({plain("plain-null")}));
+  ASSERT_OK(record);
+  plain_node_.in_use["plain-null"] = "something";
+  EXPECT_THAT(published(), ElementsAre("plain-broken"));
+  EXPECT_THAT(driver_->metrics_text(), HasSubstr(R"(reason="in-use"} 1)"));
+  records_ = {*record};
+  EXPECT_THAT(published(), ElementsAre("plain-broken", "plain-null")) << "it is allocated";
+  records_.clear();
+  EXPECT_THAT(published(), ElementsAre("plain-broken"));
+  plain_node_.in_use.clear();
+  EXPECT_THAT(published(), ElementsAre("plain-broken", "plain-null"));
+  EXPECT_EQ(driver_->metrics_text(), "");
+}
+
+TEST_F(PlainDevice, ProblemOfAllItsDevices_IsNotReady) {
+  (void)published();
+  EXPECT_TRUE(driver_->ready());
+  plain_node_.problem = "the devices are not known yet";
+  (void)published();
+  const auto ready = driver_->ready();
+  ASSERT_FALSE(ready);
+  EXPECT_EQ(ready.error().what(), "the devices are not known yet");
+}
+
+TEST_F(PlainDevice, AnotherDeviceThanTheAllocationHadBefore_IsRefused) {
+  dra::Claim claim = claim_of({plain("plain-null")});
+  claim.devices[0].reported = R"({"path":"/dev/null"})";
+  ASSERT_OK(driver_->plan(claim));
+  claim.devices[0].reported = R"({"path":"/dev/zero"})";
+  const auto refused = driver_->plan(claim);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().what(),
+            "the device plain-null of the request \"node\" (/dev/null) is another than before");
+}
+
 TEST_F(PlainDevice, IsPrepared_WithoutAHook_AndUndone) {
-  auto record = prepare(claim_of({plain("/dev/null")}));
+  auto record = prepare(claim_of({plain("plain-null")}));
   ASSERT_OK(record);
   EXPECT_THAT(prepared_, ElementsAre(std::pair("fairlead:net.example.com:u1/0", "FAIRLEAD_CLAIM_U1_NODE")));
   ASSERT_THAT(record->prepared.device_edits, SizeIs(1));
@@ -101,7 +209,7 @@ TEST_F(PlainDevice, IsPrepared_WithoutAHook_AndUndone) {
 }
 
 TEST_F(PlainDevice, PodOfTheNodesOwnNetwork_MayHaveIt) {
-  auto record = prepare(claim_of({plain("/dev/null")}));
+  auto record = prepare(claim_of({plain("plain-null")}));
   ASSERT_OK(record);
   const auto attached =
       driver_->attacher().attach(*record, {.netns = node_netns_.get(), .container = "container-1"});
@@ -111,7 +219,7 @@ TEST_F(PlainDevice, PodOfTheNodesOwnNetwork_MayHaveIt) {
 
 TEST_F(PlainDevice, BesideAnInterface_HostNetworkIsRefused) {
   dra::Claim both = claim("u1", {{R"("veth")"}});
-  both.devices.push_back(plain("/dev/null"));
+  both.devices.push_back(plain("plain-null"));
   auto record = prepare(both);
   ASSERT_OK(record);
   EXPECT_THAT(record->prepared.claim_edits.hooks, SizeIs(1));
@@ -127,7 +235,7 @@ TEST_F(PlainDevice, BesideAnInterface_HostNetworkIsRefused) {
 }
 
 TEST_F(PlainDevice, SecondDeviceThatFails_UndoesTheFirst) {
-  const auto record = prepare(claim_of({plain("/dev/null", "one"), plain("/dev/broken", "two")}));
+  const auto record = prepare(claim_of({plain("plain-null", "one"), plain("plain-broken", "two")}));
   ASSERT_FALSE(record);
   EXPECT_EQ(record.error().what(), "request two: the device does not answer");
   EXPECT_THAT(prepared_, IsEmpty());
@@ -135,7 +243,7 @@ TEST_F(PlainDevice, SecondDeviceThatFails_UndoesTheFirst) {
 
 TEST_F(PlainDevice, StatusOfWhatNeedsNoPod_DoesNotDependOnTheRest) {
   dra::Claim mixed = claim("u1", {{R"("veth")"}});
-  mixed.devices.push_back(plain("/dev/null"));
+  mixed.devices.push_back(plain("plain-null"));
   mixed.devices.push_back(
       {.request = "watch", .pool = "node-a", .device = "netdev-virtual", .admin_access = true});
   auto record = prepare(mixed);
@@ -155,7 +263,7 @@ TEST_F(PlainDevice, StatusOfWhatNeedsNoPod_DoesNotDependOnTheRest) {
 TEST_F(PlainDevice, ModeNetdevices_NothingIsStaged) {
   mode_ = devices::AttachMode::kNetdevices;
   make_driver();
-  auto record = prepare(claim_of({plain("/dev/null")}));
+  auto record = prepare(claim_of({plain("plain-null")}));
   ASSERT_OK(record);
   EXPECT_THAT(record->prepared.device_edits[0].net_devices, IsEmpty());
   EXPECT_THAT(record->prepared.claim_edits.hooks, IsEmpty());

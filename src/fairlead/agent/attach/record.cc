@@ -121,6 +121,8 @@ std::string to_json(const ClaimPlan& plan) {
       item["body"] = json::parse(device.body->to_json());
       if (!device.key.empty()) {
         item["nic"] = device.key;
+      }
+      if (!device.identity.empty()) {
         item["identity"] = json::parse(device.identity);
       }
     }

@@ -10,6 +10,7 @@
 #include "fairlead/core/log.h"
 #include "fairlead/core/text.h"
 #include "fairlead/devices/netdev/check.h"
+#include "fairlead/devices/netdev/nic_offers.h"
 #include "fairlead/devices/node.h"
 #include "fairlead/sys/sysctl.h"
 
@@ -34,6 +35,8 @@ Result<netlink::IfIndex> scratch_parent(netlink::Socket& socket) {
 }
 
 }  // namespace
+
+Offers VirtualLink::offers(const OfferInput& input) const { return virtual_offers(input); }
 
 Result<> VirtualLink::probe(const Side& scratch) const {
   FL_ASSIGN(const Place place, place_of(scratch));

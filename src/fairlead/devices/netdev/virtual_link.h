@@ -11,6 +11,7 @@ namespace fairlead::devices::netdev {
 class VirtualLink : public NetdevKind {
  public:
   Result<> probe(const Side& scratch) const final;
+  [[nodiscard]] Offers offers(const OfferInput& input) const final;
   Result<DevicePlan> plan(const PlanInput& input, const fields::Values& values) const final;
   Result<Attached> attach(const AttachInput& input) const final;
   Result<std::string> stage(const DeviceInput& input) const final;

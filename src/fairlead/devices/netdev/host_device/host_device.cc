@@ -12,6 +12,7 @@
 #include "fairlead/devices/netdev/common.h"
 #include "fairlead/devices/netdev/host_device/find_nic.h"
 #include "fairlead/devices/netdev/host_device/restore.h"
+#include "fairlead/devices/netdev/nic_offers.h"
 #include "fairlead/devices/netdev/sharing.h"
 #include "fairlead/devices/node.h"
 #include "fairlead/devices/node_questions.h"
@@ -356,6 +357,13 @@ Result<> told(const DetachInput& input, Result<Restored> restored) {
 }  // namespace
 
 std::span<const fields::Field> HostDeviceKind::fields() const { return kFields; }
+
+Offers HostDeviceKind::offers(const OfferInput& input) const { return nic_offers(input); }
+
+Result<> HostDeviceKind::check_is_same(std::string_view reported, const Offer& now,
+                                       const std::string& who) const {
+  return devices::check_is_same(reported, parse_identity(now.identity.data), who);
+}
 
 Result<DevicePlan> HostDeviceKind::plan(const PlanInput& input, const fields::Values& values) const {
   const CommonValues common = common_values(values);

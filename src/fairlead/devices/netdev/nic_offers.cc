@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/devices/netdev/nic_offers.h"
+
+#include <net/if_arp.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "fairlead/devices/identity.h"
+#include "fairlead/devices/netdev/link_use.h"
+
+namespace fairlead::devices::netdev {
+namespace {
+
+constexpr std::size_t kAttributeStringMax = 64;  // resource/v1 DeviceAttributeMaxValueLength
+
+std::string hex(std::uint32_t value, int digits) {
+  std::array<char, 16> text = {};
+  (void)std::snprintf(text.data(), text.size(), "%0*x", digits, value);
+  return text.data();
+}
+
+void put(dra::Device& device, const std::string& key, std::string_view text) {
+  if (!text.empty() && text.size() <= kAttributeStringMax) {
+    device.attributes[key] = std::string(text);
+  }
+}
+
+void put_pci(dra::Device& device, const sys::PciDevice& pci) {
+  // The standard attributes of KEP-4381 and k8s.io/dynamic-resource-allocation/deviceattribute.
+  put(device, "resource.kubernetes.io/pciBusID", pci.bdf);
+  put(device, "resource.kubernetes.io/pcieRoot", pci.pcie_root);
+  if (pci.numa_node >= 0) {
+    device.attributes["resource.kubernetes.io/numaNode"] = std::int64_t{pci.numa_node};
+  }
+  put(device, "driver", pci.driver);
+  put(device, "pciVendor", "0x" + hex(pci.vendor, 4));
+  put(device, "pciDevice", "0x" + hex(pci.device, 4));
+}
+
+}  // namespace
+
+dra::Device virtual_device(const NodeOptions& options) {
+  dra::Device device{.name = std::string(kVirtualDevice), .allow_multiple_allocations = true};
+  device.attributes["type"] = std::string("netdev");
+  device.attributes["kind"] = std::string("virtual");
+  // One allocation is one interface: whatever a claim asks for, the allocator rounds up to a valid value or
+  // refuses (KEP-5075), so that slots limit what they are meant to limit.
+  device.capacity["slots"] = {.value = std::to_string(options.slots),
+                              .request_policy = {{.default_value = "1", .valid_values = {"1"}}}};
+  return device;
+}
+
+dra::Device nic_device(const sys::InventoryLink& link, const std::string& name) {
+  dra::Device device{.name = name};
+  device.attributes["type"] = std::string("netdev");
+  device.attributes["kind"] = std::string("host-device");
+  device.attributes["virtual"] = link.link.parent_bus.empty() && !link.pci;
+  device.attributes["mtu"] = static_cast<std::int64_t>(link.link.mtu);
+  device.attributes["up"] = link.link.is_up();
+  put(device, "ifName", link.link.name);
+  put(device, "mac", link.link.mac.to_string());
+  put(device, "state", netlink::to_string(link.link.operstate));
+  put(device, "encapsulation", link.link.arphrd == ARPHRD_INFINIBAND ? "infiniband" : "ether");
+  if (link.pci) {
+    put_pci(device, *link.pci);
+  }
+  return device;
+}
+
+Offers virtual_offers(const OfferInput& input) {
+  if (!input.named.empty() && input.named != kVirtualDevice) {
+    return {};
+  }
+  return {.devices = {{.device = virtual_device(input.node->options())}}};
+}
+
+namespace {
+
+NotOffered not_offered(const Withheld& withheld) {
+  using Why = Withheld::Why;
+  return {.reason = std::string(to_string(withheld.why)),
+          .text = withheld.text,
+          .is_general = withheld.why == Why::kNodeUnknown || withheld.why == Why::kUplinkMissing ||
+                        withheld.why == Why::kDriversUnknown};
+}
+
+std::optional<NotOffered> not_offered(const std::optional<Withheld>& withheld) {
+  return withheld ? std::optional(not_offered(*withheld)) : std::nullopt;
+}
+
+Offers nic_named(const NodeView& node, std::string_view name) {
+  const sys::InventoryLink* nic = name == kVirtualDevice ? nullptr : node.find_device(name);
+  if (nic == nullptr) {
+    return {};
+  }
+  const NicIdentity identity = node.identity(*nic);
+  return {.devices = {{.device = nic_device(*nic, std::string(name)),
+                       .identity = {.key = identity.name, .data = to_json(identity)},
+                       .called = nic->link.name,
+                       .withheld = not_offered(node.withheld(*nic))}}};
+}
+
+/// A claim has the NIC without taking it away (a macvlan sits on it).
+bool is_held(std::span<const HeldDevice> held, const Offer& nic) {
+  return std::ranges::any_of(held, [&](const HeldDevice& device) {
+    return device.plan.key.empty()
+               ? std::ranges::find(nic.former_names, device.name) != nic.former_names.end()
+               : device.plan.key == nic.identity.key;
+  });
+}
+
+}  // namespace
+
+Offers nic_offers(const OfferInput& input) {
+  const NodeView& node = *input.node;
+  if (!input.named.empty()) {
+    return nic_named(node, input.named);
+  }
+  Offers offers{.devices = {}, .problem = not_offered(node.problem())};
+  if (offers.problem) {
+    offers.problem->text = "no NIC of this node is offered: " + offers.problem->text;
+  }
+  std::vector<sys::InventoryLink> away;
+  for (const HeldDevice& device : input.held) {
+    if (auto was = taken_nic(device.plan)) {
+      offers.devices.push_back({.device = nic_device(*was, device.name),
+                                .identity = {.key = device.plan.key},
+                                .called = was->link.name});
+      away.push_back(*std::move(was));
+    }
+  }
+  // Names must not depend on what is away.
+  std::vector<const sys::InventoryLink*> links;
+  for (const sys::InventoryLink& was : away) {
+    links.push_back(&was);
+  }
+  for (const sys::InventoryLink& link : node.inventory().links()) {
+    if (std::ranges::none_of(away, [&](const auto& was) { return same_nic(was, link.link); })) {
+      links.push_back(&link);
+    }
+  }
+  const auto names = device_names(links);
+  for (std::size_t i = away.size(); i < links.size(); ++i) {
+    const sys::InventoryLink& link = *links[i];
+    Offer offer{.identity = {.key = names[i]},
+                .called = link.link.name,
+                .former_names = {name_by_link(link.link.name)}};
+    if (!node.is_candidate(link) && !is_held(input.held, offer)) {
+      continue;
+    }
+    offer.device = nic_device(link, names[i]);
+    offer.withheld = not_offered(node.withheld(link));
+    // A VLAN of the node that a claim has cannot be seen on it from here.
+    if (!offer.withheld &&
+        std::ranges::any_of(away, [&](const auto& was) { return sits_on(was.link, link.link); })) {
+      offer.withheld =
+          not_offered({.why = Withheld::Why::kClaims, .text = "a claim has a link that sits on it"});
+    }
+    offers.devices.push_back(std::move(offer));
+  }
+  return offers;
+}
+
+}  // namespace fairlead::devices::netdev
