@@ -8,7 +8,11 @@
 namespace fairlead::agent {
 
 NodeReader::NodeReader(NodeReaderOptions options)
-    : options_(std::move(options)), thread_([this](const std::stop_token& stop) { run(stop); }) {}
+    : options_(std::move(options)),
+      retry_(options_.retry_min),
+      worker_([this](const std::stop_token& stop) { return read(stop); }) {
+  worker_.start();
+}
 
 Result<> NodeReader::read_once(const std::stop_token& stop) const {
   FL_ASSIGN(const auto texts, options_.read(stop));
@@ -35,25 +39,24 @@ Result<> NodeReader::read_once(const std::stop_token& stop) const {
   return {};
 }
 
-void NodeReader::run(const std::stop_token& stop) {
-  auto wait = options_.retry_min;
-  while (!stop.stop_requested()) {
-    const auto done = read_once(stop);
-    if (stop.stop_requested()) {
-      return;
-    }
-    if (!done &&
-        options_.memory->set_problem("the Node's own addresses are unknown: " + done.error().what())) {
-      log::warn("no NIC is offered until the Node object says what the node's own address is",
-                {{"error", done.error().what()}});
-      options_.changed();
-    }
+std::optional<Worker::TimePoint> NodeReader::read(const std::stop_token& stop) {
+  const auto done = read_once(stop);
+  if (stop.stop_requested()) {
+    return std::nullopt;
+  }
+  if (!done && options_.memory->set_problem("the Node's own addresses are unknown: " + done.error().what())) {
+    log::warn("no NIC is offered until the Node object says what the node's own address is",
+              {{"error", done.error().what()}});
+    options_.changed();
+  }
+  {
     const Lock lock(mutex_);
     has_answer_ = true;
     answered_.notify_all();
-    (void)answered_.wait_for(mutex_, stop, done ? options_.again : wait, [] { return false; });
-    wait = done ? options_.retry_min : std::min(wait * 2, options_.retry_max);
   }
+  const auto pause = done ? options_.again : retry_;
+  retry_ = done ? options_.retry_min : std::min(retry_ * 2, options_.retry_max);
+  return std::chrono::steady_clock::now() + pause;
 }
 
 void NodeReader::wait_first(std::chrono::milliseconds at_most) {

@@ -5,14 +5,15 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <stop_token>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "fairlead/core/mutex.h"
 #include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
+#include "fairlead/core/worker.h"
 #include "fairlead/devices/node_memory.h"
 
 namespace fairlead::agent {
@@ -40,14 +41,16 @@ class NodeReader : private Pinned {
   void wait_first(std::chrono::milliseconds at_most);
 
  private:
-  void run(const std::stop_token& stop);
+  /// Returns when to read again.
+  std::optional<Worker::TimePoint> read(const std::stop_token& stop);
   Result<> read_once(const std::stop_token& stop) const;
 
   const NodeReaderOptions options_;
   Mutex mutex_;
   ConditionVariable answered_;
   bool has_answer_ FL_GUARDED_BY(mutex_) = false;
-  std::jthread thread_;  // last: it uses the others
+  std::chrono::milliseconds retry_;  // of the worker's thread: the pause after the next failure
+  Worker worker_;                    // last: it uses the others
 };
 
 }  // namespace fairlead::agent
