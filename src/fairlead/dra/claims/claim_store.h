@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The claim records on disk, shared by the instances of one driver on a node (two during a rolling update).
 //
-//   <state_dir>/claims/<claim uid>.json   {"version": 1, "crc32": "...", "record": {...}}
-//   <state_dir>/quarantine/               records that could not be read
-//   <state_dir>/lock                      byte locks, one byte per key (by hash); empty
+//   <state_dir>/claims/<claim uid>.json   record_text.h
+//   <state_dir>/quarantine/               records that could not be read (quarantine.h)
+//   <state_dir>/lock                      byte locks, one byte per key, by hash; empty (claim_locks.h)
 //
 //                write         Driver::prepare, CDI file, write
 //   (nothing) ─────────► preparing ─────────────────────────► prepared
@@ -30,33 +30,19 @@
 #include <stop_token>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
-#include "fairlead/core/fd.h"
 #include "fairlead/core/mutex.h"
 #include "fairlead/core/result.h"
 #include "fairlead/dra/base/driver.h"
+#include "fairlead/dra/claims/claim_locks.h"
+#include "fairlead/dra/claims/quarantine.h"
 #include "fairlead/dra/claims/record_history.h"
+#include "fairlead/dra/claims/record_text.h"
 #include "fairlead/sys/folder_watch.h"
 
 namespace fairlead::dra {
-
-/// "preparing", "prepared", "unpreparing".
-std::string_view to_string(ClaimState state);
-
-/// The maximum size of a record's text. Typical records have a few KiB; the parameters of a claim can be 1
-/// MiB (config_resolve.h), and a driver's plan and state for them about as much.
-inline constexpr std::size_t kMaxRecord = std::size_t{8} << 20;
-
-/// Converts a record to the text of its file and back. `boot_id` is the boot in which it was written.
-/// kInvalid: text that is not UTF-8, or more than kMaxRecord.
-Result<std::string> encode_record(const ClaimRecord& record, std::string_view boot_id);
-struct DecodedRecord {
-  ClaimRecord record;
-  std::string boot_id;
-};
-/// kCorrupt: damaged; kUnsupported: written by a newer version. Unknown fields are skipped.
-Result<DecodedRecord> decode_record(std::string_view text);
 
 /// Any thread, except where noted.
 class ClaimStore final : public RecordSource {
@@ -82,25 +68,16 @@ class ClaimStore final : public RecordSource {
     std::map<std::string, Error> unreadable;  // uid -> why
   };
 
-  /// Keys locked against other instances (not against threads of this process: the Executor does that).
-  /// Released when the object is destroyed, or when the process dies.
-  class Keys {
-   public:
-    /// Locks more keys. Callers in all instances must lock them in one order: the claim's, then devices'.
-    Result<> add(std::vector<std::string> keys, Deadline deadline, const std::stop_token& stop);
-
-   private:
-    friend class ClaimStore;
-    explicit Keys(UniqueFd fd) : fd_(std::move(fd)) {}
-    UniqueFd fd_;
-  };
+  using Keys = ClaimLocks::Keys;
 
   /// Makes the folders (0750).
   static Result<std::unique_ptr<ClaimStore>> open(Options options);
 
-  /// Waits until `deadline` (kTimeout) or `stop` (kCancelled) while another instance holds one of the keys.
+  /// See ClaimLocks::lock().
   [[nodiscard]] Result<Keys> lock(std::vector<std::string> keys, Deadline deadline,
-                                  const std::stop_token& stop = {}) const;
+                                  const std::stop_token& stop = {}) const {
+    return locks_.lock(std::move(keys), deadline, stop);
+  }
 
   /// Null: there is no record, or it was unreadable and is now quarantined.
   Result<RecordPtr> read(const std::string& uid) const;
@@ -110,9 +87,11 @@ class ClaimStore final : public RecordSource {
   [[nodiscard]] Result<RecordChanges> changes_since(std::uint64_t generation) const override;
   /// An error describing a quarantined record that mentions the pod, unless its claim was prepared or
   /// unprepared since; nullopt otherwise, also if the record is too damaged to mention any pod.
-  [[nodiscard]] std::optional<Error> put_aside_that_mentions(const std::string& pod_uid) const;
+  [[nodiscard]] std::optional<Error> put_aside_that_mentions(const std::string& pod_uid) const {
+    return quarantine_.that_mentions(pod_uid);
+  }
   /// The claim is not prepared any more: its quarantined record no longer affects any pod.
-  void forget_put_aside(const std::string& uid) const;
+  void forget_put_aside(const std::string& uid) const { quarantine_.forget(uid); }
   Result<> write(const ClaimRecord& record) const;
   /// Succeeds if the record does not exist.
   Result<> remove(const std::string& uid) const;
@@ -140,7 +119,6 @@ class ClaimStore final : public RecordSource {
   Result<> refresh() const FL_REQUIRES(view_mutex_);
   Result<> scan_folder() const FL_REQUIRES(view_mutex_);
   void refresh_record(const std::string& uid) const FL_REQUIRES(view_mutex_);
-  void quarantine(const std::string& uid, const std::string& text, const Error& why) const;
   void remember(const ClaimRecord& record, const std::string& text) const;
   [[nodiscard]] RecordPtr last_read(const std::string& uid) const;
   /// What was read last, for a folder that cannot be listed because of `why`; `why` itself if it never could be.
@@ -152,18 +130,14 @@ class ClaimStore final : public RecordSource {
 
   const Options options_;
   const std::string claims_dir_;
+  const ClaimLocks locks_;
+  mutable Quarantine quarantine_;
   mutable Mutex mutex_;
   /// Parsed files, valid as long as inode, size and change time are the same (rename gives a new inode). For
   /// a file that cannot be read, the last content.
   mutable std::map<std::string, Cached> cache_ FL_GUARDED_BY(mutex_);
-  struct PutAside {
-    std::string text;
-    std::string file;
-    std::string why;
-  };
-  mutable std::map<std::string, PutAside> put_aside_ FL_GUARDED_BY(mutex_);  // by the claim's uid
-  mutable std::set<std::string> unreadable_ FL_GUARDED_BY(mutex_);           // already reported
-  mutable bool listed_ FL_GUARDED_BY(mutex_) = false;                        // at least once
+  mutable std::set<std::string> unreadable_ FL_GUARDED_BY(mutex_);  // already reported
+  mutable bool listed_ FL_GUARDED_BY(mutex_) = false;               // at least once
 
   mutable Mutex view_mutex_;  // before mutex_
   /// What changed since the last refresh(); nothing: list the folder again.
