@@ -2,12 +2,13 @@
 // The implementation of NodePrepareResources and NodeUnprepareResources, without gRPC: order, records,
 // exclusivity, CDI files, undo. The steps for one claim:
 //
-//   prepare:   key of the claim ─► read record, GET claim ─► keys of its devices ─► plan ─► admission
-//   (conflicts, Driver::admit,
-//              intent on disk) ─► Driver::prepare ─► CDI file ─► record ─► answer
-//   unprepare: key of the claim ─► read record ─► keys of its devices ─► intent ─► Driver::unprepare ─► CDI
-//   file
-//              gone ─► record gone ─► answer
+//   prepare:   key of the claim ─► read record, GET claim ─► keys of its devices ─► plan ─► admission (conflicts, the
+//              driver's check, intent on disk) ─► Driver::prepare ─► CDI file ─► record ─► answer
+//   unprepare: key of the claim ─► read record ─► keys of its devices ─► intent ─► Driver::unprepare
+//              ─► CDI file gone ─► record gone ─► answer
+//
+// claim_call.h is a call's batch and its answers, claim_prepare.h and claim_admission.h prepare a claim, claim_undo.h
+// undoes it, claim_restore.h is the start.
 //
 // The claim is read while its key is held: a Prepare that comes late, after an Unprepare, sees the claim's
 // current state. Keys order the threads of this process (Executor) and the instances of the driver
