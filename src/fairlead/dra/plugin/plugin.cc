@@ -5,18 +5,19 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
-#include <cctype>
 #include <csignal>
 #include <future>
 #include <utility>
 
 #include "fairlead/core/log.h"
-#include "fairlead/core/text.h"
 #include "fairlead/dra/base/metrics.h"
 #include "fairlead/dra/base/names.h"
+#include "fairlead/dra/claims/claim_api.h"
 #include "fairlead/dra/claims/claim_service.h"
 #include "fairlead/dra/claims/stale_claims.h"
+#include "fairlead/dra/plugin/dead_sockets.h"
 #include "fairlead/dra/reports/claim_reporter.h"
 #include "fairlead/dra/reports/pod_events.h"
 #include "fairlead/dra/serve/admin_http.h"
@@ -25,11 +26,8 @@
 #include "fairlead/kube/client.h"
 #include "fairlead/kube/config.h"
 #include "fairlead/kube/resource.h"
-#include "fairlead/kube/resources/claim.h"
 #include "fairlead/kube/resources/node.h"
 #include "fairlead/rpc/grpc_server.h"
-#include "fairlead/rpc/unix_listener.h"
-#include "fairlead/sys/files.h"
 #include "fairlead/sys/memory.h"
 #include "fairlead/sys/process.h"
 
@@ -50,26 +48,6 @@ constexpr milliseconds kProbeTimeout{2'000};
 /// cannot.
 constexpr milliseconds kFirstSync{3'000};
 
-class KubeClaimSource final : public ClaimSource {
- public:
-  /// A claim that is being prepared has a waiting pod: its request never queues after our own status and
-  /// slice writes.
-  enum class Urgency : std::uint8_t { kAPodWaits, kBackground };
-  KubeClaimSource(kube::Client& client, Urgency urgency) : client_(client), urgency_(urgency) {}
-  Result<kube::ResourceClaim> get_claim(const std::string& namespace_, const std::string& name,
-                                        milliseconds timeout, const std::stop_token& stop) override {
-    return kube::Resource<kube::ResourceClaim>(client_).get({.namespace_ = namespace_, .name = name},
-                                                            {.timeout = timeout,
-                                                             .stop = stop,
-                                                             .max_tries = kube::CallOptions::kAnyTries,
-                                                             .limited = urgency_ == Urgency::kBackground});
-  }
-
- private:
-  kube::Client& client_;
-  Urgency urgency_;
-};
-
 sigset_t ending_signals() {
   sigset_t set;
   sigemptyset(&set);
@@ -80,44 +58,6 @@ sigset_t ending_signals() {
 
 Result<std::vector<ClaimRecord>> not_open() {
   return Error(Code::kUnavailable, "the claim records are not open");
-}
-
-/// What comes between the driver's name and "-reg.sock": a pod's uid, or a hash of it (see socket_paths).
-bool is_of_a_pod(std::string_view part) {
-  constexpr std::size_t kUid = 36;
-  constexpr std::size_t kHash = 11;
-  return (part.size() == kUid && is_uid(part)) || part.size() == kHash;
-}
-
-/// Sockets of instances that were killed: their names carry uids of pods that never come back, and the
-/// kubelet would dial them at each of its starts.
-void remove_dead_sockets(const PluginOptions& options) {
-  constexpr std::string_view kEnd = "-reg.sock";
-  const std::string begin = options.driver_name + "-";
-  std::vector<std::string> paths;
-  for (const std::string& name : sys::list_dir(options.registry_dir).value_or(std::vector<std::string>{})) {
-    const bool ours =
-        name.starts_with(begin) && name.ends_with(kEnd) &&
-        (name.size() < begin.size() + kEnd.size() ||  // "<driver>-reg.sock"
-         is_of_a_pod(std::string_view(name).substr(begin.size(), name.size() - begin.size() - kEnd.size())));
-    if (ours) {
-      paths.push_back(options.registry_dir + "/" + name);
-    }
-  }
-  for (const std::string& name : sys::list_dir(options.plugin_dir).value_or(std::vector<std::string>{})) {
-    if (name == "dra.sock" || (name.starts_with("dra-") && name.ends_with(".sock"))) {
-      paths.push_back(options.plugin_dir + "/" + name);
-    }
-  }
-  for (const std::string& path : paths) {
-    const auto removed = rpc::remove_dead_socket(path);
-    if (!removed) {
-      log::warn("a socket of an instance that is gone stays",
-                {{"socket", path}, {"error", removed.error().what()}});
-    } else if (*removed) {
-      log::info("socket of an instance that is gone removed", {{"socket", path}});
-    }
-  }
 }
 
 /// Pools without a name are the node's own.
@@ -243,7 +183,7 @@ class PluginImpl final : public Plugin {
   bool stopping_ = false;
   // The members below are made by start() in this order and destroyed in reverse.
   std::unique_ptr<kube::Client> client_;
-  std::unique_ptr<KubeClaimSource> claim_source_, background_source_;
+  std::unique_ptr<ClaimSource> claim_source_, background_source_;
   std::unique_ptr<SliceApi> slice_api_;
   std::unique_ptr<ClaimStatusApi> status_api_;
   std::unique_ptr<ClaimReporter> reporter_;
@@ -269,8 +209,8 @@ Result<> PluginImpl::open_client() {
     metrics_.kube_request(record.verb, record.resource, record.code, Metrics::Seconds(record.seconds));
   };
   FL_ASSIGN(client_, kube::Client::open(std::move(config), std::move(client_options)));
-  claim_source_ = std::make_unique<KubeClaimSource>(*client_, KubeClaimSource::Urgency::kAPodWaits);
-  background_source_ = std::make_unique<KubeClaimSource>(*client_, KubeClaimSource::Urgency::kBackground);
+  claim_source_ = make_claim_source(*client_, Urgency::kAPodWaits);
+  background_source_ = make_claim_source(*client_, Urgency::kBackground);
   slice_api_ = make_slice_api(*client_, options_.driver_name, options_.node_name);
   return {};
 }
@@ -402,7 +342,7 @@ Result<> PluginImpl::begin() {
   reporter_->start();
   events_->start();
   FL_TRY(serve_admin());
-  remove_dead_sockets(options_);
+  remove_dead_sockets(options_.driver_name, options_.registry_dir, options_.plugin_dir);
   FL_TRY(serve_kubelet());
   publisher_->start();
   watch_stale_claims();
@@ -490,12 +430,9 @@ Result<> PluginImpl::ready() const {
 
 std::string PluginImpl::metrics_text() {
   // Without a result the gauge keeps its last value.
-  if (const auto records = claims_ ? claims_->records() : not_open()) {
-    std::size_t prepared = 0;
-    for (const ClaimRecord& record : *records) {
-      prepared += record.state == ClaimState::kPrepared ? 1 : 0;
-    }
-    metrics_.set_claims_prepared(prepared);
+  if (const auto records = shared_records()) {
+    metrics_.set_claims_prepared(static_cast<std::size_t>(std::ranges::count_if(
+        *records, [](const RecordPtr& record) { return record->state == ClaimState::kPrepared; })));
   }
   return metrics_.text() + driver_->metrics_text();
 }

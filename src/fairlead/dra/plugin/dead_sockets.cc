@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fairlead/dra/plugin/dead_sockets.h"
+
+#include <string_view>
+#include <vector>
+
+#include "fairlead/core/log.h"
+#include "fairlead/core/text.h"
+#include "fairlead/rpc/unix_listener.h"
+#include "fairlead/sys/files.h"
+
+namespace fairlead::dra {
+namespace {
+
+/// What comes between the driver's name and "-reg.sock": a pod's uid, or a hash of it (see socket_paths).
+bool is_of_a_pod(std::string_view part) {
+  constexpr std::size_t kUid = 36;
+  constexpr std::size_t kHash = 11;
+  return (part.size() == kUid && is_uid(part)) || part.size() == kHash;
+}
+
+}  // namespace
+
+void remove_dead_sockets(const std::string& driver_name, const std::string& registry_dir,
+                         const std::string& plugin_dir) {
+  constexpr std::string_view kEnd = "-reg.sock";
+  const std::string begin = driver_name + "-";
+  std::vector<std::string> paths;
+  for (const std::string& name : sys::list_dir(registry_dir).value_or(std::vector<std::string>{})) {
+    const bool ours =
+        name.starts_with(begin) && name.ends_with(kEnd) &&
+        (name.size() < begin.size() + kEnd.size() ||  // "<driver>-reg.sock"
+         is_of_a_pod(std::string_view(name).substr(begin.size(), name.size() - begin.size() - kEnd.size())));
+    if (ours) {
+      paths.push_back(registry_dir + "/" + name);
+    }
+  }
+  for (const std::string& name : sys::list_dir(plugin_dir).value_or(std::vector<std::string>{})) {
+    if (name == "dra.sock" || (name.starts_with("dra-") && name.ends_with(".sock"))) {
+      paths.push_back(plugin_dir + "/" + name);
+    }
+  }
+  for (const std::string& path : paths) {
+    const auto removed = rpc::remove_dead_socket(path);
+    if (!removed) {
+      log::warn("a socket of an instance that is gone stays",
+                {{"socket", path}, {"error", removed.error().what()}});
+    } else if (*removed) {
+      log::info("socket of an instance that is gone removed", {{"socket", path}});
+    }
+  }
+}
+
+}  // namespace fairlead::dra
