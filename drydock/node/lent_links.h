@@ -10,32 +10,17 @@
 #include <string>
 #include <vector>
 
-#include "drydock/node/link_messages.h"
+#include "drydock/node/link_record.h"
 #include "fairlead/core/fd.h"
 #include "fairlead/core/result.h"
-#include "fairlead/sys/link_settings.h"
-#include "fairlead/sys/netlink/types.h"
 
 namespace drydock {
-
-/// The name of the keeper process that runs while links are lent (link_keeper.h), as ps(1) shows it.
-inline constexpr auto kKeeperName = "drydock-keeper";
-
-/// A link as the machine had it.
-struct LinkRecord {
-  fairlead::netlink::Link link;
-  std::vector<LinkMessage> addresses, routes;
-  fairlead::sys::LinkSettings settings;  // that are not what a new link would have
-};
 
 /// How one of them came back.
 struct Homecoming {
   std::string name;
   std::string problem;  // one sentence; empty: it is as it was
 };
-
-/// "0000:01:10.0" from that, "01:10.0" or upper case; empty when the text is no PCI address.
-std::string pci_address(const std::string& text);
 
 class LentLinks {
  public:
@@ -77,15 +62,5 @@ class LentLinks {
   fairlead::UniqueFd initial_;  // the kernel's fall-back; invalid when it is the machine's
   std::vector<LinkRecord> records_;
 };
-
-/// Exposed for tests. The link that is meant, by name, altname or PCI address.
-fairlead::Result<const fairlead::netlink::Link*> look_up(const std::string& asked,
-                                                         const std::vector<fairlead::netlink::Link>& links,
-                                                         const std::string& sysfs_root);
-
-/// Exposed for tests: whether `seen`, in some namespace, is the link of the record. Hardware is known by its
-/// bus address and its burnt-in MAC; a virtual link by its kind and its MAC, or index and name together.
-/// Greater is surer; 0 is another link.
-int likeness(const fairlead::netlink::Link& recorded, const fairlead::netlink::Link& seen);
 
 }  // namespace drydock

@@ -17,6 +17,8 @@
 #include <thread>
 #include <vector>
 
+#include "drydock/node/link_choice.h"
+#include "drydock/node/link_search.h"
 #include "drydock/node/machine_state.h"
 #include "drydock/node/temp_folder.h"
 #include "fairlead/sys/netlink/socket.h"

@@ -17,6 +17,9 @@
 
 namespace drydock {
 
+/// The name of the keeper process that runs while links are lent, as ps(1) shows it.
+inline constexpr auto kKeeperName = "drydock-keeper";
+
 class LinkKeeper {
  public:
   /// From a process with one thread. `node`: the network namespace of the node, whose first process is
