@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a run says at its end: the drivers' costs, or all of it as JSON.
+// What a run says at its end: the drivers' costs and logs, the verdict, or all of it as JSON.
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstdio>
 
 #include "drydock/node/run.h"
+#include "drydock/node/run_text.h"
 
 namespace drydock {
 namespace {
+
+constexpr std::size_t kLogTail = 15;
+constexpr std::size_t kWholeLog = 1'000'000;
 
 std::string megabytes(long kib) {
   if (kib == 0) {
@@ -123,6 +127,48 @@ void Run::print_json() {
   }
   const std::string text = out.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
   (void)std::fwrite(text.data(), 1, text.size(), stdout);
+}
+
+void Run::show_verdict() {
+  const auto took = us(Steady::now() - begun_);
+  if (interrupted_) {
+    console_.fail("interrupted");
+  } else if (failures_.empty()) {
+    console_.step(plural(kubelet_->outcomes().size(), "pod") + " succeeded", took);
+  } else {
+    console_.fail("failed: " + failures_.front());
+  }
+}
+
+/// --show-log: each line from the text on, without its prefix.
+void Run::show_wanted_lines() {
+  for (std::size_t i = 0; !options_.show_log.empty() && i < drivers_.size(); ++i) {
+    const auto name = driver_names_.contains(i) ? driver_names_[i] : "driver " + std::to_string(i + 1);
+    console_.title("log of " + name + ", lines with \"" + options_.show_log + "\"");
+    for (const auto& line : drivers_[i].log_tail(kWholeLog)) {
+      if (const auto at = line.find(options_.show_log); at != std::string::npos) {
+        console_.output(name, line.substr(at));
+      }
+    }
+  }
+}
+
+void Run::show_driver_logs() {
+  if (failures_.empty() && !console_.verbose()) {
+    show_wanted_lines();
+    return;
+  }
+  for (std::size_t i = 0; i < drivers_.size(); ++i) {
+    const auto lines = drivers_[i].log_tail(console_.verbose() ? kWholeLog : kLogTail);
+    const auto name = driver_names_.contains(i) ? driver_names_[i] : "driver " + std::to_string(i + 1);
+    console_.title("log of " + name + (console_.verbose() ? "" : ", its end"));
+    if (lines.empty()) {
+      console_.note("(empty)");
+    }
+    for (const auto& line : lines) {
+      console_.output(name, line);
+    }
+  }
 }
 
 }  // namespace drydock
