@@ -4,16 +4,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "drydock/cluster/test_objects.h"
+#include "drydock/cluster/testing/test_objects.h"
 
 namespace drydock {
 namespace {
 
-using test::claim;
-using test::device;
-using test::exactly;
-using testing::ElementsAre;
-using testing::HasSubstr;
+using testing::claim;
+using testing::device;
+using ::testing::ElementsAre;
+using testing::exactly;
+using ::testing::HasSubstr;
 
 constexpr const char* kDriver = "d.example";
 
@@ -21,12 +21,12 @@ Json nic(const std::string& name, int numa, const std::string& type = "netdev") 
   return device(name, {{"type", {{"string", type}}}, {"numa", {{"int", numa}}}});
 }
 
-class AllocatorTest : public testing::Test {
+class AllocatorTest : public ::testing::Test {
  protected:
   void SetUp() override {
     input_.node = {{"metadata", {{"name", "drydock"}, {"labels", {{"zone", "a"}}}}}};
-    input_.classes = {test::device_class("nic", R"(device.driver == "d.example")")};
-    input_.slices = {test::slice("s1", kDriver, Json::array({nic("a", 0), nic("b", 1), nic("c", 1)}))};
+    input_.classes = {testing::device_class("nic", R"(device.driver == "d.example")")};
+    input_.slices = {testing::slice("s1", kDriver, Json::array({nic("a", 0), nic("b", 1), nic("c", 1)}))};
   }
   std::string reason(const Json& wanted) {
     const auto out = allocate(input_, std::vector{wanted});
@@ -170,7 +170,7 @@ TEST_F(AllocatorTest, Taints_KeepAwayWhoDoesNotTolerate) {
 }
 
 TEST_F(AllocatorTest, Pools_OldGenerationsAndIncompleteOnesAreNotUsed) {
-  Json newer = test::slice("s2", kDriver, Json::array({nic("new", 0)}));
+  Json newer = testing::slice("s2", kDriver, Json::array({nic("new", 0)}));
   newer["spec"]["pool"]["generation"] = 2;
   input_.slices.push_back(newer);
   EXPECT_THAT(results({one(request("r"))}), ElementsAre("r=new"));
@@ -194,7 +194,7 @@ TEST_F(AllocatorTest, Slices_OfOtherNodesAreNotSeen) {
 }
 
 TEST_F(AllocatorTest, Slices_AreTriedByNameDevicesInOrder) {
-  Json later = test::slice("s0", kDriver, Json::array({nic("z", 0)}));
+  Json later = testing::slice("s0", kDriver, Json::array({nic("z", 0)}));
   later["spec"]["pool"]["resourceSliceCount"] = 2;
   input_.slices[0]["spec"]["pool"]["resourceSliceCount"] = 2;
   input_.slices.push_back(later);
@@ -202,7 +202,7 @@ TEST_F(AllocatorTest, Slices_AreTriedByNameDevicesInOrder) {
 }
 
 TEST_F(AllocatorTest, SharedDevice_ServesManyUntilItsCapacityIsGone) {
-  input_.slices = {test::slice("s1", kDriver, Json::array({test::virtual_device("3")}))};
+  input_.slices = {testing::slice("s1", kDriver, Json::array({testing::virtual_device("3")}))};
   const auto out = allocate(input_, std::vector{one(request("r", {{"count", 2}}))});
   ASSERT_TRUE(out) << out.error().what();
   const Json& results = (*out)[0]["devices"]["results"];
@@ -221,17 +221,17 @@ struct Rounding {
   const char* asked;     // "" for nothing
   const char* consumed;  // "" when it does not fit
 };
-class CapacityTable : public AllocatorTest, public testing::WithParamInterface<Rounding> {};
+class CapacityTable : public AllocatorTest, public ::testing::WithParamInterface<Rounding> {};
 
 TEST_P(CapacityTable, Request_IsRoundedAsThePolicySays) {
-  Json shared = test::virtual_device("100");
+  Json shared = testing::virtual_device("100");
   const std::string policy = GetParam().policy;
   if (policy.empty()) {
     shared["capacity"]["slots"].erase("requestPolicy");
   } else {
     shared["capacity"]["slots"]["requestPolicy"] = Json::parse(policy);
   }
-  input_.slices = {test::slice("s1", kDriver, Json::array({shared}))};
+  input_.slices = {testing::slice("s1", kDriver, Json::array({shared}))};
   Json more = Json::object();
   if (*GetParam().asked != '\0') {
     more["capacity"]["requests"]["d.example/slots"] = GetParam().asked;
@@ -244,7 +244,7 @@ TEST_P(CapacityTable, Request_IsRoundedAsThePolicySays) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, CapacityTable,
-    testing::Values(
+    ::testing::Values(
         Rounding{"", "", "100"}, Rounding{"", "30", "30"}, Rounding{"", "101", ""},
         Rounding{R"({"default": "2"})", "", "2"}, Rounding{R"({"default": "2"})", "7", "7"},
         Rounding{R"({"default": "10", "validValues": ["10", "50"]})", "11", "50"},
@@ -266,7 +266,7 @@ TEST_F(AllocatorTest, ImpossibleSearch_GivesUp) {
   for (int i = 0; i < 60; ++i) {
     devices.push_back(nic("n" + std::to_string(i), i));
   }
-  input_.slices = {test::slice("s1", kDriver, devices)};
+  input_.slices = {testing::slice("s1", kDriver, devices)};
   Json wanted = one(request("r", {{"count", 20}}));
   wanted["spec"]["devices"]["requests"].push_back(request("last", with_selector("false")));
   const std::string why = reason(wanted);

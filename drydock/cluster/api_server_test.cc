@@ -7,17 +7,17 @@
 
 #include <thread>
 
-#include "drydock/cluster/test_client.h"
-#include "drydock/cluster/test_objects.h"
+#include "drydock/cluster/testing/test_client.h"
+#include "drydock/cluster/testing/test_objects.h"
 
 namespace drydock {
 namespace {
 
-using test::Client;
-using test::Reply;
-using test::WatchReader;
-using testing::AllOf;
-using testing::HasSubstr;
+using ::testing::AllOf;
+using testing::Client;
+using ::testing::HasSubstr;
+using testing::Reply;
+using testing::WatchReader;
 
 const std::string& slices_path() {
   static const std::string path = "/apis/resource.k8s.io/v1/resourceslices";
@@ -28,7 +28,7 @@ const std::string& claims_path() {
   return path;
 }
 
-class ApiServerTest : public testing::Test {
+class ApiServerTest : public ::testing::Test {
  protected:
   void SetUp() override {
     ASSERT_TRUE(store_.create(kinds::kNamespace, "", {{"metadata", {{"name", "default"}}}}));
@@ -37,11 +37,11 @@ class ApiServerTest : public testing::Test {
     client_ = std::make_unique<Client>(server_.port(), server_.token(), server_.ca_pem());
   }
   static Json slice(const std::string& name, const std::string& driver = "d.example") {
-    return test::slice(name, driver, Json::array({test::device("a")}));
+    return testing::slice(name, driver, Json::array({testing::device("a")}));
   }
   Json allocated_claim() {
-    const Json request = test::exactly("nic", {{"deviceClassName", "c"}});
-    (void)store_.create(kinds::kResourceClaim, "default", test::claim("c", Json::array({request})));
+    const Json request = testing::exactly("nic", {{"deviceClassName", "c"}});
+    (void)store_.create(kinds::kResourceClaim, "default", testing::claim("c", Json::array({request})));
     (void)store_.modify(kinds::kResourceClaim, "default", "c", Part::kStatus, [](Json& claim) {
       Json results = Json::array();
       for (const char* name : {"a", "b"}) {
@@ -90,7 +90,7 @@ TEST_F(ApiServerTest, Object_LivesThroughCreateReadUpdateDelete) {
   ASSERT_EQ(created.status, 201) << created.text;
   EXPECT_EQ(created.body["metadata"]["generation"], 1);
   Json changed = created.body;
-  changed["spec"]["devices"].push_back(test::device("b"));
+  changed["spec"]["devices"].push_back(testing::device("b"));
   const Reply updated = client_->put(slices_path() + "/s1", changed);
   ASSERT_EQ(updated.status, 200) << updated.text;
   EXPECT_EQ(updated.body["metadata"]["generation"], 2);
@@ -330,8 +330,8 @@ TEST_F(ApiServerTest, Patch_MergeAndJson) {
 
 TEST_F(ApiServerTest, Faults_FailOrDropOnOrder) {
   server_.set_faults({.drop_fields = {"allowMultipleAllocations", "requestPolicy"}});
-  const Reply created =
-      client_->post(slices_path(), test::slice("s1", "d.example", Json::array({test::virtual_device("8")})));
+  const Reply created = client_->post(
+      slices_path(), testing::slice("s1", "d.example", Json::array({testing::virtual_device("8")})));
   ASSERT_EQ(created.status, 201) << created.text;
   EXPECT_FALSE(created.body["spec"]["devices"][0].contains("allowMultipleAllocations"));
   server_.set_faults({.fail_requests = 1, .status = 429, .retry_after_seconds = 2, .method = "GET"});
@@ -429,8 +429,9 @@ TEST_F(ApiServerDriver, Status_DevicesOfItsOwnDriverOnly) {
 }
 
 TEST_F(ApiServerDriver, Status_OfAClaimOnAnotherNode_IsRefused) {
-  (void)store_.create(kinds::kResourceClaim, "default",
-                      test::claim("c", Json::array({test::exactly("nic", {{"deviceClassName", "c"}})})));
+  (void)store_.create(
+      kinds::kResourceClaim, "default",
+      testing::claim("c", Json::array({testing::exactly("nic", {{"deviceClassName", "c"}})})));
   (void)store_.modify(kinds::kResourceClaim, "default", "c", Part::kStatus, [](Json& claim) {
     claim["status"]["allocation"]["devices"]["results"] =
         Json::array({{{"request", "nic"}, {"driver", "d.example"}, {"pool", "p"}, {"device", "a"}}});

@@ -7,12 +7,12 @@
 
 #include <functional>
 
-#include "drydock/cluster/test_objects.h"
+#include "drydock/cluster/testing/test_objects.h"
 
 namespace drydock {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 constexpr std::string_view kClass = R"(
 apiVersion: resource.k8s.io/v1
@@ -68,7 +68,7 @@ spec:
       - name: data-net
 )";
 
-class ClusterTest : public testing::Test {
+class ClusterTest : public ::testing::Test {
  protected:
   void SetUp() override {
     auto started = Cluster::start({});
@@ -100,7 +100,7 @@ class ClusterTest : public testing::Test {
   }
   void publish(const Json& devices) {
     const auto made =
-        cluster_->store().create(kinds::kResourceSlice, "", test::slice("s1", "dra.example.com", devices));
+        cluster_->store().create(kinds::kResourceSlice, "", testing::slice("s1", "dra.example.com", devices));
     ASSERT_TRUE(made) << made.error().message;
   }
   std::optional<Json> bound(const std::string& name) {
@@ -122,7 +122,7 @@ class ClusterTest : public testing::Test {
 };
 
 TEST_F(ClusterTest, Pod_WithTemplateClaim_IsAllocatedAndBound) {
-  publish(Json::array({test::virtual_device("128")}));
+  publish(Json::array({testing::virtual_device("128")}));
   apply(kClass);
   apply(kPod);
   ASSERT_TRUE(eventually([&] { return bound("worker").has_value(); })) << reason("worker");
@@ -132,7 +132,7 @@ TEST_F(ClusterTest, Pod_WithTemplateClaim_IsAllocatedAndBound) {
   ASSERT_TRUE(claims[0].claim);
   const Json& claim = *claims[0].claim;
   EXPECT_THAT(claim["metadata"]["name"].get<std::string>(),
-              testing::MatchesRegex("worker-data-net-[a-z0-9]{5}"));
+              ::testing::MatchesRegex("worker-data-net-[a-z0-9]{5}"));
   EXPECT_EQ(claim["metadata"]["annotations"]["resource.kubernetes.io/pod-claim-name"], "data-net");
   EXPECT_EQ(claim["metadata"]["labels"]["net"], "data");
   EXPECT_EQ(claim["metadata"]["ownerReferences"][0]["kind"], "Pod");
@@ -149,7 +149,7 @@ TEST_F(ClusterTest, Pod_WithTemplateClaim_IsAllocatedAndBound) {
 }
 
 TEST_F(ClusterTest, Pod_Deleted_ReleasesItsClaims) {
-  publish(Json::array({test::virtual_device("128")}));
+  publish(Json::array({testing::virtual_device("128")}));
   auto applied = apply(kClass);
   auto pod = apply(kPod);
   ASSERT_TRUE(eventually([&] { return bound("worker").has_value(); }));
@@ -165,7 +165,7 @@ TEST_F(ClusterTest, Pod_Deleted_ReleasesItsClaims) {
 }
 
 TEST_F(ClusterTest, Pod_Succeeded_ReleasesItsClaims) {
-  publish(Json::array({test::virtual_device("128")}));
+  publish(Json::array({testing::virtual_device("128")}));
   apply(kClass);
   apply(kPod);
   ASSERT_TRUE(eventually([&] { return bound("worker").has_value(); }));
@@ -181,12 +181,12 @@ TEST_F(ClusterTest, Pod_WaitingForDevices_IsBoundWhenTheyCome) {
   EXPECT_THAT(reason("worker"),
               HasSubstr("1 device is needed, but 0 of 0 devices on node drydock match deviceclass "
                         "\"network-devices\""));
-  publish(Json::array({test::virtual_device("128")}));
+  publish(Json::array({testing::virtual_device("128")}));
   EXPECT_TRUE(eventually([&] { return bound("worker").has_value(); }));
 }
 
 TEST_F(ClusterTest, Pod_MoreDevicesThanThereAre_SaysHowMany) {
-  publish(Json::array({test::device("nic0", {{"type", {{"string", "netdev"}}}})}));
+  publish(Json::array({testing::device("nic0", {{"type", {{"string", "netdev"}}}})}));
   apply(kClass);
   apply(R"(
 apiVersion: resource.k8s.io/v1
@@ -215,7 +215,7 @@ spec:
 }
 
 TEST_F(ClusterTest, Pod_MissingClass_SaysSo) {
-  publish(Json::array({test::virtual_device("128")}));
+  publish(Json::array({testing::virtual_device("128")}));
   std::string text(kClass);
   text.replace(text.find("deviceClassName: network-devices"), 32, "deviceClassName: network-device");
   apply(text);
@@ -327,7 +327,7 @@ TEST_F(ClusterTest, Node_HasTheAddressesThatAKubeletWrites_AlsoAfterALoss) {
 
 TEST_F(ClusterTest, NodeDeleted_SlicesItOwnsGo) {
   const Json node = *cluster_->store().get(kinds::kNode, "", "drydock");
-  Json slice = test::slice("s1", "d.example", Json::array({test::device("a")}));
+  Json slice = testing::slice("s1", "d.example", Json::array({testing::device("a")}));
   slice["metadata"]["ownerReferences"] = Json::array(
       {{{"apiVersion", "v1"}, {"kind", "Node"}, {"name", "drydock"}, {"uid", node["metadata"]["uid"]}}});
   ASSERT_TRUE(cluster_->store().create(kinds::kResourceSlice, "", slice));

@@ -6,12 +6,12 @@
 
 #include <thread>
 
-#include "drydock/cluster/test_objects.h"
+#include "drydock/cluster/testing/test_objects.h"
 
 namespace drydock {
 namespace {
 
-class StoreTest : public testing::Test {
+class StoreTest : public ::testing::Test {
  protected:
   void SetUp() override {
     ASSERT_TRUE(store_.create(kinds::kNamespace, "", {{"metadata", {{"name", "default"}}}}));
@@ -131,16 +131,16 @@ TEST_F(StoreTest, Selectors_BadText_IsBadRequest) {
 }
 
 TEST_F(StoreTest, AdminAccess_NeedsTheNamespaceLabel) {
-  const Json request = test::exactly("r", {{"deviceClassName", "c"}, {"adminAccess", true}});
+  const Json request = testing::exactly("r", {{"deviceClassName", "c"}, {"adminAccess", true}});
   const auto refused =
-      store_.create(kinds::kResourceClaim, "default", test::claim("c", Json::array({request})));
+      store_.create(kinds::kResourceClaim, "default", testing::claim("c", Json::array({request})));
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, 422);
   ASSERT_TRUE(store_.modify(kinds::kNamespace, "", "default", Part::kSpec, [](Json& ns) {
     ns["metadata"]["labels"]["resource.kubernetes.io/admin-access"] = "true";
     return true;
   }));
-  EXPECT_TRUE(store_.create(kinds::kResourceClaim, "default", test::claim("c", Json::array({request}))));
+  EXPECT_TRUE(store_.create(kinds::kResourceClaim, "default", testing::claim("c", Json::array({request}))));
 }
 
 }  // namespace

@@ -6,18 +6,18 @@
 #include <set>
 
 #include "drydock/cluster/field_check.h"
-#include "drydock/cluster/test_objects.h"
+#include "drydock/cluster/testing/test_objects.h"
 
 namespace drydock {
 namespace {
 
 Json good_slice() {
-  Json slice = test::slice("s", "d.example", Json::array({test::virtual_device("8")}));
+  Json slice = testing::slice("s", "d.example", Json::array({testing::virtual_device("8")}));
   slice["metadata"]["uid"] = "u";
   return slice;
 }
 Json good_claim() {
-  Json claim = test::claim("c", Json::array({test::exactly("nic", {{"deviceClassName", "nics"}})}));
+  Json claim = testing::claim("c", Json::array({testing::exactly("nic", {{"deviceClassName", "nics"}})}));
   claim["spec"]["devices"]["config"] =
       Json::parse(R"([{"requests": ["nic"], "opaque": {"driver": "d.example", "parameters": {"a": 1}}}])");
   return claim;
@@ -27,7 +27,7 @@ Json good_pod() {
     "resourceClaims": [{"name": "n", "resourceClaimName": "c"}],
     "containers": [{"name": "a", "image": "busybox", "resources": {"claims": [{"name": "n"}]}}]}})");
 }
-Json good_class() { return test::device_class("c", "device.driver == 'd.example'"); }
+Json good_class() { return testing::device_class("c", "device.driver == 'd.example'"); }
 
 struct Case {
   const char* what;
@@ -38,7 +38,7 @@ struct Case {
   const char* message;  // the beginning of it
 };
 
-class ValidationTable : public testing::TestWithParam<Case> {};
+class ValidationTable : public ::testing::TestWithParam<Case> {};
 
 TEST_P(ValidationTable, Object_HasCause) {
   const Case& test = GetParam();
@@ -67,13 +67,13 @@ TEST_P(ValidationTable, Object_HasCause) {
       << verdict.error().message;
 }
 
-std::string name_of_case(const testing::TestParamInfo<Case>& info) { return info.param.what; }
+std::string name_of_case(const ::testing::TestParamInfo<Case>& info) { return info.param.what; }
 
 constexpr const Kind* kSlice = &kinds::kResourceSlice;
 
 INSTANTIATE_TEST_SUITE_P(
     Slice, ValidationTable,
-    testing::Values(
+    ::testing::Values(
         Case{"Good", kSlice, "/spec/driver", R"("d.example")", "", ""},
         Case{"NoDriver", kSlice, "/spec/driver", "", "spec.driver", "Required value"},
         Case{"BadDriver", kSlice, "/spec/driver", R"("d_example")", "spec.driver",
@@ -148,7 +148,7 @@ constexpr const Kind* kClaim = &kinds::kResourceClaim;
 
 INSTANTIATE_TEST_SUITE_P(
     Claim, ValidationTable,
-    testing::Values(
+    ::testing::Values(
         Case{"Good", kClaim, "/metadata/name", R"("c")", "", ""},
         Case{"Name", kClaim, "/metadata/name", R"("C")", "metadata.name",
              "Invalid value: \"C\": a lowercase RFC 1123 subdomain"},
@@ -193,25 +193,25 @@ constexpr const Kind* kPod = &kinds::kPod;
 
 INSTANTIATE_TEST_SUITE_P(
     Pod, ValidationTable,
-    testing::Values(Case{"Good", kPod, "/metadata/name", R"("p")", "", ""},
-                    Case{"NoContainers", kPod, "/spec/containers", "[]", "spec.containers", "Required value"},
-                    Case{"NoImage", kPod, "/spec/containers/0/image", "", "spec.containers[0].image",
-                         "Required value"},
-                    Case{"UnknownClaim", kPod, "/spec/containers/0/resources/claims/0/name", R"("x")",
-                         "spec.containers[0].resources.claims[0]", "Not found: \"x\""},
-                    Case{"ClaimTwoSources", kPod, "/spec/resourceClaims/0/resourceClaimTemplateName",
-                         R"("t")", "spec.resourceClaims[0]", "Invalid value"},
-                    Case{"RestartPolicy", kPod, "/spec/restartPolicy", R"("Sometimes")", "spec.restartPolicy",
-                         "Unsupported value"},
-                    Case{"LabelBad", kPod, "/metadata/labels", R"({"a": "b c"})", "metadata.labels",
-                         "Invalid value: \"b c\""}),
+    ::testing::Values(
+        Case{"Good", kPod, "/metadata/name", R"("p")", "", ""},
+        Case{"NoContainers", kPod, "/spec/containers", "[]", "spec.containers", "Required value"},
+        Case{"NoImage", kPod, "/spec/containers/0/image", "", "spec.containers[0].image", "Required value"},
+        Case{"UnknownClaim", kPod, "/spec/containers/0/resources/claims/0/name", R"("x")",
+             "spec.containers[0].resources.claims[0]", "Not found: \"x\""},
+        Case{"ClaimTwoSources", kPod, "/spec/resourceClaims/0/resourceClaimTemplateName", R"("t")",
+             "spec.resourceClaims[0]", "Invalid value"},
+        Case{"RestartPolicy", kPod, "/spec/restartPolicy", R"("Sometimes")", "spec.restartPolicy",
+             "Unsupported value"},
+        Case{"LabelBad", kPod, "/metadata/labels", R"({"a": "b c"})", "metadata.labels",
+             "Invalid value: \"b c\""}),
     name_of_case);
 
 INSTANTIATE_TEST_SUITE_P(Class, ValidationTable,
-                         testing::Values(Case{"Good", &kinds::kDeviceClass, "/metadata/name", R"("c")", "",
-                                              ""},
-                                         Case{"NoExpression", &kinds::kDeviceClass, "/spec/selectors/0/cel",
-                                              "{}", "spec.selectors[0].cel.expression", "Required value"}),
+                         ::testing::Values(Case{"Good", &kinds::kDeviceClass, "/metadata/name", R"("c")", "",
+                                                ""},
+                                           Case{"NoExpression", &kinds::kDeviceClass, "/spec/selectors/0/cel",
+                                                "{}", "spec.selectors[0].cel.expression", "Required value"}),
                          name_of_case);
 
 TEST(Validation, Slice_TooManyDevices) {
@@ -346,7 +346,7 @@ struct Address {
   const char* text;
   bool good;
 };
-class AddressTable : public testing::TestWithParam<Address> {};
+class AddressTable : public ::testing::TestWithParam<Address> {};
 
 TEST_P(AddressTable, Cidr_MustBeCanonical) {
   Json before = good_claim();
@@ -360,12 +360,12 @@ TEST_P(AddressTable, Cidr_MustBeCanonical) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, AddressTable,
-                         testing::Values(Address{"10.0.0.5/24", true}, Address{"2001:db8::1/64", true},
-                                         Address{"::1/128", true}, Address{"10.0.0.5", false},
-                                         Address{"10.0.0.05/24", false}, Address{"10.0.0.5/33", false},
-                                         Address{"10.0.0.5/024", false}, Address{"2001:DB8::1/64", false},
-                                         Address{"2001:db8:0::1/64", false},
-                                         Address{"::ffff:10.0.0.1/120", false}, Address{"eth0/24", false}));
+                         ::testing::Values(Address{"10.0.0.5/24", true}, Address{"2001:db8::1/64", true},
+                                           Address{"::1/128", true}, Address{"10.0.0.5", false},
+                                           Address{"10.0.0.05/24", false}, Address{"10.0.0.5/33", false},
+                                           Address{"10.0.0.5/024", false}, Address{"2001:DB8::1/64", false},
+                                           Address{"2001:db8:0::1/64", false},
+                                           Address{"::ffff:10.0.0.1/120", false}, Address{"eth0/24", false}));
 
 TEST(Semver, Strict) {
   for (const char* good : {"1.2.3", "0.0.0", "1.2.3-a.1", "1.2.3+001", "1.2.3-a+b"}) {

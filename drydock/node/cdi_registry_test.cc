@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "drydock/node/temp_folder.h"
+#include "drydock/node/testing/temp_folder.h"
 
 namespace drydock {
 namespace {

@@ -11,7 +11,7 @@
 
 #include "drydock/node/processes.h"
 #include "drydock/node/seccomp_profile.h"
-#include "drydock/node/temp_folder.h"
+#include "drydock/node/testing/temp_folder.h"
 #include "fairlead/sys/files.h"
 
 namespace drydock {

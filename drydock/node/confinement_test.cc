@@ -9,7 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "drydock/node/host_path.h"
-#include "drydock/node/temp_folder.h"
+#include "drydock/node/testing/temp_folder.h"
 #include "fairlead/sys/files.h"
 
 namespace drydock {

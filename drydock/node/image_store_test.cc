@@ -8,7 +8,7 @@
 #include <chrono>
 
 #include "drydock/node/processes.h"
-#include "drydock/node/temp_folder.h"
+#include "drydock/node/testing/temp_folder.h"
 
 namespace drydock {
 namespace {

@@ -10,8 +10,8 @@
 #include <memory>
 #include <thread>
 
-#include "drydock/node/fake_plugin.h"
-#include "drydock/node/temp_folder.h"
+#include "drydock/node/testing/fake_plugin.h"
+#include "drydock/node/testing/temp_folder.h"
 
 namespace drydock {
 namespace {

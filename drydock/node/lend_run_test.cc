@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "drydock/node/processes.h"
-#include "drydock/node/temp_folder.h"
+#include "drydock/node/testing/temp_folder.h"
 #include "fairlead/core/fault.h"
 #include "fairlead/sys/files.h"
 #include "fairlead/sys/netns.h"

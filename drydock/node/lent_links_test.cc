@@ -20,7 +20,7 @@
 #include "drydock/node/link_choice.h"
 #include "drydock/node/link_search.h"
 #include "drydock/node/machine_state.h"
-#include "drydock/node/temp_folder.h"
+#include "drydock/node/testing/temp_folder.h"
 #include "fairlead/sys/netlink/socket.h"
 #include "fairlead/sys/netns.h"
 #include "fairlead/sys/sysctl.h"

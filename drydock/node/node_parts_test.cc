@@ -18,7 +18,7 @@
 #include "drydock/node/pause_process.h"
 #include "drydock/node/run_options.h"
 #include "drydock/node/runtime.h"
-#include "drydock/node/temp_folder.h"
+#include "drydock/node/testing/temp_folder.h"
 
 namespace drydock {
 namespace {

@@ -16,7 +16,7 @@
 
 #include "drydock/node/machine_state.h"
 #include "drydock/node/processes.h"
-#include "drydock/node/temp_folder.h"
+#include "drydock/node/testing/temp_folder.h"
 #include "fairlead/sys/files.h"
 
 namespace drydock {

@@ -10,8 +10,8 @@
 #include <condition_variable>
 
 #include "drydock/node/claim_manager.h"
-#include "drydock/node/fake_plugin.h"
-#include "drydock/node/temp_folder.h"
+#include "drydock/node/testing/fake_plugin.h"
+#include "drydock/node/testing/temp_folder.h"
 #include "fairlead/sys/unix_socket.h"
 
 namespace drydock {

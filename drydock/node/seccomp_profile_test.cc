@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "drydock/node/temp_folder.h"
+#include "drydock/node/testing/temp_folder.h"
 
 namespace drydock {
 namespace {

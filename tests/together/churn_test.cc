@@ -23,7 +23,7 @@
 #include <vector>
 
 #include "drydock/cluster/api_server.h"
-#include "drydock/cluster/test_objects.h"
+#include "drydock/cluster/testing/test_objects.h"
 #include "drydock/node/dra_plugin.h"
 #include "fairlead/agent/testing/kernel_fixture.h"
 #include "fairlead/agent/ways/attach_ways.h"
@@ -55,7 +55,7 @@ void put_claim(drydock::Store& store, int number) {
       {"data", {{"kind", "macvlan"}, {"master", "eth0"}, {"interfaceName", "data" + index}}},
       {"ctrl", {{"kind", "veth"}, {"interfaceName", "ctrl" + index}}}};
   for (const auto& [request, netdev] : devices) {
-    requests.push_back(drydock::test::exactly(request, {{"deviceClassName", "network-devices"}}));
+    requests.push_back(drydock::testing::exactly(request, {{"deviceClassName", "network-devices"}}));
     results.push_back({{"request", request},
                        {"driver", kDriver},
                        {"pool", kNode},
@@ -69,7 +69,7 @@ void put_claim(drydock::Store& store, int number) {
          {"opaque", {{"driver", kDriver}, {"parameters", {{"type", "netdev"}, {"netdev", netdev}}}}}});
   }
   (void)store.create(drydock::kinds::kResourceClaim, "default",
-                     drydock::test::claim(name_of(number), requests));
+                     drydock::testing::claim(name_of(number), requests));
   (void)store.modify(
       drydock::kinds::kResourceClaim, "default", name_of(number), drydock::Part::kStatus, [&](Json& object) {
         object["status"]["allocation"]["devices"] = {{"results", results}, {"config", configs}};

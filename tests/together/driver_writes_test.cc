@@ -6,8 +6,8 @@
 #include <thread>
 
 #include "drydock/cluster/api_server.h"
-#include "drydock/cluster/test_client.h"
-#include "drydock/cluster/test_objects.h"
+#include "drydock/cluster/testing/test_client.h"
+#include "drydock/cluster/testing/test_objects.h"
 #include "fairlead/dra/reports/claim_reporter.h"
 #include "fairlead/dra/reports/pod_events.h"
 #include "fairlead/kube/client.h"
@@ -21,7 +21,7 @@ namespace kube = fairlead::kube;
 
 constexpr const char* kDriver = "d.example";
 
-class DriverWritesTest : public testing::Test {
+class DriverWritesTest : public ::testing::Test {
  protected:
   void SetUp() override {
     ASSERT_TRUE(store_.create(kinds::kNamespace, "", {{"metadata", {{"name", "default"}}}}));
@@ -41,8 +41,8 @@ class DriverWritesTest : public testing::Test {
 
   /// A record of an allocated claim default/c with the devices a and b.
   dra::ClaimRecord claim() {
-    const Json request = test::exactly("nic", {{"deviceClassName", "c"}});
-    (void)store_.create(kinds::kResourceClaim, "default", test::claim("c", Json::array({request})));
+    const Json request = testing::exactly("nic", {{"deviceClassName", "c"}});
+    (void)store_.create(kinds::kResourceClaim, "default", testing::claim("c", Json::array({request})));
     dra::ClaimRecord record;
     (void)store_.modify(kinds::kResourceClaim, "default", "c", Part::kStatus, [&](Json& object) {
       Json results = Json::array();

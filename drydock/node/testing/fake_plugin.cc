@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "drydock/node/fake_plugin.h"
+#include "drydock/node/testing/fake_plugin.h"
 
 #include <grpcpp/grpcpp.h>
 

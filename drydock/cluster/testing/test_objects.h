@@ -6,7 +6,7 @@
 
 #include "drydock/cluster/api_error.h"
 
-namespace drydock::test {
+namespace drydock::testing {
 
 inline Json device(const std::string& name, const Json& attributes = Json::object()) {
   return {{"name", name}, {"attributes", attributes}};
@@ -43,4 +43,4 @@ inline Json virtual_device(const std::string& slots) {
           {"capacity", {{"slots", {{"value", slots}, {"requestPolicy", {{"default", "1"}}}}}}}};
 }
 
-}  // namespace drydock::test
+}  // namespace drydock::testing

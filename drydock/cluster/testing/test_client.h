@@ -18,7 +18,7 @@
 #include "drydock/cluster/cluster.h"
 #include "fairlead/core/pinned.h"
 
-namespace drydock::test {
+namespace drydock::testing {
 
 struct Reply {
   int status = 0;  // 0: no response
@@ -157,4 +157,4 @@ class WatchReader : private fairlead::Pinned {
   std::thread thread_;
 };
 
-}  // namespace drydock::test
+}  // namespace drydock::testing
