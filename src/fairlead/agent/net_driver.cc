@@ -104,6 +104,21 @@ std::vector<std::string> variables_of(const dra::Claim& claim) {
   return variables;
 }
 
+devices::PlannedClaim planned_claim(const dra::Claim& claim, const ClaimPlan& plan) {
+  devices::PlannedClaim planned{.namespace_ = claim.namespace_,
+                                .name = claim.name,
+                                .uid = claim.uid,
+                                .devices = {},
+                                .reserved_for = claim.reserved_for};
+  const auto variables = variables_of(claim);
+  for (const PlanPart& part : parts_of(plan)) {
+    planned.devices.push_back(*part.plan);
+    const bool has_one = part.part.value_or(0) == 0 && part.device < variables.size();
+    planned.variables.push_back(has_one ? variables[part.device] : "");
+  }
+  return planned;
+}
+
 /// Fails if two devices of one pod would have the names of their interfaces in the same variable. Which of
 /// the pod's claims a container lists is not known yet.
 Result<> check_variables(const dra::Claim& claim, const PlannedClaims& in_its_pods) {
@@ -154,6 +169,7 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
   const auto own = std::make_shared<devices::PlannedClaim>(devices::PlannedClaim{
       .namespace_ = claim.namespace_, .name = claim.name, .uid = claim.uid, .devices = {}});
   planned_claims.push_back(own);
+  const auto add_to_own = [&](const DevicePlan& part) { own->devices.push_back(part); };
   const devices::NodeQuestions ask = devices::questions_to_kernel(socket);
   ClaimPlan plan{.mode = options_.node.mode};
   for (const dra::AllocatedDevice& device : claim.devices) {
@@ -171,8 +187,11 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
                                                    .facts = node.facts.get(),
                                                    .claim = &claim,
                                                    .others = &planned_claims,
-                                                   .ask = &ask}));
-    own->devices.push_back(planned);
+                                                   .ask = &ask,
+                                                   .part_planned = add_to_own}));
+    if (planned.parts.empty()) {
+      own->devices.push_back(planned);
+    }
     plan.devices.push_back(std::move(planned));
   }
   FL_TRY(devices::netdev::assign_interface_names(plan.devices, names));
@@ -195,13 +214,7 @@ Result<std::vector<std::shared_ptr<const devices::PlannedClaim>>> NetDriver::pla
       auto plan = parse_claim_plan(record->plan, *registry_);
       now = {.record = record, .planned = nullptr};
       if (plan) {
-        now.planned = std::make_shared<const devices::PlannedClaim>(
-            devices::PlannedClaim{.namespace_ = claim.namespace_,
-                                  .name = claim.name,
-                                  .uid = claim.uid,
-                                  .devices = std::move(plan->devices),
-                                  .reserved_for = claim.reserved_for,
-                                  .variables = variables_of(claim)});
+        now.planned = std::make_shared<const devices::PlannedClaim>(planned_claim(claim, *plan));
       }
     }
     if (now.planned != nullptr && claim.uid != claim_uid) {
@@ -222,9 +235,9 @@ NetDriver::ClaimUses NetDriver::uses_of(const dra::ClaimRecord& record) const {
     return uses;  // nothing was taken yet
   }
   uses.links = devices::netdev::link_uses(plan->devices);
-  for (const DevicePlan& device : plan->devices) {
-    if (device.body != nullptr && !device.body->name_in_pod().empty()) {
-      uses.interface_names.push_back(device.body->name_in_pod());
+  for (const DevicePlan* device : devices::all_parts(plan->devices)) {
+    if (device->body != nullptr && !device->body->name_in_pod().empty()) {
+      uses.interface_names.push_back(device->body->name_in_pod());
     }
   }
   uses.variables = variables_of(record.claim);
@@ -327,12 +340,9 @@ Result<dra::Prepared> NetDriver::prepare(const dra::Claim& claim, const std::str
   FL_ASSIGN(prepared.device_edits, attacher_.prepare(plan, claim.uid, environment_names(claim)));
   AttachState state;
   if (plan.mode == AttachMode::kNetdevices) {
-    FL_ASSIGN(const auto names, attacher_.stage(plan, claim.uid));
-    for (std::size_t i = 0; i < names.size(); ++i) {
-      if (!names[i].empty()) {
-        prepared.device_edits[i].net_devices = {
-            {.host_interface_name = names[i], .name = plan.devices[i].body->name_in_pod()}};
-      }
+    FL_ASSIGN(auto staged, attacher_.stage(plan, claim.uid));
+    for (std::size_t i = 0; i < staged.size(); ++i) {
+      prepared.device_edits[i].net_devices = std::move(staged[i]);
     }
     state.staged = true;
   }
@@ -379,8 +389,8 @@ Result<> NetDriver::unprepare(const dra::ClaimRecord& record, const dra::CallCon
 }
 
 bool NetDriver::shares_any(const ClaimPlan& plan) {
-  return std::ranges::any_of(plan.devices, [](const DevicePlan& device) {
-    return devices::netdev::shared_link(device).has_value();
+  return std::ranges::any_of(devices::all_parts(plan.devices), [](const DevicePlan* device) {
+    return devices::netdev::shared_link(*device).has_value();
   });
 }
 

@@ -280,8 +280,10 @@ Result<NodeOffers::InUse> NodeOffers::in_use() {
       if (!device.admin_access && name != devices::kVirtualDevice) {
         used.held.push_back({.name = name, .plan = device});
       }
-      if (auto link = devices::netdev::shared_link(device); link && !undone_.contains(record.claim.uid)) {
-        used.shared.push_back(*std::move(link));
+      for (const DevicePlan& part : device.parts_or_self()) {
+        if (auto link = devices::netdev::shared_link(part); link && !undone_.contains(record.claim.uid)) {
+          used.shared.push_back(*std::move(link));
+        }
       }
     }
   }

@@ -13,6 +13,10 @@
 //   offers: for the ResourceSlices           sweep: at a start, what no record knows
 //   inspect: for the claim's status          node_changed: the node's devices changed
 //
+// A plan may have parts, each of a kind of its own: an RDMA device and its link, say. A kind whose plans have
+// parts decides no more than which; the framework calls the kinds of the parts, in order, and undoes them
+// backwards.
+//
 // A device that several kinds can serve is offered once, by the kind that owns it: a whole NIC is offered by
 // "netdev" "host-device", though a macvlan can have it too. The links that are made on demand all come from one
 // device, which each of their kinds offers in the same way; Registry::offers() returns it once.
@@ -96,15 +100,39 @@ struct DevicePlan {
   /// Of a device that was allocated as a whole: its name by what it is, and its identity as JSON
   /// (identity.h). Empty: it was made on demand, or the record is of version 0.1.
   std::string key, identity;
-  std::optional<Error> problem = {};  // why this version cannot work with the plan
+  std::optional<Error> problem = {};  // why this version cannot work with the plan; of parts, with the first
+
+  /// What the device is made of, in the order in which it is prepared and attached. A plan with parts has no
+  /// body, and what all parts together need; after plan() its own kind is not called any more. A part has
+  /// name, request, body, needs and problem, and no parts.
+  std::vector<DevicePlan> parts = {};
+
+  /// The plans whose kinds do the work: the parts, or this plan if it has none.
+  [[nodiscard]] std::span<const DevicePlan> parts_or_self() const {
+    return parts.empty() ? std::span<const DevicePlan>(this, 1) : std::span<const DevicePlan>(parts);
+  }
 };
+
+/// parts_or_self() of all of these, in order.
+inline std::vector<const DevicePlan*> all_parts(std::span<const DevicePlan> devices) {
+  std::vector<const DevicePlan*> all;
+  for (const DevicePlan& device : devices) {
+    for (const DevicePlan& part : device.parts_or_self()) {
+      all.push_back(&part);
+    }
+  }
+  return all;
+}
+/// Sets needs and problem of a plan from those of its parts.
+void add_up_parts(DevicePlan& plan);
 
 /// A claim of this node and what its devices were planned to be.
 struct PlannedClaim {
   std::string namespace_, name, uid;
-  std::vector<DevicePlan> devices;
+  std::vector<DevicePlan> devices;  // of one with parts, the parts
   std::vector<dra::Pod> reserved_for = {};
-  /// In which its containers find the devices' names; one per device, empty for one that is only monitored.
+  /// In which its containers find the devices' names; one for each of `devices`, empty for one that is only
+  /// monitored, and for all parts of a device but the first.
   std::vector<std::string> variables = {};
 };
 
@@ -160,6 +188,12 @@ struct PlanInput {
   const std::vector<std::shared_ptr<const PlannedClaim>>* others = nullptr;
   /// Answers what NodeView does not contain; nullptr: the kernel cannot be queried.
   const NodeQuestions* ask = nullptr;
+  /// Called with each part of the device as soon as it is planned: `others` has it from then on, as a device of
+  /// this claim. May be empty.
+  std::function<void(const DevicePlan& part)> part_planned = {};
+  /// For a kind whose plans have parts: plans one from parameters as a claim has them, {"type": ..., ...}, for
+  /// DevicePlan::parts.
+  std::function<Result<DevicePlan>(const dra::DeviceConfig& config)> plan_part = {};
 };
 
 /// What the devices of one claim share during one call into one network namespace, such as a socket or a list:
@@ -195,7 +229,8 @@ struct DeviceInput {
 };
 
 struct PrepareInput : DeviceInput {
-  /// The environment variable in which containers expect the device's name in the pod.
+  /// The environment variable in which containers expect the device's name in the pod. Of several parts it is
+  /// for the first that has a name there; else for the first. Empty for the others.
   std::string variable;
 };
 

@@ -32,7 +32,8 @@ std::string twelve_hex(std::string_view text) {
 }  // namespace
 
 std::string Marker::alias() const {
-  return std::string(kPrefix) + driver + ":" + claim_uid + "/" + std::to_string(index);
+  return std::string(kPrefix) + driver + ":" + claim_uid + "/" + std::to_string(index) +
+         (part ? "." + std::to_string(*part) : "");
 }
 
 std::string Marker::made_alias() const { return alias() + std::string(kMade); }
@@ -98,11 +99,20 @@ std::optional<MarkedLink> MarkedLink::parse(std::string_view alias) {
   MarkedLink link{.marker = {.driver = std::string(alias.substr(0, colon)),
                              .claim_uid = std::string(alias.substr(colon + 1, slash - colon - 1))}};
   alias.remove_prefix(slash + 1);
-  const auto [end, error] = std::from_chars(alias.data(), alias.data() + alias.size(), link.marker.index);
-  if (error != std::errc{}) {
+  const auto take_number = [&](std::size_t& number) {
+    const auto [end, error] = std::from_chars(alias.data(), alias.data() + alias.size(), number);
+    alias.remove_prefix(static_cast<std::size_t>(end - alias.data()));
+    return error == std::errc{};
+  };
+  if (!take_number(link.marker.index)) {
     return std::nullopt;
   }
-  alias.remove_prefix(static_cast<std::size_t>(end - alias.data()));
+  if (alias.starts_with('.')) {
+    alias.remove_prefix(1);
+    if (!take_number(link.marker.part.emplace())) {
+      return std::nullopt;
+    }
+  }
   if (alias == kMade) {
     link.origin = Origin::kMade;
   } else if (alias == kHostEnd) {

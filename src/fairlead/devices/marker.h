@@ -16,8 +16,11 @@ struct Marker {
   std::string driver;
   std::string claim_uid;
   std::size_t index = 0;  // of the device in the claim
+  /// Of a device of several parts (DevicePlan::parts), the index of the part.
+  std::optional<std::size_t> part = {};
 
-  /// "fairlead:<driver>:<claim uid>/<index>": how the others begin, and all that version 0.1 wrote.
+  /// "fairlead:<driver>:<claim uid>/<index>", of a part "<index>.<part>": how the others begin, and all that
+  /// version 0.1 wrote.
   [[nodiscard]] std::string alias() const;
   /// Of a link that we made: alias() + "/made".
   [[nodiscard]] std::string made_alias() const;

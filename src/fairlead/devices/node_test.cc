@@ -78,6 +78,27 @@ TEST(NameWanted, Text_ComesBack) {
   }
 }
 
+TEST(Marker, OfAPart_ComesBack_AndIsNoOther) {
+  const Marker whole{.driver = "net.example.com", .claim_uid = "0b1c", .index = 2};
+  Marker part = whole;
+  part.part = 1;
+  EXPECT_EQ(part.alias(), "fairlead:net.example.com:0b1c/2.1");
+  for (const std::string& alias :
+       {part.alias(), part.made_alias(), part.host_alias(), part.lent_alias("eth1", "x")}) {
+    EXPECT_EQ(Marker::parse(alias), part) << alias;
+    EXPECT_FALSE(whole.marks(alias)) << alias;
+  }
+  Marker other = part;
+  other.part = 0;
+  EXPECT_FALSE(other.marks(part.alias()));
+  EXPECT_NE(other.transit_name(), part.transit_name());
+  EXPECT_NE(other.birth_group(), part.birth_group());
+  for (const char* broken :
+       {"fairlead:d:u/2.", "fairlead:d:u/2.x", "fairlead:d:u/2.1.0", "fairlead:d:u/.1"}) {
+    EXPECT_FALSE(Marker::parse(broken)) << broken;
+  }
+}
+
 TEST(Marker, Names_FitTheKernelAndDiffer) {
   const Marker first{.driver = "net.example.com", .claim_uid = "0b1c", .index = 0};
   const Marker second{.driver = "net.example.com", .claim_uid = "0b1c", .index = 1};

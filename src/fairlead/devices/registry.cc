@@ -14,6 +14,16 @@ namespace fairlead::devices {
 
 std::string to_string(const KindName& name) { return name.type + " " + name.kind; }
 
+void add_up_parts(DevicePlan& plan) {
+  for (const DevicePlan& part : plan.parts) {
+    plan.needs.pod_netns = plan.needs.pod_netns || part.needs.pod_netns;
+    plan.needs.leaves_node = plan.needs.leaves_node || part.needs.leaves_node;
+    if (!plan.problem) {
+      plan.problem = part.problem;
+    }
+  }
+}
+
 void Registry::add(std::unique_ptr<Kind> kind) {
   KindName name = kind->name();
   auto& kinds = kinds_[name.type];
@@ -212,6 +222,45 @@ std::optional<Registry::Owned> Registry::find_owned(const PlanInput& input) cons
   return std::nullopt;
 }
 
+Result<DevicePlan> Registry::plan_by(const Kind& kind, const PlanInput& input, const fields::Values& values) {
+  FL_ASSIGN(DevicePlan plan, kind.plan(input, values));
+  plan.name = kind.name();
+  plan.request = input.device->request;
+  if ((plan.body == nullptr) == plan.parts.empty()) {
+    return Error(Code::kInternal, "the kind " + to_string(plan.name) + " returned a plan with " +
+                                      (plan.body == nullptr ? "neither a body nor" : "both a body and") +
+                                      " parts");
+  }
+  if (plan.body == nullptr) {
+    add_up_parts(plan);
+    return plan;
+  }
+  plan.needs = kind.needs(*plan.body);
+  if (plan.needs.pod_netns && input.node->options().mode == AttachMode::kNetdevices &&
+      kind.staging() == nullptr) {
+    return Error(Code::kUnsupported,
+                 "this node attaches with --attach=netdevices, which cannot give a pod a device of kind " +
+                     to_string(plan.name) + "; use a node with another attach mode");
+  }
+  return plan;
+}
+
+Result<DevicePlan> Registry::plan_part(const PlanInput& device, const dra::DeviceConfig& config) const {
+  FL_ASSIGN(const auto decoded, decode({config}));
+  const Error nested(Code::kInvalid, config.path + ": a device of kind " + to_string(decoded->kind->name()) +
+                                         " has parts, so it cannot be a part itself");
+  PlanInput input = device;
+  input.plan_part = [&](const dra::DeviceConfig& /*config*/) -> Result<DevicePlan> { return nested; };
+  FL_ASSIGN(DevicePlan part, plan_by(*decoded->kind, input, decoded->values));
+  if (!part.parts.empty()) {
+    return nested;
+  }
+  if (device.part_planned) {
+    device.part_planned(part);
+  }
+  return part;
+}
+
 Result<DevicePlan> Registry::plan(const PlanInput& input) const {
   const dra::AllocatedDevice& device = *input.device;
   FL_TRY(check_slots(device));
@@ -236,20 +285,9 @@ Result<DevicePlan> Registry::plan(const PlanInput& input) const {
                      ", but nothing says what to make of it: add a config with parameters "
                      "such as {\"type\": \"netdev\", \"netdev\": {\"kind\": \"macvlan\", ...}}");
   }
-  const Kind* kind = decoded->kind;
-  FL_ASSIGN(DevicePlan plan, kind->plan(input, decoded->values));
-  plan.name = kind->name();
-  if (plan.body == nullptr) {
-    return Error(Code::kInternal, "the kind " + to_string(plan.name) + " returned a plan without a body");
-  }
-  plan.needs = kind->needs(*plan.body);
-  if (plan.needs.pod_netns && input.node->options().mode == AttachMode::kNetdevices &&
-      kind->staging() == nullptr) {
-    return Error(Code::kUnsupported,
-                 "this node attaches with --attach=netdevices, which cannot give a pod a device of kind " +
-                     to_string(plan.name) + "; use a node with another attach mode");
-  }
-  plan.request = device.request;
+  PlanInput with_parts = input;
+  with_parts.plan_part = [&](const dra::DeviceConfig& config) { return plan_part(input, config); };
+  FL_ASSIGN(DevicePlan plan, plan_by(*decoded->kind, with_parts, decoded->values));
   if (owned) {
     plan.key = owned->offer.identity.key;
     plan.identity = owned->offer.identity.data;

@@ -65,6 +65,8 @@ class Registry {
     Offer offer;
   };
   [[nodiscard]] std::optional<Owned> find_owned(const PlanInput& input) const;
+  static Result<DevicePlan> plan_by(const Kind& kind, const PlanInput& input, const fields::Values& values);
+  [[nodiscard]] Result<DevicePlan> plan_part(const PlanInput& device, const dra::DeviceConfig& config) const;
   [[nodiscard]] std::vector<std::string_view> types() const;
   [[nodiscard]] std::vector<std::string_view> kinds_of(std::string_view type) const;
   [[nodiscard]] std::vector<fields::KindFields> kind_fields(std::string_view type) const;

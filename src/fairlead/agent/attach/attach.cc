@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <ranges>
 #include <set>
@@ -30,12 +31,12 @@ const char* const kHostNetworkRefusal =
 struct Attacher::Session {
   std::string claim_uid;
   ClaimPlan plan;
-  std::vector<dra::Pod> pods = {};  // that the claim is reserved for
-  bool borrowed_only = false;       // release(): only devices that left the node
-  bool was_begun = false;           // kAttaching: the process may have been killed anywhere in attach()
+  std::vector<PlanPart> parts = {};  // parts_of(plan); every call goes through them, in order or backwards
+  std::vector<dra::Pod> pods = {};   // that the claim is reserved for
+  bool borrowed_only = false;        // release(): only devices that left the node
+  bool was_begun = false;            // kAttaching: the process may have been killed anywhere in attach()
   std::vector<std::string> lost_nics = {};  // that now belong to claims of other drivers
-  /// Of the devices in the pod's namespace; empty if it is not certain that it is still the namespace in the
-  /// record.
+  /// AttachState::indexes; empty if it is not certain that the pod's namespace is still the one in the record.
   std::vector<std::int32_t> indexes = {};
   UniqueFd node_netns;
   devices::CallScope node_scope = {};
@@ -46,6 +47,7 @@ struct Attacher::Session {
     FL_ASSIGN(UniqueFd netns, sys::open_own_netns());
     auto session = std::make_unique<Session>(
         Session{.claim_uid = claim_uid, .plan = std::move(plan), .node_netns = std::move(netns)});
+    session->parts = parts_of(session->plan);
     return session;
   }
 };
@@ -87,8 +89,30 @@ Result<> must_be_prepared(const dra::ClaimRecord& record) {
   return {};
 }
 
-std::int32_t index_of(const std::vector<std::int32_t>& indexes, std::size_t device) {
-  return device < indexes.size() ? indexes[device] : 0;
+std::int32_t index_of(const std::vector<std::int32_t>& indexes, std::size_t part) {
+  return part < indexes.size() ? indexes[part] : 0;
+}
+
+/// To containers that use the device.
+void add(cdi::ContainerEdits& to, cdi::ContainerEdits more) {
+  const auto append = [](auto& list, auto& items) {
+    list.insert(list.end(), std::make_move_iterator(items.begin()), std::make_move_iterator(items.end()));
+  };
+  append(to.env, more.env);
+  append(to.device_nodes, more.device_nodes);
+  append(to.net_devices, more.net_devices);
+  append(to.hooks, more.hooks);
+  append(to.mounts, more.mounts);
+  append(to.additional_gids, more.additional_gids);
+}
+
+/// The part of the device that its variable names: the first with a name in the pod, else the first.
+const DevicePlan* named_part(const DevicePlan& device) {
+  const auto parts = device.parts_or_self();
+  const auto named = std::ranges::find_if(parts, [](const DevicePlan& part) {
+    return part.body != nullptr && !part.body->name_in_pod().empty();
+  });
+  return named == parts.end() ? &parts.front() : &*named;
 }
 
 }  // namespace
@@ -98,13 +122,13 @@ bool Attacher::takes_one_of(const DevicePlan& device, const std::vector<std::str
   return nic && std::ranges::find(nics, devices::node_wide_name(*nic)) != nics.end();
 }
 
-Marker Attacher::marker(const std::string& claim_uid, std::size_t index) const {
-  return {.driver = options_->driver_name, .claim_uid = claim_uid, .index = index};
+Marker Attacher::marker(const std::string& claim_uid) const {
+  return {.driver = options_->driver_name, .claim_uid = claim_uid};
 }
 
-devices::DeviceInput Attacher::input_of(Session& session, std::size_t index) const {
-  return {.plan = &session.plan.devices[index],
-          .marker = marker(session.claim_uid, index),
+devices::DeviceInput Attacher::input_of(Session& session, const PlanPart& part) const {
+  return {.plan = part.plan,
+          .marker = part.marker_of(marker(session.claim_uid)),
           .node = session.node(),
           .options = options_};
 }
@@ -181,7 +205,7 @@ UniqueFd Attacher::pod_namespace(Session& session, const AttachState& state) con
 Result<bool> Attacher::has_links_of(const Session& session, int netns) const {
   devices::CallScope scope;
   const Side pod{.netns = netns, .scope = &scope};
-  return registry_->is_claim_in(pod, marker(session.claim_uid, 0));
+  return registry_->is_claim_in(pod, marker(session.claim_uid));
 }
 
 Error Attacher::second_pod(const Session& session, const AttachState& state, const std::string& why) {
@@ -273,8 +297,8 @@ Result<> Attacher::attach_all(Session& session, const Side& pod, AttachState& st
   std::vector<devices::Given> given;
   std::vector<std::size_t> changed;
   std::vector<std::function<void()>> undo_in_pod;
-  for (std::size_t i = 0; i < session.plan.devices.size(); ++i) {
-    const DevicePlan& device = session.plan.devices[i];
+  for (std::size_t i = 0; i < session.parts.size(); ++i) {
+    const DevicePlan& device = *session.parts[i].plan;
     if (!device.needs.pod_netns && !device.problem) {
       indexes.push_back(0);
       given.emplace_back();
@@ -283,7 +307,7 @@ Result<> Attacher::attach_all(Session& session, const Side& pod, AttachState& st
     auto attached = [&]() -> Result<devices::Attached> {
       FL_ASSIGN(const Kind* kind, registry_->kind_of(device));
       devices::AttachInput input;
-      static_cast<devices::DeviceInput&>(input) = input_of(session, i);
+      static_cast<devices::DeviceInput&>(input) = input_of(session, session.parts[i]);
       input.pod = pod;
       input.was_attached = was_attached;
       input.index_in_pod = index_of(state.indexes, i);
@@ -319,9 +343,9 @@ Result<> Attacher::attach_all(Session& session, const Side& pod, AttachState& st
 void Attacher::undo_attached(Session& session, const Side& pod,
                              const std::vector<std::size_t>& changed) const {
   for (const std::size_t done : std::views::reverse(changed)) {
-    const DevicePlan& device = session.plan.devices[done];
+    const DevicePlan& device = *session.parts[done].plan;
     devices::DetachInput input;
-    static_cast<devices::DeviceInput&>(input) = input_of(session, done);
+    static_cast<devices::DeviceInput&>(input) = input_of(session, session.parts[done]);
     input.pod = pod;
     input.was_attached = true;
     input.deadline = steady_clock::now() + kUndoTime;
@@ -470,35 +494,38 @@ Result<std::vector<cdi::ContainerEdits>> Attacher::prepare(const ClaimPlan& plan
                                                            const std::vector<std::string>& variables) {
   FL_ASSIGN(const auto session, Session::open(claim_uid, plan));
   std::vector<cdi::ContainerEdits> edits(plan.devices.size());
-  for (std::size_t i = 0; i < plan.devices.size(); ++i) {
-    const DevicePlan& device = plan.devices[i];
+  for (const PlanPart& part : session->parts) {
+    const DevicePlan& device = *part.plan;
     if (device.admin_access) {
       continue;
     }
     auto prepared = [&]() -> Result<cdi::ContainerEdits> {
       FL_ASSIGN(const Kind* kind, registry_->kind_of(device));
       devices::PrepareInput input;
-      static_cast<devices::DeviceInput&>(input) = input_of(*session, i);
-      input.variable = variables[i];
+      static_cast<devices::DeviceInput&>(input) = input_of(*session, part);
+      if (part.plan == named_part(session->plan.devices[part.device])) {
+        input.variable = variables[part.device];
+      }
       return kind->prepare(input);
     }();
     if (!prepared) {
       (void)detach_from(*session, std::nullopt, /*was_attached=*/false, steady_clock::now() + kUndoTime);
       return std::move(prepared).error().with(describe(device));
     }
-    edits[i] = *std::move(prepared);
+    add(edits[part.device], *std::move(prepared));
   }
   return edits;
 }
 
-Result<std::vector<std::string>> Attacher::stage(const ClaimPlan& plan, const std::string& claim_uid) {
+Result<std::vector<std::vector<cdi::NetDevice>>> Attacher::stage(const ClaimPlan& plan,
+                                                                 const std::string& claim_uid) {
   FL_ASSIGN(const auto session, Session::open(claim_uid, plan));
-  auto names = stage_all(*session);
-  if (!names) {
+  auto staged = stage_all(*session);
+  if (!staged) {
     // Undoes the devices that were staged before it; the others need no undo.
     (void)detach_from(*session, std::nullopt, /*was_attached=*/false, steady_clock::time_point::max());
   }
-  return names;
+  return staged;
 }
 
 /// Netdevices mode: links that a runtime moved are put back on the node, as after stage().
@@ -516,31 +543,31 @@ void Attacher::wait_again(Session& session, const std::optional<Side>& pod) cons
   }
 }
 
-Result<std::vector<std::string>> Attacher::stage_all(Session& session) const {
-  std::vector<std::string> names;
-  for (std::size_t i = 0; i < session.plan.devices.size(); ++i) {
-    const DevicePlan& device = session.plan.devices[i];
+Result<std::vector<std::vector<cdi::NetDevice>>> Attacher::stage_all(Session& session) const {
+  std::vector<std::vector<cdi::NetDevice>> all(session.plan.devices.size());
+  for (const PlanPart& part : session.parts) {
+    const DevicePlan& device = *part.plan;
     if (!device.needs.pod_netns && !device.problem) {
-      names.emplace_back();
       continue;
     }
     auto staged = [&]() -> Result<std::string> {
       FL_ASSIGN(const Kind* kind, registry_->kind_of(device));
-      return kind->staging()->stage(input_of(session, i));
+      return kind->staging()->stage(input_of(session, part));
     }();
     if (!staged) {
       return std::move(staged).error().with(describe(device));
     }
-    names.push_back(*std::move(staged));
+    all[part.device].push_back(
+        {.host_interface_name = *std::move(staged), .name = device.body->name_in_pod()});
   }
-  return names;
+  return all;
 }
 
 Result<> Attacher::detach_from(Session& session, const std::optional<Side>& pod, bool was_attached,
                                steady_clock::time_point deadline) const {
   Result<> first;
-  for (std::size_t i = session.plan.devices.size(); i-- > 0;) {
-    const DevicePlan& device = session.plan.devices[i];
+  for (std::size_t i = session.parts.size(); i-- > 0;) {
+    const DevicePlan& device = *session.parts[i].plan;
     if (device.admin_access || (session.borrowed_only && !device.needs.leaves_node) ||
         takes_one_of(device, session.lost_nics)) {
       continue;
@@ -548,7 +575,7 @@ Result<> Attacher::detach_from(Session& session, const std::optional<Side>& pod,
     auto undone = [&]() -> Result<> {
       FL_ASSIGN(const Kind* kind, registry_->kind_of(device));
       devices::DetachInput input;
-      static_cast<devices::DeviceInput&>(input) = input_of(session, i);
+      static_cast<devices::DeviceInput&>(input) = input_of(session, session.parts[i]);
       input.pod = pod;
       input.index_in_pod = index_of(session.indexes, i);
       input.was_attached = was_attached;

@@ -64,13 +64,15 @@ class Attacher {
                               std::chrono::steady_clock::time_point deadline);
 
   /// The node-side work when the claim is prepared; returns what containers get by CDI, in the devices'
-  /// order. `variables`: the environment variables that name the devices. All or nothing.
+  /// order, of all parts of a device together. `variables`: the environment variables that name the devices.
+  /// All or nothing.
   Result<std::vector<cdi::ContainerEdits>> prepare(const ClaimPlan& plan, const std::string& claim_uid,
                                                    const std::vector<std::string>& variables);
 
-  /// netdevices mode: puts every device into the node's namespace; returns the names there, in the devices'
-  /// order ("" for one that is only monitored). All or nothing.
-  Result<std::vector<std::string>> stage(const ClaimPlan& plan, const std::string& claim_uid);
+  /// netdevices mode: puts every device into the node's namespace; returns for each device of the claim what
+  /// the runtime moves, with the names there and in the container (none for one that is only monitored). All or
+  /// nothing.
+  Result<std::vector<std::vector<cdi::NetDevice>>> stage(const ClaimPlan& plan, const std::string& claim_uid);
 
   /// Undoes attach() and stage(), however far they got; continues after errors and returns the first. Devices
   /// whose kind is not registered any more are an error. Devices that use a NIC in `lost`
@@ -99,13 +101,13 @@ class Attacher {
 
  private:
   struct Session;
-  [[nodiscard]] devices::Marker marker(const std::string& claim_uid, std::size_t index) const;
+  [[nodiscard]] devices::Marker marker(const std::string& claim_uid) const;
   Result<AttachState> arrive(Session& session, const AttachTarget& target, AttachState state);
   static Result<AttachState> arrived(const AttachTarget& target, const sys::NetnsId& id, AttachState state);
-  [[nodiscard]] Result<std::vector<std::string>> stage_all(Session& session) const;
+  [[nodiscard]] Result<std::vector<std::vector<cdi::NetDevice>>> stage_all(Session& session) const;
   void wait_again(Session& session, const std::optional<devices::Side>& pod) const;
   [[nodiscard]] Result<bool> must_begin(const Attachment& attachment, const AttachTarget& target) const;
-  [[nodiscard]] devices::DeviceInput input_of(Session& session, std::size_t index) const;
+  [[nodiscard]] devices::DeviceInput input_of(Session& session, const PlanPart& part) const;
   void undo_attached(Session& session, const devices::Side& pod,
                      const std::vector<std::size_t>& changed) const;
   /// The error for the author of a second pod: which pod has the claim's interfaces, and `why` they stay

@@ -24,7 +24,7 @@ enum class Namespace : std::uint8_t {
 /// should be.
 std::optional<dra::DeviceReport> report_without_pod(const devices::DevicePlan& device);
 
-/// One report per device: "Attached" with the name, MAC and addresses that it was given, or "InterfaceGone";
+/// One report per device (of several parts, of all together): "Attached" with the name, MAC and addresses that it was given, or "InterfaceGone";
 /// "Monitoring" for one with adminAccess. In the claim's own namespace a device is found by its index, since
 /// a pod with NET_ADMIN can change the marker; in one that only has the same inode number, by the marker, and
 /// if any link there has it, by the index as well. Changes that a pod made to its interface are not reported:

@@ -108,6 +108,58 @@ Result<> AttachState::advance(AttachEvent event) {
   return {};
 }
 
+std::vector<PlanPart> parts_of(const ClaimPlan& plan) {
+  std::vector<PlanPart> all;
+  for (std::size_t i = 0; i < plan.devices.size(); ++i) {
+    const DevicePlan& device = plan.devices[i];
+    if (device.parts.empty()) {
+      all.push_back({.plan = &device, .device = i, .part = {}});
+    }
+    for (std::size_t part = 0; part < device.parts.size(); ++part) {
+      all.push_back({.plan = &device.parts[part], .device = i, .part = part});
+    }
+  }
+  return all;
+}
+
+namespace {
+
+/// What a device and a part have in common.
+json to_item(const DevicePlan& plan) {
+  json item = {{"type", plan.name.type}, {"kind", plan.name.kind}};
+  if (plan.body != nullptr) {
+    item["interfaceName"] = plan.body->name_in_pod();
+    item["body"] = json::parse(plan.body->to_json());
+  }
+  return item;
+}
+
+DevicePlan from_item(const json& item, std::string request, const devices::Registry& kinds) {
+  DevicePlan plan;
+  plan.request = std::move(request);
+  plan.name = {.type = item.value("type", ""), .kind = item.value("kind", "")};
+  if (const auto parts = item.find("parts"); parts != item.end()) {
+    for (const json& part : *parts) {
+      plan.parts.push_back(from_item(part, plan.request, kinds));
+    }
+    add_up_parts(plan);
+    return plan;
+  }
+  // Version 0.1 wrote no kind for what is only monitored.
+  if (!item.value("adminAccess", plan.name.kind.empty())) {
+    const auto body = item.find("body");
+    const bool is_text = body != item.end() && body->is_string();  // of version 0.1
+    kinds.read(plan,
+               body == item.end() ? ""
+               : is_text          ? body->get<std::string>()
+                                  : dump(*body),
+               item.value("interfaceName", ""));
+  }
+  return plan;
+}
+
+}  // namespace
+
 std::string to_json(const ClaimPlan& plan) {
   json devices = json::array();
   for (const DevicePlan& device : plan.devices) {
@@ -115,10 +167,10 @@ std::string to_json(const ClaimPlan& plan) {
     if (device.admin_access) {
       item["adminAccess"] = true;
     } else {
-      item["type"] = device.name.type;
-      item["kind"] = device.name.kind;
-      item["interfaceName"] = device.body->name_in_pod();
-      item["body"] = json::parse(device.body->to_json());
+      item.update(to_item(device));
+      for (const DevicePlan& part : device.parts) {
+        item["parts"].push_back(to_item(part));
+      }
       if (!device.key.empty()) {
         item["nic"] = device.key;
       }
@@ -151,23 +203,12 @@ Result<ClaimPlan> parse_claim_plan(std::string_view text, const devices::Registr
     ClaimPlan plan;
     plan.mode = in.at("attach") == "netdevices" ? AttachMode::kNetdevices : AttachMode::kGuard;
     for (const json& item : in.at("devices")) {
-      DevicePlan device;
-      device.request = item.at("request");
-      device.name = {.type = item.value("type", ""), .kind = item.value("kind", "")};
+      DevicePlan device = from_item(item, item.at("request"), kinds);
       // Version 0.1 wrote no kind, and no adminAccess.
       device.admin_access = item.value("adminAccess", device.name.kind.empty());
       device.key = item.value("nic", "");
       if (const auto identity = item.find("identity"); identity != item.end()) {
         device.identity = identity->is_string() ? identity->get<std::string>() : dump(*identity);
-      }
-      if (!device.admin_access) {
-        const auto body = item.find("body");
-        const bool is_text = body != item.end() && body->is_string();  // of version 0.1
-        kinds.read(device,
-                   body == item.end() ? ""
-                   : is_text          ? body->get<std::string>()
-                                      : dump(*body),
-                   item.value("interfaceName", ""));
       }
       plan.devices.push_back(std::move(device));
     }

@@ -37,6 +37,20 @@ struct ClaimPlan {
   /// Whether a device leaves the node for the pod's namespace.
   [[nodiscard]] bool leaves_node() const;
 };
+/// What the kinds are called for: a device of the claim, or a part of it.
+struct PlanPart {
+  const devices::DevicePlan* plan = nullptr;
+  std::size_t device = 0;           // in ClaimPlan::devices
+  std::optional<std::size_t> part;  // of a device with parts
+
+  /// The device's own mark.
+  [[nodiscard]] devices::Marker marker_of(const devices::Marker& claim) const {
+    return {.driver = claim.driver, .claim_uid = claim.claim_uid, .index = device, .part = part};
+  }
+};
+/// In the order in which they are prepared and attached. Points into the plan.
+std::vector<PlanPart> parts_of(const ClaimPlan& plan);
+
 std::string to_json(const ClaimPlan& plan);
 /// The same text as version 0.1 reads it: there a device's body is a text in the text.
 std::string plan_for_version_0_1(const std::string& plan);
@@ -65,8 +79,8 @@ struct AttachState {
   std::string sandbox;                // the runtime's id of the pod's sandbox; empty: not known
   std::string container;              // the OCI id that asked first, for people
   std::string pod_uid;                // empty: not known
-  std::vector<std::int32_t> indexes;  // devices::Attached::index; one per device
-  std::vector<devices::Given> given;  // one per device; none in records of version 0.1
+  std::vector<std::int32_t> indexes;  // devices::Attached::index; one for each of parts_of()
+  std::vector<devices::Given> given;  // the same; none in records of version 0.1
   /// Whether `netns` could be found by its id when it was attached. If not, failing to find it later says
   /// nothing about the pod.
   bool visible = true;

@@ -74,6 +74,38 @@ TEST(ClaimPlan, BodyIsNested_AndATextForVersion01) {
   EXPECT_EQ(to_json(parse_claim_plan(now, kinds).value()), now);
 }
 
+TEST(ClaimPlan, PartsAreNestedInTheirDevice) {
+  const devices::Registry kinds = devices::all_kinds();
+  const std::string text =
+      R"({"attach":"guard","devices":[{"kind":"pair","parts":[{"body":{"mtu":1400},"interfaceName":"net1",)"
+      R"("kind":"dummy","type":"netdev"},{"body":{},"interfaceName":"","kind":"later","type":"rdma"}],)"
+      R"("request":"a","type":"combo"},{"body":{},"interfaceName":"net2","kind":"veth","request":"b",)"
+      R"("type":"netdev"}],"version":1})";
+  const auto plan = parse_claim_plan(text, kinds);
+  ASSERT_TRUE(plan) << plan.error().what();
+  ASSERT_EQ(plan->devices.size(), 2U);
+  const devices::DevicePlan& pair = plan->devices[0];
+  EXPECT_EQ(to_string(pair.name), "combo pair");
+  EXPECT_EQ(pair.body, nullptr);
+  EXPECT_TRUE(pair.needs.pod_netns);
+  ASSERT_EQ(pair.parts.size(), 2U);
+  EXPECT_EQ(pair.parts[0].request, "a");
+  EXPECT_EQ(pair.parts[0].body->name_in_pod(), "net1");
+  ASSERT_TRUE(pair.problem) << "with one of its parts";
+  EXPECT_THAT(pair.problem->what(), HasSubstr("does not know rdma later"));
+  const auto parts = parts_of(*plan);
+  ASSERT_EQ(parts.size(), 3U);
+  EXPECT_EQ(parts[1].marker_of({.driver = "d", .claim_uid = "u"}).alias(), "fairlead:d:u/0.1");
+  EXPECT_EQ(parts[2].marker_of({.driver = "d", .claim_uid = "u"}).alias(), "fairlead:d:u/1");
+
+  devices::DevicePlan written = pair;
+  written.parts.pop_back();
+  EXPECT_EQ(
+      to_json(ClaimPlan{.devices = {written}}),
+      R"({"attach":"guard","devices":[{"kind":"pair","parts":[{"body":{"mtu":1400},"interfaceName":"net1",)"
+      R"("kind":"dummy","type":"netdev"}],"request":"a","type":"combo"}],"version":1})");
+}
+
 TEST(ClaimPlan, DeviceOfAKindThatIsNotKnown_IsAProblemOfThatDeviceOnly) {
   const devices::Registry kinds = devices::all_kinds();
   const auto plan = parse_claim_plan(R"({"version":1,"attach":"guard","devices":[

@@ -58,8 +58,8 @@ std::optional<LinkUse> link_use(const DevicePlan& plan) {
 
 std::vector<LinkUse> link_uses(const std::vector<DevicePlan>& plans) {
   std::vector<LinkUse> uses;
-  for (const DevicePlan& plan : plans) {
-    if (auto use = link_use(plan)) {
+  for (const DevicePlan* plan : all_parts(plans)) {
+    if (auto use = link_use(*plan)) {
       uses.push_back(*std::move(use));
     }
   }

@@ -25,6 +25,8 @@ struct LinkUse {
 /// What of `own` cannot be had beside `theirs` on one link: "the address 192.0.2.5"; empty: all can.
 std::string conflict(const LinkUse& own, const LinkUse& theirs);
 
+// Of a device of several parts, ask for each part.
+
 /// The NIC that this plan takes away from the node, as it was before.
 std::optional<sys::InventoryLink> taken_nic(const DevicePlan& plan);
 /// The link of the node that this plan puts a link on, and that others may use too: as a NIC it cannot be handed
@@ -32,6 +34,7 @@ std::optional<sys::InventoryLink> taken_nic(const DevicePlan& plan);
 std::optional<sys::InventoryLink> shared_link(const DevicePlan& plan);
 /// The link of the node that this plan has, wholly or with others.
 std::optional<LinkUse> link_use(const DevicePlan& plan);
+/// Of the plans and their parts.
 std::vector<LinkUse> link_uses(const std::vector<DevicePlan>& plans);
 
 }  // namespace fairlead::devices::netdev

@@ -37,7 +37,8 @@ Needs NetdevKind::needs(const PlanBody& body) const {
 
 Result<cdi::ContainerEdits> NetdevKind::prepare(const PrepareInput& input) const {
   FL_ASSIGN(const NetdevPlan* plan, netdev_plan(*input.plan));
-  return cdi::ContainerEdits{.env = {input.variable + "=" + plan->interface_name}};
+  return input.variable.empty() ? cdi::ContainerEdits()
+                                : cdi::ContainerEdits{.env = {input.variable + "=" + plan->interface_name}};
 }
 
 // ---- the claim's status

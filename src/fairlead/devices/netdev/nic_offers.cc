@@ -129,11 +129,13 @@ Offers nic_offers(const OfferInput& input) {
   }
   std::vector<sys::InventoryLink> away;
   for (const HeldDevice& device : input.held) {
-    if (auto was = taken_nic(device.plan)) {
-      offers.devices.push_back({.device = nic_device(*was, device.name),
-                                .identity = {.key = device.plan.key},
-                                .called = was->link.name});
-      away.push_back(*std::move(was));
+    for (const DevicePlan& part : device.plan.parts_or_self()) {
+      if (auto was = taken_nic(part)) {
+        offers.devices.push_back({.device = nic_device(*was, device.name),
+                                  .identity = {.key = device.plan.key},
+                                  .called = was->link.name});
+        away.push_back(*std::move(was));
+      }
     }
   }
   // Names must not depend on what is away.
