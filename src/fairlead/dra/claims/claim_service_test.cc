@@ -17,7 +17,7 @@
 #include "fairlead/formats/cdi.h"
 #include "fairlead/sys/testing/no_descriptors.h"
 
-namespace fairlead::dra::test {
+namespace fairlead::dra::testing {
 namespace {
 
 using ::testing::AllOf;
@@ -1285,11 +1285,11 @@ INSTANTIATE_TEST_SUITE_P(AtEveryStep, Crash,
                          });
 
 }  // namespace
-}  // namespace fairlead::dra::test
+}  // namespace fairlead::dra::testing
 
 int main(int argc, char** argv) {
-  if (const char* dir = std::getenv(fairlead::dra::test::kCrashDir); dir != nullptr) {
-    return fairlead::dra::test::run_crash_child(dir);
+  if (const char* dir = std::getenv(fairlead::dra::testing::kCrashDir); dir != nullptr) {
+    return fairlead::dra::testing::run_crash_child(dir);
   }
   ::testing::InitGoogleMock(&argc, argv);
   return RUN_ALL_TESTS();

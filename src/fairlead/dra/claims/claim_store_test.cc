@@ -12,7 +12,7 @@
 
 #include "fairlead/dra/testing/claim_node.h"
 
-namespace fairlead::dra::test {
+namespace fairlead::dra::testing {
 namespace {
 
 using ::testing::ElementsAre;
@@ -455,4 +455,4 @@ TEST(ClaimStoreLock, WaitsUntilTheOtherIsDone) {
 }
 
 }  // namespace
-}  // namespace fairlead::dra::test
+}  // namespace fairlead::dra::testing

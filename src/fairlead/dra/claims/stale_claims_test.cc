@@ -19,17 +19,17 @@ class StaleClaimsTest : public ::testing::Test {
  protected:
   void SetUp() override {
     service_ = node_.open();
-    node_.claims.put(test::claim_of("c", {test::result_of("gpu-0")}));
-    ASSERT_EQ(test::outcome(test::prepare(*service_, {test::ref_of("c")})), "ok");
+    node_.claims.put(testing::claim_of("c", {testing::result_of("gpu-0")}));
+    ASSERT_EQ(testing::outcome(testing::prepare(*service_, {testing::ref_of("c")})), "ok");
     stale_ = std::make_unique<StaleClaims>(
         StaleClaims::Options{.period = minutes(5), .clock = &clock_}, node_.claims,
         StaleClaims::Calls{
             .records = [this] { return service_->records(); },
             .use_of = [this](const ClaimRecord&) { return use_; },
             .undo = [this](const ClaimRecord& record) -> Result<> {
-              return test::unprepare(*service_, {{.namespace_ = record.claim.namespace_,
-                                                  .name = record.claim.name,
-                                                  .uid = record.claim.uid}})
+              return testing::unprepare(*service_, {{.namespace_ = record.claim.namespace_,
+                                                     .name = record.claim.name,
+                                                     .uid = record.claim.uid}})
                   .begin()
                   ->second;
             },
@@ -44,7 +44,7 @@ class StaleClaimsTest : public ::testing::Test {
   }
   [[nodiscard]] bool is_kept() const { return node_.traces("c") == "record cdi effect"; }
 
-  test::Node node_;
+  testing::Node node_;
   std::unique_ptr<ClaimService> service_;
   VirtualClock clock_;
   ClaimUse use_{.kind = ClaimUse::Kind::kUnused};
@@ -81,7 +81,7 @@ TEST_F(StaleClaimsTest, TwiceInAMoment_IsOnce) {
 }
 
 TEST_F(StaleClaimsTest, AnotherClaimOfTheName_IsGoneToo) {
-  auto other = test::claim_of("c", {test::result_of("gpu-0")});
+  auto other = testing::claim_of("c", {testing::result_of("gpu-0")});
   other.meta.uid = "made-anew";
   node_.claims.put(other);
   round();
@@ -92,7 +92,7 @@ TEST_F(StaleClaimsTest, AnotherClaimOfTheName_IsGoneToo) {
 TEST_F(StaleClaimsTest, GoneOnceAndBack_CountsAnew) {
   node_.claims.remove("c");
   round();
-  node_.claims.put(test::claim_of("c", {test::result_of("gpu-0")}));
+  node_.claims.put(testing::claim_of("c", {testing::result_of("gpu-0")}));
   round();
   node_.claims.remove("c");
   round();
@@ -134,7 +134,7 @@ TEST_F(StaleClaimsTest, WhatNobodyKnows_IsToldOnceAndCounted) {
   EXPECT_THAT(told_, ElementsAre(HasSubstr("the claim default/c (c-uid) is gone from the API server")));
   EXPECT_THAT(told_.front(), HasSubstr("its network namespace is not visible"));
   EXPECT_EQ(count_, 1);
-  ASSERT_EQ(test::outcome(test::unprepare(*service_, {test::ref_of("c")})), "ok");
+  ASSERT_EQ(testing::outcome(testing::unprepare(*service_, {testing::ref_of("c")})), "ok");
   round();
   EXPECT_EQ(count_, 0);
 }

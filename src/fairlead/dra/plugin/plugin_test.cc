@@ -22,7 +22,7 @@
 #include "fairlead/dra/testing/claim_node.h"
 #include "fairlead/rpc/unix_listener.h"
 
-namespace fairlead::dra::test {
+namespace fairlead::dra::testing {
 namespace {
 
 using ::testing::HasSubstr;
@@ -537,11 +537,11 @@ TEST(PluginOptions, EmptyFolders_FollowTheDriversName) {
 }
 
 }  // namespace
-}  // namespace fairlead::dra::test
+}  // namespace fairlead::dra::testing
 
 int main(int argc, char** argv) {
-  if (const char* dir = std::getenv(fairlead::dra::test::kChildDir); dir != nullptr) {
-    return fairlead::dra::test::run_child(dir);
+  if (const char* dir = std::getenv(fairlead::dra::testing::kChildDir); dir != nullptr) {
+    return fairlead::dra::testing::run_child(dir);
   }
   ::testing::InitGoogleMock(&argc, argv);
   return RUN_ALL_TESTS();

@@ -15,7 +15,7 @@
 #include "fairlead/rpc/grpc_server.h"
 #include "pluginregistration.grpc.pb.h"
 
-namespace fairlead::dra::test {
+namespace fairlead::dra::testing {
 namespace {
 
 namespace v1 = ::k8s::io::kubelet::pkg::apis::dra::v1;
@@ -261,4 +261,4 @@ TEST(ProbeSockets, SaysWhichSocketIsDead) {
 }
 
 }  // namespace
-}  // namespace fairlead::dra::test
+}  // namespace fairlead::dra::testing

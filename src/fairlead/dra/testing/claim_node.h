@@ -19,7 +19,7 @@
 #include "fairlead/dra/claims/claim_service.h"
 #include "fairlead/sys/files.h"
 
-namespace fairlead::dra::test {
+namespace fairlead::dra::testing {
 
 inline constexpr const char* kDriver = "dra.example.com";
 inline constexpr const char* kNode = "node-1";
@@ -276,4 +276,4 @@ std::string outcome(const Answers& answers) {
   return answer ? "ok" : answer.error().what();
 }
 
-}  // namespace fairlead::dra::test
+}  // namespace fairlead::dra::testing
