@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "drydock/cluster/field_check.h"
+#include "drydock/cluster/object_write.h"
 
 namespace drydock::allocation {
 namespace {
@@ -49,7 +50,7 @@ std::string explain(const Alternative& alternative, const DevicePools& pools, co
       (alternative.all ? "all matching devices are" : plural(needed) + (needed == 1 ? " is" : " are")) +
       std::string(" needed, but ") + std::to_string(alternative.matched) + " of " +
       plural(pools.devices.size()) + " on node " + node + " match deviceclass " +
-      in_quotes(name_of(*alternative.device_class)) + selector_text(alternative);
+      in_quotes(object_name(*alternative.device_class)) + selector_text(alternative);
   if (alternative.tolerable < alternative.matched) {
     text += ", " + std::to_string(alternative.matched - alternative.tolerable) + " of them tainted";
   }

@@ -6,6 +6,7 @@
 
 #include "drydock/cluster/cel.h"
 #include "drydock/cluster/field_check.h"
+#include "drydock/cluster/object_write.h"
 
 namespace drydock::allocation {
 namespace {
@@ -73,7 +74,7 @@ class Planner {
     out.count = out.all ? 0 : request.value("count", std::size_t{1});
     const std::string title = plan.title() + ", request " + in_quotes(name) + ": ";
     const std::string class_name = text_at(request, "deviceClassName");
-    const auto it = std::ranges::find(input_.classes, class_name, name_of);
+    const auto it = std::ranges::find(input_.classes, class_name, object_name);
     if (it == input_.classes.end()) {
       return denied(title + "deviceclass " + in_quotes(class_name) + " not found");
     }
@@ -116,7 +117,7 @@ class Planner {
                                            const std::string& path) {
     std::vector<Rule> rules;
     FL_TRY(compile_all(rules, value_at(value_at(device_class, "spec"), "selectors"),
-                       "deviceclass " + in_quotes(name_of(device_class)) + " spec"));
+                       "deviceclass " + in_quotes(object_name(device_class)) + " spec"));
     FL_TRY(compile_all(rules, value_at(request, "selectors"), path));
     return rules;
   }
@@ -144,7 +145,7 @@ class Planner {
 }  // namespace
 
 std::string ClaimPlan::title() const {
-  return "claim " + text_at((*claim)["metadata"], "namespace") + "/" + name_of(*claim);
+  return "claim " + text_at((*claim)["metadata"], "namespace") + "/" + object_name(*claim);
 }
 
 Result<std::vector<ClaimPlan>> make_plans(const AllocationInput& input, const DevicePools& pools,
@@ -163,6 +164,5 @@ Error denied(const std::string& why) {
 }
 
 std::string in_quotes(std::string_view text) { return "\"" + std::string(text) + "\""; }
-std::string name_of(const Json& object) { return text_at(value_at(object, "metadata"), "name"); }
 
 }  // namespace drydock::allocation

@@ -57,6 +57,5 @@ fairlead::Result<std::vector<ClaimPlan>> make_plans(const AllocationInput& input
 /// The scheduler's words for pods that must wait.
 fairlead::Error denied(const std::string& why);
 std::string in_quotes(std::string_view text);
-std::string name_of(const Json& object);
 
 }  // namespace drydock::allocation

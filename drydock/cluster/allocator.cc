@@ -10,6 +10,7 @@
 #include "drydock/cluster/device_pool.h"
 #include "drydock/cluster/field_check.h"
 #include "drydock/cluster/ids.h"
+#include "drydock/cluster/object_write.h"
 
 namespace drydock {
 namespace allocation {
@@ -246,7 +247,7 @@ Json allocation_of(const ClaimPlan& plan, std::size_t index, const std::vector<C
 fairlead::Result<std::vector<Json>> allocate(const AllocationInput& input, std::span<const Json> wanted) {
   const DevicePools pools = gather_devices(input);
   const DeviceUsage usage(input.claims);
-  const std::string node = allocation::name_of(input.node);
+  const std::string node = object_name(input.node);
   FL_ASSIGN(const auto plans, allocation::make_plans(input, pools, wanted));
   allocation::Search search(pools, usage, plans);
   if (!search.run()) {

@@ -9,6 +9,7 @@
 #include "drydock/cluster/field_check.h"
 #include "drydock/cluster/ids.h"
 #include "drydock/cluster/manifest.h"
+#include "drydock/cluster/object_write.h"
 
 namespace drydock {
 namespace {
@@ -19,7 +20,6 @@ using fairlead::Result;
 
 constexpr const char* kManager = "drydock";
 
-std::string name_of(const Json& object) { return text_at(value_at(object, "metadata"), "name"); }
 std::string namespace_of(const Json& object) { return text_at(value_at(object, "metadata"), "namespace"); }
 std::string uid_of(const Json& object) { return text_at(value_at(object, "metadata"), "uid"); }
 
@@ -155,7 +155,7 @@ Result<std::vector<AppliedObject>> Cluster::apply_manifests(std::string_view yam
     const Kind& kind = *manifest.kind;
     AppliedObject done{.kind = &kind,
                        .namespace_ = manifest.ns,
-                       .name = name_of(manifest.object),
+                       .name = object_name(manifest.object),
                        .outcome = AppliedObject::Outcome::kCreated,
                        .source = manifest.source};
     const auto before = store_->get(kind, manifest.ns, done.name);
@@ -165,7 +165,7 @@ Result<std::vector<AppliedObject>> Cluster::apply_manifests(std::string_view yam
     if (!after) {
       return to_error(after.error(), manifest.source);
     }
-    done.name = name_of(*after);
+    done.name = object_name(*after);
     if (before) {
       const bool same = (*before)["metadata"]["resourceVersion"] == (*after)["metadata"]["resourceVersion"];
       done.outcome = same ? AppliedObject::Outcome::kUnchanged : AppliedObject::Outcome::kConfigured;

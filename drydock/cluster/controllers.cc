@@ -9,6 +9,7 @@
 #include "drydock/cluster/cluster.h"
 #include "drydock/cluster/field_check.h"
 #include "drydock/cluster/ids.h"
+#include "drydock/cluster/object_write.h"
 
 namespace drydock {
 namespace {
@@ -20,7 +21,6 @@ constexpr std::string_view kPodClaimName = "resource.kubernetes.io/pod-claim-nam
 constexpr std::string_view kFinalizer = "resource.kubernetes.io/delete-protection";
 constexpr std::chrono::milliseconds kStopCheck{100};
 
-std::string name_of(const Json& object) { return text_at(value_at(object, "metadata"), "name"); }
 std::string namespace_of(const Json& object) { return text_at(value_at(object, "metadata"), "namespace"); }
 std::string uid_of(const Json& object) { return text_at(value_at(object, "metadata"), "uid"); }
 std::string in_quotes(std::string_view text) { return "\"" + std::string(text) + "\""; }
@@ -39,7 +39,7 @@ const Json* find_by_uid(const std::vector<Json>& objects, std::string_view uid) 
 }
 
 Json owner_reference(const Json& pod) {
-  return {{"apiVersion", "v1"}, {"kind", "Pod"},      {"name", name_of(pod)},
+  return {{"apiVersion", "v1"}, {"kind", "Pod"},      {"name", object_name(pod)},
           {"uid", uid_of(pod)}, {"controller", true}, {"blockOwnerDeletion", true}};
 }
 
@@ -64,7 +64,7 @@ void set_condition(Json& pod, const Json& condition) {
 }
 
 Json consumer(const Json& pod) {
-  return {{"resource", "pods"}, {"name", name_of(pod)}, {"uid", uid_of(pod)}};
+  return {{"resource", "pods"}, {"name", object_name(pod)}, {"uid", uid_of(pod)}};
 }
 
 void reserve(Json& claim, const Json& pod) {
@@ -140,7 +140,7 @@ void write_event(Store& store, const Json& object, const EventText& event) {
       .labels = {}};
   for (const Json& known : store.all(kinds::kEvent, about)) {
     if (text_at(known, "reason") == event.reason && text_at(known, "message") == event.message) {
-      (void)store.modify(kinds::kEvent, ns, name_of(known), Part::kSpec, [](Json& stored) {
+      (void)store.modify(kinds::kEvent, ns, object_name(known), Part::kSpec, [](Json& stored) {
         stored["count"] = stored.value("count", std::int64_t{1}) + 1;
         stored["lastTimestamp"] = now_rfc3339();
         return true;
@@ -151,11 +151,11 @@ void write_event(Store& store, const Json& object, const EventText& event) {
   const std::string now = now_rfc3339();
   const Json involved = {{"apiVersion", text_at(object, "apiVersion")},
                          {"kind", text_at(object, "kind")},
-                         {"name", name_of(object)},
+                         {"name", object_name(object)},
                          {"namespace", namespace_of(object)},
                          {"uid", uid_of(object)}};
   (void)store.create(kinds::kEvent, ns,
-                     {{"metadata", {{"name", name_of(object) + "." + random_hex(8)}}},
+                     {{"metadata", {{"name", object_name(object) + "." + random_hex(8)}}},
                       {"involvedObject", involved},
                       {"reason", event.reason},
                       {"message", event.message},
@@ -235,7 +235,7 @@ bool Controllers::make_claim(const Json& pod, const Json& entry) {
   if (!metadata.is_object()) {
     metadata = Json::object();
   }
-  metadata["generateName"] = name_of(pod) + "-" + text_at(entry, "name") + "-";
+  metadata["generateName"] = object_name(pod) + "-" + text_at(entry, "name") + "-";
   metadata["annotations"][std::string(kPodClaimName)] = text_at(entry, "name");
   metadata["ownerReferences"] = Json::array({owner_reference(pod)});
   const auto claim =
@@ -244,12 +244,12 @@ bool Controllers::make_claim(const Json& pod, const Json& entry) {
     unschedulable(pod, "pod claim " + in_quotes(text_at(entry, "name")) + ": " + claim.error().message);
     return false;
   }
-  const auto noted = store_.modify(kinds::kPod, ns, name_of(pod), Part::kStatus, [&](Json& stored) {
+  const auto noted = store_.modify(kinds::kPod, ns, object_name(pod), Part::kStatus, [&](Json& stored) {
     if (uid_of(stored) != uid_of(pod)) {
       return false;
     }
     stored["status"]["resourceClaimStatuses"].push_back(
-        {{"name", text_at(entry, "name")}, {"resourceClaimName", name_of(*claim)}});
+        {{"name", text_at(entry, "name")}, {"resourceClaimName", object_name(*claim)}});
     return true;
   });
   return noted.has_value();
@@ -309,7 +309,7 @@ void Controllers::bind(const Json& pod, const std::vector<Json>& claims,
     if (!done.insert(uid_of(claim)).second) {
       continue;  // two entries of the pod may name one claim
     }
-    (void)store_.modify(kinds::kResourceClaim, ns, name_of(claim), Part::kSpec, [](Json& stored) {
+    (void)store_.modify(kinds::kResourceClaim, ns, object_name(claim), Part::kSpec, [](Json& stored) {
       const bool add = !has_finalizer(stored);
       if (add) {
         stored["metadata"]["finalizers"].push_back(kFinalizer);
@@ -317,7 +317,7 @@ void Controllers::bind(const Json& pod, const std::vector<Json>& claims,
       return add;
     });
     const auto written =
-        store_.modify(kinds::kResourceClaim, ns, name_of(claim), Part::kStatus, [&](Json& stored) {
+        store_.modify(kinds::kResourceClaim, ns, object_name(claim), Part::kStatus, [&](Json& stored) {
           if (fresh) {
             stored["status"]["allocation"] = allocation;
           }
@@ -329,7 +329,7 @@ void Controllers::bind(const Json& pod, const std::vector<Json>& claims,
       return;
     }
   }
-  const auto bound = store_.modify(kinds::kPod, ns, name_of(pod), Part::kSpec, [&](Json& stored) {
+  const auto bound = store_.modify(kinds::kPod, ns, object_name(pod), Part::kSpec, [&](Json& stored) {
     if (uid_of(stored) != uid_of(pod) || is_deleted(stored)) {
       return false;
     }
@@ -340,7 +340,7 @@ void Controllers::bind(const Json& pod, const std::vector<Json>& claims,
     return;
   }
   last_reason_.erase(uid_of(pod));
-  (void)store_.modify(kinds::kPod, ns, name_of(pod), Part::kStatus, [](Json& stored) {
+  (void)store_.modify(kinds::kPod, ns, object_name(pod), Part::kStatus, [](Json& stored) {
     set_condition(stored,
                   {{"type", "PodScheduled"}, {"status", "True"}, {"lastTransitionTime", now_rfc3339()}});
     return true;
@@ -348,7 +348,7 @@ void Controllers::bind(const Json& pod, const std::vector<Json>& claims,
   write_event(store_, *bound,
               {.warning = false,
                .reason = "Scheduled",
-               .message = "Successfully assigned " + ns + "/" + name_of(pod) + " to " + node_name_,
+               .message = "Successfully assigned " + ns + "/" + object_name(pod) + " to " + node_name_,
                .component = "default-scheduler"});
 }
 
@@ -361,7 +361,7 @@ void Controllers::unschedulable(const Json& pod, const std::string& why) {
   write_event(
       store_, pod,
       {.warning = true, .reason = "FailedScheduling", .message = why, .component = "default-scheduler"});
-  (void)store_.modify(kinds::kPod, namespace_of(pod), name_of(pod), Part::kStatus, [&](Json& stored) {
+  (void)store_.modify(kinds::kPod, namespace_of(pod), object_name(pod), Part::kStatus, [&](Json& stored) {
     set_condition(stored, {{"type", "PodScheduled"},
                            {"status", "False"},
                            {"reason", "Unschedulable"},
@@ -380,7 +380,7 @@ void Controllers::release_claims(const std::vector<Json>& pods) {
 
 void Controllers::release(const Json& claim, const std::vector<Json>& pods) {
   const std::string ns = namespace_of(claim);
-  const std::string name = name_of(claim);
+  const std::string name = object_name(claim);
   const Json& status = value_at(claim, "status");
   const Json kept = consumers_still_there(claim, pods);
   const bool shrinks = kept.size() != value_at(status, "reservedFor").size();
@@ -419,7 +419,7 @@ void Controllers::collect_garbage() {
     for (Json& object : store_.all(*kind)) {
       uids.insert(uid_of(object));
       if (kind == &kinds::kNamespace) {
-        namespaces.insert(name_of(object));
+        namespaces.insert(object_name(object));
       }
       const bool owned = !value_at(object["metadata"], "ownerReferences").empty();
       if (owned || kind->namespaced) {
@@ -435,7 +435,7 @@ void Controllers::collect_garbage() {
     });
     const bool homeless = kind->namespaced && !namespaces.contains(namespace_of(object));
     if ((orphan || homeless) && !is_deleted(object)) {
-      (void)store_.remove(*kind, namespace_of(object), name_of(object),
+      (void)store_.remove(*kind, namespace_of(object), object_name(object),
                           {.uid = uid_of(object), .resource_version = "", .grace_seconds = {}});
     }
   }
