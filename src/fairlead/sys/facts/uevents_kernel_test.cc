@@ -21,6 +21,7 @@
 #include "fairlead/sys/facts/uevents.h"
 #include "fairlead/sys/files.h"
 #include "fairlead/sys/netns.h"
+#include "fairlead/sys/testing/sysfs_tree.h"
 
 namespace fairlead::sys {
 namespace {
@@ -95,11 +96,19 @@ TEST_F(UeventsKernel, NewVeth_IsAnnouncedInItsNamespaceOnly) {
   EXPECT_EQ(std::ranges::count(seen_elsewhere, "add veth0"), 0);
 }
 
-TEST_F(UeventsKernel, OfAFunction_FactsAreReadAgainAndChangedIsCalled) {
+TEST_F(UeventsKernel, OfAFunction_WhatSysfsAloneSaysIsSeenAtOnce) {
+  const std::string place = "pci0000:00/0000:03:00.0";
+  testing_support::SysfsTree tree;
+  tree.add_device("pci", place,
+                  {{"vendor", "0x8086"},
+                   {"device", "0x10c9"},
+                   {"class", "0x020000"},
+                   {"sriov_totalvfs", "7"},
+                   {"sriov_numvfs", "0"}});
   std::mutex mutex;
   std::condition_variable changed;
   int changes = 0;
-  auto watcher = FactsWatcher::start({}, [&] {
+  auto watcher = FactsWatcher::start({.sysfs_root = tree.root()}, [&] {
     const std::lock_guard lock(mutex);
     ++changes;
     changed.notify_all();
@@ -107,13 +116,16 @@ TEST_F(UeventsKernel, OfAFunction_FactsAreReadAgainAndChangedIsCalled) {
   ASSERT_TRUE(watcher) << watcher.error().what();
   const auto before = (*watcher)->facts();
   ASSERT_TRUE(before) << before.error().what();
+  ASSERT_NE((*before)->function("0000:03:00.0"), nullptr);
+  EXPECT_EQ((*before)->function("0000:03:00.0")->pci.sriov_num_vfs, 0);
+  std::ofstream(tree.root() + "/devices/" + place + "/sriov_numvfs") << "4\n";
   if (!announce_a_function()) {
     GTEST_SKIP() << "this machine has no PCI function whose uevent file can be written";
   }
   // The kernel has queued the event before write(2) returned.
   const auto after = (*watcher)->facts();
   ASSERT_TRUE(after) << after.error().what();
-  EXPECT_NE(*after, *before);
+  EXPECT_EQ((*after)->function("0000:03:00.0")->pci.sriov_num_vfs, 4);
   std::unique_lock lock(mutex);
   EXPECT_TRUE(changed.wait_for(lock, kLong, [&] { return changes > 0; }));
 }
