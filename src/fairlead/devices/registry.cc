@@ -24,6 +24,14 @@ void add_up_parts(DevicePlan& plan) {
   }
 }
 
+namespace {
+
+Error not_known(const KindName& name) {
+  return {Code::kUnsupported, "this version of the driver does not know " + to_string(name)};
+}
+
+}  // namespace
+
 void Registry::add(std::unique_ptr<Kind> kind) {
   KindName name = kind->name();
   auto& kinds = kinds_[name.type];
@@ -46,7 +54,10 @@ Result<const Kind*> Registry::kind_of(const DevicePlan& plan) const {
   if (plan.problem) {
     return *plan.problem;
   }
-  return find(plan.name);
+  if (const Kind* kind = find(plan.name)) {
+    return kind;
+  }
+  return not_known(plan.name);
 }
 
 Result<bool> Registry::is_claim_in(const Side& pod, const Marker& claim) const {
@@ -72,8 +83,7 @@ std::vector<const Kind*> Registry::kinds() const {
 void Registry::read(DevicePlan& plan, std::string_view body, std::string_view name_in_pod) const {
   const Kind* kind = find(plan.name);
   if (kind == nullptr) {
-    plan.problem =
-        Error(Code::kUnsupported, "this version of the driver does not know " + to_string(plan.name));
+    plan.problem = not_known(plan.name);
     return;
   }
   auto read = kind->read(body, name_in_pod);

@@ -100,6 +100,9 @@ TEST(ClaimPlan, PartsAreNestedInTheirDevice) {
 
   devices::DevicePlan written = pair;
   written.parts.pop_back();
+  written.problem.reset();
+  EXPECT_FALSE(kinds.kind_of(written)) << "nor is the kind of the whole known";
+  EXPECT_TRUE(kinds.kind_of(written.parts[0]));
   EXPECT_EQ(
       to_json(ClaimPlan{.devices = {written}}),
       R"({"attach":"guard","devices":[{"kind":"pair","parts":[{"body":{"mtu":1400},"interfaceName":"net1",)"
