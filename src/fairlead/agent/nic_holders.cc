@@ -2,41 +2,32 @@
 #include "fairlead/agent/nic_holders.h"
 
 #include <fcntl.h>
-#include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/file.h>
-#include <sys/inotify.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <iterator>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <string_view>
 #include <tuple>
 #include <utility>
 
+#include "fairlead/agent/holder_story.h"
 #include "fairlead/core/log.h"
-#include "fairlead/devices/identity.h"
 #include "fairlead/dra/claims/claim_store.h"
 #include "fairlead/sys/files.h"
 
 namespace fairlead::agent {
 namespace {
 
-using nlohmann::json;
 using std::chrono::steady_clock;
 
-constexpr int kVersion = 1;
 constexpr std::string_view kWhole = ".whole";
 constexpr std::string_view kShared = ".shared";
-constexpr std::string_view kIntent = ".intent";
-/// Until the folder of the entries can be made and watched again.
-constexpr std::chrono::milliseconds kWatchAgain{500};
+constexpr std::string_view kIntent = kIntentSuffix;
 
 bool take_suffix(std::string_view& name, std::string_view suffix) {
   if (!name.ends_with(suffix)) {
@@ -65,26 +56,6 @@ bool is_file_at(int fd, const std::string& path) {
 Result<bool> is_in_quarantine(const std::string& state_dir, const std::string& uid) {
   FL_ASSIGN(const auto names, sys::list_dir(state_dir + "/quarantine"));
   return std::ranges::any_of(names, [&](const std::string& name) { return name.starts_with(uid + ".json"); });
-}
-
-/// The content of an entry, beyond its name. Exceptions of the JSON library stay in this file.
-struct Story {
-  std::string state_dir, state_folder, boot_id, claim, link;
-};
-
-Result<Story> parse_story(const std::string& text) {
-  try {
-    const json in = json::parse(text);
-    const json& claim = in.at("claim");
-    return Story{
-        .state_dir = in.at("stateDir"),
-        .state_folder = in.at("stateFolder"),
-        .boot_id = in.at("bootId"),
-        .claim = claim.at("namespace").get<std::string>() + "/" + claim.at("name").get<std::string>(),
-        .link = in.at("link")};
-  } catch (const json::exception& e) {
-    return Error(Code::kCorrupt, e.what());
-  }
 }
 
 }  // namespace
@@ -120,23 +91,6 @@ struct NicHolders::Entry {
     return entry;
   }
 };
-
-std::vector<NicUse> nic_uses(const std::vector<devices::netdev::LinkUse>& links) {
-  std::vector<NicUse> uses;
-  for (const devices::netdev::LinkUse& use : links) {
-    if (use.link.link.kind == "bridge") {
-      continue;  // no driver hands it out: it cannot leave the node's namespace
-    }
-    std::string nic = devices::node_wide_name(use.link);
-    const auto known = std::ranges::find(uses, nic, &NicUse::nic);
-    if (known == uses.end()) {
-      uses.push_back({.nic = std::move(nic), .link = use.link.link.name, .whole = use.whole});
-    } else {
-      known->whole = known->whole || use.whole;
-    }
-  }
-  return uses;
-}
 
 NicHolders::NicHolders(Options options)
     : options_([&] {
@@ -187,20 +141,16 @@ NicHolders::Entry NicHolders::entry_of(const NicClaim& claim, const NicUse& use)
 }
 
 Result<std::string> NicHolders::content(const NicClaim& claim, const NicUse& use) const {
-  try {
-    const json out = {{"version", kVersion},
-                      {"nic", use.nic},
-                      {"link", use.link},
-                      {"use", use.whole ? "whole" : "shared"},
-                      {"driver", options_.driver},
-                      {"claim", {{"uid", claim.uid}, {"namespace", claim.namespace_}, {"name", claim.name}}},
-                      {"stateDir", options_.state_dir},
-                      {"stateFolder", number_of(options_.state_dir + "/claims")},
-                      {"bootId", options_.boot_id.value_or("")}};
-    return out.dump(2, ' ', false, json::error_handler_t::replace) + "\n";
-  } catch (const json::exception& e) {
-    return Error(Code::kInternal, e.what());
-  }
+  return to_json(HolderStory{.nic = use.nic,
+                             .link = use.link,
+                             .is_whole = use.whole,
+                             .driver = options_.driver,
+                             .uid = claim.uid,
+                             .namespace_ = claim.namespace_,
+                             .name = claim.name,
+                             .state_dir = options_.state_dir,
+                             .state_folder = number_of(options_.state_dir + "/claims"),
+                             .boot_id = options_.boot_id.value_or("")});
 }
 
 /// True only if it is certain: the records are visible, and the claim's is not among them.
@@ -210,7 +160,7 @@ Result<bool> NicHolders::is_left_over(const Entry& entry) const {
   if (!text) {
     return true;
   }
-  const auto story = parse_story(*text);
+  const auto story = parse_holder_story(*text);
   if (!story) {
     log::warn("cannot read which claim has a NIC; it counts as taken",
               {{"file", path}, {"error", story.error().what()}});
@@ -530,108 +480,6 @@ Result<std::vector<NicHolders::Holder>> NicHolders::of_others() const {
     holders.push_back({.nic = entry.nic, .driver = entry.driver, .whole = entry.whole});
   }
   return holders;
-}
-
-// ---- the watch ----
-
-namespace {
-
-/// Makes the folder.
-Result<> watch_folder(int events, const std::string& folder) {
-  FL_TRY(sys::make_dirs(folder, 0700));
-  if (::inotify_add_watch(events, folder.c_str(), IN_MOVED_TO | IN_DELETE | IN_ONLYDIR) < 0) {
-    return Error::from_errno(errno, "watch " + folder);
-  }
-  return {};
-}
-
-}  // namespace
-
-Result<std::unique_ptr<HoldersWatch>> HoldersWatch::start(const std::string& dir, std::string driver,
-                                                          std::function<void()> changed) {
-  const std::string folder = dir + "/holders";
-  UniqueFd events(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
-  if (!events.valid()) {
-    return Error::from_errno(errno, "make an inotify descriptor");
-  }
-  FL_TRY(watch_folder(events.get(), folder));
-  UniqueFd stop(::eventfd(0, EFD_CLOEXEC));
-  if (!stop.valid()) {
-    return Error::from_errno(errno, "make an eventfd");
-  }
-  return std::unique_ptr<HoldersWatch>(
-      new HoldersWatch(folder, std::move(events), std::move(stop), std::move(driver), std::move(changed)));
-}
-
-HoldersWatch::HoldersWatch(std::string folder, UniqueFd events, UniqueFd stop, std::string driver,
-                           std::function<void()> changed)
-    : folder_(std::move(folder)),
-      events_(std::move(events)),
-      stop_(std::move(stop)),
-      driver_(std::move(driver)),
-      changed_(std::move(changed)) {
-  thread_ = std::thread([this] { run(); });
-}
-
-void HoldersWatch::run() const {
-  std::array<pollfd, 2> both = {{{.fd = events_.get(), .events = POLLIN, .revents = 0},
-                                 {.fd = stop_.get(), .events = POLLIN, .revents = 0}}};
-  bool is_watching = true;
-  bool is_told = false;  // that it could not be watched again
-  while (true) {
-    const int ready =
-        ::poll(both.data(), both.size(), is_watching ? -1 : static_cast<int>(kWatchAgain.count()));
-    if ((ready < 0 && errno != EINTR) || both[1].revents != 0) {
-      return;
-    }
-    const Seen seen = read_events();
-    bool any = seen.any;
-    if (is_watching && seen.folder_gone) {
-      log::warn("the folder in which drivers record which NICs they have was removed; making it again",
-                {{"folder", folder_}});
-      is_watching = is_told = false;
-    }
-    if (!is_watching) {
-      const auto again = watch_folder(events_.get(), folder_);
-      is_watching = again.has_value();
-      any = any || is_watching;  // our own entries are written again
-      if (!again && !std::exchange(is_told, true)) {
-        log::warn("changes of other drivers' NICs are not seen now; trying again",
-                  {{"error", again.error().what()}});
-      }
-    }
-    if (any) {
-      changed_();
-    }
-  }
-}
-
-/// Reads all pending events; returns whether any is of another driver, or some were lost.
-HoldersWatch::Seen HoldersWatch::read_events() const {
-  alignas(inotify_event) std::array<char, 4096>
-      buffer;  // NOLINT(cppcoreguidelines-pro-type-member-init): filled by read
-  const std::string own = "_" + driver_ + "_";
-  Seen seen;
-  while (true) {
-    const ssize_t size = ::read(events_.get(), buffer.data(), buffer.size());
-    if (size <= 0) {
-      return seen;
-    }
-    for (std::size_t at = 0; at < static_cast<std::size_t>(size);) {
-      const auto* event = reinterpret_cast<const inotify_event*>(buffer.data() + at);
-      const std::string_view name = event->len == 0 ? "" : event->name;  // NUL-terminated, padded
-      const bool says_nothing = name.ends_with(kIntent) || name.find(own) != std::string_view::npos;
-      seen.any = seen.any || (event->mask & IN_Q_OVERFLOW) != 0 || !says_nothing;
-      seen.folder_gone = seen.folder_gone || (event->mask & IN_IGNORED) != 0;
-      at += sizeof(inotify_event) + event->len;
-    }
-  }
-}
-
-HoldersWatch::~HoldersWatch() {
-  const std::uint64_t one = 1;
-  (void)!::write(stop_.get(), &one, sizeof one);
-  thread_.join();
 }
 
 }  // namespace fairlead::agent

@@ -22,26 +22,17 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
 
+#include "fairlead/agent/nic_use.h"
 #include "fairlead/core/fd.h"
-#include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
-#include "fairlead/devices/kind.h"
-#include "fairlead/devices/netdev/link_use.h"
 #include "fairlead/dra/base/driver.h"
 
 namespace fairlead::agent {
 
-/// A NIC under the name that all agents of the node use.
-struct NicUse {
-  std::string nic;   // devices::node_wide_name()
-  std::string link;  // its name on the node, for log lines
-  bool whole = false;
-};
-/// The links used by a claim that other drivers might hand out as well; each once.
-std::vector<NicUse> nic_uses(const std::vector<devices::netdev::LinkUse>& links);
+/// How the file of an entry ends that has no effect yet.
+inline constexpr std::string_view kIntentSuffix = ".intent";
 
 /// A claim of this driver that has a record.
 struct NicClaim {
@@ -116,30 +107,6 @@ class NicHolders {
   [[nodiscard]] Result<std::string> content(const NicClaim& claim, const NicUse& use) const;
 
   const Options options_;
-};
-
-/// Calls `changed` when entries of drivers other than `driver` change, or all are lost with the folder, which
-/// is then made again; from a thread of its own.
-class HoldersWatch : private Pinned {
- public:
-  /// Makes the folder.
-  static Result<std::unique_ptr<HoldersWatch>> start(const std::string& dir, std::string driver,
-                                                     std::function<void()> changed);
-  ~HoldersWatch();
-
- private:
-  struct Seen {
-    bool any = false, folder_gone = false;
-  };
-  HoldersWatch(std::string folder, UniqueFd events, UniqueFd stop, std::string driver,
-               std::function<void()> changed);
-  void run() const;
-  [[nodiscard]] Seen read_events() const;
-  std::string folder_;
-  UniqueFd events_, stop_;
-  std::string driver_;
-  std::function<void()> changed_;
-  std::thread thread_;
 };
 
 }  // namespace fairlead::agent

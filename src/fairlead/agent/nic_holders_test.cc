@@ -11,6 +11,7 @@
 #include <future>
 #include <thread>
 
+#include "fairlead/agent/holders_watch.h"
 #include "fairlead/sys/files.h"
 #include "fairlead/sys/testing/temporary_folder.h"
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "fairlead/agent/attach/attach.h"
+#include "fairlead/agent/holders_watch.h"
 #include "fairlead/agent/nic_holders.h"
 #include "fairlead/agent/node_reader.h"
 #include "fairlead/core/mutex.h"
