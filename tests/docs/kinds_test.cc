@@ -93,7 +93,7 @@ TEST(RdmaExample, ClaimThatWasAllocatedOne_GetsItsDeviceNode) {
   ASSERT_OK(again);
   FakeHost host;
   Attacher attacher(kinds, options, host);
-  const auto edits = attacher.prepare(*again, "u1", {"FAIRLEAD_FAST_HCA"});
+  const auto edits = attacher.prepare(std::make_shared<const ClaimPlan>(*again), "u1", {"FAIRLEAD_FAST_HCA"});
   ASSERT_OK(edits);
   EXPECT_EQ(edits->at(0).env, std::vector<std::string>{"FAIRLEAD_FAST_HCA=mlx5_0"});
   EXPECT_EQ(edits->at(0).device_nodes.at(0).path, "/dev/infiniband/rdma_cm");

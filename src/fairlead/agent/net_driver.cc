@@ -335,12 +335,13 @@ cdi::Hook NetDriver::guard_hook(const std::string& claim_uid) const {
 
 Result<dra::Prepared> NetDriver::prepare(const dra::Claim& claim, const std::string& plan_text,
                                          const dra::CallContext& /*context*/) {
-  FL_ASSIGN(const ClaimPlan plan, parse_claim_plan(plan_text, *registry_));
+  FL_ASSIGN(const PlanPtr plan_ptr, attacher_.plans().read(plan_text));
+  const ClaimPlan& plan = *plan_ptr;
   dra::Prepared prepared;
-  FL_ASSIGN(prepared.device_edits, attacher_.prepare(plan, claim.uid, environment_names(claim)));
+  FL_ASSIGN(prepared.device_edits, attacher_.prepare(plan_ptr, claim.uid, environment_names(claim)));
   AttachState state;
   if (plan.mode == AttachMode::kNetdevices) {
-    FL_ASSIGN(auto staged, attacher_.stage(plan, claim.uid));
+    FL_ASSIGN(auto staged, attacher_.stage(plan_ptr, claim.uid));
     for (std::size_t i = 0; i < staged.size(); ++i) {
       prepared.device_edits[i].net_devices = std::move(staged[i]);
     }

@@ -262,9 +262,12 @@ void NodeOffers::planned(const std::string& claim_uid) {
 
 Result<NodeOffers::InUse> NodeOffers::in_use() {
   InUse used;
-  const auto held_before = parts_.attacher->held_now();
+  const auto held_before = parts_.attacher->held().now();
   FL_ASSIGN(const auto records, parts_.host->records(), "find out which links claims have");
-  parts_.attacher->let_go_of_others(held_before, records);
+  if (!held_before.empty()) {
+    FL_ASSIGN(const auto shared, parts_.host->shared_records(), "find out which links claims have");
+    parts_.attacher->held().let_go_of_others(held_before, shared);
+  }
   const Lock lock(undone_mutex_);
   std::erase_if(undone_, [&](const std::string& uid) {
     return std::ranges::none_of(records, [&](const auto& record) { return record.claim.uid == uid; });

@@ -4,13 +4,13 @@
 
 #include <chrono>
 #include <cstdint>
-#include <functional>
-#include <map>
 #include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
+#include "fairlead/agent/attach/held_netns.h"
+#include "fairlead/agent/attach/plan_reader.h"
 #include "fairlead/agent/attach/record.h"
 #include "fairlead/core/fd.h"
 #include "fairlead/core/mutex.h"
@@ -41,7 +41,7 @@ class Attacher {
  public:
   /// All must outlive it.
   Attacher(const devices::Registry& registry, const devices::NodeOptions& options, dra::Host& host)
-      : registry_(&registry), options_(&options), host_(&host) {}
+      : registry_(&registry), plans_(registry), options_(&options), host_(&host) {}
 
   /// Whether begin() must be recorded before attach(): the claim takes a NIC that is not in this sandbox yet.
   /// If the process is killed during the move, the record says where the NIC went. Links that we make need no
@@ -66,13 +66,13 @@ class Attacher {
   /// The node-side work when the claim is prepared; returns what containers get by CDI, in the devices'
   /// order, of all parts of a device together. `variables`: the environment variables that name the devices.
   /// All or nothing.
-  Result<std::vector<cdi::ContainerEdits>> prepare(const ClaimPlan& plan, const std::string& claim_uid,
+  Result<std::vector<cdi::ContainerEdits>> prepare(const PlanPtr& plan, const std::string& claim_uid,
                                                    const std::vector<std::string>& variables);
 
   /// netdevices mode: puts every device into the node's namespace; returns for each device of the claim what
   /// the runtime moves, with the names there and in the container (none for one that is only monitored). All or
   /// nothing.
-  Result<std::vector<std::vector<cdi::NetDevice>>> stage(const ClaimPlan& plan, const std::string& claim_uid);
+  Result<std::vector<std::vector<cdi::NetDevice>>> stage(const PlanPtr& plan, const std::string& claim_uid);
 
   /// Undoes attach() and stage(), however far they got; continues after errors and returns the first. Devices
   /// whose kind is not registered any more are an error. Devices that use a NIC in `lost`
@@ -80,15 +80,10 @@ class Attacher {
   Result<> detach(const dra::ClaimRecord& record, std::chrono::steady_clock::time_point deadline,
                   const std::vector<std::string>& lost = {});
 
-  /// After a restart: opens the pods' namespaces that must be held again (see hold()).
+  /// After a restart: opens the pods' namespaces that must be held again (HeldNamespaces).
   void adopt(const std::vector<dra::ClaimRecord>& records);
 
-  /// The pods' namespaces that are held (see hold()).
-  using HeldNow = std::map<std::string, std::uint64_t>;
-  [[nodiscard]] HeldNow held_now() const;
-  /// Releases those of `before` that the records, read after held_now(), do not require any more: another
-  /// instance has undone or released the claim. Namespaces held since then are kept.
-  void let_go_of_others(const HeldNow& before, const std::vector<dra::ClaimRecord>& records);
+  [[nodiscard]] HeldNamespaces& held() { return held_; }
 
   /// Cleans up links in the node's namespace that carry this driver's marker and belong to no record: neither
   /// to one of `records` nor to one that another instance has made since. Links that were made are deleted;
@@ -98,6 +93,7 @@ class Attacher {
   [[nodiscard]] dra::ClaimUse use_of(const dra::ClaimRecord& record) const;
 
   [[nodiscard]] const devices::Registry& registry() const { return *registry_; }
+  [[nodiscard]] const PlanReader& plans() const { return plans_; }
 
  private:
   struct Session;
@@ -120,18 +116,8 @@ class Attacher {
                                             const AttachState& state) const;
   /// Fills in what the devices were given (AttachState::given).
   Result<> attach_all(Session& session, const devices::Side& pod, AttachState& state);
-  /// Whether a held namespace is certainly the claim's, or only has the inode number in the record.
-  enum class Certainty : std::uint8_t { kCertain, kByNumber };
-  struct Held {
-    UniqueFd netns;
-    Certainty certainty = Certainty::kByNumber;
-    std::uint64_t number = 0;  // of the call of hold()
-  };
   /// The pod's namespace, held or found; the session learns whether the record's indexes count there.
   UniqueFd pod_namespace(Session& session, const AttachState& state) const;
-  void hold(const std::string& claim_uid, int netns, Certainty certainty);
-  [[nodiscard]] Held held(const std::string& claim_uid) const;
-  void let_go(const std::string& claim_uid);
   Result<> detach_from(Session& session, const std::optional<devices::Side>& pod, bool was_attached,
                        std::chrono::steady_clock::time_point deadline) const;
   Result<> detach_where_it_is(Session& session, const AttachState& state,
@@ -140,16 +126,11 @@ class Attacher {
                                          const std::vector<std::string>& nics);
 
   const devices::Registry* registry_;
+  PlanReader plans_;
   const devices::NodeOptions* options_;
   dra::Host* host_;
-  mutable Mutex mutex_;
-  /// The namespaces of pods that have a NIC of the node, from before the NIC moves there until it is
-  /// returned. Otherwise a pod that passed its namespace's descriptor to another process could keep the NIC:
-  /// the kernel returns a NIC (or deletes it: a veth that is a nested node's NIC) only when the last user of
-  /// the namespace is gone, and we could not find the namespace. The price: while we hold it, only the agent
-  /// returns the NIC; if the agent dies, the kernel does.
-  std::map<std::string, Held> held_ FL_GUARDED_BY(mutex_);
-  std::uint64_t holds_ FL_GUARDED_BY(mutex_) = 0;
+  HeldNamespaces held_;
+  Mutex mutex_;
   std::set<std::string> waited_for_ FL_GUARDED_BY(mutex_);  // claims whose NIC was not returned in time
 };
 

@@ -27,27 +27,27 @@ std::vector<dra::DeviceReport> AttachReports::all_devices(const dra::ClaimRecord
                                                           const std::string& reason,
                                                           const std::string& message) const {
   std::vector<dra::DeviceReport> reports(record.claim.devices.size(), {.reason = reason, .message = message});
-  const auto plan = parse_claim_plan(record.plan, *kinds_);
-  for (std::size_t i = 0; plan && i < std::min(reports.size(), plan->devices.size()); ++i) {
-    if (auto report = report_without_pod(plan->devices[i])) {
+  const auto plan = plans_->read(record.plan);
+  for (std::size_t i = 0; plan && i < std::min(reports.size(), (*plan)->devices.size()); ++i) {
+    if (auto report = report_without_pod((*plan)->devices[i])) {
       reports[i] = *std::move(report);
     }
   }
   return reports;
 }
 
-bool is_attachable(const dra::ClaimRecord& record, const devices::Registry& kinds) {
+bool is_attachable(const dra::ClaimRecord& record, const PlanReader& plans) {
   if (record.state != dra::ClaimState::kPrepared) {
     return false;
   }
-  const auto plan = parse_claim_plan(record.plan, kinds);
-  return plan && plan->mode == devices::AttachMode::kGuard && plan->needs_attach();
+  const auto plan = plans.read(record.plan);
+  return plan && (*plan)->mode == devices::AttachMode::kGuard && (*plan)->needs_attach();
 }
 
-AttachReports::AttachReports(dra::Host& host, const devices::Registry& kinds, std::string driver_name,
+AttachReports::AttachReports(dra::Host& host, const PlanReader& plans, std::string driver_name,
                              AttachReportsOptions options)
     : host_(&host),
-      kinds_(&kinds),
+      plans_(&plans),
       driver_name_(std::move(driver_name)),
       options_(options),
       background_({.lanes = {1}}) {}
@@ -107,14 +107,14 @@ void AttachReports::check(const dra::ClaimRecord& record, int netns, Namespace w
 
 void AttachReports::check(const dra::ClaimRecord& record, int netns, Namespace which,
                           bool silent_without_links) {
-  const auto attachment = read_attachment(record, *kinds_);
+  const auto attachment = read_attachment(record, *plans_);
   const auto id = sys::netns_id(netns);
   if (!attachment || !id || attachment->state.phase != AttachPhase::kAttached ||
       attachment->state.netns != *id) {
     return;  // it changed in the meantime; the caller that changed it reports
   }
-  auto facts = inspect_devices(*attachment, *kinds_, {.driver = driver_name_, .claim_uid = record.claim.uid},
-                               netns, which);
+  auto facts = inspect_devices(*attachment, plans_->kinds(),
+                               {.driver = driver_name_, .claim_uid = record.claim.uid}, netns, which);
   if (!facts) {
     log::warn("cannot read a claim's devices in its pod",
               {{"claim", record.claim.uid}, {"error", facts.error().what()}});
@@ -200,8 +200,8 @@ void AttachReports::staged_until(const std::string& claim_uid, TimePoint give_up
       if (!state || state->phase != AttachPhase::kNone) {
         return;  // the guard was faster
       }
-      const auto plan = parse_claim_plan(record->plan, *kinds_);
-      auto facts = plan ? inspect_staged_devices(*plan, *kinds_, *record) : plan.error();
+      const auto plan = plans_->read(record->plan);
+      auto facts = plan ? inspect_staged_devices(**plan, plans_->kinds(), *record) : plan.error();
       if (facts) {
         host_->report(claim_uid, *std::move(facts));
       } else {
@@ -218,7 +218,7 @@ void AttachReports::waiting(const std::string& claim_uid) {
       const auto record = host_->find(claim_uid);
       const auto state =
           record ? parse_attach_state(record->prepared.state) : Result<AttachState>(AttachState());
-      if (!record || !is_attachable(*record, *kinds_) || !state || state->phase != AttachPhase::kNone) {
+      if (!record || !is_attachable(*record, *plans_) || !state || state->phase != AttachPhase::kNone) {
         return;
       }
       host_->report(claim_uid, all_devices(*record, "WaitingForContainer",

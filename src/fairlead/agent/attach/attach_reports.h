@@ -30,13 +30,13 @@ struct AttachReportsOptions {
 
 /// Whether a container runtime's event or the guard has anything to do for the claim: it is prepared, not only
 /// monitored, and not moved by the container runtime.
-bool is_attachable(const dra::ClaimRecord& record, const devices::Registry& kinds);
+bool is_attachable(const dra::ClaimRecord& record, const PlanReader& plans);
 
 /// Any thread.
 class AttachReports : private Pinned {
  public:
-  /// Host and kinds must outlive it.
-  AttachReports(dra::Host& host, const devices::Registry& kinds, std::string driver_name,
+  /// Host and plans must outlive it.
+  AttachReports(dra::Host& host, const PlanReader& plans, std::string driver_name,
                 AttachReportsOptions options = {});
   /// stop().
   ~AttachReports();
@@ -83,7 +83,7 @@ class AttachReports : private Pinned {
       FL_REQUIRES(mutex_);
 
   dra::Host* host_;
-  const devices::Registry* kinds_;
+  const PlanReader* plans_;
   const std::string driver_name_;
   const AttachReportsOptions options_;
   /// Findings from a pod are reported only if the claim still exists, and is not being released. Locked

@@ -56,7 +56,7 @@ AttachService::AttachService(Attacher& attacher, dra::Host& host, std::string dr
     : attacher_(&attacher),
       host_(&host),
       driver_name_(driver_name),
-      reports_(host, attacher.registry(), std::move(driver_name), options) {}
+      reports_(host, attacher.plans(), std::move(driver_name), options) {}
 
 std::vector<std::string> AttachService::cdi_ids(const dra::ClaimRecord& record) const {
   std::vector<std::string> ids;

@@ -48,7 +48,7 @@ class AttachService : private Pinned {
   ~AttachService() = default;
 
   [[nodiscard]] dra::Host& host() const { return *host_; }
-  [[nodiscard]] const devices::Registry& kinds() const { return attacher_->registry(); }
+  [[nodiscard]] const PlanReader& plans() const { return attacher_->plans(); }
   [[nodiscard]] SandboxBook& sandboxes() { return sandboxes_; }
   [[nodiscard]] AttachReports& reports() { return reports_; }
   /// The CDI device ids that containers using the claim list.

@@ -57,7 +57,8 @@ Result<std::vector<dra::DeviceReport>> inspect_devices(const Attachment& attachm
                                                        const devices::Registry& kinds,
                                                        const devices::Marker& of_claim, int netns,
                                                        Namespace which) {
-  const auto& [plan, state] = attachment;
+  const ClaimPlan& plan = *attachment.plan;
+  const AttachState& state = attachment.state;
   devices::CallScope scope;
   const devices::Side pod{.netns = netns, .scope = &scope};
   bool indexes_count = which == Namespace::kTheClaims;

@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "fairlead/agent/attach/plan_reader.h"
 #include "fairlead/agent/attach/record.h"
 #include "fairlead/core/result.h"
 #include "fairlead/devices/marker.h"

@@ -329,7 +329,7 @@ TEST_F(Parts, KilledInPrepare_AtEachStep_IsUndone) {
   const dra::Claim claim = combo({file("/dev/null"), veth("data0"), file("/dev/zero")});
   dra::ClaimRecord record{.claim = claim, .state = dra::ClaimState::kPreparing};
   record.plan = driver_->plan(claim).value();
-  const ClaimPlan plan = parse_claim_plan(record.plan, registry_).value();
+  const PlanPtr plan = driver_->attacher().plans().read(record.plan).value();
   const auto action = [&] { (void)driver_->attacher().prepare(plan, "u1", {"VARIABLE"}); };
   int steps = 0;
   while (killed_at(steps + 1, action)) {
@@ -388,12 +388,12 @@ TEST_F(Parts, WithoutALink_APodOfTheNodesNetworkMayHaveThem) {
   auto plain = prepare(combo({file("/dev/null"), file("/dev/zero")}));
   ASSERT_OK(plain);
   EXPECT_THAT(plain->prepared.claim_edits.hooks, IsEmpty());
-  EXPECT_FALSE(is_attachable(*plain, registry_));
+  EXPECT_FALSE(is_attachable(*plain, PlanReader(registry_)));
   EXPECT_THAT(plain->prepared.device_edits.at(0).env, ElementsAre("FAIRLEAD_CLAIM_U1_PAIR=/dev/null"));
   ASSERT_OK(driver_->unprepare(*plain, {}));
   const auto mixed = prepare(combo({file("/dev/null"), veth("data0")}));
   ASSERT_OK(mixed);
-  EXPECT_TRUE(is_attachable(*mixed, registry_));
+  EXPECT_TRUE(is_attachable(*mixed, PlanReader(registry_)));
   const auto refused =
       driver_->attacher().attach(*mixed, {.netns = node_netns_.get(), .container = "container-1"});
   ASSERT_FALSE(refused);

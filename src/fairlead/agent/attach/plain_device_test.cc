@@ -203,7 +203,7 @@ TEST_F(PlainDevice, IsPrepared_WithoutAHook_AndUndone) {
   ASSERT_THAT(record->prepared.device_edits, SizeIs(1));
   EXPECT_EQ(record->prepared.device_edits[0].device_nodes.at(0).path, "/dev/null");
   EXPECT_THAT(record->prepared.claim_edits.hooks, IsEmpty());
-  EXPECT_FALSE(is_attachable(*record, registry_)) << "NRI and the guard have nothing to do";
+  EXPECT_FALSE(is_attachable(*record, PlanReader(registry_))) << "NRI and the guard have nothing to do";
   ASSERT_OK(driver_->unprepare(*record, {}));
   EXPECT_THAT(prepared_, IsEmpty());
 }

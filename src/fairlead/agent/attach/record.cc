@@ -261,10 +261,4 @@ Result<AttachState> parse_attach_state(std::string_view text) {
   });
 }
 
-Result<Attachment> read_attachment(const dra::ClaimRecord& record, const devices::Registry& kinds) {
-  FL_ASSIGN(ClaimPlan plan, parse_claim_plan(record.plan, kinds));
-  FL_ASSIGN(AttachState state, parse_attach_state(record.prepared.state));
-  return Attachment{.plan = std::move(plan), .state = std::move(state)};
-}
-
 }  // namespace fairlead::agent

@@ -99,11 +99,4 @@ std::string to_json(const AttachState& state);
 /// An empty text is an empty state.
 Result<AttachState> parse_attach_state(std::string_view text);
 
-/// Both texts of a record.
-struct Attachment {
-  ClaimPlan plan;
-  AttachState state;
-};
-Result<Attachment> read_attachment(const dra::ClaimRecord& record, const devices::Registry& kinds);
-
 }  // namespace fairlead::agent

@@ -13,7 +13,7 @@ Result<> mark_in(const devices::Side& side, const std::string& driver, const dra
                  const ClaimPlan& plan, const devices::Registry& kinds) {
   for (std::size_t i = 0; i < plan.devices.size(); ++i) {
     const devices::DevicePlan& device = plan.devices[i];
-    if (device.admin_access) {
+    if (device.admin_access || !device.parts.empty()) {  // version 0.1 knows no parts
       continue;
     }
     FL_ASSIGN(const devices::Kind* kind, kinds.kind_of(device));

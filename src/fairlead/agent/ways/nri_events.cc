@@ -84,9 +84,8 @@ bool uses(const NriContainer& container, const std::vector<std::string>& cdi_ids
   });
 }
 
-std::vector<dra::ClaimRecord> attachable(std::vector<dra::ClaimRecord> records,
-                                         const devices::Registry& kinds) {
-  std::erase_if(records, [&](const auto& record) { return !is_attachable(record, kinds); });
+std::vector<dra::ClaimRecord> attachable(std::vector<dra::ClaimRecord> records, const PlanReader& plans) {
+  std::erase_if(records, [&](const auto& record) { return !is_attachable(record, plans); });
   return records;
 }
 
@@ -191,7 +190,7 @@ Result<> NriEvents::run_pod_sandbox(const NriPod& pod, const NriCall& call) {
                {{"pod", name_of(pod)}, {"sandbox", pod.id}, {"error", found.error().what()}});
     return {};
   }
-  const auto records = attachable(*std::move(found), service_->kinds());
+  const auto records = attachable(*std::move(found), service_->plans());
   if (pod.netns.empty()) {
     return refuse_host_network(pod, records);
   }
@@ -236,7 +235,7 @@ void NriEvents::release_pod(const NriPod& pod, int netns) {
               {{"pod", name_of(pod)}, {"sandbox", pod.id}, {"error", found.error().what()}});
     return;
   }
-  const auto records = attachable(*std::move(found), service_->kinds());
+  const auto records = attachable(*std::move(found), service_->plans());
   const Sandbox sandbox{.id = pod.id, .netns = netns};
   const auto deadline = steady_clock::now() + kReleaseTime;
   for (const dra::ClaimRecord& record : records) {
@@ -359,7 +358,7 @@ Result<> NriEvents::reconcile(const Snapshot& snapshot) {
       }
       continue;
     }
-    const auto records = attachable(*std::move(found), service_->kinds());
+    const auto records = attachable(*std::move(found), service_->plans());
     if (records.empty()) {
       continue;
     }
