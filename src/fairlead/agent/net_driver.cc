@@ -2,76 +2,66 @@
 #include "fairlead/agent/net_driver.h"
 
 #include <algorithm>
-#include <iterator>
-#include <map>
 #include <memory>
 
+#include "fairlead/agent/claim_names.h"
 #include "fairlead/core/fd.h"
 #include "fairlead/core/log.h"
 #include "fairlead/devices/netdev/interface_names.h"
+#include "fairlead/devices/netdev/link_book.h"
 #include "fairlead/devices/netdev/link_use.h"
 #include "fairlead/devices/node_questions.h"
+#include "fairlead/devices/other_claims.h"
 
 namespace fairlead::agent {
 
 using devices::AttachMode;
 using devices::DevicePlan;
-using devices::netdev::LinkUse;
+using devices::LinkShare;
+using devices::OtherDevice;
 
 namespace {
 
-using PlannedClaims = std::vector<std::shared_ptr<const devices::PlannedClaim>>;
+/// The other claims, and the devices of this one that were planned already: two devices of one claim cannot
+/// share one either.
+class OthersOf final : public devices::OtherClaims {
+ public:
+  OthersOf(const ClaimBook& book, const dra::Claim& claim)
+      : book_(&book),
+        own_(std::make_shared<devices::PlannedClaim>(
+            devices::PlannedClaim{.namespace_ = claim.namespace_, .name = claim.name, .uid = claim.uid})) {}
 
-/// Whether two claims, reserved for these, are of one pod.
-bool share_a_pod(const std::vector<dra::Pod>& a, const std::vector<dra::Pod>& b) {
-  return std::ranges::any_of(
-      a, [&](const dra::Pod& pod) { return std::ranges::find(b, pod.uid, &dra::Pod::uid) != b.end(); });
-}
-
-/// Interface names of the other claims that the claim's pods have.
-devices::netdev::TakenNames names_of(const PlannedClaims& in_its_pods) {
-  devices::netdev::TakenNames names;
-  for (const auto& other : in_its_pods) {
-    for (const DevicePlan& device : other->devices) {
-      if (device.body != nullptr && !device.body->name_in_pod().empty()) {
-        names.emplace(device.body->name_in_pod(), other->name);
-      }
-    }
+  void add_own(const DevicePlan& device) {
+    own_->devices.push_back(device);
+    own_links_.add(own_, own_->devices.size() - 1);
   }
-  return names;
-}
-
-/// As environment variables are written: letters and digits in upper case, all else a "_".
-std::string in_capitals(std::string_view name) {
-  std::string out;
-  for (const char c : name) {
-    const bool lower = c >= 'a' && c <= 'z';
-    const bool kept = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z');
-    out += lower ? static_cast<char>(c - 'a' + 'A') : (kept ? c : '_');
+  [[nodiscard]] std::optional<OtherDevice> find_on(const IsLink& is_link, LinkShare share) const override {
+    auto found = book_->find_on(is_link, share, own_->uid);
+    return found ? std::move(found) : own_links_.find_on(is_link, share);
   }
-  return out;
+  [[nodiscard]] std::optional<OtherDevice> find_want(const IsLink& is_link,
+                                                     const std::string& want) const override {
+    auto found = book_->find_want(is_link, want, own_->uid);
+    return found ? std::move(found) : own_links_.find_want(is_link, want);
+  }
+  [[nodiscard]] std::optional<OtherDevice> find_other_value(const IsLink& is_link, const std::string& what,
+                                                            const std::string& value) const override {
+    auto found = book_->find_other_value(is_link, what, value, own_->uid);
+    return found ? std::move(found) : own_links_.find_other_value(is_link, what, value);
+  }
+
+ private:
+  const ClaimBook* book_;
+  std::shared_ptr<devices::PlannedClaim> own_;
+  devices::netdev::LinkBook own_links_;
+};
+
+/// For a claim of another namespace the pod's author learns only that it exists.
+std::string name_for(const dra::Claim& reader, const devices::PlannedClaim& other) {
+  return other.namespace_ == reader.namespace_ ? "the claim " + other.name : "another claim";
 }
 
 }  // namespace
-
-std::vector<std::string> environment_names(const dra::Claim& claim) {
-  const std::string& called = claim.pod_claim_name.empty() ? claim.name : claim.pod_claim_name;
-  std::map<std::string, int> total;
-  for (const dra::AllocatedDevice& device : claim.devices) {
-    ++total[device.main_request()];
-  }
-  std::map<std::string, int> count;
-  std::vector<std::string> names;
-  for (const dra::AllocatedDevice& device : claim.devices) {
-    const std::string request = device.main_request();
-    std::string name = "FAIRLEAD_" + in_capitals(called) + "_" + in_capitals(request);
-    if (total[request] > 1) {
-      name += "_" + std::to_string(++count[request]);
-    }
-    names.push_back(std::move(name));
-  }
-  return names;
-}
 
 Result<std::unique_ptr<NetDriver>> NetDriver::create(dra::Host& host, NetDriverOptions options,
                                                      const devices::Registry& registry) {
@@ -83,93 +73,15 @@ Result<std::unique_ptr<NetDriver>> NetDriver::create(dra::Host& host, NetDriverO
   return driver;
 }
 
-namespace {
-
-/// "request x (count 2)"
-std::string request_of(const dra::Claim& claim, std::size_t device) {
-  const std::string request = claim.devices[device].main_request();
-  const auto count = std::ranges::count_if(
-      claim.devices, [&](const dra::AllocatedDevice& other) { return other.main_request() == request; });
-  return "request " + request + (count > 1 ? " (count " + std::to_string(count) + ")" : "");
-}
-
-/// A device that is only monitored has no interface that a variable could name.
-std::vector<std::string> variables_of(const dra::Claim& claim) {
-  std::vector<std::string> variables = environment_names(claim);
-  for (std::size_t i = 0; i < variables.size(); ++i) {
-    if (claim.devices[i].admin_access) {
-      variables[i].clear();
-    }
-  }
-  return variables;
-}
-
-devices::PlannedClaim planned_claim(const dra::Claim& claim, const ClaimPlan& plan) {
-  devices::PlannedClaim planned{.namespace_ = claim.namespace_,
-                                .name = claim.name,
-                                .uid = claim.uid,
-                                .devices = {},
-                                .reserved_for = claim.reserved_for};
-  const auto variables = variables_of(claim);
-  for (const PlanPart& part : parts_of(plan)) {
-    planned.devices.push_back(*part.plan);
-    const bool has_one = part.part.value_or(0) == 0 && part.device < variables.size();
-    planned.variables.push_back(has_one ? variables[part.device] : "");
-  }
-  return planned;
-}
-
-/// Fails if two devices of one pod would have the names of their interfaces in the same variable. Which of
-/// the pod's claims a container lists is not known yet.
-Result<> check_variables(const dra::Claim& claim, const PlannedClaims& in_its_pods) {
-  const std::vector<std::string> variables = variables_of(claim);
-  const auto both = [](const std::string& one, const std::string& other, const std::string& variable,
-                       const std::string& what_to_do) {
-    return Error(Code::kInvalid, one + " and " + other + " would both be " + variable +
-                                     " in the environment of a container; give " + what_to_do);
-  };
-  for (std::size_t i = 0; i < variables.size(); ++i) {
-    if (variables[i].empty()) {
-      continue;
-    }
-    const auto first = std::ranges::find(variables, variables[i]) - variables.begin();
-    if (const auto before = static_cast<std::size_t>(first); before < i) {
-      return both(request_of(claim, i), request_of(claim, before) + " of claim " + claim.name, variables[i],
-                  "one of the requests another name");
-    }
-    for (const auto& other : in_its_pods) {
-      const auto found = std::ranges::find(other->variables, variables[i]);
-      if (found == other->variables.end()) {
-        continue;
-      }
-      const auto at = static_cast<std::size_t>(found - other->variables.begin());
-      const std::string request =
-          at < other->devices.size() ? "request " + other->devices[at].request + " of " : "";
-      return both(request_of(claim, i) + " of claim " + claim.name,
-                  request + "claim " + other->name + " of the same pod", variables[i],
-                  "one of the requests, or of the claims in the pod, another name");
-    }
-  }
-  return {};
-}
-
-}  // namespace
-
 Result<std::string> NetDriver::plan(const dra::Claim& claim) {
   FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
   FL_ASSIGN(const NodeOffers::Node node, offers_.known_node(socket));
-  FL_ASSIGN(auto planned_claims, planned_but(claim.uid));
-  PlannedClaims in_its_pods;
-  std::ranges::copy_if(planned_claims, std::back_inserter(in_its_pods), [&](const auto& other) {
-    return share_a_pod(claim.reserved_for, other->reserved_for);
-  });
+  FL_TRY(book_.refresh(*host_));
+  const PlannedClaims in_its_pods = book_.in_pods(claim.reserved_for, claim.uid);
   FL_TRY(check_variables(claim, in_its_pods));
   const auto names = names_of(in_its_pods);
-  // Two devices of one claim cannot share one either: each sees those before it.
-  const auto own = std::make_shared<devices::PlannedClaim>(devices::PlannedClaim{
-      .namespace_ = claim.namespace_, .name = claim.name, .uid = claim.uid, .devices = {}});
-  planned_claims.push_back(own);
-  const auto add_to_own = [&](const DevicePlan& part) { own->devices.push_back(part); };
+  OthersOf others(book_, claim);
+  const auto add_own = [&](const DevicePlan& part) { others.add_own(part); };
   const devices::NodeQuestions ask = devices::questions_to_kernel(socket);
   ClaimPlan plan{.mode = options_.node.mode};
   for (const dra::AllocatedDevice& device : claim.devices) {
@@ -186,11 +98,11 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
                                                    .node = &node.links,
                                                    .facts = node.facts.get(),
                                                    .claim = &claim,
-                                                   .others = &planned_claims,
+                                                   .others = &others,
                                                    .ask = &ask,
-                                                   .part_planned = add_to_own}));
+                                                   .part_planned = add_own}));
     if (planned.parts.empty()) {
-      own->devices.push_back(planned);
+      others.add_own(planned);
     }
     plan.devices.push_back(std::move(planned));
   }
@@ -199,131 +111,27 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
   return to_json(plan);
 }
 
-/// Most records are the same objects as at the last call: each is parsed once.
-Result<std::vector<std::shared_ptr<const devices::PlannedClaim>>> NetDriver::planned_but(
-    const std::string& claim_uid) {
-  PlannedClaims others;
-  FL_ASSIGN(const auto records, host_->shared_records(), "find out what other claims have");
-  const Lock lock(planned_mutex_);
-  std::map<std::string, KnownPlan> still_there;
-  for (const RecordPtr& record : records) {
-    const dra::Claim& claim = record->claim;
-    auto known = known_plans_.extract(claim.uid);
-    KnownPlan now = known.empty() ? KnownPlan() : std::move(known.mapped());
-    if (now.record != record) {
-      auto plan = parse_claim_plan(record->plan, *registry_);
-      now = {.record = record, .planned = nullptr};
-      if (plan) {
-        now.planned = std::make_shared<const devices::PlannedClaim>(planned_claim(claim, *plan));
-      }
-    }
-    if (now.planned != nullptr && claim.uid != claim_uid) {
-      others.push_back(now.planned);
-    }
-    still_there.insert_or_assign(claim.uid, std::move(now));
-  }
-  known_plans_ = std::move(still_there);
-  return others;
-}
-
-// ---- admission
-
-NetDriver::ClaimUses NetDriver::uses_of(const dra::ClaimRecord& record) const {
-  ClaimUses uses;
-  const auto plan = parse_claim_plan(record.plan, *registry_);
-  if (!plan) {
-    return uses;  // nothing was taken yet
-  }
-  uses.links = devices::netdev::link_uses(plan->devices);
-  for (const DevicePlan* device : devices::all_parts(plan->devices)) {
-    if (device->body != nullptr && !device->body->name_in_pod().empty()) {
-      uses.interface_names.push_back(device->body->name_in_pod());
-    }
-  }
-  uses.variables = variables_of(record.claim);
-  return uses;
-}
-
-const NetDriver::ClaimUses& NetDriver::known_uses_of(const RecordPtr& record) {
-  KnownUses& known = known_uses_[record->claim.uid];
-  if (known.record != record) {
-    known = {.record = record, .uses = uses_of(*record)};
-  }
-  return known.uses;
-}
-
-namespace {
-
-/// The first part of `own` that conflicts with `theirs`: "the address 192.0.2.5 on eth0"; empty: no conflict.
-std::string taken_on_links(const std::vector<LinkUse>& own, const std::vector<LinkUse>& theirs) {
-  for (const LinkUse& use : own) {
-    for (const LinkUse& their : theirs) {
-      if (!devices::is_same_link(their.link, use.link.link)) {
-        continue;
-      }
-      if (use.whole || their.whole) {
-        return "the link " + use.link.link.name;
-      }
-      if (const std::string what = devices::netdev::conflict(use, their); !what.empty()) {
-        return what + " on " + use.link.link.name;
-      }
-    }
-  }
-  return "";
-}
-
-/// For a claim of another namespace the pod's author learns only that it exists.
-std::string name_for(const dra::Claim& reader, const dra::Claim& other) {
-  return other.namespace_ == reader.namespace_ ? "the claim " + other.name : "another claim";
-}
-
-}  // namespace
-
-/// The same for two claims of one pod.
-std::string NetDriver::taken_in_pod(const ClaimUses& own, const ClaimUses& theirs) {
-  if (const auto name = std::ranges::find_first_of(own.interface_names, theirs.interface_names);
-      name != own.interface_names.end()) {
-    return "the interface name \"" + *name + "\"";
-  }
-  const auto variable = std::ranges::find_if(own.variables, [&](const std::string& one) {
-    return !one.empty() && std::ranges::find(theirs.variables, one) != theirs.variables.end();
-  });
-  return variable == own.variables.end() ? "" : "the variable " + *variable;
-}
-
 Result<std::unique_ptr<dra::Admission>> NetDriver::admit(const dra::ClaimRecord& record,
                                                          const std::vector<RecordPtr>& others,
                                                          const dra::CallContext& context) {
-  const ClaimUses own = uses_of(record);
-  FL_TRY(check_against(record, own, others));
-  if (!holders_) {
-    return nullptr;
+  const auto plan = attacher_.plans().read(record.plan);
+  if (!plan) {
+    return nullptr;  // nothing was taken yet
   }
-  return holders_->admit({.uid = record.claim.uid,
-                          .namespace_ = record.claim.namespace_,
-                          .name = record.claim.name,
-                          .uses = nic_uses(own.links)},
-                         context);
+  const devices::PlannedClaim own = planned_claim(record.claim, **plan);
+  if (const auto conflict = book_.find_conflict(own, others)) {
+    return Error(Code::kConflict, conflict->what + " went to " + name_for(record.claim, *conflict->with) +
+                                      (conflict->of_same_pod ? " of the same pod" : "") +
+                                      " while this claim was planned");
+  }
+  return holders_ ? holders_->admit(nic_claim(record, **plan), context) : nullptr;
 }
 
-Result<> NetDriver::check_against(const dra::ClaimRecord& record, const ClaimUses& own,
-                                  const std::vector<RecordPtr>& others) {
-  const Lock lock(admission_mutex_);
-  std::map<std::string, KnownUses> still_there;
-  for (const RecordPtr& other : others) {
-    const ClaimUses& theirs = known_uses_of(other);
-    const std::string on_link = taken_on_links(own.links, theirs.links);
-    const std::string in_pod =
-        share_a_pod(record.claim.reserved_for, other->claim.reserved_for) ? taken_in_pod(own, theirs) : "";
-    if (!on_link.empty() || !in_pod.empty()) {
-      return Error(Code::kConflict,
-                   (on_link.empty() ? in_pod : on_link) + " went to " + name_for(record.claim, other->claim) +
-                       (on_link.empty() ? " of the same pod" : "") + " while this claim was planned");
-    }
-    still_there.insert(known_uses_.extract(other->claim.uid));
-  }
-  known_uses_ = std::move(still_there);
-  return {};
+NicClaim NetDriver::nic_claim(const dra::ClaimRecord& record, const ClaimPlan& plan) {
+  return {.uid = record.claim.uid,
+          .namespace_ = record.claim.namespace_,
+          .name = record.claim.name,
+          .uses = nic_uses(devices::netdev::link_uses(plan.devices))};
 }
 
 cdi::Hook NetDriver::guard_hook(const std::string& claim_uid) const {
@@ -366,14 +174,10 @@ Result<dra::Prepared> NetDriver::prepare(const dra::Claim& claim, const std::str
 }
 
 Result<> NetDriver::unprepare(const dra::ClaimRecord& record, const dra::CallContext& context) {
+  const auto plan = attacher_.plans().read(record.plan);
   std::vector<std::string> lost;
-  if (holders_) {
-    FL_ASSIGN(lost,
-              holders_->lost({.uid = record.claim.uid,
-                              .namespace_ = record.claim.namespace_,
-                              .name = record.claim.name,
-                              .uses = nic_uses(uses_of(record).links)},
-                             context),
+  if (holders_ && plan) {
+    FL_ASSIGN(lost, holders_->lost(nic_claim(record, **plan), context),
               "find out whether the claim still has its NIC");
   }
   FL_TRY(attacher_.detach(record, context.deadline, lost));
@@ -381,8 +185,7 @@ Result<> NetDriver::unprepare(const dra::ClaimRecord& record, const dra::CallCon
     FL_TRY(holders_->forget(record.claim.uid),
            "record for the other drivers of this node that the NIC is free");
   }
-  const auto plan = parse_claim_plan(record.plan, *registry_);
-  if (plan && shares_any(*plan)) {
+  if (plan && shares_any(**plan)) {
     offers_.undone(record.claim.uid);
     host_->republish();
   }
@@ -443,12 +246,12 @@ dra::DeviceIdentity identity_of_old_name(const devices::NodeOptions& options, co
 
 std::vector<dra::DeviceIdentity> NetDriver::identities(const dra::ClaimRecord& record) const {
   std::vector<dra::DeviceIdentity> identities(record.claim.devices.size());
-  const auto plan = parse_claim_plan(record.plan, *registry_);
-  if (!plan || plan->devices.size() != identities.size()) {
+  const auto plan = attacher_.plans().read(record.plan);
+  if (!plan || (*plan)->devices.size() != identities.size()) {
     return identities;
   }
   for (std::size_t i = 0; i < identities.size(); ++i) {
-    const DevicePlan& device = plan->devices[i];
+    const DevicePlan& device = (*plan)->devices[i];
     const std::string& name = record.claim.devices[i].device;
     if (device.admin_access || name == devices::kVirtualDevice) {
       continue;

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <chrono>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -11,12 +10,12 @@
 
 #include "fairlead/agent/attach/attach.h"
 #include "fairlead/agent/attach/attach_service.h"
+#include "fairlead/agent/claim_book.h"
+#include "fairlead/agent/claim_names.h"
 #include "fairlead/agent/nic_holders.h"
 #include "fairlead/agent/node_offers.h"
 #include "fairlead/agent/ways/attach_ways.h"
-#include "fairlead/core/mutex.h"
 #include "fairlead/core/result.h"
-#include "fairlead/devices/netdev/link_use.h"
 #include "fairlead/devices/node.h"
 #include "fairlead/devices/registry.h"
 #include "fairlead/dra/base/driver.h"
@@ -83,59 +82,29 @@ class NetDriver final : public dra::Driver {
         host_(&host),
         registry_(&registry),
         attacher_(registry, options_.node, host),
+        book_(attacher_.plans()),
         service_(attacher_, host, options_.node.driver_name, options_.reports),
         holders_(options_.holders ? std::optional<NicHolders>(*options_.holders) : std::nullopt),
         offers_({.host = &host,
                  .registry = &registry,
                  .node = &options_.node,
                  .attacher = &attacher_,
+                 .book = &book_,
                  .holders = holders_ ? &*holders_ : nullptr,
                  .watch_node = options_.watch_node}) {}
   [[nodiscard]] static bool shares_any(const ClaimPlan& plan);
-  /// The plans of all claims on disk except this one. A claim that is planned at the same time is not
-  /// included yet: admit() sees it.
-  [[nodiscard]] Result<std::vector<std::shared_ptr<const devices::PlannedClaim>>> planned_but(
-      const std::string& claim_uid);
-  /// The parts of a claim's devices that another claim may want as well.
-  struct ClaimUses {
-    std::vector<devices::netdev::LinkUse> links;
-    std::vector<std::string> interface_names;
-    std::vector<std::string> variables;
-  };
-  [[nodiscard]] ClaimUses uses_of(const dra::ClaimRecord& record) const;
-  /// kConflict: another claim has something that this one was planned to have.
-  Result<> check_against(const dra::ClaimRecord& record, const ClaimUses& own,
-                         const std::vector<RecordPtr>& others);
-  static std::string taken_in_pod(const ClaimUses& own, const ClaimUses& theirs);
-  const ClaimUses& known_uses_of(const RecordPtr& record) FL_REQUIRES(admission_mutex_);
+  [[nodiscard]] static NicClaim nic_claim(const dra::ClaimRecord& record, const ClaimPlan& plan);
   [[nodiscard]] cdi::Hook guard_hook(const std::string& claim_uid) const;
 
   const NetDriverOptions options_;
   dra::Host* host_;
   const devices::Registry* registry_;
   Attacher attacher_;
+  ClaimBook book_;
   AttachService service_;
   std::unique_ptr<AttachWays> ways_;
   std::optional<NicHolders> holders_;
-  Mutex planned_mutex_;
-  struct KnownPlan {
-    RecordPtr record;
-    std::shared_ptr<const devices::PlannedClaim> planned;  // nullptr: its plan cannot be read
-  };
-  /// Of the claims at the last planned_but(). By uid.
-  std::map<std::string, KnownPlan> known_plans_ FL_GUARDED_BY(planned_mutex_);
-  Mutex admission_mutex_;
-  struct KnownUses {
-    RecordPtr record;
-    ClaimUses uses;
-  };
-  /// Of the other claims at the last admission; each record is parsed once. By uid.
-  std::map<std::string, KnownUses> known_uses_ FL_GUARDED_BY(admission_mutex_);
   NodeOffers offers_;  // last: its threads use the host
 };
-
-/// "FAIRLEAD_FAST_DATA_NIC" for the only device of request "data-nic" of the claim that the pod calls "fast";
-/// with several "FAIRLEAD_FAST_DATA_NIC_1" and so on.
-std::vector<std::string> environment_names(const dra::Claim& claim);
 
 }  // namespace fairlead::agent

@@ -6,13 +6,9 @@
 #include <utility>
 
 #include "fairlead/core/log.h"
-#include "fairlead/devices/netdev/link_use.h"
 #include "fairlead/devices/offers.h"
 
 namespace fairlead::agent {
-
-using devices::DevicePlan;
-using devices::netdev::LinkUse;
 
 namespace {
 
@@ -126,44 +122,11 @@ devices::OtherDrivers NodeOffers::other_drivers() const {
 }
 
 Result<std::vector<NicClaim>> NodeOffers::nic_claims() {
-  std::vector<NicClaim> claims;
-  FL_ASSIGN(const auto records, parts_.host->records(), "find out which NICs claims have");
-  const Lock lock(nic_uses_mutex_);
-  std::map<std::string, KnownNics> still_there;
-  std::optional<sys::Inventory> inventory;  // if it is needed
-  for (const dra::ClaimRecord& record : records) {
-    KnownNics& known = still_there[record.claim.uid];
-    known = std::move(known_nics_[record.claim.uid]);
-    if (known.plan != record.plan) {
-      const auto plan = parse_claim_plan(record.plan, *parts_.registry);
-      // Without a plan nothing was taken yet.
-      std::vector<LinkUse> links = plan ? devices::netdev::link_uses(plan->devices) : std::vector<LinkUse>();
-      // A record of version 0.1 has the parent's name only. If no link has that name now, it is left out, and
-      // looked up again the next time.
-      const auto is_known_by_name = [](const LinkUse& use) { return !use.link.link.index.valid(); };
-      if (std::ranges::any_of(links, is_known_by_name) && !inventory) {
-        FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
-        FL_ASSIGN(inventory, sys::read_inventory(socket, {.sysfs_root = parts_.node->sysfs_root}),
-                  "read this node's links");
-      }
-      const auto missing = std::erase_if(links, [&](LinkUse& use) {
-        const sys::InventoryLink* link =
-            is_known_by_name(use) ? inventory->find(use.link.link.name) : &use.link;
-        if (link != nullptr && link != &use.link) {
-          use.link = *link;
-        }
-        return link == nullptr;
-      });
-      known = {.plan = missing == 0 ? record.plan : "", .uses = nic_uses(links)};
-    }
-    claims.push_back({.uid = record.claim.uid,
-                      .namespace_ = record.claim.namespace_,
-                      .name = record.claim.name,
-                      .uses = known.uses,
-                      .is_prepared = record.state == dra::ClaimState::kPrepared});
-  }
-  known_nics_ = std::move(still_there);
-  return claims;
+  FL_TRY(parts_.book->refresh(*parts_.host));
+  return parts_.book->nic_claims([&]() -> Result<sys::Inventory> {
+    FL_ASSIGN(netlink::Socket socket, netlink::Socket::open());
+    return sys::read_inventory(socket, {.sysfs_root = parts_.node->sysfs_root});
+  });
 }
 
 void NodeOffers::repair_holders() {
@@ -261,36 +224,15 @@ void NodeOffers::planned(const std::string& claim_uid) {
 }
 
 Result<NodeOffers::InUse> NodeOffers::in_use() {
-  InUse used;
   const auto held_before = parts_.attacher->held().now();
-  FL_ASSIGN(const auto records, parts_.host->records(), "find out which links claims have");
+  FL_TRY(parts_.book->refresh(*parts_.host));
   if (!held_before.empty()) {
-    FL_ASSIGN(const auto shared, parts_.host->shared_records(), "find out which links claims have");
-    parts_.attacher->held().let_go_of_others(held_before, shared);
+    FL_ASSIGN(const auto records, parts_.host->shared_records(), "find out which links claims have");
+    parts_.attacher->held().let_go_of_others(held_before, records);
   }
   const Lock lock(undone_mutex_);
-  std::erase_if(undone_, [&](const std::string& uid) {
-    return std::ranges::none_of(records, [&](const auto& record) { return record.claim.uid == uid; });
-  });
-  for (const dra::ClaimRecord& record : records) {
-    const auto plan = parse_claim_plan(record.plan, *parts_.registry);
-    if (!plan || plan->devices.size() != record.claim.devices.size()) {
-      continue;  // nothing was taken yet
-    }
-    for (std::size_t i = 0; i < plan->devices.size(); ++i) {
-      const DevicePlan& device = plan->devices[i];
-      const std::string& name = record.claim.devices[i].device;
-      if (!device.admin_access && name != devices::kVirtualDevice) {
-        used.held.push_back({.name = name, .plan = device});
-      }
-      for (const DevicePlan& part : device.parts_or_self()) {
-        if (auto link = devices::netdev::shared_link(part); link && !undone_.contains(record.claim.uid)) {
-          used.shared.push_back(*std::move(link));
-        }
-      }
-    }
-  }
-  return used;
+  std::erase_if(undone_, [&](const std::string& uid) { return !parts_.book->has(uid); });
+  return InUse{.held = parts_.book->held(), .shared = parts_.book->shared_links(undone_)};
 }
 
 }  // namespace fairlead::agent

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "fairlead/agent/attach/attach.h"
+#include "fairlead/agent/claim_book.h"
 #include "fairlead/agent/holders_watch.h"
 #include "fairlead/agent/nic_holders.h"
 #include "fairlead/agent/node_reader.h"
@@ -36,6 +37,7 @@ class NodeOffers : private Pinned {
     const devices::Registry* registry = nullptr;
     const devices::NodeOptions* node = nullptr;
     Attacher* attacher = nullptr;
+    ClaimBook* book = nullptr;
     const NicHolders* holders = nullptr;  // nullptr: there is no other driver
     /// discover() is called when links change, and the Node object is read (NodeOptions::memory).
     bool watch_node = true;
@@ -89,13 +91,6 @@ class NodeOffers : private Pinned {
   std::once_flag discovered_;
   Mutex undone_mutex_;
   std::set<std::string> undone_ FL_GUARDED_BY(undone_mutex_);
-  Mutex nic_uses_mutex_;
-  struct KnownNics {
-    std::string plan;
-    std::vector<NicUse> uses;
-  };
-  /// Of the claims at the last nic_claims(); each plan is parsed once. By uid.
-  std::map<std::string, KnownNics> known_nics_ FL_GUARDED_BY(nic_uses_mutex_);
   mutable Mutex withheld_mutex_;
   /// At the last discover(). By what the device is called on the node.
   std::map<std::string, devices::NotOffered> withheld_ FL_GUARDED_BY(withheld_mutex_);

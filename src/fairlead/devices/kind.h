@@ -48,10 +48,11 @@ class NodeFacts;
 
 namespace fairlead::devices {
 
-// Handed through to the kinds that know them: devices/node.h, devices/node_questions.h.
+// Handed through to the kinds that know them: devices/node.h, devices/node_questions.h, devices/other_claims.h.
 struct NodeOptions;
 class NodeView;
 struct NodeQuestions;
+class OtherClaims;
 
 /// The words that choose a kind in a claim: {"netdev", "macvlan"}.
 struct KindName {
@@ -185,7 +186,7 @@ struct PlanInput {
   /// All other claims of this node that are prepared, or being prepared: what one of them has may be
   /// something that cannot be had twice. The claim itself, too, with the devices that were planned before
   /// this one. nullptr: none.
-  const std::vector<std::shared_ptr<const PlannedClaim>>* others = nullptr;
+  const OtherClaims* others = nullptr;
   /// Answers what NodeView does not contain; nullptr: the kernel cannot be queried.
   const NodeQuestions* ask = nullptr;
   /// Called with each part of the device as soon as it is planned: `others` has it from then on, as a device of

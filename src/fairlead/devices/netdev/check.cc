@@ -10,9 +10,11 @@
 #include "fairlead/core/log.h"
 #include "fairlead/core/text.h"
 #include "fairlead/devices/netdev/common.h"
+#include "fairlead/devices/netdev/link_use.h"
 #include "fairlead/devices/netdev/netdev_kind.h"
 #include "fairlead/devices/netdev/sharing.h"
 #include "fairlead/devices/node.h"
+#include "fairlead/devices/other_claims.h"
 
 namespace fairlead::devices::netdev {
 namespace {
@@ -137,69 +139,28 @@ std::string ipv6_need(const CommonValues& common) {
 }
 
 /// "request b of this claim", "claim data-net", or no name for one of another namespace: that is in the log.
-std::string name_of(const PlanInput& input, const PlannedClaim& other, const DevicePlan& device,
-                    const std::string& what) {
-  if (input.claim != nullptr && other.uid == input.claim->uid) {
-    return "request " + device.request + " of this claim";
+std::string name_of(const PlanInput& input, const OtherDevice& other, const std::string& what) {
+  const PlannedClaim& claim = *other.claim;
+  if (input.claim != nullptr && claim.uid == input.claim->uid) {
+    return "request " + other.plan().request + " of this claim";
   }
-  if (input.claim != nullptr && other.namespace_ == input.claim->namespace_) {
-    return "claim " + other.name;
+  if (input.claim != nullptr && claim.namespace_ == input.claim->namespace_) {
+    return "claim " + claim.name;
   }
   log::info("a claim conflicts with a claim of another namespace",
             {{"claim", input.claim == nullptr ? "" : input.claim->namespace_ + "/" + input.claim->name},
              {"wants", what},
-             {"of", other.namespace_ + "/" + other.name}});
+             {"of", claim.namespace_ + "/" + claim.name}});
   return "another claim";
 }
 
-/// Both sit on one link of the node, whatever it was called then.
-bool share_a_link(const NodeView& node, const NetdevPlan& theirs, const sys::InventoryLink& ours) {
-  std::optional<sys::InventoryLink> made;
-  const sys::InventoryLink* parent = find_parent_of(theirs, made);
-  if (parent == nullptr) {
-    return false;
-  }
-  const auto is_theirs = [&](const sys::InventoryLink& link) { return is_same_link(*parent, link.link); };
-  return is_theirs(ours) ||
-         (is_made_anew(*parent, ours.link) && std::ranges::none_of(node.inventory().links(), is_theirs));
-}
-
-Result<> check_taken_by(const PlanInput& input, const CommonValues& common, const NetdevPlan& plan,
-                        const PlannedClaim& other, const DevicePlan& device) {
-  const NetdevPlan* theirs = find_netdev_plan(device);
-  if (theirs == nullptr || !share_a_link(*input.node, *theirs, *plan.parent)) {
-    return {};
-  }
-  const std::string& link = plan.parent->link.name;
-  for (const auto& [what, value] : plan.must_agree) {
-    const auto their = theirs->must_agree.find(what);
-    if (their != theirs->must_agree.end() && their->second != value) {
-      const std::string is = "the " + what + " " + their->second;
-      return Error(Code::kDenied, common.path + ": " + link + " has " + with_article(their->second) +
-                                      " on it, of " + name_of(input, other, device, is) +
-                                      ", which excludes " + with_article(value) +
-                                      "; take what is there, or another master");
-    }
-  }
-  if (const auto wish = std::ranges::find_first_of(plan.wants, theirs->wants); wish != plan.wants.end()) {
-    return Error(Code::kExists, common.path + ": the " + *wish + " is taken on " + link + ", by " +
-                                    name_of(input, other, device, *wish) + "; take another");
-  }
-  if (plan.mac && theirs->mac == plan.mac) {
-    const std::string what = "the MAC address " + plan.mac->to_string();
-    return Error(Code::kExists, common.mac->path + ": " + what + " is taken on " + link + ", by " +
-                                    name_of(input, other, device, what) +
-                                    "; take another, or leave mac out to get one");
-  }
-  for (std::size_t i = 0; i < plan.addresses.size(); ++i) {
-    const IpAddress& address = plan.addresses[i].address();
-    if (std::ranges::find(theirs->addresses, address, &IpPrefix::address) != theirs->addresses.end()) {
-      const std::string what = "the address " + address.to_string();
-      return Error(Code::kExists, item(common.addresses->path, i) + ": " + what + " is taken on " + link +
-                                      ", by " + name_of(input, other, device, what) + "; take another");
-    }
-  }
-  return {};
+/// Recognizes `ours`, whatever it was called when another claim was planned.
+OtherClaims::IsLink is_link(const NodeView& node, const sys::InventoryLink& ours) {
+  return [&](const sys::InventoryLink& was) {
+    const auto is_it = [&](const sys::InventoryLink& link) { return is_same_link(was, link.link); };
+    return is_it(ours) ||
+           (is_made_anew(was, ours.link) && std::ranges::none_of(node.inventory().links(), is_it));
+  };
 }
 
 /// The addresses and MACs that the node itself uses, where the planned interface could take them over.
@@ -374,10 +335,31 @@ Result<> check_taken(const PlanInput& input, const CommonValues& common, const N
   if (input.others == nullptr || !plan.parent) {
     return {};
   }
-  for (const auto& other : *input.others) {
-    for (const DevicePlan& device : other->devices) {
-      FL_TRY(check_taken_by(input, common, plan, *other, device));
+  const std::string& link = plan.parent->link.name;
+  const auto on_link = is_link(*input.node, *plan.parent);
+  for (const auto& [what, value] : plan.must_agree) {
+    if (const auto other = input.others->find_other_value(on_link, what, value)) {
+      return Error(Code::kDenied,
+                   common.path + ": " + link + " has " + with_article(other->value) + " on it, of " +
+                       name_of(input, *other, "the " + what + " " + other->value) + ", which excludes " +
+                       with_article(value) + "; take what is there, or another master");
     }
+  }
+  const auto taken = [&](const std::string& path, const std::string& want,
+                         const std::string& advice) -> Result<> {
+    const auto other = input.others->find_want(on_link, want);
+    return other ? Error(Code::kExists, path + ": the " + want + " is taken on " + link + ", by " +
+                                            name_of(input, *other, "the " + want) + "; take another" + advice)
+                 : Result<>();
+  };
+  for (const std::string& want : plan.wants) {
+    FL_TRY(taken(common.path, want, ""));
+  }
+  if (plan.mac) {
+    FL_TRY(taken(common.mac->path, wanted_mac(*plan.mac), ", or leave mac out to get one"));
+  }
+  for (std::size_t i = 0; i < plan.addresses.size(); ++i) {
+    FL_TRY(taken(item(common.addresses->path, i), wanted_address(plan.addresses[i].address()), ""));
   }
   return {};
 }

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fairlead/devices/netdev/link_use.h"
 
-#include <algorithm>
-
 #include "fairlead/devices/netdev/netdev_kind.h"
 
 namespace fairlead::devices::netdev {
+
+std::string wanted_address(const netlink::IpAddress& address) { return "address " + address.to_string(); }
+std::string wanted_mac(const netlink::MacAddress& mac) { return "MAC address " + mac.to_string(); }
 
 std::optional<sys::InventoryLink> taken_nic(const DevicePlan& plan) {
   const NetdevPlan* body = find_netdev_plan(plan);
@@ -15,20 +16,6 @@ std::optional<sys::InventoryLink> taken_nic(const DevicePlan& plan) {
 std::optional<sys::InventoryLink> shared_link(const DevicePlan& plan) {
   const NetdevPlan* body = find_netdev_plan(plan);
   return body == nullptr || body->exclusive ? std::nullopt : parent_of(*body);
-}
-
-std::string conflict(const LinkUse& own, const LinkUse& theirs) {
-  const auto wish = std::ranges::find_first_of(own.wants, theirs.wants);
-  if (wish != own.wants.end()) {
-    return "the " + *wish;
-  }
-  for (const auto& [what, value] : own.must_agree) {
-    const auto their = theirs.must_agree.find(what);
-    if (their != theirs.must_agree.end() && their->second != value) {
-      return "a link of another mode (" + their->second + ")";
-    }
-  }
-  return "";
 }
 
 std::optional<LinkUse> link_use(const DevicePlan& plan) {
@@ -48,10 +35,10 @@ std::optional<LinkUse> link_use(const DevicePlan& plan) {
               .wants = body->wants,
               .must_agree = body->must_agree};
   for (const netlink::IpPrefix& prefix : body->addresses) {
-    use.wants.push_back("address " + prefix.address().to_string());
+    use.wants.push_back(wanted_address(prefix.address()));
   }
   if (body->mac) {
-    use.wants.push_back("MAC address " + body->mac->to_string());
+    use.wants.push_back(wanted_mac(*body->mac));
   }
   return use;
 }

@@ -22,8 +22,9 @@ struct LinkUse {
   std::map<std::string, std::string> must_agree = {};  // NetdevPlan::must_agree
 };
 
-/// What of `own` cannot be had beside `theirs` on one link: "the address 192.0.2.5"; empty: all can.
-std::string conflict(const LinkUse& own, const LinkUse& theirs);
+/// As in LinkUse::wants.
+std::string wanted_address(const netlink::IpAddress& address);
+std::string wanted_mac(const netlink::MacAddress& mac);
 
 // Of a device of several parts, ask for each part.
 

@@ -14,53 +14,31 @@
 #include "fairlead/devices/netdev/netdev_kind.h"
 #include "fairlead/devices/node.h"
 #include "fairlead/devices/node_questions.h"
+#include "fairlead/devices/other_claims.h"
 
 namespace fairlead::devices::netdev {
 namespace {
 
-/// How another claim uses a link of the node.
-struct Use {
-  const PlannedClaim* claim = nullptr;
-  bool whole = false;  // the NIC itself; else a virtual link sits on it
-};
-
-std::optional<Use> use_of(const PlannedClaim& claim, const DevicePlan& device, const netlink::Link& link) {
-  const NetdevPlan* plan = find_netdev_plan(device);
-  if (plan == nullptr) {
-    return std::nullopt;
-  }
-  if (plan->original && is_same_link(plan->original->link, link)) {
-    return Use{.claim = &claim, .whole = true};
-  }
-  if (plan->original && sits_on(plan->original->link.link, link)) {
-    return Use{.claim = &claim};  // a VLAN of the node, lent
-  }
-  std::optional<sys::InventoryLink> made;
-  if (const auto* parent = find_parent_of(*plan, made); parent != nullptr && is_same_link(*parent, link)) {
-    return Use{.claim = &claim, .whole = plan->exclusive};
-  }
-  return std::nullopt;
-}
-
-/// The first use of the link that `counts`.
-template <class F>
-std::optional<Use> find_use(const PlanInput& input, const netlink::Link& link, F&& counts) {
+/// A device of another claim that has the link, or for kAny also one that sits on it.
+std::optional<OtherDevice> find_use(const PlanInput& input, const netlink::Link& link, LinkShare share) {
   if (input.others == nullptr) {
     return std::nullopt;
   }
-  for (const auto& claim : *input.others) {
-    for (const DevicePlan& device : claim->devices) {
-      const auto use = use_of(*claim, device, link);
-      if (use && counts(*use)) {
-        return use;
-      }
-    }
+  auto use =
+      input.others->find_on([&](const sys::InventoryLink& was) { return is_same_link(was, link); }, share);
+  if (use || share != LinkShare::kAny) {
+    return use;
   }
-  return std::nullopt;
+  use = input.others->find_on(  // a VLAN of the node, lent
+      [&](const sys::InventoryLink& was) { return sits_on(was.link, link); }, LinkShare::kLent);
+  if (use) {
+    use->whole = false;
+  }
+  return use;
 }
 
 /// What the author of the claim may know of who has it: names of other namespaces are for the log only.
-std::string owner_of(const PlanInput& input, const Use& use, const netlink::Link& link) {
+std::string owner_of(const PlanInput& input, const OtherDevice& use, const netlink::Link& link) {
   if (input.claim != nullptr && use.claim->uid == input.claim->uid) {
     return "another device of this claim";
   }
@@ -166,7 +144,7 @@ Result<> check_nobody_has(const PlanInput& input, const fields::Sourced<std::str
                           const sys::InventoryLink& link) {
   const sys::InventoryLink* below = &link;
   for (int depth = 0; below != nullptr && depth < 16; ++depth) {  // a loop of veth ends would have no end
-    if (const auto use = find_use(input, below->link, [](const Use& one) { return one.whole; })) {
+    if (const auto use = find_use(input, below->link, LinkShare::kWhole)) {
       return Error(Code::kDenied, field.path + ": " + quoted(field.value) +
                                       (below == &link ? "" : " sits on " + below->link.name + ", which") +
                                       " belongs to " + owner_of(input, *use, below->link));
@@ -182,7 +160,7 @@ Result<> check_alone(const PlanInput& input, const sys::InventoryLink& nic, NicU
   const std::string refusal = "the device " + input.device->device + " that the request " +
                               quoted(input.device->request) + " was allocated cannot be taken now: ";
   FL_TRY(check_available(*input.node, nic, refusal));
-  if (const auto other = find_use(input, nic.link, [](const Use&) { return true; })) {
+  if (const auto other = find_use(input, nic.link, LinkShare::kAny)) {
     const std::string owner = owner_of(input, *other, nic.link);
     const bool own = input.claim != nullptr && other->claim->uid == input.claim->uid;
     const std::string on_it = (own ? owner : "an interface of " + owner) + " sits on it";

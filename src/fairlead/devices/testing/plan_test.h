@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "fairlead/devices/netdev/link_book.h"
 #include "fairlead/devices/netdev/netdev_kind.h"
 #include "fairlead/devices/netdev/plan.h"
 #include "fairlead/devices/node_questions.h"
@@ -62,12 +63,12 @@ class PlanTest : public ::testing::Test {
   void add_other(const std::string& namespace_, const std::string& name, const std::string& fields) {
     const auto planned = plan(R"({"type":"netdev","netdev":{"kind":)" + fields + "}}");
     ASSERT_TRUE(planned) << planned.error().what();
-    others_.push_back(std::make_shared<const PlannedClaim>(
+    others_.add(std::make_shared<const PlannedClaim>(
         PlannedClaim{.namespace_ = namespace_, .name = name, .uid = "uid-" + name, .devices = {*planned}}));
   }
 
   dra::Claim claim_ = {.namespace_ = "tenant", .name = "mine", .uid = "uid-mine"};
-  std::vector<std::shared_ptr<const PlannedClaim>> others_;
+  netdev::LinkBook others_;
 
   /// Changes the link of that name.
   void change(const std::string& name, const std::function<void(sys::InventoryLink&)>& how) {

@@ -94,7 +94,7 @@ TEST_F(IpvlanPlan, AndMacvlan_ExcludeEachOther) {
   add_other("tenant", "first", R"("ipvlan","master":"eth0")");
   EXPECT_THAT(refusal(R"({"type":"netdev","netdev":{"kind":"macvlan","master":"eth0"}})"),
               HasSubstr("eth0 has an ipvlan l2 bridge on it, of claim first, which excludes a macvlan"));
-  others_.clear();
+  others_ = {};
   add_other("elsewhere", "first", R"("macvlan","master":"eth0")");
   EXPECT_THAT(refusal(ipvlan(R"(,"master":"eth0")")),
               HasSubstr("eth0 has a macvlan on it, of another claim, which excludes an ipvlan l2 bridge"));
