@@ -6,6 +6,7 @@
 #include "fairlead/agent/attach/find_netns.h"
 #include "fairlead/agent/attach/session.h"
 #include "fairlead/core/log.h"
+#include "fairlead/sys/netlink/netns_number.h"
 
 namespace fairlead::agent {
 
@@ -109,7 +110,8 @@ Result<bool> Attacher::is_still_there(const Session& session, const AttachTarget
 }
 
 /// `state` of a claim whose devices go to the namespace `id`.
-Result<AttachState> Attacher::arrived(const AttachTarget& target, const sys::NetnsId& id, AttachState state) {
+Result<AttachState> Attacher::arrived(const Session& session, const AttachTarget& target,
+                                      const sys::NetnsId& id, AttachState state) {
   FL_TRY(state.advance(AttachEvent::kArrive));
   state.netns = id;
   state.sandbox = target.sandbox;
@@ -120,6 +122,11 @@ Result<AttachState> Attacher::arrived(const AttachTarget& target, const sys::Net
   const auto found = find_netns(id);
   state.visible = found && *found;
   state.seen_in = state.visible ? (*found)->seen_in : "";
+  // Without it the namespace is searched for when the claim ends.
+  const auto number = netlink::number_netns(target.netns);
+  const auto own = sys::netns_id(session.node_netns.get());
+  state.number =
+      number && own ? std::optional(AttachState::Number{.number = *number, .of = *own}) : std::nullopt;
   return state;
 }
 
@@ -136,7 +143,7 @@ Result<AttachState> Attacher::arrive(Session& session, const AttachTarget& targe
   }
   if (session.plan.mode == AttachMode::kNetdevices) {
     // The runtime moved the links: there are none to remove elsewhere.
-    return arrived(target, id, std::move(state));
+    return arrived(session, target, id, std::move(state));
   }
   if (state.netns == id && state.is_in_a_pod()) {
     FL_ASSIGN(const bool still_there, is_still_there(session, target, state));
@@ -150,7 +157,7 @@ Result<AttachState> Attacher::arrive(Session& session, const AttachTarget& targe
   } else if (state.netns && *state.netns != id) {
     FL_TRY(leave_old_namespace(session, target, state));
   }
-  FL_ASSIGN(state, arrived(target, id, std::move(state)));
+  FL_ASSIGN(state, arrived(session, target, id, std::move(state)));
   if (!state.visible) {
     log::warn(
         "a pod's network namespace cannot be found again from here, so whether the pod still runs will "

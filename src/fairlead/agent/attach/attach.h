@@ -99,7 +99,8 @@ class Attacher {
   struct Session;
   [[nodiscard]] devices::Marker marker(const std::string& claim_uid) const;
   Result<AttachState> arrive(Session& session, const AttachTarget& target, AttachState state);
-  static Result<AttachState> arrived(const AttachTarget& target, const sys::NetnsId& id, AttachState state);
+  static Result<AttachState> arrived(const Session& session, const AttachTarget& target,
+                                     const sys::NetnsId& id, AttachState state);
   [[nodiscard]] Result<std::vector<std::vector<cdi::NetDevice>>> stage_all(Session& session) const;
   void wait_again(Session& session, const std::optional<devices::Side>& pod) const;
   [[nodiscard]] Result<bool> must_begin(const Attachment& attachment, const AttachTarget& target) const;
@@ -116,6 +117,7 @@ class Attacher {
                                             const AttachState& state) const;
   /// Fills in what the devices were given (AttachState::given).
   Result<> attach_all(Session& session, const devices::Side& pod, AttachState& state);
+  [[nodiscard]] static bool is_certainly_gone(const Session& session, const AttachState& state);
   /// The pod's namespace, held or found; the session learns whether the record's indexes count there.
   UniqueFd pod_namespace(Session& session, const AttachState& state) const;
   Result<> detach_from(Session& session, const std::optional<devices::Side>& pod, bool was_attached,

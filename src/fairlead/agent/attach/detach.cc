@@ -7,6 +7,7 @@
 #include "fairlead/agent/attach/session.h"
 #include "fairlead/devices/identity.h"
 #include "fairlead/devices/netdev/link_use.h"
+#include "fairlead/sys/netlink/netns_number.h"
 
 namespace fairlead::agent {
 
@@ -28,13 +29,22 @@ bool Attacher::takes_one_of(const DevicePlan& device, const std::vector<std::str
   return nic && std::ranges::find(nics, devices::node_wide_name(*nic)) != nics.end();
 }
 
+/// The namespace in the record has ended. False: it may be there.
+bool Attacher::is_certainly_gone(const Session& session, const AttachState& state) {
+  const auto own = sys::netns_id(session.node_netns.get());
+  if (!state.number || !own || *own != state.number->of) {
+    return false;
+  }
+  return !netlink::is_netns_number_in_use(state.number->number).value_or(true);
+}
+
 UniqueFd Attacher::pod_namespace(Session& session, const AttachState& state) const {
   HeldNamespaces::Held kept = held_.find(session.claim_uid);
   const auto id = kept.netns.valid() ? sys::netns_id(kept.netns.get())
                                      : Result<sys::NetnsId>(Error(Code::kNotFound, "not held"));
   UniqueFd netns = std::move(kept.netns);
   bool certain = kept.certainty == HeldNamespaces::Certainty::kCertain;
-  if (state.netns && (!id || *id != *state.netns)) {
+  if (state.netns && (!id || *id != *state.netns) && !is_certainly_gone(session, state)) {
     // The caller needs it to return NICs, and checks whether they came back: a namespace that cannot be
     // searched for now is treated like one that is gone.
     auto found = find_netns(*state.netns, {}, state.seen_in);
@@ -91,6 +101,9 @@ Result<> Attacher::detach_from(Session& session, const std::optional<Side>& pod,
 /// Takes the devices out of the pod's namespace, if it still exists, and stops holding it.
 Result<> Attacher::detach_where_it_is(Session& session, const AttachState& state,
                                       steady_clock::time_point deadline) {
+  if (session.borrowed_only && !session.plan.leaves_node()) {
+    return {};
+  }
   deadline = std::min(deadline, steady_clock::now() + kHomeTime);
   session.was_begun = state.phase == AttachPhase::kAttaching;
   const UniqueFd netns = pod_namespace(session, state);

@@ -231,6 +231,11 @@ std::string to_json(const AttachState& state) {
     out["podUid"] = state.pod_uid;
     out["visible"] = state.visible;
     out["seenIn"] = state.seen_in;
+    if (state.number) {
+      out["netnsNumber"] = {{"number", state.number->number},
+                            {"ofDevice", state.number->of.device},
+                            {"ofInode", state.number->of.inode}};
+    }
   }
   return dump(out);
 }
@@ -256,6 +261,11 @@ Result<AttachState> parse_attach_state(std::string_view text) {
       state.pod_uid = in.value("podUid", "");
       state.visible = in.value("visible", true);
       state.seen_in = in.value("seenIn", "");
+      if (const auto number = in.find("netnsNumber"); number != in.end()) {
+        state.number = {.number = number->at("number"),
+                        .of = {.device = number->at("ofDevice").get<dev_t>(),
+                               .inode = number->at("ofInode").get<ino_t>()}};
+      }
     }
     return state;
   });

@@ -86,6 +86,12 @@ struct AttachState {
   bool visible = true;
   /// Where it was (FoundNetns::seen_in); empty in records of older versions.
   std::string seen_in;
+  /// By which the node's namespace `of` refers to `netns` (netlink::number_netns); nullopt: not known.
+  struct Number {
+    std::int32_t number = 0;
+    sys::NetnsId of;
+  };
+  std::optional<Number> number;
   bool staged = false;  // netdevices: in the node's namespace for the runtime to move
 
   /// `netns` exists, and it is the claim's.

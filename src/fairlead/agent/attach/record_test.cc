@@ -52,12 +52,15 @@ TEST(AttachState, ReadsWhatItWrote) {
                     .pod_uid = "p1",
                     .indexes = {7, 0},
                     .given = {{.mac = "02:00:00:00:00:01", .addresses = {"192.0.2.5/24"}}, {}},
-                    .seen_in = "/run/netns"};
+                    .seen_in = "/run/netns",
+                    .number = AttachState::Number{.number = 3, .of = {.device = 4, .inode = 4026531840}}};
   const auto read = parse_attach_state(to_json(state));
   ASSERT_TRUE(read) << read.error().what();
   EXPECT_EQ(to_json(*read), to_json(state));
   EXPECT_EQ(read->indexes, state.indexes);
   EXPECT_EQ(read->given.at(0).addresses, state.given[0].addresses);
+  EXPECT_EQ(read->number->number, 3);
+  EXPECT_EQ(read->number->of, state.number->of);
 }
 
 TEST(ClaimPlan, BodyIsNested_AndATextForVersion01) {
