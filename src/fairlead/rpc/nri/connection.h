@@ -22,8 +22,8 @@ class NriConnection : private Pinned {
  public:
   using Handler = std::function<void(TtrpcRequest request, TtrpcReply reply)>;
   struct Options {
-    Handler plugin = {};   // serves the plugin's service; null: this side only calls it
-    Handler runtime = {};  // the same for the runtime's
+    Handler plugin;   // serves the plugin's service; null: this side only calls it
+    Handler runtime;  // the same for the runtime's
     /// Once, last: the connection ended, for any reason; calls in progress have failed.
     std::function<void(const Error& why)> ended;
     /// The connection ends if the other side reads nothing for this long.

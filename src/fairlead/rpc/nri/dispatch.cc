@@ -46,13 +46,14 @@ NriDispatcher::NriDispatcher(const NriPluginOptions& options, NriHandler& handle
       events_(std::move(events)),
       handlers_({.lanes = {kHandlerThreads}}) {}
 
-void NriDispatcher::serve(const NriSessionPtr& session, const TtrpcRequest& request, TtrpcReply reply) {
+void NriDispatcher::serve(const NriSessionPtr& session, const TtrpcRequest& request,
+                          const TtrpcReply& reply) {
   auto job = job_of(session, request);
   if (!job) {
     (void)reply(std::move(job).error());
     return;
   }
-  dispatch(session, std::move(*job), request.deadline, std::move(reply));
+  dispatch(session, std::move(*job), request.deadline, reply);
 }
 
 Result<NriDispatcher::Job> NriDispatcher::job_of(const NriSessionPtr& session, const TtrpcRequest& request) {
@@ -188,7 +189,7 @@ Result<std::string> NriDispatcher::deliver(NriEvent event, const NriPod& pod, co
 /// Runs the job in a thread of `handlers_`; whatever becomes of it, the answer leaves at the deadline, which
 /// is ahead of the moment when the runtime would give up and go on without us.
 void NriDispatcher::dispatch(const NriSessionPtr& session, Job job, SteadyTime runtime_gives_up,
-                             TtrpcReply reply) {
+                             const TtrpcReply& reply) {
   const SteadyTime now = std::chrono::steady_clock::now();
   std::chrono::steady_clock::duration limit{};
   {

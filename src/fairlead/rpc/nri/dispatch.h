@@ -49,7 +49,7 @@ class NriDispatcher : private Pinned {
   NriDispatcher(const NriPluginOptions& options, NriHandler& handler, Events events);
 
   /// One request of a connection. Returns at once.
-  void serve(const NriSessionPtr& session, const TtrpcRequest& request, TtrpcReply reply);
+  void serve(const NriSessionPtr& session, const TtrpcRequest& request, const TtrpcReply& reply);
   /// Requests that were passed to handlers and are not finished.
   [[nodiscard]] unsigned running() const { return running_; }
   /// Running handlers are finished; requests that wait are not handled. Idempotent.
@@ -66,7 +66,7 @@ class NriDispatcher : private Pinned {
   Result<std::string> deliver(NriEvent event, const NriPod& pod, const NriContainer& container,
                               const NriCall& call);
   void dispatch(const NriSessionPtr& session, Job job, std::chrono::steady_clock::time_point runtime_gives_up,
-                TtrpcReply reply);
+                const TtrpcReply& reply);
   void job_done();
 
   const NriPluginOptions& options_;

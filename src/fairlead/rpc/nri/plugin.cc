@@ -71,11 +71,12 @@ struct NriPlugin::Impl {
 /// The connection that there is now.
 struct NriPlugin::Impl::Current : private Pinned {
   Current(Impl& plugin, UniqueFd socket)
-      : connection(std::move(socket), {.plugin =
-                                           [this, &plugin](const TtrpcRequest& request, TtrpcReply reply) {
-                                             plugin.dispatcher.serve(session, request, std::move(reply));
-                                           },
-                                       .ended = [this, &plugin](const Error& why) { ended(plugin, why); }}) {}
+      : connection(std::move(socket),
+                   {.plugin =
+                        [this, &plugin](const TtrpcRequest& request, const TtrpcReply& reply) {
+                          plugin.dispatcher.serve(session, request, reply);
+                        },
+                    .ended = [this, &plugin](const Error& why) { ended(plugin, why); }}) {}
 
   void ended(Impl& plugin, const Error& why) {
     const Lock lock(plugin.mutex);
