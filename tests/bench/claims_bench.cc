@@ -135,7 +135,6 @@ class Node : private Pinned {
     auto node = std::unique_ptr<Node>(new Node(driver_name));
     agent::NetDriverOptions options{.guard_path = "/opt/fairlead-guard", .guard_socket = "/run/x/guard.sock"};
     FL_ASSIGN(auto kinds, agent::probe_kinds(registry));
-    options.watch_node = false;
     options.node = {.driver_name = driver_name, .kinds_of_kernel = std::move(kinds)};
     FL_ASSIGN(node->driver_, agent::NetDriver::create(node->host_, std::move(options), registry));
     FL_TRY(sys::make_dirs(folder + "/cdi", 0755));
@@ -146,6 +145,7 @@ class Node : private Pinned {
                                                       *node->driver_, node->claims_, node->metrics_));
     node->host_.use(*node->service_);
     FL_TRY(node->service_->restore());
+    FL_TRY(node->driver_->discover());  // from here on plans see what the watcher knows
     node->door_ = std::make_unique<agent::NriEvents>(node->driver_->attach_service());
     const std::string socket = folder + "/nri/nri.sock";
     FL_ASSIGN(node->runtime_,
