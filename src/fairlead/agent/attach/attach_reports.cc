@@ -94,6 +94,10 @@ std::shared_ptr<void> AttachReports::hold_back(const std::string& claim_uid, con
   {
     const Lock lock(mutex_);
     releasing_.insert({claim_uid, netns});
+    const auto due = to_check_.find(claim_uid);
+    if (due != to_check_.end() && sys::netns_id(due->second.get()).value_or(sys::NetnsId()) == netns) {
+      to_check_.erase(due);
+    }
   }
   return {nullptr, [this, key = std::pair(claim_uid, netns)](void*) {
             const Lock lock(mutex_);
@@ -146,11 +150,20 @@ bool AttachReports::still_in(const std::string& claim_uid, const sys::NetnsId& n
 }
 
 void AttachReports::check_soon(const std::string& claim_uid, UniqueFd netns) {
-  auto kept = std::make_shared<UniqueFd>(std::move(netns));
-  timer_.at(steady_clock::now() + kBehindTheAnswer, [this, kept, claim_uid] {
-    (void)background_.submit({claim_uid}, [this, kept, claim_uid](Executor::Turn&) {
-      if (const auto record = host_->find(claim_uid)) {
-        check(*record, kept->get(), Namespace::kTheClaims);  // its inode is not reused while it is open
+  {
+    const Lock lock(mutex_);
+    to_check_.insert_or_assign(claim_uid, std::move(netns));
+  }
+  timer_.at(steady_clock::now() + kBehindTheAnswer, [this, claim_uid] {
+    (void)background_.submit({claim_uid}, [this, claim_uid](Executor::Turn&) {
+      const UniqueFd due = [&] {
+        const Lock lock(mutex_);
+        auto node = to_check_.extract(claim_uid);
+        return node.empty() ? UniqueFd() : std::move(node.mapped());
+      }();
+      const auto record = due.valid() ? host_->find(claim_uid) : std::nullopt;
+      if (record) {
+        check(*record, due.get(), Namespace::kTheClaims);  // its inode is not reused while it is open
       }
     });
   });

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -90,6 +91,8 @@ class AttachReports : private Pinned {
   /// before the host's locks.
   mutable Mutex mutex_;
   std::multiset<std::pair<std::string, sys::NetnsId>> releasing_ FL_GUARDED_BY(mutex_);  // uid, namespace
+  /// By the claim's uid. Not beyond the end of its sandbox: the descriptor keeps the namespace, and the links in it.
+  std::map<std::string, UniqueFd> to_check_ FL_GUARDED_BY(mutex_);
   Executor background_;  // its tasks use all of the above
   Timer timer_;          // last: it posts to the one before
 };
