@@ -93,7 +93,7 @@ Error explain_all(const std::vector<ClaimPlan>& plans, const DevicePools& pools,
         why += in_quotes(alternative.name) + ": " + one;
       }
       if (!possible) {
-        return denied(plan.title() + ", " + why + updating);
+        return denied(plan.title().append(", ").append(why).append(updating));
       }
     }
   }
