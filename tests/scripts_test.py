@@ -1,13 +1,17 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""./check, ./demo and .ci/run with arguments they cannot use, and as another user than root: one clear answer, and nothing is written."""
+"""./check, ./demo and .ci/run with arguments they cannot use, and as another user than root: one clear answer, and nothing is written.
+What tools/check_layers.py says of long files."""
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, os.path.join(ROOT, "tools"))
+import check_layers  # noqa: E402
 NOBODY = 65534
 
 
@@ -54,6 +58,31 @@ class Scripts(unittest.TestCase):
             status, out, errors = self.run_script(script, "--help")
             self.assertEqual((status, errors), (0, ""))
             self.assertIn(script, out)
+
+
+class LongFiles(unittest.TestCase):
+    LICENSE = "// SPDX-License-Identifier: Apache-2.0\n"
+
+    def lines(self, *comment, code=501):
+        return [self.LICENSE, *comment, "\n"] + ["int x;\n"] * (code - 2 - len(comment))
+
+    def test_500_lines_are_enough(self):
+        self.assertFalse(check_layers.too_long("app/main.cc", self.lines(code=500)))
+        self.assertTrue(check_layers.too_long("app/main.cc", self.lines(code=501)))
+
+    def test_the_first_comment_may_give_a_reason(self):
+        reason = ("// Evaluates expressions. One file, over 500\n", "// lines, because each function needs the others.\n")
+        self.assertFalse(check_layers.too_long("drydock/cluster/cel.cc", self.lines(*reason)))
+        self.assertTrue(check_layers.too_long("drydock/cluster/cel.cc", self.lines("// One file, over 500 lines, because\n")))
+        later = self.lines() + ["// One file, over 500 lines, because it is so.\n"]
+        self.assertTrue(check_layers.too_long("drydock/cluster/cel.cc", later))
+
+    def test_only_production_code(self):
+        for path in ("drydock/node/run_test.cc", "tests/bench/a.cc", "src/fairlead/sys/testing/a.cc", "drydock/node/testdata/a.cc",
+                     "src/fairlead/dra/base/a.h"):
+            self.assertFalse(check_layers.too_long(path, self.lines()), path)
+        for path in ("src/fairlead/dra/base/a.cc", "guard/main.cc", "examples/a/main.cc"):
+            self.assertTrue(check_layers.too_long(path, self.lines()), path)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Fails when a file includes a higher floor, or drydock includes what it must not know.
+"""Fails when a file includes a higher floor, drydock includes what it must not know, or a source file is too long.
 
 A file may include "fairlead/<floor>/..." only for its own floor and those below it; third-party headers that a floor hides
-(curl, gRPC, JSON) may stand only where they belong. Prints one line per offence: file:line: why.
+(curl, gRPC, JSON) may stand only where they belong. A production .cc has at most 500 lines, or its first comment says
+"One file, over 500 lines, because ...". Prints one line per offence: file:line: why.
 """
 import os
 import re
@@ -48,7 +49,30 @@ HIDDEN = {
     "spdlog/": ("src/fairlead/core/",),
     "CLI/": ("src/fairlead/dra/plugin/plugin_options.cc", "app/", "drydock/", "examples/"),
 }
+MAX_LINES = 500
+REASON = re.compile(r"One file, over 500 lines, because \w")
 JSON_IN_HEADERS = ("drydock/",)  # a tool, not a library
+
+
+def is_production(path):
+    """Not a test, nor what only tests use."""
+    folders = path.split("/")[:-1]
+    return not path.endswith("_test.cc") and folders[0] != "tests" and not {"testing", "testdata"} & set(folders)
+
+
+def first_comment(lines):
+    """Its text in one line: the comment lines at the top of the file."""
+    words = []
+    for line in lines:
+        if not line.startswith("//"):
+            break
+        words += line.strip("/ \n").split()
+    return " ".join(words)
+
+
+def too_long(path, lines):
+    return (path.endswith(".cc") and is_production(path) and len(lines) > MAX_LINES
+            and not REASON.search(first_comment(lines)))
 
 
 def floor_of(path):
@@ -87,7 +111,11 @@ def main():
         if not os.path.exists(full):
             continue
         with open(full, encoding="utf-8") as source:
-            for number, line in enumerate(source, 1):
+            lines = source.readlines()
+            if too_long(path, lines):
+                offences.append(f"{path}:{len(lines)}: more than {MAX_LINES} lines: split it, or give the reason in its "
+                                'first comment ("One file, over 500 lines, because ...")')
+            for number, line in enumerate(lines, 1):
                 match = re.match(r'\s*#\s*include\s*[<"]([^">]+)[">]', line)
                 if not match:
                     continue
