@@ -12,6 +12,7 @@
 #include <future>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "fairlead/agent/attach/attach_service.h"
@@ -37,6 +38,9 @@ using Micros = std::chrono::duration<double, std::micro>;
 
 constexpr const char* kUplink = "eth0";
 constexpr int kWarmUp = 10;
+/// How long a pod runs: until its status is reported (25 ms after the attach), and the kernel has freed what the attach
+/// used in its namespace (sockets, after an RCU grace period).
+constexpr std::chrono::milliseconds kPodTime{60};
 
 double micros_since(SteadyClock::time_point start) { return Micros(SteadyClock::now() - start).count(); }
 
@@ -228,6 +232,7 @@ Result<> round(Node& node, int number, Times& times) {
     start = SteadyClock::now();
     FL_TRY(node.attach(number, netns), "attach");
     times.attach.push_back(micros_since(start));
+    std::this_thread::sleep_for(kPodTime);
     FL_TRY(node.stop(number, netns), "stop the sandbox");
   }
   start = SteadyClock::now();
