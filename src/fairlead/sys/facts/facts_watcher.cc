@@ -96,8 +96,11 @@ Result<std::shared_ptr<const NodeFacts>> FactsWatcher::facts() {
     notify(wake_.get());
   }
   if (facts_ == nullptr) {
-    FL_ASSIGN(NodeFacts read, read_node_facts(socket_, options_));
-    facts_ = std::make_shared<const NodeFacts>(std::move(read));
+    if (!functions_ || !uevents_ || have_uevents_failed_) {
+      FL_ASSIGN(functions_, read_net_functions(options_.sysfs_root));
+    }
+    FL_ASSIGN(Inventory inventory, read_inventory(socket_, options_));
+    facts_ = std::make_shared<const NodeFacts>(std::move(inventory), *functions_);
   }
   return facts_;
 }
@@ -106,6 +109,7 @@ Result<std::shared_ptr<const NodeFacts>> FactsWatcher::read_again() {
   {
     const Lock lock(mutex_);
     facts_ = nullptr;
+    functions_.reset();
   }
   return facts();
 }
@@ -132,7 +136,12 @@ bool FactsWatcher::take_uevents() {
   if (!uevents_ || have_uevents_failed_) {
     return false;
   }
-  const auto taken = uevents_->drain();
+  bool is_about_functions = false;
+  const auto taken = uevents_->drain(
+      [&](const Uevent& event) { is_about_functions = is_about_functions || !is_about_virtual_link(event); });
+  if (is_about_functions || uevents_->were_lost()) {
+    functions_.reset();
+  }
   if (!taken) {
     have_uevents_failed_ = true;  // the thread may be waiting for the descriptor: it stays open
     log::warn("changes of PCI functions and RDMA devices are seen at the next resync only from now on",

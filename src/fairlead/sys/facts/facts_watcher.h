@@ -70,6 +70,8 @@ class FactsWatcher : private Pinned {
   bool have_uevents_failed_ FL_GUARDED_BY(mutex_) = false;
   netlink::Socket socket_ FL_GUARDED_BY(mutex_);
   std::shared_ptr<const NodeFacts> facts_ FL_GUARDED_BY(mutex_);  // null: to be read
+  /// What rtnetlink announces changes none of them, and reading them costs several files for each PCI device.
+  std::optional<std::vector<NetFunction>> functions_ FL_GUARDED_BY(mutex_);  // nullopt: to be read
   bool is_to_announce_ FL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

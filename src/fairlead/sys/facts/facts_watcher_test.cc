@@ -109,6 +109,20 @@ TEST_F(FactsWatcherTest, WhatWasDoneBefore_IsSeenAtOnce) {
   }
 }
 
+/// Reading them costs several files for each PCI device; rtnetlink announces nothing about them.
+TEST_F(FactsWatcherTest, AfterAChangeOfLinks_FunctionsAreNotReadAgain) {
+  EXPECT_TRUE(facts()->functions().empty());
+  tree_.add_device("pci", "pci0000:00/0000:03:00.0",
+                   {{"vendor", "0x8086"}, {"device", "0x10c9"}, {"class", "0x020000"}});
+  add_bridge("br0");
+  const auto after = facts();
+  EXPECT_NE(after->inventory().find("br0"), nullptr);
+  EXPECT_TRUE(after->functions().empty());
+  const auto again = watcher_->read_again();
+  ASSERT_TRUE(again) << again.error().what();
+  EXPECT_EQ((*again)->functions().size(), 1U);
+}
+
 TEST_F(FactsWatcherTest, RoutesAndAddresses_AreSeenAtOnce) {
   add_bridge("br0");
   const auto index = facts()->inventory().find("br0")->link.index;

@@ -56,6 +56,10 @@ bool is_about_facts(const Uevent& event) {
   return std::ranges::find(kSubsystems, event.subsystem) != kSubsystems.end();
 }
 
+bool is_about_virtual_link(const Uevent& event) {
+  return event.subsystem == "net" && event.path.starts_with("/devices/virtual/");
+}
+
 Result<Uevents> Uevents::open() {
   UniqueFd fd(::socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT));
   if (!fd.valid()) {
@@ -74,6 +78,7 @@ Result<Uevents> Uevents::open() {
 Result<bool> Uevents::drain(const std::function<void(const Uevent&)>& each) {
   buffer_.resize(kMessageMax);
   bool is_relevant = false;
+  were_lost_ = false;
   for (;;) {
     sockaddr_nl sender = {};
     iovec part = {.iov_base = buffer_.data(), .iov_len = buffer_.size()};
@@ -89,7 +94,7 @@ Result<bool> Uevents::drain(const std::function<void(const Uevent&)>& each) {
         return is_relevant;
       }
       if (e == ENOBUFS) {
-        is_relevant = true;  // the kernel dropped some
+        is_relevant = were_lost_ = true;  // the kernel dropped some
       } else if (e != EINTR) {
         return Error::from_errno(e, "read the kernel's uevents");
       }
@@ -99,7 +104,7 @@ Result<bool> Uevents::drain(const std::function<void(const Uevent&)>& each) {
       continue;  // any process with CAP_NET_ADMIN may send to the group; only the kernel's count
     }
     if ((message.msg_flags & MSG_TRUNC) != 0) {
-      is_relevant = true;
+      is_relevant = were_lost_ = true;
       continue;
     }
     const auto event = parse_uevent(std::span(buffer_).first(static_cast<std::size_t>(got)));

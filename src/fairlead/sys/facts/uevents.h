@@ -31,6 +31,8 @@ struct Uevent {
 std::optional<Uevent> parse_uevent(std::span<const std::uint8_t> message);
 /// Whether it may change NodeFacts: links, PCI functions and RDMA devices.
 bool is_about_facts(const Uevent& event);
+/// Of a link that is no hardware: it changes no PCI function.
+bool is_about_virtual_link(const Uevent& event);
 
 /// A socket for the kernel's uevents of the calling thread's network namespace: those of links are sent to the
 /// link's namespace only, all others to the namespaces of the initial user namespace. One thread at a time.
@@ -43,11 +45,14 @@ class Uevents {
   /// Takes all pending events off the queue, without waiting. Returns whether one of them is_about_facts(), or events
   /// were lost.
   Result<bool> drain(const std::function<void(const Uevent&)>& each = {});
+  /// Whether the last drain() found that events were lost.
+  [[nodiscard]] bool were_lost() const { return were_lost_; }
 
  private:
   explicit Uevents(UniqueFd fd) : fd_(std::move(fd)) {}
   UniqueFd fd_;
   std::vector<std::uint8_t> buffer_;
+  bool were_lost_ = false;
 };
 
 }  // namespace fairlead::sys

@@ -145,8 +145,10 @@ TEST_F(UeventsKernel, AfterAnOverrun_EverythingCounts) {
   ASSERT_TRUE(drained) << drained.error().what();
   EXPECT_TRUE(*drained);
   EXPECT_LT(read, 200) << "the test makes the kernel drop some";
+  EXPECT_TRUE(uevents->were_lost());
   const auto nothing = uevents->drain();
   ASSERT_TRUE(nothing) << nothing.error().what();
+  EXPECT_FALSE(uevents->were_lost());
 }
 
 }  // namespace

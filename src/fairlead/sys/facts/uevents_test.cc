@@ -53,6 +53,12 @@ TEST(ParseUevent, OtherSubsystems_SayNothingAboutTheFacts) {
   EXPECT_FALSE(is_about_facts(*queue));
 }
 
+TEST(ParseUevent, LinkThatIsNoHardware_ChangesNoFunction) {
+  EXPECT_TRUE(is_about_virtual_link({"add", "/devices/virtual/net/veth0", "net"}));
+  EXPECT_FALSE(is_about_virtual_link({"add", "/devices/pci0000:00/0000:00:02.0/net/eth0", "net"}));
+  EXPECT_FALSE(is_about_virtual_link({"add", "/devices/virtual/infiniband/rxe0", "infiniband"}));
+}
+
 TEST(ParseUevent, WhatIsNotTheKernels_IsNone) {
   EXPECT_FALSE(parse("libudev\0\xfe\xed\xca\xfe\0\0\0\x28SUBSYSTEM=net\0"sv));
   EXPECT_FALSE(parse(""sv));
