@@ -61,37 +61,32 @@ devices::PlannedClaim planned_claim(const dra::Claim& claim, const ClaimPlan& pl
 
 // ---- from records to the book
 
-Result<> ClaimBook::refresh(const dra::Host& host) {
+Result<> ClaimBook::refresh(const dra::RecordSource& records) {
   // Records are read with the lock held, so that the book never goes back to older ones.
   const Lock lock(mutex_);
-  FL_ASSIGN(const auto records, host.shared_records(), "find out what other claims have");
-  update(records);
+  FL_ASSIGN(const dra::RecordChanges changes, records.changes_since(generation_),
+            "find out what other claims have");
+  apply(changes);
   return {};
 }
 
-/// Usually few records are new, and they are next to each other.
-void ClaimBook::update(const std::vector<RecordPtr>& records) {
-  const auto [old_from, new_from] = std::ranges::mismatch(records_, records);
-  auto old_to = records_.end();
-  auto new_to = records.end();
-  while (old_to != old_from && new_to != new_from && *std::prev(old_to) == *std::prev(new_to)) {
-    --old_to;
-    --new_to;
-  }
-  std::unordered_set<std::string_view> there;
-  for (auto record = new_from; record != new_to; ++record) {
-    there.insert((*record)->claim.uid);
-  }
-  for (auto record = old_from; record != old_to; ++record) {
-    if (!there.contains((*record)->claim.uid)) {
-      take_out((*record)->claim.uid);
+void ClaimBook::apply(const dra::RecordChanges& changes) {
+  if (changes.all) {
+    std::unordered_set<std::string_view> there;
+    for (const RecordPtr& record : changes.changed) {
+      there.insert(record->claim.uid);
     }
+    std::vector<std::string> gone;
+    for (const auto& [uid, entry] : entries_) {
+      if (!there.contains(uid)) {
+        gone.push_back(uid);
+      }
+    }
+    std::ranges::for_each(gone, [&](const std::string& uid) { take_out(uid); });
   }
-  for (auto record = new_from; record != new_to; ++record) {
-    put(*record);
-  }
-  const auto at = records_.erase(old_from, old_to);
-  records_.insert(at, new_from, new_to);
+  std::ranges::for_each(changes.removed, [&](const std::string& uid) { take_out(uid); });
+  std::ranges::for_each(changes.changed, [&](const RecordPtr& record) { put(record); });
+  generation_ = changes.generation;
 }
 
 void ClaimBook::put(const RecordPtr& record) {
@@ -193,10 +188,8 @@ std::optional<OtherDevice> ClaimBook::find_other_value(const IsLink& is_link, co
   return links_.find_other_value(is_link, what, value, except);
 }
 
-std::optional<ClaimBook::Conflict> ClaimBook::find_conflict(const devices::PlannedClaim& own,
-                                                            const std::vector<RecordPtr>& others) {
+std::optional<ClaimBook::Conflict> ClaimBook::find_conflict(const devices::PlannedClaim& own) const {
   const Lock lock(mutex_);
-  update(others);
   for (const LinkUse& use : devices::netdev::link_uses(own.devices)) {
     if (auto found = links_.conflict(use, own.uid)) {
       return Conflict{.with = std::move(found->with.claim), .what = std::move(found->what)};
@@ -228,10 +221,10 @@ std::vector<sys::InventoryLink> ClaimBook::shared_links(const std::set<std::stri
 Result<std::vector<NicClaim>> ClaimBook::nic_claims(const std::function<Result<sys::Inventory>()>& node) {
   const Lock lock(mutex_);
   std::vector<NicClaim> claims;
-  claims.reserve(records_.size());
+  claims.reserve(entries_.size());
   std::optional<sys::Inventory> inventory;  // if it is needed
-  for (const RecordPtr& record : records_) {
-    Entry& entry = entries_.at(record->claim.uid);
+  for (auto& [uid, entry] : entries_) {
+    const RecordPtr& record = entry.record;
     NicClaim claim{.uid = record->claim.uid,
                    .namespace_ = record->claim.namespace_,
                    .name = record->claim.name,

@@ -41,8 +41,9 @@ class ClaimBook : private Pinned {
   /// Must outlive it.
   explicit ClaimBook(const PlanReader& plans) : plans_(&plans) {}
 
-  /// Takes over what changed since the last call. Records are told apart by their objects.
-  Result<> refresh(const dra::Host& host);
+  /// Takes over what changed since the last call. All sources that it is ever given count the same generations, as
+  /// Host and the records of Driver::begin_admission() do.
+  Result<> refresh(const dra::RecordSource& records);
   [[nodiscard]] bool has(const std::string& claim_uid) const;
 
   // ---- for a plan: claims other than that of the uid `except`
@@ -67,9 +68,8 @@ class ClaimBook : private Pinned {
     std::string what;  // "the address 192.0.2.5 on eth0"
     bool of_same_pod = false;
   };
-  /// What `own` cannot have beside these records, which are all others.
-  std::optional<Conflict> find_conflict(const devices::PlannedClaim& own,
-                                        const std::vector<RecordPtr>& others);
+  /// What `own` cannot have beside the records of other claims. After a refresh() from the same records.
+  [[nodiscard]] std::optional<Conflict> find_conflict(const devices::PlannedClaim& own) const;
 
   // ---- for the slices
 
@@ -88,7 +88,7 @@ class ClaimBook : private Pinned {
     std::vector<devices::HeldDevice> held;
     std::optional<std::vector<NicUse>> nics;  // nullopt: not asked for yet, or not all are known
   };
-  void update(const std::vector<RecordPtr>& records) FL_REQUIRES(mutex_);
+  void apply(const dra::RecordChanges& changes) FL_REQUIRES(mutex_);
   void put(const RecordPtr& record) FL_REQUIRES(mutex_);
   void take_out(const std::string& claim_uid) FL_REQUIRES(mutex_);
   [[nodiscard]] PlannedClaims of_pods(const std::vector<dra::Pod>& pods, const std::string& except) const
@@ -96,8 +96,8 @@ class ClaimBook : private Pinned {
 
   const PlanReader* plans_;
   mutable Mutex mutex_;
-  std::vector<RecordPtr> records_ FL_GUARDED_BY(mutex_);                  // of the last update()
-  std::unordered_map<std::string, Entry> entries_ FL_GUARDED_BY(mutex_);  // by the claim's uid
+  std::uint64_t generation_ FL_GUARDED_BY(mutex_) = 0;          // of the records that were taken over
+  std::map<std::string, Entry> entries_ FL_GUARDED_BY(mutex_);  // by the claim's uid
   devices::netdev::LinkBook links_ FL_GUARDED_BY(mutex_);
   /// By the pod's uid, then the claim's.
   std::unordered_map<std::string, std::map<std::string, ClaimPtr>> pods_ FL_GUARDED_BY(mutex_);

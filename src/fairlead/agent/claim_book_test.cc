@@ -32,7 +32,34 @@ class RecordsHost final : public FakeHost {
     }
     return list;
   }
+  /// With `history` only what changed since the last call.
+  [[nodiscard]] Result<dra::RecordChanges> changes_since(std::uint64_t generation) const override {
+    if (!history || generation == 0 || generation != generation_) {
+      FL_ASSIGN(auto changes, FakeHost::changes_since(generation));
+      changes.generation = history ? ++generation_ : 0;
+      told_ = records;
+      return changes;
+    }
+    dra::RecordChanges changes{.generation = ++generation_};
+    for (const auto& [uid, record] : records) {
+      if (const auto known = told_.find(uid); known == told_.end() || known->second != record) {
+        changes.changed.push_back(record);
+      }
+    }
+    for (const auto& [uid, record] : told_) {
+      if (!records.contains(uid)) {
+        changes.removed.push_back(uid);
+      }
+    }
+    told_ = records;
+    return changes;
+  }
   std::map<std::string, RecordPtr> records;
+  bool history = false;
+
+ private:
+  mutable std::uint64_t generation_ = 0;
+  mutable std::map<std::string, RecordPtr> told_;
 };
 
 class ClaimBookTest : public devices::testing::PlanTest {
@@ -154,12 +181,14 @@ TEST_F(ClaimBookTest, PlanThatCannotBeRead_HasNothing) {
 }
 
 TEST_F(ClaimBookTest, ConflictOfTwoClaims_IsOnALink_OrInAPod) {
-  const auto others = [](const std::shared_ptr<dra::ClaimRecord>& one) {
-    return std::vector<ClaimBook::RecordPtr>{one};
+  const auto conflict_with = [&](const dra::ClaimRecord& own, const std::shared_ptr<dra::ClaimRecord>& one) {
+    host_.records = {{one->claim.uid, one}};
+    refresh();
+    return book_.find_conflict(planned(own));
   };
   const auto own = on_eth0("own", "192.0.2.7", "shared-pod");
   const auto same_address = on_eth0("a", "192.0.2.7");
-  auto conflict = book_.find_conflict(planned(*own), others(same_address));
+  auto conflict = conflict_with(*own, same_address);
   ASSERT_TRUE(conflict);
   EXPECT_EQ(conflict->what, "the address 192.0.2.7 on eth0");
   EXPECT_EQ(conflict->with->name, "a");
@@ -169,13 +198,15 @@ TEST_F(ClaimBookTest, ConflictOfTwoClaims_IsOnALink_OrInAPod) {
       record("b", R"("macvlan","master":"eth0","interfaceName":"data0")", "netdev-virtual", "shared-pod");
   auto own_named =
       record("own", R"("macvlan","master":"eth0","interfaceName":"data0")", "netdev-virtual", "shared-pod");
-  conflict = book_.find_conflict(planned(*own_named), others(named));
+  conflict = conflict_with(*own_named, named);
   ASSERT_TRUE(conflict);
   EXPECT_EQ(conflict->what, "the interface name \"data0\"");
   EXPECT_TRUE(conflict->of_same_pod);
 
-  EXPECT_FALSE(book_.find_conflict(planned(*own), {}));
-  EXPECT_FALSE(book_.find_conflict(planned(*own), others(on_eth0("c", "192.0.2.8"))));
+  host_.records.clear();
+  refresh();
+  EXPECT_FALSE(book_.find_conflict(planned(*own)));
+  EXPECT_FALSE(conflict_with(*own, on_eth0("c", "192.0.2.8")));
 }
 
 TEST_F(ClaimBookTest, WholeNic_ExcludesEverythingOnIt) {
@@ -188,7 +219,7 @@ TEST_F(ClaimBookTest, WholeNic_ExcludesEverythingOnIt) {
   EXPECT_EQ(devices::netdev::taken_nic(book_.held().front().plan)->link.name, "nic1");
   auto twin = std::make_shared<dra::ClaimRecord>(*whole);
   twin->claim.uid = "uid-twin";
-  const auto conflict = book_.find_conflict(planned(*twin), {whole});
+  const auto conflict = book_.find_conflict(planned(*twin));
   ASSERT_TRUE(conflict);
   EXPECT_EQ(conflict->what, "the link nic1");
 }
@@ -230,7 +261,8 @@ TEST_F(ClaimBookTest, AnyChangeOfTheRecords_GivesWhatANewBookWouldHave) {
   for (int i = 0; i < 12; ++i) {
     made.push_back(on_eth0("c" + std::to_string(i), "192.0.2." + std::to_string(10 + i)));
   }
-  for (int round = 0; round < 200; ++round) {
+  for (int round = 0; round < 400; ++round) {
+    host_.history = round % 40 != 0;  // now and then all records again
     for (int changes = static_cast<int>(random() % 4); changes >= 0; --changes) {
       const auto& one = made.at(random() % made.size());
       const std::string& uid = one->claim.uid;
@@ -243,8 +275,10 @@ TEST_F(ClaimBookTest, AnyChangeOfTheRecords_GivesWhatANewBookWouldHave) {
       }
     }
     refresh();
+    RecordsHost all;
+    all.records = host_.records;
     ClaimBook fresh(plans_);
-    ASSERT_TRUE(fresh.refresh(host_));
+    ASSERT_TRUE(fresh.refresh(all));
     for (const auto& one : made) {
       const std::string& uid = one->claim.uid;
       ASSERT_EQ(book_.has(uid), host_.records.contains(uid)) << round;

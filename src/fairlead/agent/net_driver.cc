@@ -111,15 +111,16 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
   return to_json(plan);
 }
 
-Result<std::unique_ptr<dra::Admission>> NetDriver::admit(const dra::ClaimRecord& record,
-                                                         const std::vector<RecordPtr>& others,
-                                                         const dra::CallContext& context) {
+Result<std::unique_ptr<dra::Admission>> NetDriver::begin_admission(const dra::ClaimRecord& record,
+                                                                   const dra::RecordSource& records,
+                                                                   const dra::CallContext& context) {
   const auto plan = attacher_.plans().read(record.plan);
   if (!plan) {
     return nullptr;  // nothing was taken yet
   }
   const devices::PlannedClaim own = planned_claim(record.claim, **plan);
-  if (const auto conflict = book_.find_conflict(own, others)) {
+  FL_TRY(book_.refresh(records));
+  if (const auto conflict = book_.find_conflict(own)) {
     return Error(Code::kConflict, conflict->what + " went to " + name_for(record.claim, *conflict->with) +
                                       (conflict->of_same_pod ? " of the same pod" : "") +
                                       " while this claim was planned");

@@ -58,9 +58,9 @@ class NetDriver final : public dra::Driver {
   [[nodiscard]] std::string plan_for_previous(const std::string& plan) const override {
     return plan_for_version_0_1(plan);
   }
-  Result<std::unique_ptr<dra::Admission>> admit(const dra::ClaimRecord& record,
-                                                const std::vector<RecordPtr>& others,
-                                                const dra::CallContext& context) override;
+  Result<std::unique_ptr<dra::Admission>> begin_admission(const dra::ClaimRecord& record,
+                                                          const dra::RecordSource& records,
+                                                          const dra::CallContext& context) override;
   Result<dra::Prepared> prepare(const dra::Claim& claim, const std::string& plan,
                                 const dra::CallContext& context) override;
   Result<> unprepare(const dra::ClaimRecord& record, const dra::CallContext& context) override;

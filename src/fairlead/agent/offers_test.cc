@@ -137,12 +137,10 @@ class Admitted : public Offers {
   }
   /// As another instance would: nothing is known of the others but their records.
   std::string admitted(const dra::ClaimRecord& record, const std::vector<dra::ClaimRecord>& others) {
-    std::vector<NetDriver::RecordPtr> pointers;
-    for (const dra::ClaimRecord& other : others) {
-      pointers.push_back(std::make_shared<const dra::ClaimRecord>(other));
-    }
+    records_ = others;
     make_driver();
-    const auto answer = driver_->admit(record, pointers, {});
+    const auto answer = driver_->begin_admission(record, host_, {});
+    records_.clear();
     if (!answer) {
       EXPECT_EQ(answer.error().code(), Code::kConflict);
     }
@@ -216,12 +214,15 @@ TEST_F(Admitted, OneVariableInOnePod_IsNotGivenTwice) {
 TEST_F(Admitted, RecordThatChanged_IsReadAnew) {
   const auto whole = planned(nic_claim("u1"));
   const auto shared = planned(macvlan_claim("u2", "nic1"));
-  const auto wholly = std::make_shared<const dra::ClaimRecord>(whole);
-  EXPECT_FALSE(driver_->admit(shared, {wholly}, {}));
+  const auto beside = [&](const dra::ClaimRecord& one) {
+    records_ = {one};
+    return driver_->begin_admission(shared, host_, {}).has_value();
+  };
+  EXPECT_FALSE(beside(whole));
   auto other = whole;
   other.plan.clear();  // it was undone, and is not planned yet
-  EXPECT_TRUE(driver_->admit(shared, {std::make_shared<const dra::ClaimRecord>(other)}, {}));
-  EXPECT_FALSE(driver_->admit(shared, {wholly}, {}));
+  EXPECT_TRUE(beside(other));
+  EXPECT_FALSE(beside(whole));
 }
 
 // ---- drivers of two names on one node
@@ -263,7 +264,7 @@ class TwoDrivers : public Offers {
     return admit(one, record);
   }
   Result<> admit(One& one, const dra::ClaimRecord& record) {
-    FL_ASSIGN(const auto admission, one.driver->admit(record, {}, {}));
+    FL_ASSIGN(const auto admission, one.driver->begin_admission(record, one, {}));
     one.known.push_back(record);
     FL_TRY(sys::replace_file(state_dir(one) + "/claims", record.claim.uid + ".json", "{}"));
     FL_TRY(admission ? admission->recorded() : Result<>());
@@ -274,7 +275,7 @@ class TwoDrivers : public Offers {
   Result<> admit_and_die(One& one, const dra::Claim& claim) {
     dra::ClaimRecord record{.claim = claim};
     FL_ASSIGN(record.plan, one.driver->plan(claim));
-    FL_ASSIGN(const auto admission, one.driver->admit(record, {}, {}));
+    FL_ASSIGN(const auto admission, one.driver->begin_admission(record, one, {}));
     one.known.push_back(record);
     FL_TRY(sys::replace_file(state_dir(one) + "/claims", record.claim.uid + ".json", "{}"));
     start(one);
