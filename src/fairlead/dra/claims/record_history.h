@@ -17,7 +17,7 @@ namespace fairlead::dra {
 class RecordHistory {
  public:
   /// `kept_removals`: how many removed claims are remembered. A generation before the oldest of them counts as 0.
-  explicit RecordHistory(std::size_t kept_removals = 1024) : kept_removals_(kept_removals) {}
+  explicit RecordHistory(std::size_t kept_removals = 128) : kept_removals_(kept_removals) {}
 
   /// No change if it is the same object as before.
   void put(RecordPtr record);
