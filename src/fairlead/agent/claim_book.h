@@ -35,7 +35,7 @@ devices::PlannedClaim planned_claim(const dra::Claim& claim, const ClaimPlan& pl
 /// Any thread.
 class ClaimBook : private Pinned {
  public:
-  using RecordPtr = std::shared_ptr<const dra::ClaimRecord>;
+  using RecordPtr = dra::RecordPtr;
   using ClaimPtr = std::shared_ptr<const devices::PlannedClaim>;
 
   /// Must outlive it.

@@ -49,8 +49,6 @@ class NetDriver final : public dra::Driver {
   static Result<std::unique_ptr<NetDriver>> create(dra::Host& host, NetDriverOptions options,
                                                    const devices::Registry& registry);
 
-  using RecordPtr = std::shared_ptr<const dra::ClaimRecord>;
-
   [[nodiscard]] const std::string& driver_name() const { return options_.node.driver_name; }
 
   Result<std::vector<dra::Pool>> discover() override { return offers_.discover(); }

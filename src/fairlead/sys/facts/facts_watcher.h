@@ -3,13 +3,14 @@
 //
 //   rtnetlink ──┬─► thread ───► changed()
 //   uevents   ──┴─► facts() ──► nothing new: the facts as they are
-//                               something new, or events lost: everything is read again
+//                               something new, or events lost: links, and what a uevent may have changed,
+//                               are read again
 //
 // The kernel queues an event before the system call that caused it returns. So facts() sees what this process did
 // before, though the thread may not have been scheduled yet: it looks at the queue itself.
 // Uevents say what sysfs alone has: VFs that were made, a function that got another driver, an RDMA device. Where the
-// kernel sends none here (a namespace of another user namespace), that is not seen before the next change of a link,
-// an address or a route. Read what an effect depends on again just before the effect.
+// kernel sends none here (a namespace of another user namespace), that is seen by read_again() only. Read what an
+// effect depends on again just before the effect.
 #pragma once
 
 #include <functional>
