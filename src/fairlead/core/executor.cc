@@ -26,10 +26,11 @@ using NodePtr = std::shared_ptr<Node>;
 
 struct Lane {
   unsigned limit = 1;
-  unsigned idle = 0;
+  unsigned running = 0;
   std::deque<NodePtr> ready;
-  std::vector<std::thread> threads;
-  ConditionVariable wake;
+
+  /// How many tasks could start now.
+  [[nodiscard]] std::size_t startable() const { return std::min<std::size_t>(ready.size(), limit - running); }
 };
 
 }  // namespace
@@ -50,16 +51,27 @@ struct Executor::Impl {
   // All with mutex held.
   void enqueue(const NodePtr& node, Keys more) FL_REQUIRES(mutex);
   void make_ready(const NodePtr& node) FL_REQUIRES(mutex);
+  /// Wakes or starts threads for what can start. `here`: tasks that the calling thread is about to look for itself.
+  void call_threads(std::size_t here) FL_REQUIRES(mutex);
   void release(const Node& node) FL_REQUIRES(mutex);
   void withdraw(const NodePtr& node) FL_REQUIRES(mutex);
 
-  void run(std::size_t lane_index);
-  NodePtr next(std::size_t lane_index);
+  void start_thread() FL_REQUIRES(mutex);
+  void run();
+  void wait_for_call() FL_REQUIRES(mutex);
+  NodePtr take() FL_REQUIRES(mutex);
+  NodePtr next();
   void finished(const NodePtr& node, const Turn& turn);
 
   Mutex mutex;
   std::map<std::string, std::deque<NodePtr>, std::less<>> queues FL_GUARDED_BY(mutex);
-  std::deque<Lane> lanes FL_GUARDED_BY(mutex);
+  std::vector<Lane> lanes FL_GUARDED_BY(mutex);
+  std::size_t first_lane FL_GUARDED_BY(mutex) = 0;  // the one to look at first, by turns
+  std::vector<std::thread> threads FL_GUARDED_BY(mutex);
+  std::size_t thread_limit = 0;
+  std::size_t idle FL_GUARDED_BY(mutex) = 0;    // threads that wait to be called
+  std::size_t called FL_GUARDED_BY(mutex) = 0;  // of these, how many were, and have not come yet
+  ConditionVariable work;
   std::size_t queue_limit = 0;
   std::size_t not_started FL_GUARDED_BY(mutex) = 0;
   std::size_t unfinished FL_GUARDED_BY(mutex) = 0;
@@ -92,19 +104,33 @@ void Executor::Impl::make_ready(const NodePtr& node) {
     changed.notify_all();
     return;
   }
-  Lane& lane = lanes[node->lane];
-  lane.ready.push_back(node);
-  if (lane.ready.size() > lane.idle && lane.threads.size() < lane.limit) {
-    try {
-      const std::size_t index = node->lane;
-      lane.threads.emplace_back([this, index] { run(index); });
-    } catch (const std::system_error&) {
-      // No more threads to be had: those the lane has will do it later. The constructor made the first one.
-      lane.wake.notify_one();
-    }
-    return;
+  lanes[node->lane].ready.push_back(node);
+}
+
+void Executor::Impl::start_thread() {
+  threads.emplace_back([this] { run(); });
+  ++idle;
+}
+
+void Executor::Impl::call_threads(std::size_t here) {
+  std::size_t startable = 0;
+  for (const Lane& lane : lanes) {
+    startable += lane.startable();
   }
-  lane.wake.notify_one();
+  while (startable > here + called) {
+    if (called < idle) {
+      work.notify_one();
+    } else if (threads.size() < thread_limit) {
+      try {
+        start_thread();
+      } catch (const std::system_error&) {
+        return;  // no more threads to be had: those there are do it later
+      }
+    } else {
+      return;
+    }
+    ++called;
+  }
 }
 
 void Executor::Impl::release(const Node& node) {
@@ -134,44 +160,70 @@ void Executor::Impl::withdraw(const NodePtr& node) {
   }
 }
 
-NodePtr Executor::Impl::next(std::size_t lane_index) {
+NodePtr Executor::Impl::take() {
+  for (std::size_t i = 0; i < lanes.size(); ++i) {
+    const std::size_t index = (first_lane + i) % lanes.size();
+    Lane& lane = lanes[index];
+    if (lane.startable() == 0) {
+      continue;
+    }
+    NodePtr node = std::move(lane.ready.front());
+    lane.ready.pop_front();
+    ++lane.running;
+    first_lane = index + 1;
+    --not_started;
+    return node;
+  }
+  return nullptr;
+}
+
+void Executor::Impl::wait_for_call() {
+  while (called == 0 && !ended) {
+    work.wait(mutex);
+  }
+  --idle;
+  called -= called > 0 ? 1 : 0;
+}
+
+NodePtr Executor::Impl::next() {
   const Lock lock(mutex);
-  Lane& lane = lanes[lane_index];
-  ++lane.idle;
-  while (lane.ready.empty() && !ended) {
-    lane.wake.wait(mutex);
+  NodePtr node = take();
+  while (node == nullptr && !ended) {
+    ++idle;
+    wait_for_call();
+    node = take();
   }
-  --lane.idle;
-  if (lane.ready.empty()) {
-    return nullptr;
-  }
-  NodePtr node = std::move(lane.ready.front());
-  lane.ready.pop_front();
-  --not_started;
   return node;
 }
 
 void Executor::Impl::finished(const NodePtr& node, const Turn& turn) {
   const Lock lock(mutex);
+  --lanes[node->lane].running;
   if (turn.next_) {
     node->task = std::move(turn.next_->task);
     node->lane = turn.next_->lane;
     ++not_started;
     enqueue(node, std::move(turn.next_->more));
-    return;
+    first_lane = node->lane;  // this thread goes on with it, if nothing else is in its way
+  } else {
+    release(*node);
+    if (--unfinished == 0) {
+      changed.notify_all();
+    }
   }
-  release(*node);
-  if (--unfinished == 0) {
-    changed.notify_all();
-  }
+  call_threads(1);
 }
 
-void Executor::Impl::run(std::size_t lane_index) {
-  while (const NodePtr node = next(lane_index)) {
+void Executor::Impl::run() {
+  {
+    const Lock lock(mutex);
+    wait_for_call();
+  }
+  while (const NodePtr node = next()) {
     Turn turn;
     node->task(turn);
     node->task = nullptr;  // what it captured goes before its keys are free
-    finished(node, std::move(turn));
+    finished(node, turn);
   }
 }
 
@@ -190,6 +242,7 @@ Executor::Hold::~Hold() {
   if (state_) {
     const Lock lock(state_->impl->mutex);
     state_->impl->release(*state_->node);
+    state_->impl->call_threads(0);
   }
 }
 
@@ -199,7 +252,8 @@ Executor::Executor(Options options)
   const Lock lock(impl_->mutex);
   for (std::size_t i = 0; i < impl_->lanes.size(); ++i) {
     impl_->lanes[i].limit = i < options.lanes.size() ? std::max(1U, options.lanes[i]) : 1U;
-    impl_->lanes[i].threads.emplace_back([impl = impl_.get(), i] { impl->run(i); });
+    impl_->thread_limit += impl_->lanes[i].limit;
+    impl_->start_thread();  // should there be no more later
   }
 }
 
@@ -220,6 +274,7 @@ Result<> Executor::submit(Keys keys, Task task, std::size_t lane) {
   ++impl_->not_started;
   ++impl_->unfinished;
   impl_->enqueue(node, std::move(keys));
+  impl_->call_threads(0);
   return {};
 }
 
@@ -242,6 +297,7 @@ Result<Executor::Hold> Executor::acquire(Keys keys, std::chrono::steady_clock::t
   }
   if (!node->granted) {
     impl_->withdraw(node);
+    impl_->call_threads(0);
     return impl_->stopping ? Error(Code::kCancelled, "the program is stopping")
                            : Error(Code::kTimeout, "other work was not done in time");
   }
@@ -258,11 +314,8 @@ void Executor::stop() {
       impl_->changed.wait(impl_->mutex);
     }
     impl_->ended = true;
-    for (Lane& lane : impl_->lanes) {
-      lane.wake.notify_all();
-      std::ranges::move(lane.threads, std::back_inserter(threads));
-      lane.threads.clear();
-    }
+    impl_->work.notify_all();
+    threads.swap(impl_->threads);
   }
   for (std::thread& thread : threads) {
     thread.join();

@@ -24,8 +24,9 @@ namespace fairlead {
 class Executor : private Pinned {
  public:
   struct Options {
-    /// The maximum number of threads of each lane. Lanes keep slow waits (lane 1: requests to a server) from
-    /// using the threads of other work. A lane starts with one thread and grows when tasks wait.
+    /// How many tasks of each lane run at the same time. Lanes keep slow waits (lane 1: requests to a server) from
+    /// holding up other work. There are at most as many threads as all lanes together allow tasks; they are started
+    /// when tasks wait.
     std::vector<unsigned> lanes = {4};
     /// Tasks that were accepted and have not started.
     std::size_t queue_limit = 1024;
@@ -38,8 +39,8 @@ class Executor : private Pinned {
   /// Given to a running task.
   class Turn {
    public:
-    /// After this task returns, `next` runs as soon as `more` keys are free too; the keys of this task stay
-    /// held. The queue bound does not apply. The last call counts.
+    /// After this task returns, `next` runs as soon as `more` keys are free too, on the same thread if that is at
+    /// once; the keys of this task stay held. The queue bound does not apply. The last call counts.
     void then(Keys more, Task next, std::size_t lane = 0);
 
    private:

@@ -16,6 +16,10 @@ namespace {
 
 using std::chrono::steady_clock;
 
+bool go_is_set(const std::shared_future<void>& go) {
+  return go.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+}
+
 steady_clock::time_point generous() { return steady_clock::now() + std::chrono::seconds(60); }
 
 TEST(Executor, TasksWithOneKey_RunInOrder) {
@@ -78,6 +82,57 @@ TEST(Executor, SecondPart_KeepsTheFirstKeysAndTakesMore) {
   ASSERT_TRUE(executor.submit({"claim"}, [&](Executor::Turn&) { order.emplace_back("after"); }));
   executor.stop();
   EXPECT_EQ(order, (std::vector<std::string>{"holder", "second part", "after"}));
+}
+
+/// Handing a task over to another thread costs more than many a task.
+TEST(Executor, SecondPartWithNothingInItsWay_RunsOnTheSameThread) {
+  Executor executor(Executor::Options{.lanes = {2, 2}});
+  std::thread::id first;
+  std::thread::id second;
+  ASSERT_TRUE(executor.submit(
+      {"claim/a"},
+      [&](Executor::Turn& turn) {
+        first = std::this_thread::get_id();
+        turn.then({"device/x"}, [&](Executor::Turn&) { second = std::this_thread::get_id(); }, 0);
+      },
+      1));
+  executor.stop();
+  EXPECT_NE(first, std::thread::id());
+  EXPECT_EQ(first, second);
+}
+
+/// Threads are shared by the lanes, but tasks of one lane never take what another needs.
+TEST(Executor, LaneThatIsFull_HoldsUpNoOtherAndNeverRunsMore) {
+  constexpr int kTasks = 20;
+  Executor executor(Executor::Options{.lanes = {1, 2}});
+  std::promise<void> go;
+  const std::shared_future<void> gone = go.get_future().share();
+  std::atomic<int> running{0};
+  std::atomic<int> most{0};
+  std::latch both_run(2);
+  for (int i = 0; i < kTasks; ++i) {
+    ASSERT_TRUE(executor.submit(
+        {"slow/" + std::to_string(i)},
+        [&, gone](Executor::Turn& turn) {
+          const int now = ++running;
+          for (int seen = most; now > seen && !most.compare_exchange_weak(seen, now);) {
+          }
+          if (!go_is_set(gone)) {
+            both_run.count_down();
+            gone.wait();
+          }
+          --running;
+          turn.then({}, [](Executor::Turn&) {}, 0);
+        },
+        1));
+  }
+  std::promise<void> quick;
+  ASSERT_TRUE(executor.submit({"quick"}, [&](Executor::Turn&) { quick.set_value(); }, 0));
+  EXPECT_EQ(quick.get_future().wait_until(generous()), std::future_status::ready);
+  both_run.wait();
+  go.set_value();
+  executor.stop();
+  EXPECT_EQ(most, 2);
 }
 
 TEST(Executor, FullQueue_RefusesAndSaysSo) {
@@ -195,6 +250,19 @@ TEST(Timer, FunctionsRunInTheOrderOfTheirTimes) {
   timer.at(now + std::chrono::milliseconds(1), [&] { order.push_back(1); });
   done.get_future().wait();
   EXPECT_EQ(order, (std::vector<int>{1, 2}));
+}
+
+/// A cancelled entry is still what the thread sleeps until: neither an earlier nor a later one is missed.
+TEST(Timer, AfterACancelledFunction_EarlierAndLaterOnesRun) {
+  Timer timer;
+  const auto now = steady_clock::now();
+  timer.cancel(timer.at(now + std::chrono::milliseconds(30), [] {}));
+  std::promise<void> later;
+  timer.at(now + std::chrono::milliseconds(60), [&] { later.set_value(); });
+  std::promise<void> earlier;
+  timer.at(now + std::chrono::milliseconds(1), [&] { earlier.set_value(); });
+  EXPECT_EQ(earlier.get_future().wait_until(generous()), std::future_status::ready);
+  EXPECT_EQ(later.get_future().wait_until(generous()), std::future_status::ready);
 }
 
 TEST(Timer, CancelledAndStopped_NothingRuns) {

@@ -13,9 +13,9 @@ Timer::Id Timer::at(TimePoint when, Function function) {
     return 0;
   }
   const Id id = next_++;
-  const auto entry = entries_.emplace(std::make_pair(when, id), std::move(function)).first;
+  entries_.emplace(std::make_pair(when, id), std::move(function));
   when_.emplace(id, when);
-  if (entry == entries_.begin()) {
+  if (when < wakes_at_) {
     wake_.notify_one();
   }
   return id;
@@ -57,12 +57,14 @@ void Timer::run() {
         return;
       }
       if (entries_.empty()) {
+        wakes_at_ = TimePoint::max();
         wake_.wait(mutex_);
         continue;
       }
       const auto first = entries_.begin();
       const TimePoint when = first->first.first;
       if (std::chrono::steady_clock::now() < when) {
+        wakes_at_ = when;
         (void)wake_.wait_until(mutex_, when);
         continue;
       }

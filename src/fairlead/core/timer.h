@@ -41,6 +41,9 @@ class Timer : private Pinned {
   std::map<std::pair<TimePoint, Id>, Function> entries_ FL_GUARDED_BY(mutex_);
   std::map<Id, TimePoint> when_ FL_GUARDED_BY(mutex_);
   Id next_ FL_GUARDED_BY(mutex_) = 1;
+  /// The thread looks at the entries then, or when it is notified. A cancelled entry leaves it as it is: most are
+  /// cancelled long before they are due, and the next one is later, so the thread is not woken for each.
+  TimePoint wakes_at_ FL_GUARDED_BY(mutex_) = TimePoint::min();
   bool stopping_ FL_GUARDED_BY(mutex_) = false;
   std::thread thread_;  // last: it uses all of the above
 };
