@@ -88,6 +88,12 @@ Result<std::optional<std::string>> read_file_if_exists(const std::string& path) 
 }
 
 Result<> replace_file(const std::string& dir, const std::string& name, std::string_view body, mode_t mode) {
+  FL_TRY(replace_file_stamped(dir, name, body, mode));
+  return {};
+}
+
+Result<FileStamp> replace_file_stamped(const std::string& dir, const std::string& name, std::string_view body,
+                                       mode_t mode) {
   const std::string path = dir + "/" + name;
   FL_ASSIGN(const std::string temporary, temporary_name(dir, name));
   FL_ASSIGN(const UniqueFd fd, open_file(temporary, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode));
@@ -97,7 +103,8 @@ Result<> replace_file(const std::string& dir, const std::string& name, std::stri
     return Error::from_errno(errno, "rename " + temporary + " to " + path);
   }
   undo.release();
-  return {};
+  struct stat info = {};  // after the rename, which changes st_ctim
+  return ::fstat(fd.get(), &info) == 0 ? FileStamp(info) : FileStamp();
 }
 
 void remove_old_temporaries(const std::string& dir, const std::string& prefix, std::chrono::seconds age) {

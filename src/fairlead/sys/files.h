@@ -2,7 +2,10 @@
 // Files, the few ways we touch them. All blocking; any thread.
 #pragma once
 
+#include <sys/stat.h>
 #include <sys/types.h>
+
+#include <ctime>
 
 #include <chrono>
 #include <cstddef>
@@ -30,6 +33,23 @@ Result<std::optional<std::string>> read_file_if_exists(const std::string& path);
 /// kernel objects it describes.
 Result<> replace_file(const std::string& dir, const std::string& name, std::string_view body,
                       mode_t mode = 0600);
+/// What a file is known by: with the same stamp it has the same content, if it is only ever replaced.
+struct FileStamp {
+  ino_t inode = 0;
+  off_t size = 0;
+  timespec changed = {};  // st_ctim
+  FileStamp() = default;
+  explicit FileStamp(const struct stat& info)
+      : inode(info.st_ino), size(info.st_size), changed(info.st_ctim) {}
+  friend bool operator==(const FileStamp& a, const FileStamp& b) {
+    return a.inode == b.inode && a.size == b.size && a.changed.tv_sec == b.changed.tv_sec &&
+           a.changed.tv_nsec == b.changed.tv_nsec;
+  }
+};
+/// As replace_file(), and returns the stamp of the file that it wrote, whatever is at the path by now. All zero: it
+/// cannot be had.
+Result<FileStamp> replace_file_stamped(const std::string& dir, const std::string& name, std::string_view body,
+                                       mode_t mode = 0600);
 /// Removes temporaries that a killed process left of replace_file() for names that start with `prefix`, if
 /// they were not written for `age`. Younger ones may be in use. Files that cannot be removed are left for the
 /// next time.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
 
 #include "fairlead/sys/files.h"
 
@@ -80,8 +81,12 @@ Result<> write_cdi_file(const std::string& cdi_dir, std::string_view driver_name
   if (present && *present == text) {
     return {};  // runtimes read the folder again after every change
   }
-  FL_TRY(sys::make_dirs(cdi_dir, 0755));
-  return sys::replace_file(cdi_dir, name, text, 0644);
+  auto written = sys::replace_file(cdi_dir, name, text, 0644);
+  if (!written && written.error().sys_errno() == ENOENT) {  // somebody removed the folder
+    FL_TRY(sys::make_dirs(cdi_dir, 0755));
+    written = sys::replace_file(cdi_dir, name, text, 0644);
+  }
+  return written;
 }
 
 Result<> remove_cdi_file(const std::string& cdi_dir, std::string_view driver_name,

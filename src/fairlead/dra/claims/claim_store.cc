@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <utility>
 
+#include "fairlead/formats/json_writer.h"
 #include "fairlead/sys/files.h"
 
 namespace fairlead::dra {
@@ -14,10 +15,6 @@ namespace {
 
 constexpr std::string_view kSuffix = ".json";
 constexpr const char* kFolder = "";  // the folder's key among the uids of unreadable files
-
-bool same_time(const timespec& a, const timespec& b) {
-  return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
-}
 
 /// The uid whose record has this file name; empty: it is not a record.
 std::string uid_of(const std::string& name) {
@@ -106,8 +103,7 @@ Result<std::optional<ClaimStore::Cached>> ClaimStore::load(const std::string& ui
   {
     const Lock lock(mutex_);
     const auto found = cache_.find(uid);
-    if (found != cache_.end() && found->second.inode == info.st_ino && found->second.size == info.st_size &&
-        same_time(found->second.changed, info.st_ctim)) {
+    if (found != cache_.end() && found->second.stamp == sys::FileStamp(info)) {
       return std::optional<Cached>(found->second);
     }
   }
@@ -132,9 +128,7 @@ Result<std::optional<ClaimStore::Cached>> ClaimStore::load(const std::string& ui
   }
   // If the file was replaced between stat and read, the newer content is kept under the older inode: the next
   // load sees another inode and reads again.
-  Cached entry{.inode = info.st_ino,
-               .size = info.st_size,
-               .changed = info.st_ctim,
+  Cached entry{.stamp = sys::FileStamp(info),
                .record = std::make_shared<const ClaimRecord>(std::move(decoded->record)),
                .boot_id = std::move(decoded->boot_id)};
   const Lock lock(mutex_);
@@ -234,34 +228,30 @@ void ClaimStore::refresh_record(const std::string& uid) const {
   }
 }
 
-Result<> ClaimStore::write(const ClaimRecord& record) const {
-  FL_ASSIGN(const std::string text, encode_record(record, options_.boot_id));
-  FL_TRY(sys::replace_file(claims_dir_, record.claim.uid + std::string(kSuffix), text, 0600));
-  quarantine_.forget(record.claim.uid);
-  remember(record, text);
-  return {};
+/// A record is written several times with one plan, and finding this out costs as much as the rest of its text.
+bool ClaimStore::plan_is_object(const ClaimRecord& record) const {
+  {
+    const Lock lock(mutex_);
+    const auto last = cache_.find(record.claim.uid);
+    if (last != cache_.end() && last->second.plan_is_object && last->second.record->plan == record.plan) {
+      return *last->second.plan_is_object;
+    }
+  }
+  return is_canonical_object(record.plan);
 }
 
-/// Spares the next read() the decoding, if what is there now is what was written: another instance may have
-/// been faster.
-void ClaimStore::remember(const ClaimRecord& record, const std::string& text) const {
-  const std::string path = file_of(record.claim.uid);
-  struct stat before = {};
-  struct stat after = {};
-  if (::lstat(path.c_str(), &before) != 0) {
-    return;
-  }
-  const auto there = sys::read_file_if_exists(path);
-  if (!there || *there != text || ::lstat(path.c_str(), &after) != 0 || before.st_ino != after.st_ino ||
-      !same_time(before.st_ctim, after.st_ctim)) {
-    return;
-  }
+Result<> ClaimStore::write(const ClaimRecord& record) const {
+  const bool is_object = plan_is_object(record);
+  FL_ASSIGN(const std::string text, encode_record(record, options_.boot_id, is_object));
+  FL_ASSIGN(const auto stamp,
+            sys::replace_file_stamped(claims_dir_, record.claim.uid + std::string(kSuffix), text, 0600));
+  quarantine_.forget(record.claim.uid);
+  // Spares the next load() the reading. If another instance has replaced the file since, that sees another stamp.
+  auto written = std::make_shared<const ClaimRecord>(record);
   const Lock lock(mutex_);
-  cache_[record.claim.uid] = {.inode = after.st_ino,
-                              .size = after.st_size,
-                              .changed = after.st_ctim,
-                              .record = std::make_shared<const ClaimRecord>(record),
-                              .boot_id = options_.boot_id};
+  cache_[record.claim.uid] = {
+      .stamp = stamp, .record = std::move(written), .boot_id = options_.boot_id, .plan_is_object = is_object};
+  return {};
 }
 
 Result<> ClaimStore::remove(const std::string& uid) const {

@@ -17,8 +17,6 @@
 // A record is replaced by rename, never written in place, so a kill at any moment leaves the old or the new.
 #pragma once
 
-#include <sys/types.h>
-
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -40,6 +38,7 @@
 #include "fairlead/dra/claims/quarantine.h"
 #include "fairlead/dra/claims/record_history.h"
 #include "fairlead/dra/claims/record_text.h"
+#include "fairlead/sys/files.h"
 #include "fairlead/sys/folder_watch.h"
 
 namespace fairlead::dra {
@@ -103,11 +102,10 @@ class ClaimStore final : public RecordSource {
 
  private:
   struct Cached {
-    ino_t inode = 0;
-    off_t size = 0;
-    timespec changed = {};
+    sys::FileStamp stamp;
     RecordPtr record;
     std::string boot_id;
+    std::optional<bool> plan_is_object = {};  // is_canonical_object(record->plan), if known
   };
 
   explicit ClaimStore(Options options);
@@ -119,7 +117,7 @@ class ClaimStore final : public RecordSource {
   Result<> refresh() const FL_REQUIRES(view_mutex_);
   Result<> scan_folder() const FL_REQUIRES(view_mutex_);
   void refresh_record(const std::string& uid) const FL_REQUIRES(view_mutex_);
-  void remember(const ClaimRecord& record, const std::string& text) const;
+  [[nodiscard]] bool plan_is_object(const ClaimRecord& record) const;
   [[nodiscard]] RecordPtr last_read(const std::string& uid) const;
   /// What was read last, for a folder that cannot be listed because of `why`; `why` itself if it never could be.
   [[nodiscard]] Result<View> last_view(const Error& why) const;
@@ -133,8 +131,8 @@ class ClaimStore final : public RecordSource {
   const ClaimLocks locks_;
   mutable Quarantine quarantine_;
   mutable Mutex mutex_;
-  /// Parsed files, valid as long as inode, size and change time are the same (rename gives a new inode). For
-  /// a file that cannot be read, the last content.
+  /// Parsed files, valid as long as their stamp is the same (rename gives a new inode). For a file that cannot be
+  /// read, the last content.
   mutable std::map<std::string, Cached> cache_ FL_GUARDED_BY(mutex_);
   mutable std::set<std::string> unreadable_ FL_GUARDED_BY(mutex_);  // already reported
   mutable bool listed_ FL_GUARDED_BY(mutex_) = false;               // at least once

@@ -12,6 +12,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "fairlead/formats/json_writer.h"
+
 namespace fairlead::dra {
 namespace {
 
@@ -19,44 +21,64 @@ using nlohmann::json;
 
 constexpr int kVersion = 1;
 
-json edits_to_json(const cdi::ContainerEdits& edits) {
-  json out = json::object();
-  out["env"] = edits.env;
-  out["additionalGids"] = edits.additional_gids;
-  for (const auto& node : edits.device_nodes) {
-    json item{{"path", node.path},
-              {"hostPath", node.host_path},
-              {"type", node.type},
-              {"permissions", node.permissions}};
-    const auto put = [&item](const char* key, const auto& value) {
-      if (value) {
-        item[key] = *value;
-      }
-    };
-    put("major", node.major);
-    put("minor", node.minor);
-    put("fileMode", node.file_mode);
-    put("uid", node.uid);
-    put("gid", node.gid);
-    out["deviceNodes"].push_back(std::move(item));
+// Every writer gives the keys of an object in order: the checksum is of the text that dump() makes of it.
+
+template <class T>
+void put_known(JsonWriter& out, const char* key, const std::optional<T>& value) {
+  if (value) {
+    out.member(key, *value);
   }
-  for (const auto& device : edits.net_devices) {
-    out["netDevices"].push_back({{"hostInterfaceName", device.host_interface_name}, {"name", device.name}});
+}
+
+template <class T>
+void put_each(JsonWriter& out, const char* key, const std::vector<T>& items,
+              void (*write)(JsonWriter&, const T&)) {
+  if (items.empty()) {
+    return;
   }
-  for (const auto& hook : edits.hooks) {
-    json item{{"hookName", hook.hook_name}, {"path", hook.path}, {"args", hook.args}, {"env", hook.env}};
-    if (hook.timeout_seconds) {
-      item["timeout"] = *hook.timeout_seconds;
-    }
-    out["hooks"].push_back(std::move(item));
+  out.key(key).begin_array();
+  for (const T& item : items) {
+    out.begin_object();
+    write(out, item);
+    out.end_object();
   }
-  for (const auto& mount : edits.mounts) {
-    out["mounts"].push_back({{"hostPath", mount.host_path},
-                             {"containerPath", mount.container_path},
-                             {"options", mount.options},
-                             {"type", mount.type}});
-  }
-  return out;
+  out.end_array();
+}
+
+void write_node(JsonWriter& out, const cdi::DeviceNode& node) {
+  put_known(out, "fileMode", node.file_mode);
+  put_known(out, "gid", node.gid);
+  out.member("hostPath", node.host_path);
+  put_known(out, "major", node.major);
+  put_known(out, "minor", node.minor);
+  out.member("path", node.path).member("permissions", node.permissions).member("type", node.type);
+  put_known(out, "uid", node.uid);
+}
+
+void write_hook(JsonWriter& out, const cdi::Hook& hook) {
+  out.member("args", hook.args).member("env", hook.env).member("hookName", hook.hook_name);
+  out.member("path", hook.path);
+  put_known(out, "timeout", hook.timeout_seconds);
+}
+
+void write_mount(JsonWriter& out, const cdi::Mount& mount) {
+  out.member("containerPath", mount.container_path).member("hostPath", mount.host_path);
+  out.member("options", mount.options).member("type", mount.type);
+}
+
+void write_net_device(JsonWriter& out, const cdi::NetDevice& device) {
+  out.member("hostInterfaceName", device.host_interface_name).member("name", device.name);
+}
+
+void write_edits(JsonWriter& out, const cdi::ContainerEdits& edits) {
+  out.begin_object();
+  out.member("additionalGids", edits.additional_gids);
+  put_each(out, "deviceNodes", edits.device_nodes, write_node);
+  out.member("env", edits.env);
+  put_each(out, "hooks", edits.hooks, write_hook);
+  put_each(out, "mounts", edits.mounts, write_mount);
+  put_each(out, "netDevices", edits.net_devices, write_net_device);
+  out.end_object();
 }
 
 template <class T>
@@ -107,12 +129,16 @@ cdi::ContainerEdits edits_from_json(const json& in) {
 /// is harmless: the plan is made by then.
 class TextsWritten {
  public:
-  void put(json& entry, const std::string& text) {
-    const auto [known, is_new] = numbers_.try_emplace(text, numbers_.size());
-    entry["parameters"] = is_new ? text : std::string();
+  void write(JsonWriter& out, const DeviceConfig& entry) {
+    const auto [known, is_new] = numbers_.try_emplace(entry.parameters, numbers_.size());
+    out.begin_object();
+    out.member("fromClass", entry.from_class);
+    out.member("parameters", is_new ? known->first : std::string_view());
+    out.member("path", entry.path);
     if (!is_new) {
-      entry["sameAs"] = known->second;
+      out.member("sameAs", known->second);
     }
+    out.end_object();
   }
 
  private:
@@ -134,20 +160,36 @@ class TextsRead {
   std::vector<SharedText> texts_;
 };
 
-json device_to_json(const AllocatedDevice& device, TextsWritten& texts) {
-  json config = json::array();
+void write_device(JsonWriter& out, const AllocatedDevice& device, TextsWritten& texts) {
+  out.begin_object();
+  out.member("adminAccess", device.admin_access);
+  out.key("config").begin_array();
   for (const DeviceConfig& entry : device.config) {
-    json item{{"fromClass", entry.from_class}, {"path", entry.path}};
-    texts.put(item, entry.parameters);
-    config.push_back(std::move(item));
+    texts.write(out, entry);
   }
-  return {{"request", device.request},
-          {"pool", device.pool},
-          {"device", device.device},
-          {"shareID", device.share_id},
-          {"adminAccess", device.admin_access},
-          {"consumedCapacity", device.consumed_capacity},
-          {"config", std::move(config)}};
+  out.end_array();
+  out.member("consumedCapacity", device.consumed_capacity).member("device", device.device);
+  out.member("pool", device.pool).member("request", device.request).member("shareID", device.share_id);
+  out.end_object();
+}
+
+void write_claim(JsonWriter& out, const Claim& claim) {
+  out.begin_object();
+  out.key("devices").begin_array();
+  TextsWritten texts;
+  for (const AllocatedDevice& device : claim.devices) {
+    write_device(out, device, texts);
+  }
+  out.end_array();
+  out.member("name", claim.name).member("namespace", claim.namespace_);
+  out.member("podClaimName", claim.pod_claim_name);
+  out.key("reservedFor").begin_array();
+  for (const Pod& pod : claim.reserved_for) {
+    out.begin_object().member("name", pod.name).member("uid", pod.uid).end_object();
+  }
+  out.end_array();
+  out.member("uid", claim.uid);
+  out.end_object();
 }
 
 AllocatedDevice device_from_json(const json& in, TextsRead& texts) {
@@ -165,26 +207,16 @@ AllocatedDevice device_from_json(const json& in, TextsRead& texts) {
   return device;
 }
 
-/// A driver's text as the JSON object that it is, so that people and jq can read it; null when it is something else,
-/// or would not come back byte by byte.
-json nested(const std::string& text) {
-  json value = json::parse(text, nullptr, false);
-  return value.is_object() && value.dump() == text ? std::move(value) : json();
-}
-
-/// The driver's texts. Version 0.1 reads "plan" and "prepared.state", which are texts, and drops "driver" when it
-/// writes: so a "driver" that is there was written last.
-void put_driver_texts(const ClaimRecord& record, json& out) {
-  out["plan"] = record.plan_for_previous.empty() ? record.plan : record.plan_for_previous;
-  out["prepared"]["state"] = record.prepared.state;
-  json plan = nested(record.plan);
-  if (!plan.is_null()) {
-    out["driver"]["plan"] = std::move(plan);
-    json state = nested(record.prepared.state);
-    if (!state.is_null()) {
-      out["driver"]["state"] = std::move(state);
-    }
+/// The driver's texts as the JSON objects that they are, so that people and jq can read them; not one that is something
+/// else, or would not come back byte by byte. Version 0.1 reads "plan" and "prepared.state", which are texts, and drops
+/// "driver" when it writes: so a "driver" that is there was written last.
+void write_driver_objects(JsonWriter& out, const ClaimRecord& record) {
+  out.key("driver").begin_object();
+  out.key("plan").raw(record.plan);
+  if (is_canonical_object(record.prepared.state)) {
+    out.key("state").raw(record.prepared.state);
   }
+  out.end_object();
 }
 
 void get_driver_texts(const json& in, ClaimRecord& record) {
@@ -203,34 +235,25 @@ void get_driver_texts(const json& in, ClaimRecord& record) {
   }
 }
 
-json record_to_json(const ClaimRecord& record, std::string_view boot_id) {
-  json reserved = json::array();
-  for (const Pod& pod : record.claim.reserved_for) {
-    reserved.push_back({{"name", pod.name}, {"uid", pod.uid}});
+void write_record(JsonWriter& out, const ClaimRecord& record, std::string_view boot_id, bool plan_is_object) {
+  out.begin_object();
+  out.member("bootID", boot_id);
+  write_claim(out.key("claim"), record.claim);
+  if (plan_is_object) {
+    write_driver_objects(out, record);
   }
-  json devices = json::array();
-  TextsWritten texts;
-  for (const AllocatedDevice& device : record.claim.devices) {
-    devices.push_back(device_to_json(device, texts));
-  }
-  json edits = json::array();
+  out.member("plan", record.plan_for_previous.empty() ? record.plan : record.plan_for_previous);
+  out.key("prepared").begin_object();
+  write_edits(out.key("claimEdits"), record.prepared.claim_edits);
+  out.key("deviceEdits").begin_array();
   for (const cdi::ContainerEdits& entry : record.prepared.device_edits) {
-    edits.push_back(edits_to_json(entry));
+    write_edits(out, entry);
   }
-  json out = {
-      {"bootID", boot_id},
-      {"state", to_string(record.state)},
-      {"claim",
-       {{"namespace", record.claim.namespace_},
-        {"name", record.claim.name},
-        {"uid", record.claim.uid},
-        {"podClaimName", record.claim.pod_claim_name},
-        {"reservedFor", std::move(reserved)},
-        {"devices", std::move(devices)}}},
-      {"prepared",
-       {{"deviceEdits", std::move(edits)}, {"claimEdits", edits_to_json(record.prepared.claim_edits)}}}};
-  put_driver_texts(record, out);
-  return out;
+  out.end_array();
+  out.member("state", record.prepared.state);
+  out.end_object();
+  out.member("state", to_string(record.state));
+  out.end_object();
 }
 
 std::optional<ClaimState> state_from(const std::string& word) {
@@ -310,23 +333,26 @@ std::string_view to_string(ClaimState state) {
 }
 
 Result<std::string> encode_record(const ClaimRecord& record, std::string_view boot_id) {
-  try {
-    // Serialized once, for both the checksum and the file, since every attach waits for this. The keys are in
-    // dump()'s own order.
-    const std::string body = record_to_json(record, boot_id).dump();
-    if (body.size() > kMaxRecord) {
-      return Error(Code::kInvalid, "claim " + record.claim.namespace_ + "/" + record.claim.name + " (uid " +
-                                       record.claim.uid +
-                                       ") cannot be recorded: with its parameters, plan and " +
-                                       "state it would be " + std::to_string(body.size()) +
-                                       " bytes, and a record has at most " + std::to_string(kMaxRecord));
-    }
-    return R"({"crc32":")" + crc32(body) + R"(","record":)" + body + R"(,"version":)" +
-           std::to_string(kVersion) + "}";
-  } catch (const json::exception& e) {
-    // Text that is no UTF-8: only a driver's plan or state can be.
-    return Error(Code::kInvalid, "claim " + record.claim.uid + " cannot be recorded: " + e.what());
+  return encode_record(record, boot_id, is_canonical_object(record.plan));
+}
+
+Result<std::string> encode_record(const ClaimRecord& record, std::string_view boot_id, bool plan_is_object) {
+  const auto refused = [&](const std::string& why) {
+    return Error(Code::kInvalid, "claim " + record.claim.namespace_ + "/" + record.claim.name + " (uid " +
+                                     record.claim.uid + ") cannot be recorded: " + why);
+  };
+  JsonWriter out;
+  write_record(out, record, boot_id, plan_is_object);
+  if (!out.is_utf8()) {  // only a driver's plan or state can be
+    return refused("its plan or state is not valid UTF-8");
   }
+  const std::string body = std::move(out).take();
+  if (body.size() > kMaxRecord) {
+    return refused("with its parameters, plan and state it would be " + std::to_string(body.size()) +
+                   " bytes, and a record has at most " + std::to_string(kMaxRecord));
+  }
+  return R"({"crc32":")" + crc32(body) + R"(","record":)" + body + R"(,"version":)" +
+         std::to_string(kVersion) + "}";
 }
 
 Result<DecodedRecord> decode_record(std::string_view text) {
