@@ -5,6 +5,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdint>
@@ -15,6 +16,15 @@
 
 namespace fairlead::sys {
 namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::steady_clock;
+
+/// Without events for so long, the facts are read ahead.
+constexpr milliseconds kQuiet{20};
+/// The pause after reading them, in multiples of the time that it took.
+constexpr int kPausePerReading = 9;
+constexpr milliseconds kAfterError{1'000};
 
 /// Routes that are not default ones say nothing about devices, and a routing daemon changes thousands of them.
 bool is_about_devices(const netlink::Event& event) {
@@ -95,14 +105,44 @@ Result<std::shared_ptr<const NodeFacts>> FactsWatcher::facts() {
   if (is_to_announce_) {
     notify(wake_.get());
   }
-  if (facts_ == nullptr) {
+  return read_if_needed();
+}
+
+Result<std::shared_ptr<const NodeFacts>> FactsWatcher::read_if_needed() {
+  if (facts_ != nullptr) {
+    return facts_;
+  }
+  const auto start = steady_clock::now();
+  const auto done = [&]() -> Result<> {
     if (!functions_ || !uevents_ || have_uevents_failed_) {
       FL_ASSIGN(functions_, read_net_functions(options_.sysfs_root));
     }
     FL_ASSIGN(Inventory inventory, read_inventory(socket_, options_));
     facts_ = std::make_shared<const NodeFacts>(std::move(inventory), *functions_);
+    return {};
+  }();
+  const auto end = steady_clock::now();
+  no_reading_before_ = end + kPausePerReading * (end - start);
+  if (!done) {
+    read_ahead_at_ = end + kAfterError;
+    return done.error();
   }
   return facts_;
+}
+
+bool FactsWatcher::are_read() {
+  const Lock lock(mutex_);
+  return facts_ != nullptr;
+}
+
+int FactsWatcher::until_read_ahead() {
+  const Lock lock(mutex_);
+  if (facts_ != nullptr) {
+    return -1;
+  }
+  const auto at = std::max(read_ahead_at_, no_reading_before_);
+  const auto left = std::chrono::ceil<milliseconds>(at - steady_clock::now());
+  return static_cast<int>(std::clamp<milliseconds::rep>(left.count(), 0, 60'000));
 }
 
 Result<std::shared_ptr<const NodeFacts>> FactsWatcher::read_again() {
@@ -127,6 +167,7 @@ Result<> FactsWatcher::take_events() {
   }
   if (is_changed) {
     facts_ = nullptr;
+    read_ahead_at_ = steady_clock::now() + kQuiet;
   }
   is_to_announce_ = is_to_announce_ || is_to_announce;
   return done;
@@ -157,10 +198,17 @@ void FactsWatcher::run() {
                                   {.fd = monitor_fd_, .events = POLLIN, .revents = 0},
                                   {.fd = uevents_fd_, .events = POLLIN, .revents = 0}}};
   for (;;) {
-    if (::poll(ready.data(), ready.size(), -1) < 0 && errno != EINTR) {
+    const int count_ready = ::poll(ready.data(), ready.size(), until_read_ahead());
+    if (count_ready < 0 && errno != EINTR) {
       log::error("changes of links are not announced any more",
                  {{"error", Error::from_errno(errno, "wait for netlink events").what()}});
       return;
+    }
+    if (count_ready == 0) {
+      if (until_read_ahead() == 0) {
+        (void)facts();  // an error is the next caller's
+      }
+      continue;
     }
     if (ready[0].revents != 0) {
       return;

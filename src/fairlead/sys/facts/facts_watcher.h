@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // Keeps the facts about this node, and reads them again only when the kernel has announced a change.
 //
-//   rtnetlink ──┬─► thread ───► changed()
+//   rtnetlink ──┬─► thread ───► changed(); when no more events come: facts()
 //   uevents   ──┴─► facts() ──► nothing new: the facts as they are
 //                               something new, or events lost: links, and what a uevent may have changed,
 //                               are read again
+//
+// So a caller of facts() reads them itself only shortly after a change. The thread reads ahead for at most a tenth of
+// the time, however many events come.
 //
 // The kernel queues an event before the system call that caused it returns. So facts() sees what this process did
 // before, though the thread may not have been scheduled yet: it looks at the queue itself.
@@ -13,6 +16,7 @@
 // effect depends on again just before the effect.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -44,6 +48,8 @@ class FactsWatcher : private Pinned {
   Result<std::shared_ptr<const NodeFacts>> facts();
   /// The same, read again in any case.
   Result<std::shared_ptr<const NodeFacts>> read_again();
+  /// Whether the facts were read since the last event that was taken off the queue. For tests.
+  [[nodiscard]] bool are_read();
 
  private:
   struct Sources {
@@ -54,6 +60,9 @@ class FactsWatcher : private Pinned {
   };
   FactsWatcher(InventoryOptions options, Sources sources, std::function<void()> changed);
   void run();
+  Result<std::shared_ptr<const NodeFacts>> read_if_needed() FL_REQUIRES(mutex_);
+  /// In milliseconds, for poll(2), until facts are to be read ahead; -1: they are not.
+  int until_read_ahead();
   /// Takes the events off the queue: the facts are then to be read again, and changed() may have to be called.
   Result<> take_events() FL_REQUIRES(mutex_);
   /// Whether there were some that count. After an error there are none any more.
@@ -74,6 +83,8 @@ class FactsWatcher : private Pinned {
   /// What rtnetlink announces changes none of them, and reading them costs several files for each PCI device.
   std::optional<std::vector<NetFunction>> functions_ FL_GUARDED_BY(mutex_);  // nullopt: to be read
   bool is_to_announce_ FL_GUARDED_BY(mutex_) = false;
+  std::chrono::steady_clock::time_point read_ahead_at_ FL_GUARDED_BY(mutex_);  // if facts_ is null then
+  std::chrono::steady_clock::time_point no_reading_before_ FL_GUARDED_BY(mutex_);
   std::thread thread_;
 };
 

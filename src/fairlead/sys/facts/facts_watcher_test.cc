@@ -150,6 +150,19 @@ TEST_F(FactsWatcherTest, AChange_IsAnnouncedThoughFactsTookItsEvents) {
   EXPECT_TRUE(wait_for_changes_above(1));
 }
 
+/// What starts a pod does not have to read the links.
+TEST_F(FactsWatcherTest, AfterAChange_TheFactsAreReadAhead) {
+  const int before = changes();
+  add_bridge("br1");
+  ASSERT_TRUE(wait_for_changes_above(before)) << "the thread has taken the event";
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!watcher_->are_read() && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  EXPECT_TRUE(watcher_->are_read());
+  EXPECT_NE(facts()->inventory().find("br1"), nullptr);
+}
+
 TEST_F(FactsWatcherTest, StormOfRoutes_IsNotAnnounced_DefaultRouteAndLinksAre) {
   ASSERT_TRUE(socket_->create_link({.name = "br0", .kind = netlink::Bridge{}, .up = true}));
   const auto index = facts()->inventory().find("br0")->link.index;
