@@ -74,15 +74,14 @@ Result<std::unique_ptr<NetDriver>> NetDriver::create(dra::Host& host, NetDriverO
 }
 
 Result<std::string> NetDriver::plan(const dra::Claim& claim) {
-  FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
-  FL_ASSIGN(const NodeOffers::Node node, offers_.known_node(socket));
+  FL_ASSIGN(const auto node, offers_.known_node());
   FL_TRY(book_.refresh(*host_));
   const PlannedClaims in_its_pods = book_.in_pods(claim.reserved_for, claim.uid);
   FL_TRY(check_variables(claim, in_its_pods));
   const auto names = names_of(in_its_pods);
   OthersOf others(book_, claim);
   const auto add_own = [&](const DevicePlan& part) { others.add_own(part); };
-  const devices::NodeQuestions ask = devices::questions_to_kernel(socket);
+  const devices::NodeQuestions ask = devices::questions_to_kernel();
   ClaimPlan plan{.mode = options_.node.mode};
   for (const dra::AllocatedDevice& device : claim.devices) {
     if (device.admin_access) {
@@ -95,8 +94,8 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
       continue;
     }
     FL_ASSIGN(DevicePlan planned, registry_->plan({.device = &device,
-                                                   .node = &node.links,
-                                                   .facts = node.facts.get(),
+                                                   .node = &node->links,
+                                                   .facts = node->facts.get(),
                                                    .claim = &claim,
                                                    .others = &others,
                                                    .ask = &ask,
@@ -108,7 +107,14 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
   }
   FL_TRY(devices::netdev::assign_interface_names(plan.devices, names));
   offers_.planned(claim.uid);
-  return to_json(plan);
+  std::string text = to_json(plan);
+  attacher_.plans().keep(text, std::make_shared<const ClaimPlan>(std::move(plan)));
+  return text;
+}
+
+std::string NetDriver::plan_for_previous(const std::string& plan) const {
+  const auto read = attacher_.plans().read(plan);
+  return read ? plan_for_version_0_1(**read) : plan;
 }
 
 Result<std::unique_ptr<dra::Admission>> NetDriver::begin_admission(const dra::ClaimRecord& record,

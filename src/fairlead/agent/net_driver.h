@@ -53,9 +53,7 @@ class NetDriver final : public dra::Driver {
 
   Result<std::vector<dra::Pool>> discover() override { return offers_.discover(); }
   Result<std::string> plan(const dra::Claim& claim) override;
-  [[nodiscard]] std::string plan_for_previous(const std::string& plan) const override {
-    return plan_for_version_0_1(plan);
-  }
+  [[nodiscard]] std::string plan_for_previous(const std::string& plan) const override;
   Result<std::unique_ptr<dra::Admission>> begin_admission(const dra::ClaimRecord& record,
                                                           const dra::RecordSource& records,
                                                           const dra::CallContext& context) override;

@@ -52,14 +52,15 @@ Result<std::vector<dra::Pool>> NodeOffers::discover() {
   if (parts_.watch_node) {
     std::call_once(discovered_, [this] { watch_node(); });
   }
-  FL_ASSIGN(netlink::Socket socket, netlink::Socket::open(), "read this node's links");
   look_after_devices();
   repair_holders();
   // A NIC that moves between the two reads must not be missed in both: the records are the same before and
   // after the links were read, or both are used.
   FL_ASSIGN(auto used, in_use());
   for (int tries = 1;; ++tries) {
-    FL_ASSIGN(const auto node, look_at_node(socket, Look::kAgain, used.shared));
+    FL_ASSIGN(const auto facts, read_facts(Look::kAgain), "read this node's links");
+    remember_uplinks(*facts);
+    const devices::NodeView links(facts->inventory(), *parts_.node, used.shared, other_drivers());
     FL_ASSIGN(auto after, in_use());
     const bool same =
         std::ranges::equal(used.held, after.held, {}, &devices::HeldDevice::name, &devices::HeldDevice::name);
@@ -68,7 +69,7 @@ Result<std::vector<dra::Pool>> NodeOffers::discover() {
         used.held.insert(used.held.end(), after.held.begin(), after.held.end());
       }
       devices::Offers offers =
-          parts_.registry->offers({.node = &node.links, .facts = node.facts.get(), .held = used.held});
+          parts_.registry->offers({.node = &links, .facts = facts.get(), .held = used.held});
       note_withheld(offers);
       return std::vector<dra::Pool>{{.devices = devices::published_devices(std::move(offers), used.held)}};
     }
@@ -78,27 +79,39 @@ Result<std::vector<dra::Pool>> NodeOffers::discover() {
 
 /// The watcher's facts are as new as the kernel's last event; what sysfs alone says (a PF's number of VFs) may be newer,
 /// so discover() reads everything, and what a plan is about is read again just before the effect.
-Result<std::shared_ptr<const sys::NodeFacts>> NodeOffers::read_facts(netlink::Socket& socket,
-                                                                     Look look) const {
+Result<std::shared_ptr<const sys::NodeFacts>> NodeOffers::read_facts(Look look) const {
   if (sys::FactsWatcher* watcher = known_facts_; watcher != nullptr) {
     return look == Look::kAgain ? watcher->read_again() : watcher->facts();
   }
+  FL_ASSIGN(netlink::Socket socket, netlink::Socket::open());
   FL_ASSIGN(sys::NodeFacts facts, sys::read_node_facts(socket, {.sysfs_root = parts_.node->sysfs_root}));
   return std::make_shared<const sys::NodeFacts>(std::move(facts));
 }
 
-Result<NodeOffers::Node> NodeOffers::known_node(netlink::Socket& socket) const {
-  return look_at_node(socket, Look::kKnown, {});
+Result<std::shared_ptr<const NodeOffers::Node>> NodeOffers::known_node() const {
+  FL_ASSIGN(auto facts, read_facts(Look::kKnown), "read this node's links");
+  devices::OtherDrivers others = other_drivers();
+  const Lock lock(known_mutex_);
+  const bool same_facts = known_.node != nullptr && known_.node->facts == facts;
+  if (!same_facts) {
+    remember_uplinks(*facts);
+  }
+  // Before the view is made, so that what changes meanwhile is seen the next time.
+  const std::uint64_t memory = parts_.node->memory ? parts_.node->memory->version() : 0;
+  if (!same_facts || known_.memory != memory || known_.others != others) {
+    devices::NodeView links(facts->inventory(), *parts_.node, {}, others);
+    known_ = {
+        .node = std::make_shared<const Node>(Node{.facts = std::move(facts), .links = std::move(links)}),
+        .memory = memory,
+        .others = std::move(others)};
+  }
+  return known_.node;
 }
 
-Result<NodeOffers::Node> NodeOffers::look_at_node(netlink::Socket& socket, Look look,
-                                                  std::vector<sys::InventoryLink> shared) const {
-  FL_ASSIGN(auto facts, read_facts(socket, look), "read this node's links");
+void NodeOffers::remember_uplinks(const sys::NodeFacts& facts) const {
   if (parts_.node->memory) {
-    parts_.node->memory->remember_uplinks(facts->inventory());
+    parts_.node->memory->remember_uplinks(facts.inventory());
   }
-  devices::NodeView links(facts->inventory(), *parts_.node, std::move(shared), other_drivers());
-  return Node{.facts = std::move(facts), .links = std::move(links)};
 }
 
 devices::OtherDrivers NodeOffers::other_drivers() const {

@@ -55,8 +55,9 @@ class NodeOffers : private Pinned {
     std::shared_ptr<const sys::NodeFacts> facts;
     devices::NodeView links;
   };
-  /// The node as a plan sees it: as of the kernel's last event.
-  [[nodiscard]] Result<Node> known_node(netlink::Socket& socket) const;
+  /// The node as a plan sees it: as of the kernel's last event. Never null. The same object as long as nothing changes:
+  /// making one costs the more the more links the node has.
+  [[nodiscard]] Result<std::shared_ptr<const Node>> known_node() const;
 
   /// The claim is undone and its record is about to be removed: none of its links exist any more.
   void undone(const std::string& claim_uid);
@@ -75,10 +76,8 @@ class NodeOffers : private Pinned {
   };
   Result<InUse> in_use();
   enum class Look : std::uint8_t { kKnown, kAgain };
-  [[nodiscard]] Result<std::shared_ptr<const sys::NodeFacts>> read_facts(netlink::Socket& socket,
-                                                                         Look look) const;
-  [[nodiscard]] Result<Node> look_at_node(netlink::Socket& socket, Look look,
-                                          std::vector<sys::InventoryLink> shared) const;
+  [[nodiscard]] Result<std::shared_ptr<const sys::NodeFacts>> read_facts(Look look) const;
+  void remember_uplinks(const sys::NodeFacts& facts) const;
   [[nodiscard]] devices::OtherDrivers other_drivers() const;
   /// The claims with a record, and the NICs that each has.
   [[nodiscard]] Result<std::vector<NicClaim>> nic_claims();
@@ -88,6 +87,14 @@ class NodeOffers : private Pinned {
   [[nodiscard]] const std::string& driver_name() const { return parts_.node->driver_name; }
 
   const Parts parts_;
+  /// What known_node() returned last, and what it was made of besides the facts.
+  struct Known {
+    std::shared_ptr<const Node> node;
+    std::uint64_t memory = 0;  // NodeMemory::version()
+    devices::OtherDrivers others;
+  };
+  mutable Mutex known_mutex_;
+  mutable Known known_ FL_GUARDED_BY(known_mutex_);
   std::once_flag discovered_;
   Mutex undone_mutex_;
   std::set<std::string> undone_ FL_GUARDED_BY(undone_mutex_);

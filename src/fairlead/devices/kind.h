@@ -68,7 +68,8 @@ class PlanBody {
   PlanBody() = default;
   virtual ~PlanBody() = default;
 
-  /// The JSON object that Kind::read() reads again.
+  /// The JSON object that Kind::read() reads again, as JsonWriter or nlohmann's dump() writes it: keys in order, no white
+  /// space, UTF-8.
   [[nodiscard]] virtual std::string to_json() const = 0;
   /// What the device is called in the pod, such as an interface's name; empty: it has no name there.
   [[nodiscard]] virtual std::string name_in_pod() const { return {}; }

@@ -83,6 +83,7 @@ struct OtherDrivers {
   std::map<std::string, std::string>
       nics;                            // node_wide_name() -> "a claim of the driver b.example.com has it"
   std::optional<std::string> problem;  // why that is not known
+  friend bool operator==(const OtherDrivers&, const OtherDrivers&) = default;
 };
 
 /// A snapshot; immutable.

@@ -119,12 +119,18 @@ NodeMemory::Known NodeMemory::known() const {
   return known_;
 }
 
+std::uint64_t NodeMemory::version() const {
+  const Lock lock(mutex_);
+  return version_;
+}
+
 bool NodeMemory::set_addresses(std::vector<IpAddress> addresses) {
   const Lock lock(mutex_);
   if (known_.addresses == addresses) {
     return false;
   }
   known_.addresses = std::move(addresses);
+  ++version_;
   save();
   return true;
 }
@@ -133,6 +139,7 @@ bool NodeMemory::set_problem(std::string problem) {
   const Lock lock(mutex_);
   const bool is_news = !known_.addresses && known_.problem != problem;
   known_.problem = std::move(problem);
+  ++version_;
   return is_news;
 }
 
@@ -157,6 +164,7 @@ void NodeMemory::remember_uplinks(const sys::Inventory& inventory) {
     }
   }
   if (is_news) {
+    ++version_;
     save();
   }
 }

@@ -3,6 +3,7 @@
 // own, and which links were its uplink since it came up.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,6 +31,8 @@ class NodeMemory {
   explicit NodeMemory(std::string dir);
 
   [[nodiscard]] Known known() const;
+  /// Another one after each change of known().
+  [[nodiscard]] std::uint64_t version() const;
   /// At least one. True when they differ from the previous ones.
   bool set_addresses(std::vector<netlink::IpAddress> addresses);
   /// The Node object could not be read; known addresses are kept. True when the problem is new.
@@ -44,6 +47,7 @@ class NodeMemory {
   const std::string dir_;
   mutable Mutex mutex_;
   Known known_ FL_GUARDED_BY(mutex_);
+  std::uint64_t version_ FL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace fairlead::devices

@@ -8,8 +8,9 @@
 #include <vector>
 
 #include "fairlead/core/result.h"
+#include "fairlead/sys/netlink/address.h"
+#include "fairlead/sys/netlink/route.h"
 #include "fairlead/sys/netlink/sock_diag.h"
-#include "fairlead/sys/netlink/socket.h"
 
 namespace fairlead::devices {
 
@@ -27,7 +28,8 @@ struct NodeQuestions {
   AskConnections connections = {};
 };
 
-/// Queries the kernel. The socket is of the node's namespace and must outlive the questions.
-NodeQuestions questions_to_kernel(netlink::Socket& socket);
+/// Queries the kernel; a socket is opened with the first question, in the network namespace of the thread that asks. One
+/// thread at a time.
+NodeQuestions questions_to_kernel();
 
 }  // namespace fairlead::devices

@@ -16,12 +16,16 @@ Result<PlanPtr> PlanReader::read(const std::string& text) const {
   }
   FL_ASSIGN(ClaimPlan parsed, parse_claim_plan(text, *kinds_));
   auto plan = std::make_shared<const ClaimPlan>(std::move(parsed));
+  keep(text, plan);
+  return plan;
+}
+
+void PlanReader::keep(const std::string& text, PlanPtr plan) const {
   const Lock lock(mutex_);
   if (known_.size() >= kKept) {
     known_.erase(std::ranges::min_element(known_, {}, [](const auto& entry) { return entry.second.used; }));
   }
-  known_.insert_or_assign(text, Known{.plan = plan, .used = ++uses_});
-  return plan;
+  known_.insert_or_assign(text, Known{.plan = std::move(plan), .used = ++uses_});
 }
 
 Result<Attachment> read_attachment(const dra::ClaimRecord& record, const PlanReader& plans) {

@@ -31,6 +31,8 @@ class PlanReader : private Pinned {
 
   /// parse_claim_plan(), with one object for one text as long as it is kept.
   [[nodiscard]] Result<PlanPtr> read(const std::string& text) const;
+  /// Keeps what read() of the text is to return: a plan that was just made is read at once.
+  void keep(const std::string& text, PlanPtr plan) const;
 
   /// How many texts are kept.
   static constexpr std::size_t kKept = 64;

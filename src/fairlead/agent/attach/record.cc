@@ -7,6 +7,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "fairlead/formats/json_writer.h"
+
 namespace fairlead::agent {
 namespace {
 
@@ -124,14 +126,70 @@ std::vector<PlanPart> parts_of(const ClaimPlan& plan) {
 
 namespace {
 
-/// What a device and a part have in common.
-json to_item(const DevicePlan& plan) {
-  json item = {{"type", plan.name.type}, {"kind", plan.name.kind}};
+enum class BodyForm : std::uint8_t { kNested, kText };
+
+// The writers give the keys of an object in order (json_writer.h).
+
+void write_body(JsonWriter& out, const DevicePlan& plan, BodyForm form) {
   if (plan.body != nullptr) {
-    item["interfaceName"] = plan.body->name_in_pod();
-    item["body"] = json::parse(plan.body->to_json());
+    const std::string body = plan.body->to_json();
+    out.key("body");
+    form == BodyForm::kText ? out.value(body) : out.raw(body);
   }
-  return item;
+}
+
+void write_name_in_pod(JsonWriter& out, const DevicePlan& plan) {
+  if (plan.body != nullptr) {
+    out.member("interfaceName", plan.body->name_in_pod());
+  }
+}
+
+void write_part(JsonWriter& out, const DevicePlan& part) {
+  out.begin_object();
+  write_body(out, part, BodyForm::kNested);
+  write_name_in_pod(out, part);
+  out.member("kind", part.name.kind).member("type", part.name.type);
+  out.end_object();
+}
+
+void write_device(JsonWriter& out, const DevicePlan& device, BodyForm form) {
+  write_body(out, device, form);
+  if (!device.identity.empty()) {
+    out.key("identity").raw(device.identity);
+  }
+  write_name_in_pod(out, device);
+  out.member("kind", device.name.kind);
+  if (!device.key.empty()) {
+    out.member("nic", device.key);
+  }
+  if (!device.parts.empty()) {
+    out.key("parts").begin_array();
+    for (const DevicePlan& part : device.parts) {
+      write_part(out, part);
+    }
+    out.end_array();
+  }
+  out.member("request", device.request).member("type", device.name.type);
+}
+
+std::string text_of(const ClaimPlan& plan, BodyForm form) {
+  JsonWriter out;
+  out.begin_object();
+  out.member("attach", plan.mode == AttachMode::kGuard ? "guard" : "netdevices");
+  out.key("devices").begin_array();
+  for (const DevicePlan& device : plan.devices) {
+    out.begin_object();
+    if (device.admin_access) {
+      out.member("adminAccess", true).member("request", device.request);
+    } else {
+      write_device(out, device, form);
+    }
+    out.end_object();
+  }
+  out.end_array();
+  out.member("version", kVersion);
+  out.end_object();
+  return std::move(out).take();
 }
 
 DevicePlan from_item(const json& item, std::string request, const devices::Registry& kinds) {
@@ -160,43 +218,9 @@ DevicePlan from_item(const json& item, std::string request, const devices::Regis
 
 }  // namespace
 
-std::string to_json(const ClaimPlan& plan) {
-  json devices = json::array();
-  for (const DevicePlan& device : plan.devices) {
-    json item = {{"request", device.request}};
-    if (device.admin_access) {
-      item["adminAccess"] = true;
-    } else {
-      item.update(to_item(device));
-      for (const DevicePlan& part : device.parts) {
-        item["parts"].push_back(to_item(part));
-      }
-      if (!device.key.empty()) {
-        item["nic"] = device.key;
-      }
-      if (!device.identity.empty()) {
-        item["identity"] = json::parse(device.identity);
-      }
-    }
-    devices.push_back(std::move(item));
-  }
-  return dump({{"version", kVersion},
-               {"attach", plan.mode == AttachMode::kGuard ? "guard" : "netdevices"},
-               {"devices", std::move(devices)}});
-}
+std::string to_json(const ClaimPlan& plan) { return text_of(plan, BodyForm::kNested); }
 
-std::string plan_for_version_0_1(const std::string& plan) {
-  json out = json::parse(plan, nullptr, false);
-  if (!out.is_object()) {
-    return plan;
-  }
-  for (json& device : out["devices"]) {
-    if (const auto body = device.find("body"); body != device.end() && body->is_object()) {
-      *body = dump(*body);
-    }
-  }
-  return dump(out);
-}
+std::string plan_for_version_0_1(const ClaimPlan& plan) { return text_of(plan, BodyForm::kText); }
 
 Result<ClaimPlan> parse_claim_plan(std::string_view text, const devices::Registry& kinds) {
   return read_versioned<ClaimPlan>(text, "the claim's plan", [&](const json& in) {
@@ -217,27 +241,37 @@ Result<ClaimPlan> parse_claim_plan(std::string_view text, const devices::Registr
 }
 
 std::string to_json(const AttachState& state) {
-  json out = {{"version", kVersion},
-              {"phase", word_of(state.phase)},
-              {"staged", state.staged},
-              {"ifindexes", state.indexes}};
-  for (const devices::Given& given : state.given) {
-    out["given"].push_back({{"mac", given.mac}, {"addresses", given.addresses}});
-  }
+  JsonWriter out;
+  out.begin_object();
   if (state.netns) {
-    out["netns"] = {{"device", state.netns->device}, {"inode", state.netns->inode}};
-    out["sandbox"] = state.sandbox;
-    out["container"] = state.container;
-    out["podUid"] = state.pod_uid;
-    out["visible"] = state.visible;
-    out["seenIn"] = state.seen_in;
+    out.member("container", state.container);
+  }
+  if (!state.given.empty()) {
+    out.key("given").begin_array();
+    for (const devices::Given& given : state.given) {
+      out.begin_object().member("addresses", given.addresses).member("mac", given.mac).end_object();
+    }
+    out.end_array();
+  }
+  out.member("ifindexes", state.indexes);
+  if (state.netns) {
+    out.key("netns").begin_object();
+    out.member("device", state.netns->device).member("inode", state.netns->inode).end_object();
     if (state.number) {
-      out["netnsNumber"] = {{"number", state.number->number},
-                            {"ofDevice", state.number->of.device},
-                            {"ofInode", state.number->of.inode}};
+      out.key("netnsNumber").begin_object().member("number", state.number->number);
+      out.member("ofDevice", state.number->of.device).member("ofInode", state.number->of.inode).end_object();
     }
   }
-  return dump(out);
+  out.member("phase", word_of(state.phase));
+  if (state.netns) {
+    out.member("podUid", state.pod_uid).member("sandbox", state.sandbox).member("seenIn", state.seen_in);
+  }
+  out.member("staged", state.staged).member("version", kVersion);
+  if (state.netns) {
+    out.member("visible", state.visible);
+  }
+  out.end_object();
+  return std::move(out).take();
 }
 
 Result<AttachState> parse_attach_state(std::string_view text) {

@@ -53,7 +53,7 @@ std::vector<PlanPart> parts_of(const ClaimPlan& plan);
 
 std::string to_json(const ClaimPlan& plan);
 /// The same text as version 0.1 reads it: there a device's body is a text in the text.
-std::string plan_for_version_0_1(const std::string& plan);
+std::string plan_for_version_0_1(const ClaimPlan& plan);
 /// kCorrupt: not ours; kUnsupported: a newer version's. What is wrong with one device only is in
 /// DevicePlan::problem.
 Result<ClaimPlan> parse_claim_plan(std::string_view text, const devices::Registry& kinds);

@@ -73,7 +73,7 @@ TEST(ClaimPlan, BodyIsNested_AndATextForVersion01) {
   const std::string now = to_json(*plan);
   EXPECT_EQ(now, R"({"attach":"guard","devices":[{"body":{"mtu":1400},"interfaceName":"net1","kind":"dummy",)"
                  R"("request":"a","type":"netdev"}],"version":1})");
-  EXPECT_EQ(plan_for_version_0_1(now), old);
+  EXPECT_EQ(plan_for_version_0_1(*plan), old);
   EXPECT_EQ(to_json(parse_claim_plan(now, kinds).value()), now);
 }
 

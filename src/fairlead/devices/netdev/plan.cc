@@ -5,6 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "fairlead/formats/json_writer.h"
+
 namespace fairlead::devices::netdev {
 namespace {
 
@@ -26,12 +28,14 @@ MacAddress mac_from(const std::string& text) {
   return text.empty() ? MacAddress() : value_of(MacAddress::parse(text));
 }
 
-json json_of(const std::vector<IpPrefix>& prefixes) {
-  json list = json::array();
+// The writers give the keys of an object in order (json_writer.h).
+
+void write(JsonWriter& out, const std::vector<IpPrefix>& prefixes) {
+  out.begin_array();
   for (const IpPrefix& prefix : prefixes) {
-    list.push_back(prefix.to_string());
+    out.value(prefix.to_string());
   }
-  return list;
+  out.end_array();
 }
 
 std::vector<IpPrefix> prefixes_from(const json& list) {
@@ -42,9 +46,11 @@ std::vector<IpPrefix> prefixes_from(const json& list) {
   return prefixes;
 }
 
-json json_of(const sys::PciDevice& pci) {
-  return {{"bdf", pci.bdf},       {"vendor", pci.vendor},      {"device", pci.device},
-          {"driver", pci.driver}, {"numaNode", pci.numa_node}, {"pcieRoot", pci.pcie_root}};
+void write(JsonWriter& out, const sys::PciDevice& pci) {
+  out.begin_object();
+  out.member("bdf", pci.bdf).member("device", pci.device).member("driver", pci.driver);
+  out.member("numaNode", pci.numa_node).member("pcieRoot", pci.pcie_root).member("vendor", pci.vendor);
+  out.end_object();
 }
 
 sys::PciDevice pci_from(const json& in) {
@@ -58,22 +64,25 @@ sys::PciDevice pci_from(const json& in) {
   return pci;
 }
 
-json json_of(const std::vector<netlink::NewRoute>& routes) {
-  json list = json::array();
+void write(JsonWriter& out, const std::vector<netlink::NewRoute>& routes) {
+  out.begin_array();
   for (const netlink::NewRoute& route : routes) {
-    json item = {{"dst", route.destination.to_string()}, {"metric", route.metric}, {"table", route.table}};
+    out.begin_object();
+    out.member("dst", route.destination.to_string());
     if (route.gateway) {
-      item["gw"] = route.gateway->to_string();
+      out.member("gw", route.gateway->to_string());
     }
+    out.member("metric", route.metric);
     if (route.scope) {
-      item["scope"] = *route.scope;
+      out.member("scope", *route.scope);
     }
     if (route.source) {
-      item["src"] = route.source->to_string();
+      out.member("src", route.source->to_string());
     }
-    list.push_back(std::move(item));
+    out.member("table", route.table);
+    out.end_object();
   }
-  return list;
+  out.end_array();
 }
 
 std::vector<netlink::NewRoute> static_routes_from(const json& list) {
@@ -96,52 +105,63 @@ std::vector<netlink::NewRoute> static_routes_from(const json& list) {
   return routes;
 }
 
-json json_of(const sys::InventoryLink& of) {
-  const netlink::Link& link = of.link;
-  json out = {{"ifindex", link.index.value()},
-              {"name", link.name},
-              {"altnames", link.altnames},
-              {"kind", link.kind},
-              {"mac", link.mac.to_string()},
-              {"permanentMac", link.permanent_mac.to_string()},
-              {"mtu", link.mtu},
-              {"flags", link.flags},
-              {"operstate", static_cast<int>(link.operstate)},
-              {"alias", link.alias},
-              {"parentDev", link.parent_dev},
-              {"parentBus", link.parent_bus},
-              {"parent", link.parent.value()},
-              {"physPortId", link.phys_port_id},
-              {"physSwitchId", link.phys_switch_id},
-              {"arphrd", link.arphrd},
-              {"physPortName", link.phys_port_name},
-              {"group", link.group},
-              {"txQueueLen", link.tx_queue_len},
-              {"mode", link.mode},
-              {"limits", link.limits},
-              {"devPort", of.dev_port},
-              {"parentDriver", of.driver}};
-  if (link.parent_netnsid) {
-    out["parentNetnsid"] = *link.parent_netnsid;
-  }
-  if (of.pci) {
-    out["pci"] = json_of(*of.pci);
-  }
-  return out;
-}
-
-json json_of(const std::vector<netlink::Told>& all) {
+void write(JsonWriter& out, const std::vector<netlink::Told>& all) {
   constexpr std::string_view kDigits = "0123456789abcdef";
-  json list = json::array();
+  out.begin_array();
   for (const netlink::Told& told : all) {
     std::string text;
     for (const std::uint8_t byte : told) {
       text += kDigits[byte >> 4U];
       text += kDigits[byte & 0xfU];
     }
-    list.push_back(std::move(text));
+    out.value(text);
   }
-  return list;
+  out.end_array();
+}
+
+void write(JsonWriter& out, const Details& details) {
+  out.begin_object();
+  write(out.key("addresses"), details.addresses);
+  write(out.key("routes"), details.routes);
+  out.member("settings", details.settings);
+  out.end_object();
+}
+
+/// A link; of a NIC that leaves the node, with the rest of how it was. Version 0.1 reads only what is beside "details".
+void write(JsonWriter& out, const sys::InventoryLink& of, const Original* original = nullptr) {
+  const netlink::Link& link = of.link;
+  out.begin_object();
+  if (original != nullptr) {
+    write(out.key("addresses"), original->addresses);
+  }
+  out.member("alias", link.alias).member("altnames", link.altnames).member("arphrd", link.arphrd);
+  if (original != nullptr && original->details) {
+    write(out.key("details"), *original->details);
+  }
+  out.member("devPort", of.dev_port).member("flags", link.flags).member("group", link.group);
+  out.member("ifindex", link.index.value()).member("kind", link.kind);
+  out.key("limits").begin_array();
+  for (const auto& [attribute, limit] : link.limits) {
+    out.begin_array().value(attribute).value(limit).end_array();
+  }
+  out.end_array();
+  out.member("mac", link.mac.to_string()).member("mode", link.mode).member("mtu", link.mtu);
+  out.member("name", link.name).member("operstate", static_cast<int>(link.operstate));
+  out.member("parent", link.parent.value()).member("parentBus", link.parent_bus);
+  out.member("parentDev", link.parent_dev).member("parentDriver", of.driver);
+  if (link.parent_netnsid) {
+    out.member("parentNetnsid", *link.parent_netnsid);
+  }
+  if (of.pci) {
+    write(out.key("pci"), *of.pci);
+  }
+  out.member("permanentMac", link.permanent_mac.to_string()).member("physPortId", link.phys_port_id);
+  out.member("physPortName", link.phys_port_name).member("physSwitchId", link.phys_switch_id);
+  if (original != nullptr) {
+    write(out.key("routes"), original->routes);
+  }
+  out.member("txQueueLen", link.tx_queue_len);
+  out.end_object();
 }
 
 std::vector<netlink::Told> told_from(const json& list) {
@@ -159,27 +179,10 @@ std::vector<netlink::Told> told_from(const json& list) {
   return all;
 }
 
-json json_of(const Details& details) {
-  return {{"addresses", json_of(details.addresses)},
-          {"routes", json_of(details.routes)},
-          {"settings", details.settings}};
-}
-
 Details details_from(const json& in) {
   return {.addresses = told_from(in.at("addresses")),
           .routes = told_from(in.at("routes")),
           .settings = in.at("settings").get<sys::LinkSettings>()};
-}
-
-/// Version 0.1 reads only what is beside the details.
-json json_of(const Original& original) {
-  json out = json_of(original.link);
-  out["addresses"] = json_of(original.addresses);
-  out["routes"] = json_of(original.routes);
-  if (original.details) {
-    out["details"] = json_of(*original.details);
-  }
-  return out;
 }
 
 sys::InventoryLink link_from(const json& in) {
@@ -228,31 +231,32 @@ Original original_from(const json& in) {
   return original;
 }
 
-json json_of(const std::vector<RouteConfig>& routes) {
-  json list = json::array();
+void write(JsonWriter& out, const std::vector<RouteConfig>& routes) {
+  out.begin_array();
   for (const RouteConfig& route : routes) {
-    json item = {{"dst", route.destination.to_string()}};
+    out.begin_object();
+    out.member("dst", route.destination.to_string());
     if (route.gateway) {
-      item["gw"] = route.gateway->to_string();
+      out.member("gw", route.gateway->to_string());
     }
     if (route.metric) {
-      item["metric"] = *route.metric;
-    }
-    if (route.table != netlink::kMainTable) {
-      item["table"] = route.table;
+      out.member("metric", *route.metric);
     }
     if (route.onlink) {
-      item["onlink"] = true;
+      out.member("onlink", true);
     }
     if (route.scope) {
-      item["scope"] = *route.scope;
+      out.member("scope", *route.scope);
     }
     if (route.source) {
-      item["src"] = route.source->to_string();
+      out.member("src", route.source->to_string());
     }
-    list.push_back(std::move(item));
+    if (route.table != netlink::kMainTable) {
+      out.member("table", route.table);
+    }
+    out.end_object();
   }
-  return list;
+  out.end_array();
 }
 
 NetdevPlan plan_from(const json& in) {
@@ -303,47 +307,49 @@ NetdevPlan plan_from(const json& in) {
 }  // namespace
 
 std::string to_json(const NetdevPlan& plan) {
-  json out = json::object();
-  if (plan.mtu) {
-    out["mtu"] = *plan.mtu;
-  }
-  if (plan.mac) {
-    out["mac"] = plan.mac->to_string();
-  }
+  JsonWriter out;
+  out.begin_object();
   if (!plan.addresses.empty()) {
-    out["addresses"] = json_of(plan.addresses);
-  }
-  if (!plan.routes.empty()) {
-    out["routes"] = json_of(plan.routes);
-  }
-  if (!plan.master.empty()) {
-    out["master"] = plan.master;
-  }
-  if (!plan.own.empty()) {
-    out["own"] = plan.own;
-  }
-  if (!plan.must_agree.empty()) {
-    out["mustAgree"] = plan.must_agree;
-  }
-  if (!plan.wants.empty()) {
-    out["wants"] = plan.wants;
-  }
-  if (const auto mode = plan.own.find("mode"); mode != plan.own.end()) {
-    out["mode"] = mode->second;  // version 0.1 reads a macvlan's here
+    write(out.key("addresses"), plan.addresses);
   }
   if (!plan.bridge.empty()) {
-    out["bridge"] = plan.bridge;
-  }
-  if (plan.original) {
-    out["original"] = json_of(*plan.original);
-  }
-  if (plan.parent) {
-    out["parent"] = json_of(*plan.parent);
+    out.member("bridge", plan.bridge);
   }
   if (plan.exclusive) {
-    out["exclusive"] = true;
+    out.member("exclusive", true);
   }
-  return out.dump(-1, ' ', false, json::error_handler_t::replace);
+  if (plan.mac) {
+    out.member("mac", plan.mac->to_string());
+  }
+  if (!plan.master.empty()) {
+    out.member("master", plan.master);
+  }
+  if (const auto mode = plan.own.find("mode"); mode != plan.own.end()) {
+    out.member("mode", mode->second);  // version 0.1 reads a macvlan's here
+  }
+  if (plan.mtu) {
+    out.member("mtu", *plan.mtu);
+  }
+  if (!plan.must_agree.empty()) {
+    out.member("mustAgree", plan.must_agree);
+  }
+  if (plan.original) {
+    write(out.key("original"), plan.original->link, &*plan.original);
+  }
+  if (!plan.own.empty()) {
+    out.member("own", plan.own);
+  }
+  if (plan.parent) {
+    write(out.key("parent"), *plan.parent);
+  }
+  if (!plan.routes.empty()) {
+    write(out.key("routes"), plan.routes);
+  }
+  if (!plan.wants.empty()) {
+    out.member("wants", plan.wants);
+  }
+  out.end_object();
+  return std::move(out).take();
 }
 
 std::string NetdevBody::to_json() const { return netdev::to_json(plan); }
