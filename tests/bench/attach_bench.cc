@@ -11,9 +11,6 @@
 #include <sched.h>
 #include <unistd.h>
 
-#include <algorithm>
-#include <array>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -34,21 +31,16 @@
 #include "fairlead/sys/netns.h"
 #include "tests/bench/bare_netlink.h"
 #include "tests/bench/pod_netns.h"
+#include "tests/bench/table.h"
 
 namespace fairlead {
 namespace {
 
-using SteadyClock = std::chrono::steady_clock;
-using Micros = std::chrono::duration<double, std::micro>;
+using bench::micros_since;
+using bench::percentile;
+using bench::SteadyClock;
 
 constexpr const char* kUplink = "eth0";
-
-double micros_since(SteadyClock::time_point start) { return Micros(SteadyClock::now() - start).count(); }
-
-double percentile(std::vector<double> values, double p) {
-  std::ranges::sort(values);
-  return values[static_cast<std::size_t>(p * static_cast<double>(values.size() - 1))];
-}
 
 std::string interface_name(int number) { return "data" + std::to_string(number); }
 std::string address(int number) { return "192.0.2." + std::to_string(10 + number); }
@@ -203,9 +195,8 @@ Result<> measure(const Bench& parts, int interfaces, int rounds) {
     }
   }
   const auto print = [&](const char* what, const std::vector<double>& values) {
-    std::printf("%d interface%s  %-22s %7.0f us p10 %7.0f us p50 %7.0f us p99   %5.2f of bare at p10\n",
-                interfaces, interfaces == 1 ? " " : "s", what, percentile(values, 0.1),
-                percentile(values, 0.5), percentile(values, 0.99),
+    std::printf("%d interface%s  %-22s %s   %5.2f of bare at p10\n", interfaces, interfaces == 1 ? " " : "s",
+                what, bench::cells(values, {0.1, 0.5, 0.99}).c_str(),
                 percentile(values, 0.1) / percentile(bare, 0.1));
   };
   print("RunPodSandbox", event);

@@ -5,7 +5,6 @@
 #include <sched.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -29,25 +28,19 @@
 #include "fairlead/rpc/nri/runtime.h"
 #include "fairlead/sys/files.h"
 #include "tests/bench/pod_netns.h"
+#include "tests/bench/table.h"
 
 namespace fairlead {
 namespace {
 
-using SteadyClock = std::chrono::steady_clock;
-using Micros = std::chrono::duration<double, std::micro>;
+using bench::micros_since;
+using bench::SteadyClock;
 
 constexpr const char* kUplink = "eth0";
 constexpr int kWarmUp = 10;
 /// How long a pod runs: until its status is reported (25 ms after the attach), and the kernel has freed what the attach
 /// used in its namespace (sockets, after an RCU grace period).
 constexpr std::chrono::milliseconds kPodTime{60};
-
-double micros_since(SteadyClock::time_point start) { return Micros(SteadyClock::now() - start).count(); }
-
-double percentile(std::vector<double> values, double p) {
-  std::ranges::sort(values);
-  return values[static_cast<std::size_t>(p * static_cast<double>(values.size() - 1))];
-}
 
 Result<> make_node_network() {
   if (::unshare(CLONE_NEWNET) != 0) {
@@ -242,10 +235,9 @@ Result<> round(Node& node, int number, Times& times) {
 }
 
 void print(const char* what, const std::vector<double>& none, const std::vector<double>& many, int claims) {
-  std::printf(
-      "%-10s with none %7.0f us p50 %7.0f us p99; with %d %7.0f us p50 %7.0f us p99; ratio at p50 %5.2f\n",
-      what, percentile(none, 0.5), percentile(none, 0.99), claims, percentile(many, 0.5),
-      percentile(many, 0.99), percentile(many, 0.5) / percentile(none, 0.5));
+  std::printf("%-10s with none %s; with %d %s; ratio at p50 %5.2f\n", what,
+              bench::cells(none, {0.5, 0.99}).c_str(), claims, bench::cells(many, {0.5, 0.99}).c_str(),
+              bench::percentile(many, 0.5) / bench::percentile(none, 0.5));
 }
 
 Result<> run(int claims, int rounds) {
