@@ -63,7 +63,7 @@ class NicHolders {
   /// Makes the folders. An error: entries cannot be written or read; one sentence that says what to do.
   Result<> open() const;
 
-  /// From here on the claim has these NICs, if its record is written (dra::Driver::admit). kBusy: a claim of
+  /// From here on the claim has these NICs, if its record is written (dra::Driver::begin_admission). kBusy: a claim of
   /// another driver has one of them, or another agent does not release the lock. Returns null at once if
   /// there are no NICs.
   Result<std::unique_ptr<dra::Admission>> admit(const NicClaim& claim, const dra::CallContext& context) const;

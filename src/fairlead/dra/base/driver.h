@@ -190,8 +190,8 @@ struct ClaimUse {
   std::string why;  // for log lines; empty if unused
 };
 
-/// The driver's part while a claim's record is being written: see Driver::admit(). Destroyed when that is
-/// done, or has failed.
+/// The driver's part while a claim's record is being written: see Driver::begin_admission(). Destroyed
+/// when that is done, or has failed.
 class Admission : private Pinned {
  public:
   Admission() = default;
@@ -227,26 +227,22 @@ class Driver : private Pinned {
   /// both.
   [[nodiscard]] virtual std::string plan_for_previous(const std::string& plan) const { return plan; }
 
-  /// The final check before the claim is recorded as planned: whether its plan is still possible. Until its
-  /// record is written, no claim of this driver is admitted, by any thread or instance. `records` are those on
-  /// disk; they may include an old one of this claim. They are the records of Host::changes_since(), with the
-  /// same generations. kConflict: another claim came between; this one is planned again. Must be quick. The
-  /// result may be null.
+  /// The last check before the claim is recorded as planned: is its plan still possible beside the other
+  /// claims? From this call until the record is written and the result destroyed, no other claim of this
+  /// driver is admitted, by any thread or instance: be quick, all Prepares of the driver wait for it. Called
+  /// again, with a new plan, when a prepare is retried. The default admits every claim.
+  ///
+  /// `records` are those on disk, with the generations of Host::changes_since(). They may include an older
+  /// one of this claim: compare uids. changes_since(0) returns all, which costs more the more claims there
+  /// are; an index that is kept with changes_since(<its generation>) does not.
+  ///
+  /// kConflict: another claim was admitted since plan(); this one is planned again, several times at most.
+  /// Other errors are the claim's. The result may be null: there is nothing to do once the record is written.
   virtual Result<std::unique_ptr<Admission>> begin_admission(const ClaimRecord& record,
                                                              const RecordSource& records,
                                                              const CallContext& context) {
-    FL_ASSIGN(auto others, records.changes_since(0));
-    std::erase_if(others.changed,
-                  [&](const RecordPtr& other) { return other->claim.uid == record.claim.uid; });
-    return admit(record, others.changed, context);
-  }
-  /// The same with the records of all other claims, for drivers that keep no index of them. Its cost grows
-  /// with their number. Not called if begin_admission() is overridden.
-  virtual Result<std::unique_ptr<Admission>> admit(const ClaimRecord& record,
-                                                   const std::vector<RecordPtr>& others,
-                                                   const CallContext& context) {
     (void)record;
-    (void)others;
+    (void)records;
     (void)context;
     return nullptr;
   }

@@ -48,10 +48,15 @@ class FakeDriver final : public Driver {
     return on_plan ? on_plan(claim) : Result<std::string>("plan of " + claim.uid);
   }
 
-  Result<std::unique_ptr<Admission>> admit(const ClaimRecord& record,
-                                           const std::vector<std::shared_ptr<const ClaimRecord>>& others,
-                                           const CallContext& /*context*/) override {
-    return on_admit ? on_admit(record, others) : Result<std::unique_ptr<Admission>>(nullptr);
+  Result<std::unique_ptr<Admission>> begin_admission(const ClaimRecord& record, const RecordSource& records,
+                                                     const CallContext& /*context*/) override {
+    if (!on_admit) {
+      return nullptr;
+    }
+    FL_ASSIGN(auto others, records.changes_since(0));
+    std::erase_if(others.changed,
+                  [&](const RecordPtr& other) { return other->claim.uid == record.claim.uid; });
+    return on_admit(record, others.changed);
   }
 
   Result<Prepared> prepare(const Claim& claim, const std::string& plan, const CallContext& context) override {
@@ -110,8 +115,8 @@ class FakeDriver final : public Driver {
   }
 
   std::function<Result<std::string>(const Claim&)> on_plan;
-  std::function<Result<std::unique_ptr<Admission>>(const ClaimRecord&,
-                                                   const std::vector<std::shared_ptr<const ClaimRecord>>&)>
+  /// Gets the records of the other claims.
+  std::function<Result<std::unique_ptr<Admission>>(const ClaimRecord&, const std::vector<RecordPtr>&)>
       on_admit;
   std::function<Result<>(const Claim&, const CallContext&)> on_prepare;  // after the effect
   std::function<Result<Prepared>(Prepared)> on_prepared;
