@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <cctype>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <set>
 
@@ -288,6 +289,79 @@ TEST_F(FieldsOfAllKinds, Tables_AreComplete) {
       expect_is_complete(kind.fields);
     }
   }
+}
+
+/// The risk of each field as the policy needs it (docs/adr/0015), "kind" for the choice of the kind: of all kinds of
+/// the type, or of one.
+const std::map<std::string, fields::Risk, std::less<>> kRisks = {
+    {"netdev.dummy.kind", fields::Risk::kOwn},
+    {"netdev.host-device.kind", fields::Risk::kOwn},
+    {"netdev.ipvlan.kind", fields::Risk::kOwn},
+    {"netdev.macvlan.kind", fields::Risk::kOwn},
+    {"netdev.veth.kind", fields::Risk::kNode},
+    {"netdev.vlan.kind", fields::Risk::kOwn},
+    {"netdev.interfaceName", fields::Risk::kOwn},
+    {"netdev.mtu", fields::Risk::kOwn},
+    {"netdev.mac", fields::Risk::kShared},
+    {"netdev.addresses", fields::Risk::kShared},
+    {"netdev.routes", fields::Risk::kOwn},
+    {"netdev.routes.dst", fields::Risk::kOwn},
+    {"netdev.routes.gw", fields::Risk::kOwn},
+    {"netdev.routes.metric", fields::Risk::kOwn},
+    {"netdev.routes.table", fields::Risk::kOwn},
+    {"netdev.routes.onlink", fields::Risk::kOwn},
+    {"netdev.routes.scope", fields::Risk::kOwn},
+    {"netdev.routes.src", fields::Risk::kOwn},
+    {"netdev.master", fields::Risk::kNode},
+    {"netdev.host-device.device", fields::Risk::kOwn},
+    {"netdev.host-device.pciBusID", fields::Risk::kOwn},
+    {"netdev.ipvlan.mode", fields::Risk::kNode},
+    {"netdev.ipvlan.flag", fields::Risk::kNode},
+    {"netdev.macvlan.mode", fields::Risk::kShared},
+    {"netdev.veth.bridge", fields::Risk::kNode},
+    {"netdev.vlan.vlanId", fields::Risk::kNode},
+    {"netdev.vlan.vlanProto", fields::Risk::kNode},
+    {"netdev.vlan.ingressQosMap", fields::Risk::kOwn},
+    {"netdev.vlan.egressQosMap", fields::Risk::kShared},
+};
+
+/// Compares with kRisks, and notes which of its lines were needed.
+class RiskCheck {
+ public:
+  void expect(std::string_view type, std::string_view kind, const std::string& field, fields::Risk risk) {
+    SCOPED_TRACE(std::string(kind) + " " + field);
+    auto line = kRisks.find(std::string(type) + "." + std::string(kind) + "." + field);
+    line = line != kRisks.end() ? line : kRisks.find(std::string(type) + "." + field);
+    ASSERT_NE(line, kRisks.end())
+        << "who is affected by this field? Add it to the list, and to docs/adr/0015";
+    EXPECT_EQ(to_string(risk), to_string(line->second));
+    used_.insert(line->first);
+  }
+
+  void expect_all(std::string_view type, const fields::KindFields& kind, std::span<const Field> table,
+                  const std::string& path) {
+    for (const Field& field : table) {
+      const std::string name = path + std::string(field.name);
+      expect(type, kind.kind, name, field.risk);
+      expect_all(type, kind, field.nested(), name + ".");
+    }
+  }
+
+  [[nodiscard]] std::size_t used() const { return used_.size(); }
+
+ private:
+  std::set<std::string> used_;
+};
+
+TEST_F(FieldsOfAllKinds, Risks_AreThoseOfTheList) {
+  RiskCheck check;
+  for (const fields::TypeFields& type : all_) {
+    for (const fields::KindFields& kind : type.kinds) {
+      check.expect(type.type, kind.kind, "kind", kind.risk);
+      check.expect_all(type.type, kind, kind.fields, "");
+    }
+  }
+  EXPECT_EQ(check.used(), kRisks.size()) << "the list has fields that no kind has";
 }
 
 void expect_schema(const json& schema, const Field& field) {

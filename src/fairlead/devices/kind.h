@@ -334,6 +334,8 @@ class Kind : private Pinned {
   }
   /// What may be written for it, besides `kind`. With static storage duration, and always the same.
   [[nodiscard]] virtual std::span<const fields::Field> fields() const = 0;
+  /// Who is affected when a claim asks for this kind, beside what its fields say of themselves. Always the same.
+  [[nodiscard]] virtual fields::Risk risk() const { return fields::Risk::kNode; }
   /// Checks the values of fields() against the node, changes nothing. A device of its own may have been withheld
   /// since it was allocated: that is for this to refuse. Everything detach() needs later must be in
   /// the plan. The caller fills in name, request, needs, key and identity. `values` is empty if the claim has no

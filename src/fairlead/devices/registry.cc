@@ -109,7 +109,7 @@ std::vector<fields::KindFields> Registry::kind_fields(std::string_view type) con
   std::vector<fields::KindFields> all;
   if (const auto it = kinds_.find(type); it != kinds_.end()) {
     for (const auto& [word, kind] : it->second) {
-      all.push_back({.kind = word, .fields = kind->fields()});
+      all.push_back({.kind = word, .fields = kind->fields(), .risk = kind->risk()});
     }
   }
   return all;

@@ -181,6 +181,8 @@ class Values {
 struct KindFields {
   std::string_view kind;
   std::span<const Field> fields;
+  /// Who is affected by the choice of this kind, with no other field than the required ones.
+  Risk risk = Risk::kNode;
 };
 
 /// One opaque config of a device: the object described by the table. It may contain fields that were read

@@ -246,15 +246,17 @@ TEST(FieldsDeathTest, FieldOfAnotherType_IsAnErrorOfTheProgram) {
 // ---- texts
 
 std::vector<TypeFields> all_types() {
-  return {
-      {.type = "netdev", .kinds = {{.kind = "tap", .fields = kOfTap}, {.kind = "vlan", .fields = kFields}}}};
+  return {{.type = "netdev",
+           .kinds = {{.kind = "tap", .fields = kOfTap},
+                     {.kind = "tun", .fields = kOfTun, .risk = Risk::kOwn},
+                     {.kind = "vlan", .fields = kFields, .risk = Risk::kOwn}}}};
 }
 
 TEST(FieldsText, Markdown_HasARowForEachField) {
   const std::string text = to_markdown(all_types());
   EXPECT_THAT(text, StartsWith("<!-- fields of netdev: "));
   EXPECT_THAT(text, HasSubstr("<!-- end of the fields of netdev -->\n"));
-  EXPECT_THAT(text, HasSubstr("| `kind` | all | `tap`, `vlan` | required | |\n"));
+  EXPECT_THAT(text, HasSubstr("| `kind` | all | `tap`, `tun`, `vlan` | required | own; `tap`: node |\n"));
   EXPECT_THAT(text, HasSubstr("| `vlanId` | vlan | 1 to 4094 | required | node |\n"));
   EXPECT_THAT(text, HasSubstr("| `protocol` | vlan | `802.1Q`, `802.1ad` | `802.1Q` | node |\n"));
   EXPECT_THAT(text, HasSubstr("| `trust` | vlan | `true`, `false` | `false` | shared |\n"));
@@ -275,7 +277,7 @@ TEST(FieldsText, Markdown_WrapsSentences) {
 TEST(FieldsText, Schema_HasOneDefinitionForEachKind) {
   const auto schema = nlohmann::json::parse(to_json_schema(all_types()));
   EXPECT_EQ(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
-  ASSERT_THAT(schema["$defs"], SizeIs(2));
+  ASSERT_THAT(schema["$defs"], SizeIs(3));
   const auto& vlan = schema["$defs"]["netdev.vlan"];
   EXPECT_EQ(vlan["additionalProperties"], false);
   EXPECT_EQ(vlan["required"], nlohmann::json({"kind"})) << "another config may have the others";

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <map>
 
 #include <nlohmann/json.hpp>
 
@@ -115,6 +116,20 @@ std::string table_of(std::string_view head, const std::vector<Row>& rows, std::s
     const bool is_ambiguous = std::ranges::count_if(rows, same_name) > 1;
     out += wrapped(code(row.field->name) + (is_ambiguous ? " (" + kinds_of(row, kinds) + ")" : "") + ": " +
                    std::string(row.field->meaning));
+  }
+  return out;
+}
+
+/// The risk of each kind: "own; `a`, `b`: node", where the lowest risk is that of all other kinds.
+std::string risks_of(const TypeFields& type) {
+  std::map<Risk, std::string> kinds;
+  for (const KindFields& kind : type.kinds) {
+    std::string& words = kinds[kind.risk];
+    words += (words.empty() ? "" : ", ") + code(kind.kind);
+  }
+  std::string out;
+  for (const auto& [risk, words] : kinds) {
+    out += (out.empty() ? "" : "; " + words + ": ") + std::string(to_string(risk));
   }
   return out;
 }
@@ -261,7 +276,8 @@ std::string to_markdown(std::span<const TypeFields> types) {
     for (const KindFields& kind : type.kinds) {
       words += (words.empty() ? "" : ", ") + code(kind.kind);
     }
-    const std::string head = std::string(kKindHead) + "| `kind` | all | " + words + " | required | |\n";
+    const std::string head =
+        std::string(kKindHead) + "| `kind` | all | " + words + " | required | " + risks_of(type) + " |\n";
     out += "<!-- fields of " + name + ": written by tools/update_parameters.py -->\n" +
            table_of(head, rows, type.kinds.size()) + nested_tables(rows, "") + "<!-- end of the fields of " +
            name + " -->\n";

@@ -9,6 +9,7 @@ namespace fairlead::devices::netdev {
 class HostDeviceKind : public NetdevKind {
  public:
   [[nodiscard]] std::span<const fields::Field> fields() const override;
+  [[nodiscard]] fields::Risk risk() const override { return fields::Risk::kOwn; }
   [[nodiscard]] Offers offers(const OfferInput& input) const override;
   Result<> check_is_same(std::string_view reported, const Offer& now, const std::string& who) const override;
   Result<DevicePlan> plan(const PlanInput& input, const fields::Values& values) const override;

@@ -11,6 +11,7 @@ namespace fairlead::devices::netdev {
 class IpvlanKind final : public VirtualLink {
  public:
   [[nodiscard]] std::span<const fields::Field> fields() const override;
+  [[nodiscard]] fields::Risk risk() const override { return fields::Risk::kOwn; }
 
  protected:
   [[nodiscard]] std::string_view kind() const override { return "ipvlan"; }

@@ -10,6 +10,8 @@ namespace fairlead::devices::netdev {
 class VethKind : public VirtualLink {
  public:
   [[nodiscard]] std::span<const fields::Field> fields() const override;
+  /// Without a bridge the host end is a way to the node beside the cluster's network and its policies.
+  [[nodiscard]] fields::Risk risk() const override { return fields::Risk::kNode; }
 
  protected:
   [[nodiscard]] std::string_view kind() const override { return "veth"; }
