@@ -235,8 +235,10 @@ Result<> round(Node& node, int number, Times& times) {
 }
 
 void print(const char* what, const std::vector<double>& none, const std::vector<double>& many, int claims) {
-  std::printf("%-10s with none %s; with %d %s; ratio at p50 %5.2f\n", what,
-              bench::cells(none, {0.5, 0.99}).c_str(), claims, bench::cells(many, {0.5, 0.99}).c_str(),
+  std::printf("%-10s with none %s; with %d %s; ratio %5.2f at p10, %5.2f at p50\n", what,
+              bench::cells(none, {0.1, 0.5, 0.99}).c_str(), claims,
+              bench::cells(many, {0.1, 0.5, 0.99}).c_str(),
+              bench::percentile(many, 0.1) / bench::percentile(none, 0.1),
               bench::percentile(many, 0.5) / bench::percentile(none, 0.5));
 }
 

@@ -6,8 +6,6 @@
 #include <set>
 #include <utility>
 
-#include <nlohmann/json.hpp>
-
 #include "fairlead/core/log.h"
 #include "fairlead/devices/node.h"
 #include "fairlead/formats/quantity.h"
@@ -246,11 +244,6 @@ Result<DevicePlan> Registry::plan_by(const Kind& kind, const PlanInput& input, c
   if (plan.body == nullptr) {
     add_up_parts(plan);
     return plan;
-  }
-  if (!nlohmann::json::accept(plan.body->to_json())) {
-    // Such a record could not be read again, and what was made would stay.
-    return Error(Code::kInternal,
-                 "the kind " + to_string(plan.name) + " returned a plan that is not valid JSON");
   }
   plan.needs = kind.needs(*plan.body);
   if (plan.needs.pod_netns && input.node->options().mode == AttachMode::kNetdevices &&

@@ -5,11 +5,11 @@
 #include <array>
 #include <functional>
 #include <limits>
-#include <nlohmann/json.hpp>
 #include <set>
 #include <utility>
 
 #include "fairlead/formats/json_tree.h"
+#include "fairlead/formats/json_writer.h"
 #include "fairlead/formats/strict_json.h"
 
 namespace fairlead::cdi {
@@ -223,30 +223,35 @@ Result<> check_devices(const Spec& spec) {
 
 // ---- writing ----
 
-using Json = nlohmann::ordered_json;
-
 template <class T>
-void put(Json& out, const char* key, const T& value) {
+void put(JsonWriter& out, const char* key, const T& value) {
   if (!value.empty()) {
-    out[key] = value;
+    out.member(key, value);
   }
 }
 template <class T>
-void put(Json& out, const char* key, const std::optional<T>& value) {
+void put(JsonWriter& out, const char* key, const std::optional<T>& value) {
   if (value) {
-    out[key] = *value;
+    out.member(key, *value);
   }
 }
 template <class T>
-void put_each(Json& out, const char* key, const std::vector<T>& items, Json (*write)(const T&)) {
-  for (const T& item : items) {
-    out[key].push_back(write(item));
+void put_each(JsonWriter& out, const char* key, const std::vector<T>& items,
+              void (*write)(JsonWriter&, const T&)) {
+  if (items.empty()) {
+    return;
   }
+  out.key(key).begin_array();
+  for (const T& item : items) {
+    out.begin_object();
+    write(out, item);
+    out.end_object();
+  }
+  out.end_array();
 }
 
-Json write_node(const DeviceNode& node) {
-  Json out;
-  out["path"] = node.path;
+void write_node(JsonWriter& out, const DeviceNode& node) {
+  out.member("path", node.path);
   put(out, "hostPath", node.host_path);
   put(out, "type", node.type);
   put(out, "major", node.major);
@@ -255,49 +260,40 @@ Json write_node(const DeviceNode& node) {
   put(out, "permissions", node.permissions);
   put(out, "uid", node.uid);
   put(out, "gid", node.gid);
-  return out;
 }
 
-Json write_net_device(const NetDevice& device) {
-  return {{"hostInterfaceName", device.host_interface_name}, {"name", device.name}};
+void write_net_device(JsonWriter& out, const NetDevice& device) {
+  out.member("hostInterfaceName", device.host_interface_name).member("name", device.name);
 }
 
-Json write_hook(const Hook& hook) {
-  Json out;
-  out["hookName"] = hook.hook_name;
-  out["path"] = hook.path;
+void write_hook(JsonWriter& out, const Hook& hook) {
+  out.member("hookName", hook.hook_name).member("path", hook.path);
   put(out, "args", hook.args);
   put(out, "env", hook.env);
   put(out, "timeout", hook.timeout_seconds);
-  return out;
 }
 
-Json write_mount(const Mount& mount) {
-  Json out;
-  out["hostPath"] = mount.host_path;
-  out["containerPath"] = mount.container_path;
+void write_mount(JsonWriter& out, const Mount& mount) {
+  out.member("hostPath", mount.host_path).member("containerPath", mount.container_path);
   put(out, "options", mount.options);
   put(out, "type", mount.type);
-  return out;
 }
 
-Json write_edits(const ContainerEdits& edits) {
-  Json out = Json::object();
+void write_edits(JsonWriter& out, const ContainerEdits& edits) {
+  out.begin_object();
   put(out, "env", edits.env);
   put_each(out, "deviceNodes", edits.device_nodes, write_node);
   put_each(out, "netDevices", edits.net_devices, write_net_device);
   put_each(out, "hooks", edits.hooks, write_hook);
   put_each(out, "mounts", edits.mounts, write_mount);
   put(out, "additionalGids", edits.additional_gids);
-  return out;
+  out.end_object();
 }
 
-Json write_device(const Device& device) {
-  Json out;
-  out["name"] = device.name;
+void write_device(JsonWriter& out, const Device& device) {
+  out.member("name", device.name);
   put(out, "annotations", device.annotations);
-  out["containerEdits"] = write_edits(device.edits);
-  return out;
+  write_edits(out.key("containerEdits"), device.edits);
 }
 
 // ---- reading ----
@@ -427,20 +423,19 @@ Result<> validate(const Spec& spec) {
 
 Result<std::string> to_json(const Spec& spec) {
   FL_TRY(validate(spec), "CDI spec");
-  try {
-    Json out;
-    out["cdiVersion"] = minimum_version(spec);
-    out["kind"] = spec.kind;
-    put(out, "annotations", spec.annotations);
-    put_each(out, "devices", spec.devices, write_device);
-    if (!spec.edits.empty()) {
-      out["containerEdits"] = write_edits(spec.edits);
-    }
-    return out.dump(2) + "\n";
-  } catch (const nlohmann::json::exception&) {
-    // The only thing dump() refuses.
+  JsonWriter out(2);
+  out.begin_object();
+  out.member("cdiVersion", minimum_version(spec)).member("kind", spec.kind);
+  put(out, "annotations", spec.annotations);
+  put_each(out, "devices", spec.devices, write_device);
+  if (!spec.edits.empty()) {
+    write_edits(out.key("containerEdits"), spec.edits);
+  }
+  out.end_object();
+  if (!out.is_utf8()) {
     return Error(Code::kInvalid, "CDI spec: a text is not valid UTF-8");
   }
+  return std::move(out).take() + "\n";
 }
 
 Result<Spec> parse(std::string_view json) {

@@ -18,8 +18,9 @@ bool is_plain(char c) { return c >= ' ' && c <= '~'; }
 JsonWriter& JsonWriter::key(std::string_view name) {
   separate();
   append_quoted(name);
-  text_ += ':';
+  text_ += indent_ > 0 ? ": " : ":";
   needs_comma_ = false;
+  is_after_key_ = true;
   return *this;
 }
 

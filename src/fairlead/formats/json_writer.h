@@ -15,6 +15,7 @@
 #include <array>
 #include <charconv>
 #include <concepts>
+#include <cstddef>
 #include <map>
 #include <string>
 #include <string_view>
@@ -26,6 +27,10 @@ namespace fairlead {
 /// One thread at a time. What is begun must be ended, and each key needs a value: that is not checked.
 class JsonWriter {
  public:
+  JsonWriter() = default;
+  /// For people: a line for each item, with that many spaces for each level, as dump(indent). raw() keeps its text.
+  explicit JsonWriter(unsigned indent) : indent_(indent) {}
+
   JsonWriter& begin_object() { return begin('{'); }
   JsonWriter& end_object() { return end('}'); }
   JsonWriter& begin_array() { return begin('['); }
@@ -78,26 +83,40 @@ class JsonWriter {
   [[nodiscard]] std::string take() && { return std::move(text_); }
 
  private:
+  /// Before a key, or a value that has none.
   void separate() {
     if (needs_comma_) {
       text_ += ',';
     }
+    if (indent_ > 0 && depth_ > 0 && !is_after_key_) {
+      new_line();
+    }
+    is_after_key_ = false;
   }
+  void new_line() { text_.append(1, '\n').append(std::size_t{indent_} * depth_, ' '); }
   JsonWriter& begin(char bracket) {
     separate();
     text_ += bracket;
     needs_comma_ = false;
+    ++depth_;
     return *this;
   }
   JsonWriter& end(char bracket) {
+    --depth_;
+    if (indent_ > 0 && needs_comma_) {  // there was an item
+      new_line();
+    }
     text_ += bracket;
     needs_comma_ = true;
     return *this;
   }
   void append_quoted(std::string_view text);
 
+  unsigned indent_ = 0;
+  unsigned depth_ = 0;
   std::string text_;
   bool needs_comma_ = false;
+  bool is_after_key_ = false;
   bool is_utf8_ = true;
 };
 

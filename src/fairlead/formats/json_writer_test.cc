@@ -43,6 +43,19 @@ TEST(JsonWriter, WritesWhatTheLibraryWritesOfTheSameValue) {
   EXPECT_EQ(std::move(out).take(), same.dump());
 }
 
+TEST(JsonWriter, WithIndentation_WritesWhatTheLibraryWrites) {
+  const json same = {
+      {"a", {1, 2, json::array(), json::object()}}, {"b", {{"c", "d"}}}, {"e", json::array({json::array()})}};
+  JsonWriter out(2);
+  out.begin_object();
+  out.key("a").begin_array().value(1).value(2);
+  out.begin_array().end_array().begin_object().end_object().end_array();
+  out.key("b").begin_object().member("c", "d").end_object();
+  out.key("e").begin_array().begin_array().end_array().end_array();
+  out.end_object();
+  EXPECT_EQ(std::move(out).take(), same.dump(2));
+}
+
 TEST(JsonWriter, EscapesEveryByteAndCharacterAsTheLibraryDoes) {
   for (int byte = 0; byte < 128; ++byte) {
     const std::string text = std::string("a") + static_cast<char>(byte) + "z\"";

@@ -211,6 +211,17 @@ TEST(RecordText, TextThatIsNoUtf8_IsRefusedWhenWritten) {
   EXPECT_EQ(text.error().code(), Code::kInvalid);
 }
 
+/// The driver could not read it again, and what it made by it would stay.
+TEST(RecordText, PlanThatIsACutOffJsonObject_IsRefusedWhenWritten) {
+  ClaimRecord record = full_record();
+  record.plan = R"({"devices":[{"body":{"mtu":1400})";
+  const auto text = encode_record(record, "boot");
+  ASSERT_FALSE(text);
+  EXPECT_THAT(text.error().what(), HasSubstr("its plan begins as a JSON object and is not valid JSON"));
+  record.plan = R"({ "other": "white space" })";
+  EXPECT_TRUE(encode_record(record, "boot"));
+}
+
 TEST(ClaimStore, WriteReadRemove) {
   const TemporaryDir dir;
   const auto store = open_store(dir);

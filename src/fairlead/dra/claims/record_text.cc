@@ -343,6 +343,10 @@ Result<std::string> encode_record(const ClaimRecord& record, std::string_view bo
   };
   JsonWriter out;
   write_record(out, record, boot_id, plan_is_object);
+  if (!plan_is_object && record.plan.starts_with('{') && !json::accept(record.plan)) {
+    // The driver could not read it again, and what it made by it would stay.
+    return refused("its plan begins as a JSON object and is not valid JSON");
+  }
   if (!out.is_utf8()) {  // only a driver's plan or state can be
     return refused("its plan or state is not valid UTF-8");
   }

@@ -20,7 +20,7 @@ std::string_view to_string(ClaimState state);
 inline constexpr std::size_t kMaxRecord = std::size_t{8} << 20;
 
 /// Converts a record to the text of its file and back. `boot_id` is the boot in which it was written.
-/// kInvalid: text that is not UTF-8, or more than kMaxRecord.
+/// kInvalid: text that is not UTF-8, a plan that begins as a JSON object and is none, or more than kMaxRecord.
 Result<std::string> encode_record(const ClaimRecord& record, std::string_view boot_id);
 /// The same, if is_canonical_object(record.plan) is known.
 Result<std::string> encode_record(const ClaimRecord& record, std::string_view boot_id, bool plan_is_object);
