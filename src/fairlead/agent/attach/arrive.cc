@@ -99,12 +99,8 @@ Result<bool> Attacher::is_still_there(const Session& session, const AttachTarget
   if (!state.sandbox.empty() && state.sandbox == target.sandbox) {
     return true;  // a sandbox keeps its namespace
   }
-  const HeldNamespaces::Held kept = held_.find(session.claim_uid);
-  if (kept.netns.valid() && kept.certainty == HeldNamespaces::Certainty::kCertain) {
-    FL_ASSIGN(const sys::NetnsId id, sys::netns_id(kept.netns.get()));
-    if (id == *state.netns) {
-      return true;  // even if the pod changed the aliases
-    }
+  if (held_.certainty_of(session.claim_uid, *state.netns) == HeldNamespaces::Certainty::kCertain) {
+    return true;  // even if the pod changed the aliases
   }
   return has_links_of(session, target.netns);
 }

@@ -177,7 +177,7 @@ Result<std::string> Attacher::attach(const dra::ClaimRecord& record, const Attac
   FL_ASSIGN(const auto session, Session::open(record.claim.uid, std::move(attachment.plan)));
   session->pods = record.claim.reserved_for;
   FL_ASSIGN(AttachState state, arrive(*session, target, std::move(attachment.state)));
-  const bool was_held = held_.find(record.claim.uid).netns.valid();
+  const bool was_held = held_.find(record.claim.uid).valid();
   if (session->plan.leaves_node()) {
     held_.hold(record.claim.uid, target.netns,
                HeldNamespaces::Certainty::kCertain);  // before a device is moved there

@@ -39,21 +39,17 @@ bool Attacher::is_certainly_gone(const Session& session, const AttachState& stat
 }
 
 UniqueFd Attacher::pod_namespace(Session& session, const AttachState& state) const {
-  HeldNamespaces::Held kept = held_.find(session.claim_uid);
-  const auto id = kept.netns.valid() ? sys::netns_id(kept.netns.get())
-                                     : Result<sys::NetnsId>(Error(Code::kNotFound, "not held"));
-  UniqueFd netns = std::move(kept.netns);
-  bool certain = kept.certainty == HeldNamespaces::Certainty::kCertain;
-  if (state.netns && (!id || *id != *state.netns) && !is_certainly_gone(session, state)) {
+  UniqueFd netns = held_.find(session.claim_uid);
+  const auto certainty = state.netns ? held_.certainty_of(session.claim_uid, *state.netns) : std::nullopt;
+  if (state.netns && !certainty && !is_certainly_gone(session, state)) {
     // The caller needs it to return NICs, and checks whether they came back: a namespace that cannot be
     // searched for now is treated like one that is gone.
     auto found = find_netns(*state.netns, {}, state.seen_in);
     if (found && *found) {
       netns = std::move((*found)->fd);
-      certain = false;
     }
   }
-  // While we hold a namespace the kernel does not reuse its inode number.
+  const bool certain = certainty == HeldNamespaces::Certainty::kCertain;
   if (netns.valid() && (certain || has_links_of(session, netns.get()).value_or(false))) {
     session.indexes = state.indexes;
   }

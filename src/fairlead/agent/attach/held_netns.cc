@@ -51,14 +51,21 @@ void HeldNamespaces::let_go(const std::string& claim_uid) {
   held_.erase(claim_uid);
 }
 
-HeldNamespaces::Held HeldNamespaces::find(const std::string& claim_uid) const {
+UniqueFd HeldNamespaces::find(const std::string& claim_uid) const {
   const Lock lock(mutex_);
   const auto found = held_.find(claim_uid);
-  if (found == held_.end() || !found->second.netns.valid()) {
-    return {};
+  return found == held_.end() ? UniqueFd() : UniqueFd(::fcntl(found->second.netns.get(), F_DUPFD_CLOEXEC, 0));
+}
+
+std::optional<HeldNamespaces::Certainty> HeldNamespaces::certainty_of(const std::string& claim_uid,
+                                                                      const sys::NetnsId& id) const {
+  const Lock lock(mutex_);
+  const auto found = held_.find(claim_uid);
+  if (found == held_.end()) {
+    return std::nullopt;
   }
-  return {.netns = UniqueFd(::fcntl(found->second.netns.get(), F_DUPFD_CLOEXEC, 0)),
-          .certainty = found->second.certainty};
+  const auto held = sys::netns_id(found->second.netns.get());
+  return held && *held == id ? std::optional(found->second.certainty) : std::nullopt;
 }
 
 }  // namespace fairlead::agent

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "fairlead/core/mutex.h"
 #include "fairlead/core/pinned.h"
 #include "fairlead/dra/base/driver.h"
+#include "fairlead/sys/netns.h"
 
 namespace fairlead::agent {
 
@@ -24,15 +26,14 @@ class HeldNamespaces : private Pinned {
  public:
   /// Whether a held namespace is certainly the claim's, or only has the inode number in the record.
   enum class Certainty : std::uint8_t { kCertain, kByNumber };
-  struct Held {
-    UniqueFd netns;
-    Certainty certainty = Certainty::kByNumber;
-    std::uint64_t number = 0;  // of the call of hold()
-  };
 
   void hold(const std::string& claim_uid, int netns, Certainty certainty);
-  /// A descriptor of its own; none: it is not held.
-  [[nodiscard]] Held find(const std::string& claim_uid) const;
+  /// A descriptor of its own; not valid: none is held.
+  [[nodiscard]] UniqueFd find(const std::string& claim_uid) const;
+  /// How certain it is that the claim's namespace in the record, which has this id, is the one that is held: while it
+  /// is, the kernel does not reuse its inode number. nullopt: none is held, or another one.
+  [[nodiscard]] std::optional<Certainty> certainty_of(const std::string& claim_uid,
+                                                      const sys::NetnsId& id) const;
   void let_go(const std::string& claim_uid);
 
   /// Those that are held.
@@ -44,6 +45,11 @@ class HeldNamespaces : private Pinned {
                         const std::vector<std::shared_ptr<const dra::ClaimRecord>>& records);
 
  private:
+  struct Held {
+    UniqueFd netns;
+    Certainty certainty = Certainty::kByNumber;
+    std::uint64_t number = 0;  // of the call of hold()
+  };
   mutable Mutex mutex_;
   std::map<std::string, Held> held_ FL_GUARDED_BY(mutex_);
   std::uint64_t holds_ FL_GUARDED_BY(mutex_) = 0;

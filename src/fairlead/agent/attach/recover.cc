@@ -75,11 +75,8 @@ dra::ClaimUse Attacher::use_of(const dra::ClaimRecord& record) const {
                                .why = "the pod has a network namespace, " + netns + ", that " + *why}
                : dra::ClaimUse{.kind = Use::kUnused};
   }
-  const HeldNamespaces::Held kept = held_.find(record.claim.uid);
-  const auto kept_id = kept.netns.valid() ? sys::netns_id(kept.netns.get())
-                                          : Result<sys::NetnsId>(Error(Code::kNotFound, "not held"));
   const bool same =
-      kept_id && *kept_id == *state->netns && kept.certainty == HeldNamespaces::Certainty::kCertain;
+      held_.certainty_of(record.claim.uid, *state->netns) == HeldNamespaces::Certainty::kCertain;
   const auto session = Session::open(record.claim.uid, *plan);
   const auto marked = session ? has_links_of(**session, (*alive)->fd.get()) : session.error();
   if (same || marked.value_or(false)) {
