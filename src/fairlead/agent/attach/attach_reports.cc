@@ -18,7 +18,6 @@ constexpr std::chrono::milliseconds kReportAgain{100};
 /// Nearly every sandbox that ends is its pod's last: the kubelet unprepares the claim right after, and then
 /// its status is not read any more.
 constexpr std::chrono::milliseconds kDetachedDelay{1'500};
-constexpr std::chrono::milliseconds kBehindTheAnswer{25};
 
 }  // namespace
 
@@ -154,7 +153,7 @@ void AttachReports::check_soon(const std::string& claim_uid, UniqueFd netns) {
     const Lock lock(mutex_);
     to_check_.insert_or_assign(claim_uid, std::move(netns));
   }
-  timer_.at(steady_clock::now() + kBehindTheAnswer, [this, claim_uid] {
+  timer_.at(steady_clock::now() + options_.check_after, [this, claim_uid] {
     (void)background_.submit({claim_uid}, [this, claim_uid](Executor::Turn&) {
       const UniqueFd due = [&] {
         const Lock lock(mutex_);

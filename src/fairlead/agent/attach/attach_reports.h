@@ -27,6 +27,8 @@ namespace fairlead::agent {
 struct AttachReportsOptions {
   /// A claim that is not attached this long after its prepare is reported as such in its status.
   std::chrono::milliseconds waiting_after{10'000};
+  /// check_soon() waits this long.
+  std::chrono::milliseconds check_after{25};
 };
 
 /// Whether a container runtime's event or the guard has anything to do for the claim: it is prepared, not only
