@@ -6,7 +6,7 @@
 #include "fairlead/agent/attach/find_netns.h"
 #include "fairlead/agent/attach/session.h"
 #include "fairlead/core/log.h"
-#include "fairlead/sys/netlink/netns_number.h"
+#include "fairlead/devices/netdev/place.h"
 
 namespace fairlead::agent {
 
@@ -106,7 +106,7 @@ Result<bool> Attacher::is_still_there(const Session& session, const AttachTarget
 }
 
 /// `state` of a claim whose devices go to the namespace `id`.
-Result<AttachState> Attacher::arrived(const Session& session, const AttachTarget& target,
+Result<AttachState> Attacher::arrived(Session& session, const AttachTarget& target,
                                       const sys::NetnsId& id, AttachState state) {
   FL_TRY(state.advance(AttachEvent::kArrive));
   state.netns = id;
@@ -119,7 +119,8 @@ Result<AttachState> Attacher::arrived(const Session& session, const AttachTarget
   state.visible = found && *found;
   state.seen_in = state.visible ? (*found)->seen_in : "";
   // Without it the namespace is searched for when the claim ends.
-  const auto number = netlink::number_netns(target.netns);
+  const auto node = devices::netdev::place_of(session.node());
+  const auto number = node ? node->socket->number_netns(target.netns) : node.error();
   const auto own = sys::netns_id(session.node_netns.get());
   state.number =
       number && own ? std::optional(AttachState::Number{.number = *number, .of = *own}) : std::nullopt;

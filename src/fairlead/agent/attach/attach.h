@@ -99,7 +99,7 @@ class Attacher {
   struct Session;
   [[nodiscard]] devices::Marker marker(const std::string& claim_uid) const;
   Result<AttachState> arrive(Session& session, const AttachTarget& target, AttachState state);
-  static Result<AttachState> arrived(const Session& session, const AttachTarget& target,
+  static Result<AttachState> arrived(Session& session, const AttachTarget& target,
                                      const sys::NetnsId& id, AttachState state);
   [[nodiscard]] Result<std::vector<std::vector<cdi::NetDevice>>> stage_all(Session& session) const;
   void wait_again(Session& session, const std::optional<devices::Side>& pod) const;

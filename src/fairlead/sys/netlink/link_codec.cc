@@ -317,6 +317,15 @@ Result<Bytes> get_netnsid(int netns) {
   return writer.finish();
 }
 
+Result<Bytes> give_netnsid(int netns) {
+  constexpr std::int32_t kAny = -1;
+  Writer writer(RTM_NEWNSID, kRequest);
+  writer.fixed<rtgenmsg>().rtgen_family = AF_UNSPEC;
+  writer.value(NETNSA_NSID, kAny);
+  writer.descriptor(NETNSA_FD, netns);
+  return writer.finish();
+}
+
 Result<Bytes> delete_link(IfIndex link) {
   FL_TRY(check_index(link));
   Writer writer(RTM_DELLINK, kRequest);

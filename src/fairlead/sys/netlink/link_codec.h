@@ -30,6 +30,8 @@ Result<Bytes> get_link(std::string_view name);
 Result<Bytes> dump_links();
 /// The number that the socket's namespace has for another one.
 Result<Bytes> get_netnsid(int netns);
+/// Any number; EEXIST if it has one.
+Result<Bytes> give_netnsid(int netns);
 
 // ---- responses and events
 /// Of RTM_NEWLINK or RTM_DELLINK. nullopt for damaged ones and for those of a bridge's own family

@@ -46,6 +46,8 @@ class Socket {
   /// The number by which links of the socket's namespace refer to that other one (Link::parent_netnsid);
   /// nullopt if it has none there, so that no link's other end is in it.
   Result<std::optional<std::int32_t>> netnsid_of(int netns);
+  /// The same; the kernel gives the namespace a number if it has none.
+  Result<std::int32_t> number_netns(int netns);
 
   /// kExists if the name (or the chosen index) is taken in the link's namespace. Two settings that the kernel
   /// cannot apply during creation are applied right after: an alias, and a veth's peer that is up (so make

@@ -21,6 +21,19 @@ Result<std::optional<std::int32_t>> Socket::netnsid_of(int netns) {
   return number && *number >= 0 ? number : std::nullopt;
 }
 
+Result<std::int32_t> Socket::number_netns(int netns) {
+  FL_ASSIGN(auto number, netnsid_of(netns));
+  if (!number) {
+    Batch batch;
+    batch.requests_.push_back(Batch::make("give a network namespace a number", codec::give_netnsid(netns)));
+    batch.requests_.back().fine = {EEXIST};  // somebody was faster
+    FL_TRY(run(std::move(batch)));
+    FL_ASSIGN(number, netnsid_of(netns));
+  }
+  return number ? Result<std::int32_t>(*number)
+                : Error(Code::kInternal, "the kernel gave a network namespace no number");
+}
+
 Result<std::optional<Link>> Socket::get_link(Batch::Request request) {
   std::optional<Link> link;
   FL_ASSIGN(const codec::Answer answer, ask(request, [&](const codec::Message& message) {
