@@ -106,8 +106,8 @@ Result<bool> Attacher::is_still_there(const Session& session, const AttachTarget
 }
 
 /// `state` of a claim whose devices go to the namespace `id`.
-Result<AttachState> Attacher::arrived(Session& session, const AttachTarget& target,
-                                      const sys::NetnsId& id, AttachState state) {
+Result<AttachState> Attacher::arrived(Session& session, const AttachTarget& target, const sys::NetnsId& id,
+                                      AttachState state) {
   FL_TRY(state.advance(AttachEvent::kArrive));
   state.netns = id;
   state.sandbox = target.sandbox;
@@ -115,9 +115,9 @@ Result<AttachState> Attacher::arrived(Session& session, const AttachTarget& targ
   state.pod_uid = target.pod_uid;
   state.indexes.clear();
   state.given.clear();
-  const auto found = find_netns(id);
-  state.visible = found && *found;
-  state.seen_in = state.visible ? (*found)->seen_in : "";
+  const auto seen_in = where_seen(target.netns, id);
+  state.visible = seen_in && *seen_in;
+  state.seen_in = state.visible ? **seen_in : "";
   // Without it the namespace is searched for when the claim ends.
   const auto node = devices::netdev::place_of(session.node());
   const auto number = node ? node->socket->number_netns(target.netns) : node.error();

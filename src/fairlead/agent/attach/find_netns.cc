@@ -5,9 +5,11 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -179,6 +181,21 @@ Result<std::optional<FoundNetns>> find_netns(sys::NetnsId id, const NetnsPlaces&
     return *std::move(problem);
   }
   return is_gone_from_there ? std::optional<FoundNetns>() : std::move(found);
+}
+
+Result<std::optional<std::string>> where_seen(int netns, sys::NetnsId id, const NetnsPlaces& places) {
+  std::error_code error;
+  const auto path = std::filesystem::read_symlink(places.proc + "/self/fd/" + std::to_string(netns), error);
+  // Of a process's namespace it is "net:[4026531840]"; of a bind mount that is gone, no file.
+  if (!error && std::ranges::find(places.folders, path.parent_path().string()) != places.folders.end()) {
+    const auto info = look_at(path.string()).value_or(std::nullopt);
+    const auto folder = number_of(path.parent_path().string()).value_or(std::nullopt);
+    if (info && info->st_ino == id.inode && info->st_dev == id.device && folder) {
+      return std::optional(std::string(kFolder) + *folder);
+    }
+  }
+  FL_ASSIGN(auto found, find_netns(id, places));
+  return found ? std::optional(std::move(found->seen_in)) : std::nullopt;
 }
 
 Result<bool> is_looked_through(const std::string& seen_in, const NetnsPlaces& places) {

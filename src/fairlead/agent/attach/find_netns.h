@@ -38,6 +38,10 @@ struct FoundNetns {
 Result<std::optional<FoundNetns>> find_netns(sys::NetnsId id, const NetnsPlaces& places = {},
                                              const std::string& seen_in = {});
 
+/// FoundNetns::seen_in of an open namespace: first looks at the path by which the descriptor was opened. nullopt: it
+/// is in none of the places.
+Result<std::optional<std::string>> where_seen(int netns, sys::NetnsId id, const NetnsPlaces& places = {});
+
 /// Whether find_netns() of this process covers the place where the namespace was seen, perhaps by another
 /// process. If not, failing to find it does not mean that it is gone.
 Result<bool> is_looked_through(const std::string& seen_in, const NetnsPlaces& places = {});

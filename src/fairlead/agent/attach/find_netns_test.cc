@@ -4,7 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sched.h>
 #include <sys/fsuid.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 
 #include <filesystem>
@@ -65,6 +67,33 @@ TEST_F(FindNetns, InAFolder_IsSeenByWhoeverHasThatFolder) {
   EXPECT_TRUE(is_looked_through((*found)->seen_in, places_).value());
   const NetnsPlaces other{.folders = {folder_.path().string()}, .proc = "/proc"};
   EXPECT_FALSE(is_looked_through((*found)->seen_in, other).value());
+}
+
+TEST_F(FindNetns, WhereAnOpenOneIsSeen_IsKnownFromItsPath_WithoutASearch) {
+  const std::string file = places_.folders.front() + "/cni-1";
+  ASSERT_OK(sys::replace_file(places_.folders.front(), "cni-1", ""));
+  const auto seen = sys::on_netns_thread(netns_.get(), [&]() -> Result<std::string> {
+    // The folder of a mount namespace of its own can be entered and not listed.
+    if (::unshare(CLONE_NEWNS) != 0 || ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0 ||
+        ::mount("/proc/thread-self/ns/net", file.c_str(), nullptr, MS_BIND, nullptr) != 0 ||
+        ::chmod(places_.folders.front().c_str(), 0711) != 0 || ::chmod(folder_.path().c_str(), 0711) != 0) {
+      return Error::from_errno(errno, "mount a network namespace on " + file);
+    }
+    FL_ASSIGN(const UniqueFd opened, sys::open_netns(file));
+    const NoFileRights none;
+    const auto searched = find_netns(id_, places_);
+    FL_ASSIGN(const auto known, where_seen(opened.get(), id_, places_));
+    return (searched ? "a search found it too" : known.value_or("nowhere"));
+  });
+  ASSERT_OK(seen);
+  EXPECT_THAT(*seen, StartsWith("folder "));
+  EXPECT_TRUE(is_looked_through(*seen, places_).value());
+}
+
+TEST_F(FindNetns, WhereAnOpenOneIsSeen_IsSearchedFor_WhenItsPathSaysNothing) {
+  EXPECT_EQ(where_seen(netns_.get(), id_, places_).value(), std::nullopt);
+  const Inhabitant pause(netns_.get());
+  EXPECT_THAT(where_seen(netns_.get(), id_, places_).value().value_or(""), StartsWith("processes "));
 }
 
 TEST_F(FindNetns, WithoutADescriptor_IsNoAnswer) {
