@@ -134,15 +134,19 @@ void Attacher::undo_attached(Session& session, const Side& pod,
 }
 
 Result<bool> Attacher::must_begin(const Attachment& attachment, const AttachTarget& target) const {
-  FL_ASSIGN(const sys::NetnsId id, sys::netns_id(target.netns));
   const AttachState& state = attachment.state;
-  if (state.is_in_a_pod() && state.netns == id && !is_other_sandbox(state, target)) {
+  if (state.staged || !attachment.plan->leaves_node()) {
     return false;
   }
-  return !state.staged && attachment.plan->leaves_node();
+  FL_ASSIGN(const sys::NetnsId id, sys::netns_id(target.netns));
+  return !state.is_in_a_pod() || state.netns != id || is_other_sandbox(state, target);
 }
 
 Result<bool> Attacher::must_begin(const dra::ClaimRecord& record, const AttachTarget& target) const {
+  FL_ASSIGN(const PlanPtr plan, plans_.read(record.plan));
+  if (!plan->leaves_node()) {
+    return false;
+  }
   FL_ASSIGN(const Attachment attachment, read_attachment(record, plans_));
   return must_begin(attachment, target);
 }
