@@ -304,6 +304,18 @@ class Staging {
   ~Staging() = default;
 };
 
+/// For kinds that attach several devices of a claim faster together than one after the other. Stateless.
+class JointAttach {
+ public:
+  /// Kind::attach() for devices of one claim, in their order; at least one, with the same sides. All or nothing: on
+  /// failure this call has undone what it did, and `failed` is the position of the device whose error it is.
+  virtual Result<std::vector<Attached>> attach_all(std::span<const AttachInput> inputs,
+                                                   std::size_t& failed) const = 0;
+
+ protected:
+  ~JointAttach() = default;
+};
+
 /// Stateless: any thread, several at once.
 class Kind : private Pinned {
  public:
@@ -394,6 +406,8 @@ class Kind : private Pinned {
   }
   /// nullptr: the OCI runtime cannot move devices of this kind.
   [[nodiscard]] virtual const Staging* staging() const { return nullptr; }
+  /// nullptr: devices of this kind are attached one by one.
+  [[nodiscard]] virtual const JointAttach* joint_attach() const { return nullptr; }
 };
 
 }  // namespace fairlead::devices

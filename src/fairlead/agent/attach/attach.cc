@@ -67,47 +67,88 @@ devices::DeviceInput Attacher::input_of(Session& session, const PlanPart& part) 
           .options = options_};
 }
 
+/// The parts from `begin` on that are attached in one call of their kind: one, or several of one kind.
+std::size_t Attacher::end_of_group(const Session& session, std::size_t begin) const {
+  const auto can_join = [&](const PlanPart& part) {
+    return part.plan->needs.pod_netns && !part.plan->problem &&
+           part.plan->name == session.parts[begin].plan->name;
+  };
+  const Kind* kind = registry_->find(session.parts[begin].plan->name);
+  std::size_t end = begin + 1;
+  if (kind != nullptr && kind->joint_attach() != nullptr && can_join(session.parts[begin])) {
+    while (end < session.parts.size() && can_join(session.parts[end])) {
+      ++end;
+    }
+  }
+  return end;
+}
+
+/// All or nothing; on failure `failed` is the part whose error it is.
+Result<std::vector<devices::Attached>> Attacher::attach_group(Session& session, const Side& pod,
+                                                              const AttachState& state, std::size_t begin,
+                                                              std::size_t end, std::size_t& failed) const {
+  failed = begin;
+  FL_ASSIGN(const Kind* kind, registry_->kind_of(*session.parts[begin].plan));
+  std::vector<devices::AttachInput> inputs;
+  for (failed = begin; failed < end; ++failed) {
+    devices::AttachInput input;
+    static_cast<devices::DeviceInput&>(input) = input_of(session, session.parts[failed]);
+    input.pod = pod;
+    input.was_attached = state.phase == AttachPhase::kAttached;
+    input.index_in_pod = index_of(state.indexes, failed);
+    if (session.plan.mode == AttachMode::kNetdevices) {
+      FL_TRY(kind->staging()->receive(input));
+    }
+    inputs.push_back(std::move(input));
+  }
+  if (const devices::JointAttach* joint = kind->joint_attach()) {
+    std::size_t at = 0;
+    auto all = joint->attach_all(inputs, at);
+    failed = begin + at;
+    return all;
+  }
+  failed = begin;
+  FL_ASSIGN(devices::Attached one, kind->attach(inputs.front()));
+  std::vector<devices::Attached> attached;
+  attached.push_back(std::move(one));
+  return attached;
+}
+
 Result<> Attacher::attach_all(Session& session, const Side& pod, AttachState& state) {
   const bool was_attached = state.phase == AttachPhase::kAttached;
   std::vector<std::int32_t> indexes;
   std::vector<devices::Given> given;
   std::vector<std::size_t> changed;
   std::vector<std::function<void()>> undo_in_pod;
-  for (std::size_t i = 0; i < session.parts.size(); ++i) {
-    const DevicePlan& device = *session.parts[i].plan;
+  while (indexes.size() < session.parts.size()) {
+    const std::size_t begin = indexes.size();
+    const DevicePlan& device = *session.parts[begin].plan;
     if (!device.needs.pod_netns && !device.problem) {
       indexes.push_back(0);
       given.emplace_back();
       continue;
     }
-    auto attached = [&]() -> Result<devices::Attached> {
-      FL_ASSIGN(const Kind* kind, registry_->kind_of(device));
-      devices::AttachInput input;
-      static_cast<devices::DeviceInput&>(input) = input_of(session, session.parts[i]);
-      input.pod = pod;
-      input.was_attached = was_attached;
-      input.index_in_pod = index_of(state.indexes, i);
-      if (session.plan.mode == AttachMode::kNetdevices) {
-        FL_TRY(kind->staging()->receive(input));
-      }
-      return kind->attach(input);
-    }();
-    if (!attached) {
+    std::size_t failed = begin;
+    auto group = attach_group(session, pod, state, begin, end_of_group(session, begin), failed);
+    if (!group) {
       for (const auto& undo : std::views::reverse(undo_in_pod)) {
         undo();
       }
       undo_attached(session, pod, changed);
-      return std::move(attached).error().with(describe(device));
+      return std::move(group).error().with(describe(*session.parts[failed].plan));
     }
-    indexes.push_back(attached->index);
-    // A pod may have changed what was there before.
-    const bool is_known = was_attached && !attached->changed && i < state.given.size();
-    given.push_back(is_known ? state.given[i] : std::move(attached->given));
-    if (attached->changed) {
-      changed.push_back(i);
-    }
-    if (attached->undo_in_pod) {
-      undo_in_pod.push_back(std::move(attached->undo_in_pod));
+    for (devices::Attached& attached : *group) {
+      const std::size_t i = indexes.size();
+      indexes.push_back(attached.index);
+      // A pod may have changed what was there before.
+      const bool is_known = was_attached && !attached.changed && i < state.given.size();
+      given.push_back(is_known ? state.given[i] : std::move(attached.given));
+      if (attached.changed) {
+        changed.push_back(i);
+      }
+      if (attached.undo_in_pod) {
+        undo_in_pod.push_back(std::move(attached.undo_in_pod));
+      }
     }
   }
   state.indexes = std::move(indexes);

@@ -99,8 +99,8 @@ class Attacher {
   struct Session;
   [[nodiscard]] devices::Marker marker(const std::string& claim_uid) const;
   Result<AttachState> arrive(Session& session, const AttachTarget& target, AttachState state);
-  static Result<AttachState> arrived(Session& session, const AttachTarget& target,
-                                     const sys::NetnsId& id, AttachState state);
+  static Result<AttachState> arrived(Session& session, const AttachTarget& target, const sys::NetnsId& id,
+                                     AttachState state);
   [[nodiscard]] Result<std::vector<std::vector<cdi::NetDevice>>> stage_all(Session& session) const;
   void wait_again(Session& session, const std::optional<devices::Side>& pod) const;
   [[nodiscard]] Result<bool> must_begin(const Attachment& attachment, const AttachTarget& target) const;
@@ -117,6 +117,12 @@ class Attacher {
                                             const AttachState& state) const;
   /// Fills in what the devices were given (AttachState::given).
   Result<> attach_all(Session& session, const devices::Side& pod, AttachState& state);
+  [[nodiscard]] std::size_t end_of_group(const Session& session, std::size_t begin) const;
+  [[nodiscard]] Result<std::vector<devices::Attached>> attach_group(Session& session,
+                                                                    const devices::Side& pod,
+                                                                    const AttachState& state,
+                                                                    std::size_t begin, std::size_t end,
+                                                                    std::size_t& failed) const;
   [[nodiscard]] static bool is_certainly_gone(const Session& session, const AttachState& state);
   /// The pod's namespace, held or found; the session learns whether the record's indexes count there.
   UniqueFd pod_namespace(Session& session, const AttachState& state) const;

@@ -3,12 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "fairlead/agent/testing/kernel_fixture.h"
 
 namespace fairlead::agent {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 class MadeLinks : public KernelTest {
  protected:
@@ -97,6 +100,122 @@ TEST_F(MadeLinks, Vlan_ThatAnotherPodHas_WhereTheNodeCannotSeeIt) {
   ASSERT_FALSE(refused);
   EXPECT_THAT(refused.error().what(), HasSubstr("the VLAN 7 (802.1q) is taken on the master \"eth0\""));
   EXPECT_EQ(names(*pod_.socket), std::vector<std::string>{"lo"});
+}
+
+// ---- several of one kind, which are made together
+
+using MadeTogether = MadeLinks;
+
+std::string macvlan(const std::string& name, const std::string& more = "") {
+  return R"("macvlan","master":"eth0","interfaceName":")" + name + '"' + more;
+}
+
+TEST_F(MadeTogether, EachHasItsOwn) {
+  auto record = prepare(
+      claim("u1", {{.netdev = macvlan("a0", R"(,"mtu":1400,"addresses":["192.0.2.5/24"])"), .request = "a"},
+                   {.netdev = macvlan("b0", R"(,"mac":"02:00:00:00:77:01","addresses":["192.0.2.6/24"])"),
+                    .request = "b"},
+                   {.netdev = macvlan("c0", R"(,"routes":[{"dst":"10.0.0.0/8"}])"), .request = "c"}}));
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  const netlink::Link a = link(*pod_.socket, "a0");
+  const netlink::Link b = link(*pod_.socket, "b0");
+  const netlink::Link c = link(*pod_.socket, "c0");
+  EXPECT_EQ(a.mtu, 1400U);
+  EXPECT_EQ(b.mac.to_string(), "02:00:00:00:77:01");
+  EXPECT_EQ(a.alias, "fairlead:net.example.com:u1/0/made");
+  EXPECT_EQ(c.alias, "fairlead:net.example.com:u1/2/made");
+  EXPECT_EQ(pod_.socket->addresses(b.index).value().front().prefix.to_string(), "192.0.2.6/24");
+  const AttachState state = parse_attach_state(record->prepared.state).value();
+  EXPECT_EQ(state.indexes, (std::vector{a.index.value(), b.index.value(), c.index.value()}));
+  ASSERT_EQ(state.given.size(), 3U);
+  EXPECT_EQ(state.given[0].mac, a.mac.to_string());
+  EXPECT_EQ(state.given[0].addresses, std::vector<std::string>{"192.0.2.5/24"});
+  EXPECT_EQ(state.given[1].mac, b.mac.to_string());
+}
+
+TEST_F(MadeTogether, OneIsMissing_OnlyThatIsMade) {
+  auto record = prepare(claim("u1", {{.netdev = macvlan("a0"), .request = "a"},
+                                     {.netdev = macvlan("b0"), .request = "b"},
+                                     {.netdev = macvlan("c0"), .request = "c"}}));
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  const netlink::Link a = link(*pod_.socket, "a0");
+  const netlink::Link c = link(*pod_.socket, "c0");
+  ASSERT_OK(pod_.socket->delete_link(link(*pod_.socket, "b0").index));
+  ASSERT_OK(attach(*record, pod_));
+  EXPECT_EQ(link(*pod_.socket, "a0"), a);
+  EXPECT_EQ(link(*pod_.socket, "c0"), c);
+  EXPECT_TRUE(link(*pod_.socket, "b0").is_up());
+}
+
+TEST_F(MadeTogether, OneThatTheKernelDoesNotMake_TakesTheOthersAway) {
+  auto record = prepare(claim("u1", {{.netdev = macvlan("a0"), .request = "a"},
+                                     {.netdev = macvlan("b0", R"(,"mtu":1450)"), .request = "b"},
+                                     {.netdev = macvlan("c0"), .request = "c"}}));
+  ASSERT_OK(record);
+  ASSERT_OK(node_->change_link(link(*node_, "eth0").index, {.mtu = 1400}));
+  const auto refused = attach(*record, pod_);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().what(),
+              StartsWith("interface b0 (request b): the kernel does not make the macvlan with the MTU 1450"));
+  EXPECT_EQ(names(*pod_.socket), std::vector<std::string>{"lo"});
+}
+
+TEST_F(MadeTogether, OneThatCannotBeConfigured_TakesTheOthersAway) {
+  ASSERT_OK(pod_.socket->set_up(link(*pod_.socket, "lo").index));
+  ASSERT_OK(pod_.socket->add_route(
+      {.destination = *netlink::IpPrefix::parse("10.0.0.0/8"), .link = link(*pod_.socket, "lo").index}));
+  auto record =
+      prepare(claim("u1", {{.netdev = macvlan("a0"), .request = "a"},
+                           {.netdev = macvlan("b0", R"(,"routes":[{"dst":"10.0.0.0/8"}])"), .request = "b"},
+                           {.netdev = macvlan("c0"), .request = "c"}}));
+  ASSERT_OK(record);
+  const auto refused = attach(*record, pod_);
+  ASSERT_FALSE(refused);
+  EXPECT_THAT(refused.error().what(), StartsWith("interface b0 (request b): the route to 10.0.0.0/8"));
+  EXPECT_EQ(names(*pod_.socket), std::vector<std::string>{"lo"});
+}
+
+TEST_F(MadeTogether, AfterAProcessThatWasKilledAtTheirBirth_AreMadeAnew) {
+  auto record = prepare(
+      claim("u1", {{.netdev = macvlan("a0"), .request = "a"}, {.netdev = macvlan("b0"), .request = "b"}}));
+  ASSERT_OK(record);
+  for (std::size_t i = 0; i < 2; ++i) {
+    const devices::Marker marker{.driver = "net.example.com", .claim_uid = "u1", .index = i};
+    ASSERT_OK(node_->create_link({.name = i == 0 ? "a0" : "b0",
+                                  .kind = netlink::Macvlan{.parent = link(*node_, "eth0").index},
+                                  .netns = pod_.netns.get(),
+                                  .group = marker.birth_group()}));
+  }
+  const netlink::Link half_born = link(*pod_.socket, "b0");
+  ASSERT_OK(attach(*record, pod_));
+  EXPECT_NE(link(*pod_.socket, "b0").index, half_born.index);
+  EXPECT_EQ(link(*pod_.socket, "b0").alias, "fairlead:net.example.com:u1/1/made");
+  EXPECT_EQ(link(*pod_.socket, "b0").group, 0U);
+}
+
+/// A default route goes behind those that are there, also of the claim's other interfaces.
+TEST_F(MadeTogether, DefaultRoutes_GoOneBehindTheOther) {
+  const auto with_default = [](const std::string& name, const std::string& network) {
+    return macvlan(name, R"(,"addresses":[")" + network + R"(.5/24"],"routes":[{"dst":"0.0.0.0/0","gw":")" +
+                             network + R"(.1"}])");
+  };
+  auto record = prepare(claim("u1", {{.netdev = with_default("a0", "192.0.2"), .request = "a"},
+                                     {.netdev = macvlan("b0"), .request = "b"},
+                                     {.netdev = with_default("c0", "198.51.100"), .request = "c"}}));
+  ASSERT_OK(record);
+  ASSERT_OK(attach(*record, pod_));
+  std::map<std::int32_t, std::uint32_t> metrics;
+  const auto routes = pod_.socket->routes(netlink::kMainTable).value();
+  for (const netlink::Route& route : routes) {
+    if (route.destination.is_default() && !route.destination.is_v6()) {
+      metrics[route.hops.front().link.value()] = route.metric;
+    }
+  }
+  ASSERT_EQ(metrics.size(), 2U);
+  EXPECT_EQ(metrics[link(*pod_.socket, "a0").index.value()] + 1,
+            metrics[link(*pod_.socket, "c0").index.value()]);
 }
 
 }  // namespace

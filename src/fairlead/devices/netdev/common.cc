@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <functional>
 #include <memory>
+#include <ranges>
 #include <utility>
 
 #include "fairlead/core/fd.h"
@@ -239,69 +240,123 @@ void announce_ipv6(const Place& pod, const std::string& interface) {
   }
 }
 
-/// One exchange for an interface; after it, who is to blame for what failed.
+/// One exchange for interfaces; after it, who is to blame for what failed.
 class Setup {
  public:
-  Setup(const Place& pod, const Interface& interface, const NetdevPlan& plan)
-      : pod_(pod), interface_(interface), plan_(plan) {}
+  explicit Setup(const Place& pod) : pod_(pod) {}
 
-  Result<> run(const std::vector<netlink::NewRoute>& routes) {
-    if (!interface_.alias.empty()) {
-      batch_.change_link(interface_.index, {.alias = interface_.alias, .group = 0});
-      refused_.emplace_back();
+  /// All must outlive it. `position`: see run().
+  void add(std::size_t position, const Configuration& wanted, const std::vector<netlink::NewRoute>& routes) {
+    const Interface& interface = wanted.interface;
+    const NetdevPlan& plan = *wanted.plan;
+    const auto blame = [&](Refused refused) {
+      blame_.push_back({.position = position, .refused = std::move(refused)});
+    };
+    netlink::LinkChange first;
+    if (!interface.alias.empty()) {
+      first.alias = interface.alias;
+      first.group = 0;
     }
-    if (!std::ranges::all_of(plan_.addresses, &netlink::IpPrefix::is_v6)) {
-      batch_.change_link(interface_.index, {.arp_notify = true});
-      refused_.emplace_back();
+    if (!std::ranges::all_of(plan.addresses, &netlink::IpPrefix::is_v6)) {
+      first.arp_notify = true;
     }
-    for (const netlink::IpPrefix& prefix : plan_.addresses) {
-      batch_.add_address({.link = interface_.index, .prefix = prefix});
-      refused_.emplace_back(
-          [&](Error error) { return address_refused(std::move(error), prefix, interface_.name); });
+    if (first.alias || first.arp_notify) {
+      batch_.change_link(interface.index, first);
+      blame({});
     }
-    batch_.change_link(interface_.index, {.up = true});
-    refused_.emplace_back(
-        [&](Error error) { return up_refused(std::move(error), *pod_.socket, interface_, plan_); });
+    for (const netlink::IpPrefix& prefix : plan.addresses) {
+      batch_.add_address({.link = interface.index, .prefix = prefix});
+      blame([&](Error error) { return address_refused(std::move(error), prefix, interface.name); });
+    }
+    batch_.change_link(interface.index, {.up = true});
+    blame([&](Error error) { return up_refused(std::move(error), *pod_.socket, interface, plan); });
     for (const netlink::NewRoute& route : routes) {
       batch_.add_route(route);
-      refused_.emplace_back(
-          [&](Error error) { return route_refused(std::move(error), *pod_.socket, route, interface_.name); });
+      blame(
+          [&](Error error) { return route_refused(std::move(error), *pod_.socket, route, interface.name); });
     }
+  }
+
+  /// On failure `failed` is the position of the interface whose error it is.
+  Result<> run(std::size_t& failed) {
+    if (batch_.empty()) {
+      return {};
+    }
+    failed = blame_.front().position;
     FL_ASSIGN(const auto failures, pod_.socket->run_each(std::move(batch_)));
     if (failures.empty()) {
       return {};
     }
     const auto& [at, error] = failures.front();
-    return refused_[at] ? refused_[at](error) : error;
+    failed = blame_[at].position;
+    return blame_[at].refused ? blame_[at].refused(error) : error;
   }
 
  private:
+  using Refused = std::function<Error(Error)>;
+  struct Blame {
+    std::size_t position = 0;
+    Refused refused;  // empty: as the kernel says it
+  };
   const Place& pod_;
-  const Interface& interface_;
-  const NetdevPlan& plan_;
   netlink::Batch batch_;
-  std::vector<std::function<Error(Error)>> refused_;  // one per request; empty: as the kernel says it
+  std::vector<Blame> blame_;  // one per request
 };
 
 }  // namespace
 
+Result<std::vector<std::function<void()>>> configure_all(const Place& pod,
+                                                         std::span<const Configuration> wanted,
+                                                         std::size_t& failed) {
+  struct Routes {
+    MovedRoutes moved;
+    std::vector<netlink::NewRoute> routes;
+  };
+  std::vector<Routes> routes(wanted.size());
+  ScopeExit undo([&] {
+    for (Routes& each : std::views::reverse(routes)) {
+      each.moved.undo(*pod.socket, each.routes);
+    }
+  });
+  std::size_t sent = 0;
+  const auto send_until = [&](std::size_t end) {
+    Setup setup(pod);
+    for (; sent < end; ++sent) {
+      setup.add(sent, wanted[sent], routes[sent].routes);
+    }
+    return setup.run(failed);
+  };
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    const auto& [interface, plan] = wanted[i];
+    if (std::ranges::any_of(plan->routes, &RouteConfig::is_main_default)) {
+      FL_TRY(send_until(i));  // arrange_routes() must see the routes of those before
+    }
+    failed = i;
+    if (needs_ipv6(*plan)) {
+      FL_TRY(switch_ipv6_on(pod, interface.name));
+      announce_ipv6(pod, interface.name);
+    }
+    FL_ASSIGN(routes[i].routes, arrange_routes(*pod.socket, interface.index, plan->routes, routes[i].moved));
+  }
+  FL_TRY(send_until(wanted.size()));
+  undo.release();
+  std::vector<std::function<void()>> undo_in_pod(wanted.size());
+  for (std::size_t i = 0; i < wanted.size(); ++i) {
+    if (!routes[i].moved.empty()) {
+      undo_in_pod[i] = [each = std::move(routes[i]), socket = pod.socket]() mutable {
+        each.moved.undo(*socket, each.routes);
+      };
+    }
+  }
+  return undo_in_pod;
+}
+
 Result<std::function<void()>> configure(const Place& pod, const Interface& interface,
                                         const NetdevPlan& plan) {
-  if (needs_ipv6(plan)) {
-    FL_TRY(switch_ipv6_on(pod, interface.name));
-    announce_ipv6(pod, interface.name);
-  }
-  MovedRoutes moved;
-  std::vector<netlink::NewRoute> routes;
-  ScopeExit undo([&] { moved.undo(*pod.socket, routes); });
-  FL_ASSIGN(routes, arrange_routes(*pod.socket, interface.index, plan.routes, moved));
-  FL_TRY(Setup(pod, interface, plan).run(routes));
-  undo.release();
-  if (moved.empty()) {
-    return std::function<void()>();
-  }
-  return std::function<void()>(
-      [moved, routes, socket = pod.socket]() mutable { moved.undo(*socket, routes); });
+  const Configuration wanted{.interface = interface, .plan = &plan};
+  std::size_t failed = 0;
+  FL_ASSIGN(auto undo_in_pod, configure_all(pod, std::span(&wanted, 1), failed));
+  return std::move(undo_in_pod.front());
 }
 
 }  // namespace fairlead::devices::netdev

@@ -47,4 +47,15 @@ struct Interface {
 /// failure they are reverted. Everything else is removed with the interface.
 Result<std::function<void()>> configure(const Place& pod, const Interface& interface, const NetdevPlan& plan);
 
+/// An interface to be configured. The plan is borrowed.
+struct Configuration {
+  Interface interface;
+  const NetdevPlan* plan = nullptr;
+};
+/// configure() of several interfaces in their order, in one exchange unless a default route of one depends on those
+/// of others. On failure `failed` is the position of the one whose error it is.
+Result<std::vector<std::function<void()>>> configure_all(const Place& pod,
+                                                         std::span<const Configuration> wanted,
+                                                         std::size_t& failed);
+
 }  // namespace fairlead::devices::netdev

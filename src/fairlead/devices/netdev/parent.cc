@@ -155,7 +155,7 @@ Result<> check_mtu_on_parent(const CommonValues& common, const NetdevPlan& plan)
 
 Result<netlink::Link> parent_again(const NetdevPlan& plan, const Marker& marker, const Place& node,
                                    const NodeOptions& options, NicUse use) {
-  FL_ASSIGN(netlink::Link master, find_parent(*node.socket, plan.parent, plan.master, "master"));
+  FL_ASSIGN(netlink::Link master, find_parent(node, plan.parent, plan.master, "master"));
   if (master.arphrd != ARPHRD_ETHER) {
     return Error(Code::kInvalid, "the master " + quoted(plan.master) + " is not an Ethernet link any more");
   }

@@ -15,6 +15,9 @@ namespace fairlead::devices::netdev {
 struct Place {
   int netns = -1;
   netlink::Socket* socket = nullptr;
+  /// Links that were read for an effect that follows at once: find_parent() takes them from here, or adds them. So
+  /// several links that are made together read a parent once. nullptr: it always reads.
+  std::vector<netlink::Link>* just_read = nullptr;
 };
 
 /// The socket is opened by the first device that asks, and is the scope's.

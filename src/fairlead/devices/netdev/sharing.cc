@@ -203,22 +203,46 @@ bool is_made_anew(const sys::InventoryLink& planned, const netlink::Link& now) {
          now.parent == was.parent;
 }
 
-Result<netlink::Link> find_parent(netlink::Socket& node, const std::optional<sys::InventoryLink>& planned,
-                                  const std::string& name, std::string_view what) {
-  const Error gone(Code::kNotFound,
-                   "the " + std::string(what) + " " + quoted(name) + " is gone from this node");
-  if (!planned) {
-    FL_ASSIGN(auto link, node.link(name));
-    return link ? Result<netlink::Link>(*std::move(link)) : gone;
+namespace {
+
+/// Reads one link if the planned one is still where it was, all of them only if it is not.
+Result<std::optional<netlink::Link>> read_parent(netlink::Socket& node, const sys::InventoryLink& planned) {
+  if (planned.link.index.valid()) {
+    FL_ASSIGN(auto link, node.link(planned.link.index));
+    if (link && is_same_link(planned, *link)) {
+      return link;
+    }
   }
   FL_ASSIGN(auto links, node.links());
   auto found =
-      std::ranges::find_if(links, [&](const netlink::Link& link) { return is_same_link(*planned, link); });
+      std::ranges::find_if(links, [&](const netlink::Link& link) { return is_same_link(planned, link); });
   if (found == links.end()) {
     found =
-        std::ranges::find_if(links, [&](const netlink::Link& link) { return is_made_anew(*planned, link); });
+        std::ranges::find_if(links, [&](const netlink::Link& link) { return is_made_anew(planned, link); });
   }
-  return found == links.end() ? Result<netlink::Link>(gone) : std::move(*found);
+  return found == links.end() ? std::nullopt : std::optional(std::move(*found));
+}
+
+}  // namespace
+
+Result<netlink::Link> find_parent(const Place& node, const std::optional<sys::InventoryLink>& planned,
+                                  const std::string& name, std::string_view what) {
+  const auto is_planned = [&](const netlink::Link& link) { return planned && is_same_link(*planned, link); };
+  if (node.just_read != nullptr) {
+    const auto known = std::ranges::find_if(*node.just_read, is_planned);
+    if (known != node.just_read->end()) {
+      return *known;
+    }
+  }
+  FL_ASSIGN(auto link, planned ? read_parent(*node.socket, *planned) : node.socket->link(name));
+  if (!link) {
+    return Error(Code::kNotFound,
+                 "the " + std::string(what) + " " + quoted(name) + " is gone from this node");
+  }
+  if (node.just_read != nullptr) {
+    node.just_read->push_back(*link);
+  }
+  return *std::move(link);
 }
 
 }  // namespace fairlead::devices::netdev

@@ -43,7 +43,7 @@ bool is_made_anew(const sys::InventoryLink& planned, const netlink::Link& now);
 /// The link that was planned as a virtual link's parent: by its index; a NIC also by its identity; a virtual
 /// link that was created again by name, kind and type. `name` is used alone for records of version 0.1, which
 /// have nothing else. kNotFound: "the master \"nic1\" is gone from this node".
-Result<netlink::Link> find_parent(netlink::Socket& node, const std::optional<sys::InventoryLink>& planned,
+Result<netlink::Link> find_parent(const Place& node, const std::optional<sys::InventoryLink>& planned,
                                   const std::string& name, std::string_view what);
 
 }  // namespace fairlead::devices::netdev

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <ranges>
 #include <utility>
 
 #include "fairlead/core/fd.h"
@@ -108,41 +109,98 @@ Result<> create_renamed(netlink::Socket& node, netlink::Socket& where, netlink::
 
 }  // namespace
 
-/// Creates the link in its first namespace; nothing is left when that fails. The configuration that follows
-/// sets its alias first, before the link is set up; until then its group identifies the owner.
-Result<netlink::Link> VirtualLink::create(const NetdevPlan& plan, const Marker& marker, const Place& node,
-                                          const Birth& birth) const {
-  FL_TRY(remove_host_side(marker, node));
-  if (birth.taken != nullptr) {
+Result<netlink::NewLink> VirtualLink::new_link(const Birth& birth, const Place& node, const Place& where,
+                                               const netlink::Link* taken, const NodeOptions& options) const {
+  FL_TRY(remove_host_side(*birth.marker, node));
+  if (taken != nullptr) {
     // Ours, from a process that was killed right after the birth. Another claim's is just being made.
-    const bool half_born = birth.taken->kind == kind() && birth.taken->alias.empty() &&
-                           !birth.taken->is_up() && birth.taken->group == marker.birth_group();
+    const bool half_born = taken->kind == kind() && taken->alias.empty() && !taken->is_up() &&
+                           taken->group == birth.marker->birth_group();
     if (!half_born) {
-      return name_taken(birth.name);
+      return name_taken(birth.link.name);
     }
-    FL_TRY(birth.where.socket->delete_link(birth.taken->index));
+    FL_TRY(where.socket->delete_link(taken->index));
   }
-  FL_ASSIGN(netlink::NewLink link, make(plan, marker, node, *birth.options));
-  link.name = birth.name;
-  link.mac = plan.mac;
-  link.mtu = plan.mtu;
-  link.netns = birth.where.netns;
-  link.group = marker.birth_group();
-  auto created = node.socket->create_link(link);
-  if (!created && created.error().code() == Code::kExists) {
-    created = create_renamed(*node.socket, *birth.where.socket, link, marker);
+  FL_ASSIGN(netlink::NewLink link, make(*birth.plan, *birth.marker, node, options));
+  link.name = birth.link.name;
+  link.mac = birth.plan->mac;
+  link.mtu = birth.plan->mtu;
+  link.netns = where.netns;
+  link.group = birth.marker->birth_group();
+  return link;
+}
+
+Error VirtualLink::not_created(Error error, const Birth& birth, const Place& where) const {
+  // Another claim of the pod may have been a moment faster.
+  const auto other = where.socket->link(birth.link.name);
+  const bool is_taken = error.code() == Code::kExists && other && *other;
+  return is_taken ? name_taken(birth.link.name) : refused(std::move(error), *birth.plan);
+}
+
+namespace {
+
+/// The links of these names that are there: of one name by that name, of several in one list.
+Result<std::vector<netlink::Link>> look_up(netlink::Socket& socket, const std::vector<std::string>& names) {
+  if (names.size() != 1) {
+    return names.empty() ? Result<std::vector<netlink::Link>>() : socket.links();
   }
-  if (!created) {
-    // Another claim of the pod may have been a moment faster.
-    const auto other = birth.where.socket->link(birth.name);
-    const bool is_taken = created.error().code() == Code::kExists && other && *other;
-    return is_taken ? name_taken(birth.name) : refused(std::move(created).error(), plan);
+  FL_ASSIGN(auto link, socket.link(names.front()));
+  return link ? std::vector{*std::move(link)} : std::vector<netlink::Link>();
+}
+
+}  // namespace
+
+/// The configuration that follows sets the alias first, before the link is set up; until then its group identifies
+/// the owner.
+Result<> VirtualLink::create(std::span<Birth> births, const Place& node, const Place& where,
+                             std::size_t& failed) const {
+  if (births.empty()) {
+    return {};
   }
-  FL_ASSIGN(auto made, birth.where.socket->link(birth.name));
-  if (!made) {
-    return Error(Code::kInternal, "link " + birth.name + " was made but is not there");
+  failed = births.front().device;
+  netlink::Batch batch;
+  for (const Birth& birth : births) {
+    batch.create_link(birth.link);
   }
-  return *std::move(made);
+  auto failures = node.socket->run_each(std::move(batch));
+  if (!failures) {
+    return refused(std::move(failures).error(), *births.front().plan);
+  }
+  Result<> first;
+  std::vector<bool> is_made(births.size(), true);
+  for (netlink::BatchFailure& failure : *failures) {
+    const Birth& birth = births[failure.at];
+    Result<> created = std::move(failure.error);
+    if (created.error().code() == Code::kExists) {
+      created = create_renamed(*node.socket, *where.socket, birth.link, *birth.marker);
+    }
+    is_made[failure.at] = created.has_value();
+    if (!created && first) {
+      failed = birth.device;
+      first = not_created(std::move(created).error(), birth, where);
+    }
+  }
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < births.size(); ++i) {
+    if (is_made[i]) {
+      names.push_back(births[i].link.name);
+    }
+  }
+  auto links = look_up(*where.socket, names);
+  if (!links) {
+    return first ? std::move(links).error() : std::move(first);
+  }
+  for (std::size_t i = 0; i < births.size(); ++i) {
+    Birth& birth = births[i];
+    const auto made = std::ranges::find(*links, birth.link.name, &netlink::Link::name);
+    if (is_made[i] && made != links->end()) {
+      birth.made = std::move(*made);
+    } else if (is_made[i] && first) {
+      failed = birth.device;
+      first = Error(Code::kInternal, "link " + birth.link.name + " was made but is not there");
+    }
+  }
+  return first;
 }
 
 /// What an earlier attach() made. A pod with NET_ADMIN can take its marker off, or give it to another link, so
@@ -162,49 +220,101 @@ const netlink::Link* VirtualLink::find_made(const AttachInput& input,
   return marked;
 }
 
-Result<Attached> VirtualLink::attach(const AttachInput& input) const {
+Result<VirtualLink::Work> VirtualLink::look_at(const AttachInput& input, const Place& node, const Place& pod,
+                                               std::vector<Birth>& births, std::size_t device) const {
   FL_ASSIGN(const NetdevPlan* plan, netdev_plan(*input.plan));
-  FL_ASSIGN(const Place node, place_of(input.node));
-  FL_ASSIGN(const Place pod, place_of(input.pod));
   FL_ASSIGN(const auto* pod_links, links_at_first(input.pod));
-  const netlink::Link* there = find_made(input, *pod_links);
-  Attached attached{.given = {.mac = {}, .addresses = texts(plan->addresses)}};
-  Interface interface{.name = plan->interface_name};
-  if (there != nullptr) {
-    interface.index = there->index;
-    interface.name = there->name;
-    attached.given.mac = there->mac.to_string();
-  } else {
-    const auto taken = std::ranges::find_if(
-        *pod_links, [&](const netlink::Link& link) { return link.has_name(plan->interface_name); });
-    FL_ASSIGN(const netlink::Link made, create(*plan, input.marker, node,
-                                               {.name = plan->interface_name,
-                                                .where = pod,
-                                                .taken = taken == pod_links->end() ? nullptr : &*taken,
-                                                .options = input.options}));
-    interface.index = made.index;
-    interface.alias = input.marker.made_alias();
-    attached.given.mac = made.mac.to_string();
-    attached.changed = true;
+  Work work{.plan = plan,
+            .interface = {.name = plan->interface_name},
+            .attached = {.given = {.mac = {}, .addresses = texts(plan->addresses)}}};
+  if (const netlink::Link* there = find_made(input, *pod_links)) {
+    work.interface.index = there->index;
+    work.interface.name = there->name;
+    work.attached.index = there->index.value();
+    work.attached.given.mac = there->mac.to_string();
+    return work;
   }
-  attached.index = interface.index.value();
-  ScopeExit undo([&] {
-    if (attached.changed) {
-      if (const auto gone = pod.socket->delete_link(interface.index); !gone) {
-        log::warn("cannot delete an interface whose attach failed; Unprepare deletes it",
-                  {{"interface", interface.name},
-                   {"claim", input.marker.claim_uid},
-                   {"error", gone.error().what()}});
-      }
-      (void)remove_host_side(input.marker, node);
+  const auto taken = std::ranges::find_if(
+      *pod_links, [&](const netlink::Link& link) { return link.has_name(plan->interface_name); });
+  Birth birth{
+      .plan = plan, .marker = &input.marker, .device = device, .link = {.name = plan->interface_name}};
+  FL_ASSIGN(birth.link,
+            new_link(birth, node, pod, taken == pod_links->end() ? nullptr : &*taken, *input.options));
+  births.push_back(std::move(birth));
+  work.interface.alias = input.marker.made_alias();
+  return work;
+}
+
+/// Of a failed call.
+void VirtualLink::take_back(std::span<const Birth> births, const Place& node, const Place& pod) const {
+  for (const Birth& birth : std::views::reverse(births)) {
+    if (!birth.made) {
+      continue;
     }
-  });
-  FL_TRY(finish_host_side(*plan, input.marker, node));
-  if (attached.changed || !input.was_attached) {
-    FL_ASSIGN(attached.undo_in_pod, configure(pod, interface, *plan));
+    if (const auto gone = pod.socket->delete_link(birth.made->index); !gone) {
+      log::warn("cannot delete an interface whose attach failed; Unprepare deletes it",
+                {{"interface", birth.link.name},
+                 {"claim", birth.marker->claim_uid},
+                 {"error", gone.error().what()}});
+    }
+    (void)remove_host_side(*birth.marker, node);
+  }
+}
+
+Result<std::vector<Attached>> VirtualLink::attach_all(std::span<const AttachInput> inputs,
+                                                      std::size_t& failed) const {
+  failed = 0;
+  FL_ASSIGN(const Place node, place_of(inputs.front().node));
+  FL_ASSIGN(const Place pod, place_of(inputs.front().pod));
+  std::vector<netlink::Link> parents;
+  Place checked = node;
+  checked.just_read = &parents;
+  std::vector<Birth> births;
+  std::vector<Work> all;
+  for (failed = 0; failed < inputs.size(); ++failed) {
+    FL_ASSIGN(Work work, look_at(inputs[failed], checked, pod, births, failed));
+    all.push_back(std::move(work));
+  }
+  ScopeExit undo([&] { take_back(births, node, pod); });
+  FL_TRY(create(births, node, pod, failed));
+  for (const Birth& birth : births) {
+    Work& work = all[birth.device];
+    work.interface.index = birth.made->index;
+    work.attached.index = birth.made->index.value();
+    work.attached.given.mac = birth.made->mac.to_string();
+    work.attached.changed = true;
+  }
+  std::vector<Configuration> wanted;
+  std::vector<std::size_t> configured;
+  for (failed = 0; failed < inputs.size(); ++failed) {
+    const Work& work = all[failed];
+    FL_TRY(finish_host_side(*work.plan, inputs[failed].marker, node));
+    if (work.attached.changed || !inputs[failed].was_attached) {
+      wanted.push_back({.interface = work.interface, .plan = work.plan});
+      configured.push_back(failed);
+    }
+  }
+  std::size_t at = 0;
+  auto undo_in_pod = configure_all(pod, wanted, at);
+  if (!undo_in_pod) {
+    failed = configured[at];
+    return std::move(undo_in_pod).error();
   }
   undo.release();
+  for (std::size_t i = 0; i < configured.size(); ++i) {
+    all[configured[i]].attached.undo_in_pod = std::move((*undo_in_pod)[i]);
+  }
+  std::vector<Attached> attached;
+  for (Work& work : all) {
+    attached.push_back(std::move(work.attached));
+  }
   return attached;
+}
+
+Result<Attached> VirtualLink::attach(const AttachInput& input) const {
+  std::size_t failed = 0;
+  FL_ASSIGN(auto attached, attach_all(std::span(&input, 1), failed));
+  return std::move(attached.front());
 }
 
 Result<std::string> VirtualLink::stage(const DeviceInput& input) const {
@@ -215,16 +325,16 @@ Result<std::string> VirtualLink::stage(const DeviceInput& input) const {
   FL_TRY(detach(leftovers));  // start over: no container has it yet
   const std::string name = input.marker.transit_name();
   FL_ASSIGN(const auto taken, node.socket->link(name));
-  FL_ASSIGN(
-      const netlink::Link link,
-      create(*plan, input.marker, node,
-             {.name = name, .where = node, .taken = taken ? &*taken : nullptr, .options = input.options}));
+  Birth birth{.plan = plan, .marker = &input.marker, .link = {.name = name}};
+  FL_ASSIGN(birth.link, new_link(birth, node, node, taken ? &*taken : nullptr, *input.options));
+  std::size_t failed = 0;
+  FL_TRY(create(std::span(&birth, 1), node, node, failed));
   ScopeExit undo([&] { (void)detach(leftovers); });
   FL_TRY(finish_host_side(*plan, input.marker, node));
   // It stays down and without addresses: here they would be the node's own. attach() adds them in the pod. A
   // runtime may set it up here, too (hostNetwork); settings do not go with it when it is moved.
   FL_TRY(keep_out_of_ipv6(node, name));
-  FL_TRY(node.socket->change_link(link.index, {.alias = input.marker.made_alias(), .group = 0}));
+  FL_TRY(node.socket->change_link(birth.made->index, {.alias = input.marker.made_alias(), .group = 0}));
   undo.release();
   return name;
 }

@@ -3,17 +3,27 @@
 // and alias in one request; found again by the alias; deleted.
 #pragma once
 
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
 #include "fairlead/devices/netdev/common.h"
 #include "fairlead/devices/netdev/netdev_kind.h"
 
 namespace fairlead::devices::netdev {
 
-class VirtualLink : public NetdevKind {
+class VirtualLink : public NetdevKind, public JointAttach {
  public:
   Result<> probe(const Side& scratch) const final;
   [[nodiscard]] Offers offers(const OfferInput& input) const final;
   Result<DevicePlan> plan(const PlanInput& input, const fields::Values& values) const final;
   Result<Attached> attach(const AttachInput& input) const final;
+  [[nodiscard]] const JointAttach* joint_attach() const final { return this; }
+  /// The links are created in one exchange, and configured in another.
+  Result<std::vector<Attached>> attach_all(std::span<const AttachInput> inputs,
+                                           std::size_t& failed) const final;
   Result<std::string> stage(const DeviceInput& input) const final;
   Result<> detach(const DetachInput& input) const final;
 
@@ -40,15 +50,32 @@ class VirtualLink : public NetdevKind {
  private:
   [[nodiscard]] const netlink::Link* find_made(const AttachInput& input,
                                                const std::vector<netlink::Link>& links) const;
+  /// A link to be created.
   struct Birth {
-    std::string name;
-    Place where;
-    /// The existing link of that name; nullptr if there is none.
-    const netlink::Link* taken = nullptr;
-    const NodeOptions* options = nullptr;
+    const NetdevPlan* plan = nullptr;
+    const Marker* marker = nullptr;
+    std::size_t device = 0;  // position in the call
+    netlink::NewLink link;
+    std::optional<netlink::Link> made = {};
   };
-  Result<netlink::Link> create(const NetdevPlan& plan, const Marker& marker, const Place& node,
-                               const Birth& birth) const;
+  /// The complete Birth::link of one that has only a name, after a check of what is there. `taken`: the existing link
+  /// of that name, nullptr if there is none.
+  [[nodiscard]] Result<netlink::NewLink> new_link(const Birth& birth, const Place& node, const Place& where,
+                                                  const netlink::Link* taken,
+                                                  const NodeOptions& options) const;
+  /// Creates them in their first namespace. After an error those that were created have Birth::made, and
+  /// `failed` is the position of the device.
+  Result<> create(std::span<Birth> births, const Place& node, const Place& where, std::size_t& failed) const;
+  [[nodiscard]] Error not_created(Error error, const Birth& birth, const Place& where) const;
+  /// One of the call's devices, with a Birth if its link is not there.
+  struct Work {
+    const NetdevPlan* plan = nullptr;
+    Interface interface;
+    Attached attached;
+  };
+  [[nodiscard]] Result<Work> look_at(const AttachInput& input, const Place& node, const Place& pod,
+                                     std::vector<Birth>& births, std::size_t device) const;
+  void take_back(std::span<const Birth> births, const Place& node, const Place& pod) const;
 };
 
 /// Keeps a link of ours that is in the node's namespace, and not up yet, out of the node's IPv6 stack: no

@@ -67,7 +67,7 @@ Result<netlink::NewLink> VethKind::make(const NetdevPlan& plan, const Marker& ma
   // not become those of all who use the bridge, so the host end has the bridge's own.
   netlink::VethPeer peer{.name = marker.host_name(), .mtu = plan.mtu, .netns = node.netns};
   if (!plan.bridge.empty()) {
-    FL_ASSIGN(const netlink::Link bridge, find_parent(*node.socket, plan.parent, plan.bridge, "bridge"));
+    FL_ASSIGN(const netlink::Link bridge, find_parent(node, plan.parent, plan.bridge, "bridge"));
     peer.mtu = bridge.mtu;
     if (!bridge.mac.is_zero()) {
       peer.mac = bridge.mac;
@@ -91,7 +91,7 @@ Result<> VethKind::finish_host_side(const NetdevPlan& plan, const Marker& marker
   }
   netlink::LinkChange change{.up = true, .alias = marker.host_alias()};
   if (!plan.bridge.empty()) {
-    FL_ASSIGN(const netlink::Link bridge, find_parent(*node.socket, plan.parent, plan.bridge, "bridge"));
+    FL_ASSIGN(const netlink::Link bridge, find_parent(node, plan.parent, plan.bridge, "bridge"));
     change.master = bridge.index;
   }
   auto changed = node.socket->change_link(link->index, change);
