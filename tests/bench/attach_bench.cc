@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// attach_bench [ROUNDS]: what an attach costs, as NRI does it: macvlans with one address each are
-// born in a pod's fresh network namespace. Beside it, in the same rounds, the same netlink messages in a bare
-// libmnl loop, one exchange for each; and the same without the message that makes the kernel announce the addresses
-// when the interface is set up, which costs the kernel as much as setting the address. The order changes from round to
-// round, because the kernel removes the namespaces of the round before meanwhile. Prints a table; docs/performance.md
-// keeps the last one.
+// attach_bench [ROUNDS]: what an attach costs, as NRI does it: macvlans with one address each are born in a pod's fresh
+// network namespace. Beside it, in the same rounds, the same netlink messages in a bare libmnl loop, one exchange for
+// each; and the same without the message that makes the kernel announce the addresses when the interface is set up. The
+// order changes from round to round, because the kernel removes the namespaces of the round before meanwhile. Prints a
+// table; docs/performance.md keeps the last one.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <libmnl/libmnl.h>
