@@ -119,13 +119,30 @@ Json device_to_json(const Device& device) {
   return out;
 }
 
+/// Of the entry with the latest time: who wrote the object last. Times are RFC 3339 in UTC, in whole seconds, so that
+/// they compare as text.
+std::string read_last_manager(const JsonReader& metadata) {
+  std::string manager;
+  std::string latest;
+  for (const JsonReader& entry : metadata.objects("managedFields")) {
+    std::string time = entry.string("time");
+    if (time >= latest) {
+      latest = std::move(time);
+      manager = entry.string("manager");
+    }
+  }
+  return manager;
+}
+
 }  // namespace
 
 ResourceSlice ResourceTraits<ResourceSlice>::read(const JsonReader& in) {
   const JsonReader spec = in.object("spec");
   const JsonReader pool = spec.object("pool");
   ResourceSlice slice;
-  slice.meta = read_meta(in.object("metadata"));
+  const JsonReader metadata = in.object("metadata");
+  slice.meta = read_meta(metadata);
+  slice.last_manager = read_last_manager(metadata);
   slice.driver = spec.string("driver");
   slice.pool_name = pool.string("name");
   slice.pool_generation = pool.integer("generation");

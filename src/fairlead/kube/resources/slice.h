@@ -63,6 +63,7 @@ struct ResourceSlice {
   std::int64_t pool_slice_count = 1;
   std::string node_name;
   std::vector<Device> devices;  // at most 128
+  std::string last_manager;  // the newest field manager of its managedFields; empty: not known; never written
   bool operator==(const ResourceSlice&) const = default;
 };
 

@@ -93,6 +93,16 @@ TEST(ParseSlice, AttributesOfATypeToComeAreLeftOut) {
   EXPECT_THAT(slice->devices[0].attributes, SizeIs(1));
 }
 
+TEST(ParseSlice, LastManagerIsThatOfTheNewestManagedFields) {
+  const auto slice = read_object<ResourceSlice>(R"({"metadata": {"managedFields": [
+      {"manager": "fairlead", "operation": "Update", "time": "2026-01-31T12:00:00Z"},
+      {"manager": "kubectl-edit", "operation": "Update", "time": "2026-02-01T12:00:00Z"},
+      {"manager": "old", "operation": "Apply", "time": "2025-12-31T12:00:00Z"}]}})");
+  ASSERT_TRUE(slice);
+  EXPECT_EQ(slice->last_manager, "kubectl-edit");
+  EXPECT_EQ(read_object<ResourceSlice>(R"({"metadata": {}})")->last_manager, "");
+}
+
 TEST(ParseSlice, IntegersOutsideInt64AreRefused) {
   for (const char* number : {"9223372036854775808", "1.5", "1e3", "\"1\""}) {
     const auto slice = read_object<ResourceSlice>(
