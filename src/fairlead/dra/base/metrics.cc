@@ -96,7 +96,9 @@ struct Metrics::Impl {
       counters("fairlead_dra_discovery_failures_total", "Calls of the driver's discover() that failed.")
           .Add({});
   prometheus::Counter& slice_repairs =
-      counters("fairlead_dra_slice_repairs_total", "Slices that others changed or deleted.").Add({});
+      counters("fairlead_dra_slice_repairs_total",
+               "How often slices that others changed or deleted were put back.")
+          .Add({});
   prometheus::Counter& dropped_fields =
       counters("fairlead_dra_dropped_fields_total",
                "Devices that the API server stored without something that was sent.")

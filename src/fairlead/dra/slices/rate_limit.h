@@ -4,6 +4,8 @@
 #include <chrono>
 #include <optional>
 
+#include "fairlead/core/clock.h"
+
 namespace fairlead::dra {
 
 /// Lets `burst` through at once and then one per interval. One thread.
@@ -11,8 +13,9 @@ class RateLimit {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
 
-  RateLimit(unsigned burst, std::chrono::milliseconds interval)
-      : burst_(burst), interval_(interval), tokens_(burst), counted_(std::chrono::steady_clock::now()) {}
+  /// `clock` must outlive it.
+  RateLimit(unsigned burst, std::chrono::milliseconds interval, const Clock& clock)
+      : burst_(burst), interval_(interval), clock_(clock), tokens_(burst), counted_(clock.now()) {}
 
   /// Takes a token; or returns when there will be one.
   std::optional<TimePoint> take() {
@@ -22,7 +25,7 @@ class RateLimit {
   }
   /// When there will be a token, if there is none.
   std::optional<TimePoint> wait_until() {
-    const auto now = std::chrono::steady_clock::now();
+    const auto now = clock_.now();
     while (tokens_ < burst_ && counted_ + interval_ <= now) {
       counted_ += interval_;
       ++tokens_;
@@ -36,6 +39,7 @@ class RateLimit {
  private:
   unsigned burst_;
   std::chrono::milliseconds interval_;
+  const Clock& clock_;
   unsigned tokens_;
   TimePoint counted_;
 };

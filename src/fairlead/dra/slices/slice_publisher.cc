@@ -34,9 +34,10 @@ class SlicePublisher::Impl {
         writer_(options_, api, metrics),
         delay_({.initial = options_.backoff_min, .max = options_.backoff_max}),
         discover_backoff_({.initial = options_.backoff_min, .max = options_.backoff_max}),
-        discoveries_(options_.discover_burst, options_.discover_interval),
+        discoveries_(options_.discover_burst, options_.discover_interval, *options_.clock),
         waits_for_list_(options_.first_sync > std::chrono::milliseconds::zero()),
-        worker_([this](const std::stop_token& stop) { return work(stop); }, {.settle = options_.settle}) {}
+        worker_([this](const std::stop_token& stop) { return work(stop); },
+                {.settle = options_.settle, .clock = options_.clock}) {}
 
   void start() { worker_.start(); }
   void stop() {
@@ -92,10 +93,10 @@ class SlicePublisher::Impl {
         trigger([&](Triggers& triggers) { triggers.events.push_back(event); });
       });
       // The watch's list is the one that the first round needs.
-      return SteadyClock::now() + options_.first_sync;
+      return options_.clock->now() + options_.first_sync;
     }
     Triggers triggers = take_triggers();
-    const auto now = SteadyClock::now();
+    const auto now = options_.clock->now();
     if (now >= resync_) {
       triggers.discover = true;
       triggers.check = true;
@@ -130,8 +131,10 @@ class SlicePublisher::Impl {
     }
     const bool changed = is_time_to_discover(triggers) && discover_again();
     dirty_ = dirty_ || news || touched || changed;
-    const bool may_try = news || !retry_at_ || SteadyClock::now() >= *retry_at_;
+    const bool may_try =
+        news || (changed && is_waiting_for_others_) || !retry_at_ || options_.clock->now() >= *retry_at_;
     if (dirty_ && may_try && wanted_ && may_write(news)) {
+      is_waiting_for_others_ = false;
       settle_round(writer_.round(*wanted_, stop), stop);
     }
   }
@@ -140,7 +143,7 @@ class SlicePublisher::Impl {
   [[nodiscard]] bool is_listed_just_now() const { return !dirty_ && writer_.has_fresh_list(); }
 
   [[nodiscard]] bool is_time_to_discover(const Triggers& triggers) {
-    const auto now = SteadyClock::now();
+    const auto now = options_.clock->now();
     if (triggers.check && triggers.discover) {  // the start, the resync
       put_off_.reset();
       return true;
@@ -159,7 +162,7 @@ class SlicePublisher::Impl {
   /// must not be delayed.
   [[nodiscard]] bool may_write(bool news) {
     if (has_successor()) {
-      retry_at_ = SteadyClock::now() + options_.successor_check;
+      retry_at_ = options_.clock->now() + options_.successor_check;
       return false;
     }
     if (const auto later = news ? std::nullopt : writer_.write_later(*wanted_)) {
@@ -202,7 +205,7 @@ class SlicePublisher::Impl {
     if (!pools) {
       metrics_.discovery_failed();
       note_problem("discover: " + pools.error().what());
-      discover_at_ = SteadyClock::now() + discover_backoff_.next();
+      discover_at_ = options_.clock->now() + discover_backoff_.next();
       return false;
     }
     if (discover_at_) {
@@ -242,8 +245,12 @@ class SlicePublisher::Impl {
     if (stop.stop_requested()) {
       return;
     }
-    const Code code = result.error().code();
-    retry_at_ = code == Code::kBusy ? writer_.repair_at() : SteadyClock::now() + delay_.next(code);
+    if (const auto repair_at = writer_.repair_at()) {
+      retry_at_ = repair_at;
+      is_waiting_for_others_ = true;
+      return;
+    }
+    retry_at_ = options_.clock->now() + delay_.next(result.error().code());
     note_problem(result.error().what());
   }
 
@@ -296,6 +303,7 @@ class SlicePublisher::Impl {
   std::optional<InstanceOrder> order_;
   bool yields_ = false;                                 // to a newer instance
   std::optional<SteadyClock::time_point> retry_at_;     // after a failure
+  bool is_waiting_for_others_ = false;                  // retry_at_ is not for what changes on the node
   std::optional<SteadyClock::time_point> discover_at_;  // after discover() failed
   bool dirty_ = false;                                  // a round is due
   std::optional<SliceWriter::Wanted> wanted_;

@@ -20,6 +20,7 @@
 #include <string>
 #include <vector>
 
+#include "fairlead/core/clock.h"
 #include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/dra/base/driver.h"
@@ -81,10 +82,12 @@ struct PublisherOptions {
   /// RetryDelay.
   std::chrono::milliseconds backoff_min{200};
   std::chrono::milliseconds backoff_max{30'000};
-  /// Repairs of changes by others: this many at once without waiting, then one per repair_interval, so that
-  /// two drivers of one name do not flood the API server.
-  unsigned repair_burst = 10;
-  std::chrono::milliseconds repair_interval{6'000};
+  /// Changes by others are repaired at once; when they change the slices again within `repair_quiet`, after
+  /// repair_min, then after twice as long each time: two drivers of one name do not flood the API server
+  /// (repair_pace.h).
+  std::chrono::milliseconds repair_min{1'000};
+  std::chrono::milliseconds repair_max{60'000};
+  std::chrono::milliseconds repair_quiet{60'000};
   /// Calls of discover() after republish(): this many without waiting, then one per interval. A storm of
   /// events (routes, changing pods) does not cause a full discovery for each.
   unsigned discover_burst = 10;
@@ -102,6 +105,7 @@ struct PublisherOptions {
   std::chrono::milliseconds first_sync{0};
   /// How old a list may be when the kubelet has registered us: the watch has reported all changes since.
   std::chrono::milliseconds list_is_fresh{5'000};
+  Clock* clock = &real_clock();  // must outlive the publisher
 };
 
 /// Owns one thread. discover() is called on it only, one call at a time.

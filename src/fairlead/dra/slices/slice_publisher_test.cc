@@ -20,7 +20,9 @@ namespace fairlead::dra {
 namespace {
 
 using namespace std::chrono_literals;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::SizeIs;
 
 constexpr auto kPatience = 30s;  // only a broken test waits this long
@@ -66,6 +68,26 @@ class FakeSliceApi final : public SliceApi {
   /// watch() begins with a list of its own, as the real one does.
   void let_watch_list() {
     locked([&] { watch_lists_ = true; });
+  }
+  /// Of the writes, for write_times().
+  void set_clock(const Clock& clock) {
+    locked([&] { clock_ = &clock; });
+  }
+  /// What another client does whenever a slice was created or updated by us.
+  void set_rival(std::function<void()> rival) {
+    locked([&] { rival_ = std::move(rival); });
+  }
+  /// When slices were created or updated by us, since `begin`.
+  std::vector<Clock::Duration> write_times(Clock::TimePoint begin) {
+    return locked([&] {
+      std::vector<Clock::Duration> times;
+      for (const Clock::TimePoint time : write_times_) {
+        if (time >= begin) {
+          times.push_back(time - begin);
+        }
+      }
+      return times;
+    });
   }
   void block_lists() {
     locked([&] { block_ = true; });
@@ -149,6 +171,7 @@ class FakeSliceApi final : public SliceApi {
       slices_.push_back(stored);
     }
     send(event_of(SliceEvent::Kind::kChanged, stored));
+    let_rival_act();
     return stored;
   }
   Result<kube::ResourceSlice> update(const kube::ResourceSlice& slice, std::stop_token /*stop*/) override {
@@ -172,6 +195,7 @@ class FakeSliceApi final : public SliceApi {
       *old = stored;
     }
     send(event_of(SliceEvent::Kind::kChanged, stored));
+    let_rival_act();
     return stored;
   }
   Result<> remove(const kube::ResourceSlice& slice, std::stop_token /*stop*/) override {
@@ -222,8 +246,16 @@ class FakeSliceApi final : public SliceApi {
         std::ranges::find(slices_, uid, [](const kube::ResourceSlice& slice) { return slice.meta.uid; });
     return at == slices_.end() ? nullptr : &*at;
   }
+  void let_rival_act() {
+    if (const auto rival = locked([&] { return rival_; })) {
+      rival();
+    }
+  }
   void store(kube::ResourceSlice& slice) {
     ++writes_;
+    if (clock_ != nullptr) {
+      write_times_.push_back(clock_->now());
+    }
     changed_.notify_all();
     for (Device& device : slice.devices) {
       if (storing_) {
@@ -253,6 +285,9 @@ class FakeSliceApi final : public SliceApi {
   std::optional<std::string> node_uid_ = "node-uid-1";
   std::vector<std::function<void(const SliceEvent&)>> on_event_;
   std::function<void(Device&)> storing_;
+  std::function<void()> rival_;
+  const Clock* clock_ = nullptr;
+  std::vector<Clock::TimePoint> write_times_;
   std::optional<Error> list_error_;
   std::uint64_t version_ = 100;
   int writes_ = 0;
@@ -331,8 +366,8 @@ class SlicePublisherTest : public ::testing::Test {
                             .settle = 1ms,
                             .backoff_min = 1ms,
                             .backoff_max = 10ms,
-                            .repair_burst = 100,
-                            .repair_interval = 1h,
+                            .repair_min = 1ms,
+                            .repair_max = 10ms,
                             .discover_burst = 1000,
                             .change_burst = 1000,
                             .list_is_fresh = 0ms};
@@ -669,35 +704,125 @@ TEST_F(SlicePublisherTest, BadDevice_DoesNotLoseThePool) {
   expect_metric("invalid_left_out_total{driver=\"d\",what=\"device\"} 1");
 }
 
-TEST_F(SlicePublisherTest, Fight_IsLimited) {
-  options_.repair_burst = 3;
-  start_and_publish(1);
-  for (int i = 0; i < 3; ++i) {
-    api_.modify_first([](kube::ResourceSlice& slice) { slice.devices.pop_back(); });
-    ASSERT_TRUE(api_.await_writes(2 + i));
-    await_quiet();
+/// With a clock that the test sets: the writes' times are exact.
+class SlicesThatOthersChange : public SlicePublisherTest {
+ protected:
+  SlicesThatOthersChange() {
+    options_.clock = &clock_;
+    options_.settle = 0ms;
+    options_.repair_min = 1s;
+    options_.repair_max = 60s;
+    options_.repair_quiet = 60s;
+    api_.set_clock(clock_);
   }
-  api_.modify_first([](kube::ResourceSlice& slice) { slice.devices.pop_back(); });
+  ~SlicesThatOthersChange() override { publisher_.reset(); }  // before the clock
+  /// In steps, so that whatever is due meanwhile is done at its time.
+  void let_pass(std::chrono::milliseconds time) {
+    constexpr auto kStep = 100ms;
+    for (; time > 0ms; time -= kStep) {
+      clock_.advance(kStep);
+      await_quiet();
+    }
+  }
+  static void take_one(kube::ResourceSlice& slice) { slice.devices.pop_back(); }
+
+  VirtualClock clock_;
+};
+
+TEST_F(SlicesThatOthersChange, AtOnceAfterEachRepair_CostFewWrites) {
+  start_and_publish(1);
+  const auto begin = clock_.now();
+  api_.set_rival([&] { api_.modify_first(take_one); });
+  api_.modify_first(take_one);
   await_quiet();
-  EXPECT_EQ(api_.writes(), 4);
-  EXPECT_THAT(api_.slices().at(0).devices, SizeIs(2));
-  // What the driver itself wants anew goes out all the same.
-  set_devices(devices(9));
-  publisher_->republish();
-  publisher_->check_now();
-  EXPECT_TRUE(api_.await_writes(5));
+  let_pass(60s);
+  EXPECT_THAT(api_.write_times(begin), ElementsAre(0s, 0s, 1s, 3s, 7s, 15s, 31s)) << "the first is no repair";
+  let_pass(200s);
+  EXPECT_THAT(api_.write_times(begin + 60s), ElementsAre(3s, 63s, 123s, 183s));
+  expect_metric("slice_repairs_total{driver=\"d\"} 10");
 }
 
-TEST_F(SlicePublisherTest, Fight_GoesOnAfterTheInterval) {
-  options_.repair_burst = 1;
-  options_.repair_interval = 1ms;
+TEST_F(SlicesThatOthersChange, DeletedAtOnceAfterEachRepair_CostFewWrites) {
+  set_devices(devices(300));
+  start_and_publish(3);
+  const auto begin = clock_.now();
+  api_.set_rival([&] { api_.delete_all(); });
+  api_.delete_all();
+  await_quiet();
+  let_pass(60s);
+  auto times = api_.write_times(begin);
+  times.erase(std::ranges::unique(times).begin(), times.end());
+  EXPECT_THAT(times, ElementsAre(0s, 1s, 3s, 7s, 15s, 31s));
+}
+
+TEST_F(SlicesThatOthersChange, OnceAfterAQuietMinute_IsRepairedAtOnce) {
   start_and_publish(1);
-  for (int i = 0; i < 5; ++i) {
-    const int writes = api_.writes();
-    api_.modify_first([](kube::ResourceSlice& slice) { slice.devices.pop_back(); });
-    ASSERT_TRUE(api_.await_writes(writes + 1));
-    await_quiet();
+  api_.set_rival([&] { api_.modify_first(take_one); });
+  api_.modify_first(take_one);
+  await_quiet();
+  let_pass(10s);
+  api_.set_rival(nullptr);
+  let_pass(5s);
+  EXPECT_THAT(api_.slices().at(0).devices, SizeIs(3)) << "15 s after the first";
+  clock_.advance(60s);
+  const int writes = api_.writes();
+  api_.delete_first();
+  EXPECT_TRUE(api_.await_writes(writes + 1)) << "time does not go on";
+}
+
+TEST_F(SlicesThatOthersChange, DoNotDelayWhatChangesOnTheNode) {
+  start_and_publish(1);
+  api_.set_rival([&] { api_.modify_first(take_one); });
+  api_.modify_first(take_one);
+  await_quiet();
+  let_pass(20s);
+  for (const std::size_t count : {5U, 7U, 9U}) {
+    set_devices(devices(count));
+    publisher_->republish();
+    ASSERT_TRUE(api_.await([&] { return api_.peek().at(0).devices.size() == count - 1; })) << count;
   }
+}
+
+TEST_F(SlicesThatOthersChange, RepairThatFails_IsTriedAgainAsAnyWrite) {
+  start_and_publish(1);
+  api_.set_conflicts(6);  // more than one round tries
+  const int lists = api_.lists();
+  api_.modify_first(take_one);
+  const auto is_repaired = [&] { return api_.peek().at(0).devices.size() == 3; };
+  ASSERT_TRUE(api_.await_lists(lists + 4)) << "the last try of the first round";
+  publisher_->check_now();  // another round, without the 1 s of a second repair
+  ASSERT_TRUE(api_.await(is_repaired));
+  expect_metric("slice_repairs_total{driver=\"d\"} 1");
+}
+
+TEST_F(SlicesThatOthersChange, AreWarnedOfOnce_WithWhoItWas) {
+  start_and_publish(1);
+  api_.set_rival([&] {
+    api_.modify_first([](kube::ResourceSlice& slice) {
+      slice.devices.pop_back();
+      slice.last_manager = "other-agent";
+    });
+  });
+  ::testing::internal::CaptureStderr();
+  api_.modify_first(take_one);
+  await_quiet();
+  let_pass(60s);
+  const std::string log = ::testing::internal::GetCapturedStderr();
+  const auto first = log.find("another client keeps changing or deleting");
+  ASSERT_NE(first, std::string::npos) << log;
+  EXPECT_EQ(log.find("another client keeps changing or deleting", first + 1), std::string::npos) << log;
+  EXPECT_THAT(log, HasSubstr("other-agent"));
+}
+
+TEST_F(SlicesThatOthersChange, OneByOne_AreNotWarnedOf) {
+  ::testing::internal::CaptureStderr();
+  start_and_publish(1);
+  for (int i = 0; i < 3; ++i) {
+    api_.delete_first();
+    await_quiet();
+    let_pass(5s);
+  }
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(), Not(HasSubstr("another client keeps")));
 }
 
 TEST_F(SlicePublisherTest, FlappingPort_CostsFewWrites_AndItsLastStateStands) {
@@ -739,7 +864,7 @@ TEST_F(SlicePublisherTest, StormOfEvents_IsNotLookedAtOneByOne) {
     std::this_thread::sleep_for(3ms);  // longer than what becomes one round
   }
   await_quiet();
-  EXPECT_LE(discoveries(), before + 3);
+  EXPECT_LE(discoveries(), before + 4) << "three, and one if the last comes together with a check";
 }
 
 TEST_F(SlicePublisherTest, StormOfEvents_TheLastIsLookedAtAfterTheInterval) {

@@ -13,7 +13,6 @@ namespace fairlead::dra {
 namespace {
 
 using kube::ResourceSlice;
-using SteadyClock = std::chrono::steady_clock;
 
 /// How often a round is restarted at once because the slices changed meanwhile; then it waits as after an
 /// error.
@@ -75,8 +74,8 @@ SliceWriter::SliceWriter(const PublisherOptions& options, SliceApi& api, Metrics
     : options_(options),
       api_(api),
       metrics_(metrics),
-      repairs_(options.repair_burst, options.repair_interval),
-      own_changes_(options.change_burst, options.change_interval) {}
+      repairs_({.min = options.repair_min, .max = options.repair_max, .quiet = options.repair_quiet}),
+      own_changes_(options.change_burst, options.change_interval, *options.clock) {}
 
 bool SliceWriter::by_others(const SliceEvent& event) const {
   const auto known = known_.find(event.uid);
@@ -100,7 +99,7 @@ void SliceWriter::note(const SliceEvent& event) {
 }
 
 bool SliceWriter::has_fresh_list() const {
-  return listed_ && SteadyClock::now() - *listed_ < options_.list_is_fresh;
+  return listed_ && options_.clock->now() - *listed_ < options_.list_is_fresh;
 }
 
 std::optional<SliceWriter::TimePoint> SliceWriter::write_later(const Wanted& wanted) {
@@ -108,10 +107,11 @@ std::optional<SliceWriter::TimePoint> SliceWriter::write_later(const Wanted& wan
 }
 
 Result<> SliceWriter::round(const Wanted& wanted, const std::stop_token& stop) {
+  repair_at_.reset();
   for (int attempt = 0;; ++attempt) {
     auto done = attempt_round(wanted, stop);
     if (done || !stale(done.error().code()) || attempt >= kConflictRetries) {
-      if (!done && done.error().code() != Code::kBusy) {
+      if (!done && !repair_at_) {
         node_uid_.clear();  // a write may fail because our Node is another one now
       }
       return done;
@@ -146,6 +146,7 @@ Result<> SliceWriter::attempt_round(const Wanted& wanted, const std::stop_token&
     FL_TRY(write(wanted, change, stop), describe(change));
   }
   last_written_ = wanted;
+  repairs_.settled(options_.clock->now());
   metrics_.set_slices_published(known_.size());
   metrics_.set_devices_published(device_count(wanted));
   return {};
@@ -154,12 +155,12 @@ Result<> SliceWriter::attempt_round(const Wanted& wanted, const std::stop_token&
 Result<SliceWriter::Slices> SliceWriter::list(const std::stop_token& stop) {
   // A later one may be older than what we have written since.
   if (const auto all = std::exchange(watch_list_, nullptr); all && !listed_) {
-    listed_ = SteadyClock::now();
+    listed_ = options_.clock->now();
     return *all;
   }
   auto all = api_.list(stop);
   if (all) {
-    listed_ = SteadyClock::now();
+    listed_ = options_.clock->now();
   }
   if (!all && (all.error().code() == Code::kNotFound || all.error().code() == Code::kUnsupported)) {
     return Error(Code::kUnsupported,
@@ -190,17 +191,46 @@ Result<> SliceWriter::limit_repairs(const Wanted& wanted, const std::vector<Slic
   if (changes.empty() || last_written_ != wanted) {
     return {};
   }
-  if (const auto later = repairs_.take()) {
-    repair_at_ = *later;
+  if (repairs_.is_allowed()) {
+    return {};  // another attempt
+  }
+  repair_at_ = repairs_.ask(options_.clock->now());
+  is_warned_ = is_warned_ && repairs_.repairs() > 0;
+  if (repair_at_) {
     remember(existing);
-    return Error(Code::kBusy,
-                 "others keep changing our ResourceSlices (does another program use the driver "
-                 "name \"" +
-                     options_.driver_name + "\" on this node?)");
+    warn_of_others(changes, existing);
+    return Error(Code::kBusy, "others keep changing our ResourceSlices");
   }
   metrics_.slice_repaired();
   log::info("putting slices back that others changed", {{"writes", changes.size()}});
   return {};
+}
+
+/// Once for each time that they begin. A kubelet that wipes the slices one by one is not meant.
+void SliceWriter::warn_of_others(const std::vector<SliceChange>& changes, const Slices& existing) {
+  constexpr unsigned kRepairsUntilWarning = 3;
+  if (repairs_.repairs() < kRepairsUntilWarning || std::exchange(is_warned_, true)) {
+    return;
+  }
+  std::set<std::string> managers;
+  for (const ResourceSlice& slice : existing) {
+    const bool is_changed = std::ranges::any_of(changes, [&](const SliceChange& change) {
+      return !change.slice.meta.uid.empty() && change.slice.meta.uid == slice.meta.uid;
+    });
+    if (is_changed && !slice.last_manager.empty()) {
+      managers.insert(slice.last_manager);
+    }
+  }
+  log::warn(
+      "another client keeps changing or deleting the ResourceSlices of this driver on this node; they are "
+      "put back at "
+      "growing intervals. Check whether another agent runs on the node with the same driver name (in a "
+      "rolling update "
+      "from version 0.1 this ends with the older pod), or whether a controller deletes them",
+      {{"driver", options_.driver_name},
+       {"node", options_.node_name},
+       {"field_managers",
+        managers.empty() ? "unknown" : joined(std::vector<std::string>(managers.begin(), managers.end()))}});
 }
 
 /// What is wanted, with the devices that the API server reduced as it stored them: else we would send them

@@ -19,6 +19,7 @@
 #include "fairlead/core/result.h"
 #include "fairlead/dra/base/metrics.h"
 #include "fairlead/dra/slices/rate_limit.h"
+#include "fairlead/dra/slices/repair_pace.h"
 #include "fairlead/dra/slices/slice_diff.h"
 #include "fairlead/dra/slices/slice_publisher.h"
 
@@ -44,11 +45,11 @@ class SliceWriter : private Pinned {
 
   /// Writes of changes on the node are limited (PublisherOptions::change_burst): when these may be written, if not now.
   [[nodiscard]] std::optional<TimePoint> write_later(const Wanted& wanted);
-  /// Reads, compares, writes; again at once if the slices changed meanwhile. kBusy: too many repairs of changes by
-  /// others, see repair_at().
+  /// Reads, compares, writes; again at once if the slices changed meanwhile. An error with repair_at(): others keep
+  /// changing the slices.
   Result<> round(const Wanted& wanted, const std::stop_token& stop);
-  /// After kBusy: when the next repair may be made.
-  [[nodiscard]] TimePoint repair_at() const { return repair_at_; }
+  /// When the slices may be put back, if it is too early for the last round.
+  [[nodiscard]] std::optional<TimePoint> repair_at() const { return repair_at_; }
 
   /// How many slices are published, as far as known.
   [[nodiscard]] std::size_t slices() const { return known_.size(); }
@@ -70,6 +71,7 @@ class SliceWriter : private Pinned {
   }
   Result<> limit_repairs(const Wanted& wanted, const std::vector<SliceChange>& changes,
                          const Slices& existing);
+  void warn_of_others(const std::vector<SliceChange>& changes, const Slices& existing);
   [[nodiscard]] Wanted reduce(const Wanted& wanted);
   Result<> write(const Wanted& wanted, const SliceChange& change, const std::stop_token& stop);
   void count(const SliceChange& change, std::string_view result);
@@ -81,8 +83,10 @@ class SliceWriter : private Pinned {
   const PublisherOptions& options_;
   SliceApi& api_;
   Metrics& metrics_;
-  RateLimit repairs_, own_changes_;
-  TimePoint repair_at_;
+  RepairPace repairs_;
+  RateLimit own_changes_;
+  std::optional<TimePoint> repair_at_;
+  bool is_warned_ = false;                    // of others that keep changing the slices
   std::optional<Wanted> last_written_;        // what was wanted when all was in place last
   std::shared_ptr<const Slices> watch_list_;  // for the next round
   std::optional<TimePoint> listed_;           // when the slices were read last
