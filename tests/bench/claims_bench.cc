@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // claims_bench [CLAIMS [ROUNDS]]: what a Prepare, an attach and an Unprepare of one macvlan cost on a node with CLAIMS
 // prepared claims, beside the same on a node with none: two agents' inner halves (records, driver, NRI) in one process,
-// by turns in the same rounds. The API server answers at once. Prints a table.
+// by turns in the same rounds, each with its own --shared-dir. The API server answers at once. Prints a table.
 #include <sched.h>
 #include <unistd.h>
 
@@ -133,6 +133,8 @@ class Node : private Pinned {
     agent::NetDriverOptions options{.guard_path = "/opt/fairlead-guard", .guard_socket = "/run/x/guard.sock"};
     FL_ASSIGN(auto kinds, agent::probe_kinds(registry));
     options.node = {.driver_name = driver_name, .kinds_of_kernel = std::move(kinds)};
+    options.holders = agent::NicHolders::Options{
+        .dir = folder + "/shared", .driver = driver_name, .state_dir = folder + "/state"};
     FL_ASSIGN(node->driver_, agent::NetDriver::create(node->host_, std::move(options), registry));
     FL_TRY(sys::make_dirs(folder + "/cdi", 0755));
     FL_ASSIGN(node->service_, dra::ClaimService::open({.driver_name = driver_name,
