@@ -11,8 +11,6 @@
 #include <cstdio>
 #include <iterator>
 #include <set>
-#include <string_view>
-#include <tuple>
 #include <utility>
 
 #include "fairlead/agent/holder_story.h"
@@ -24,18 +22,6 @@ namespace fairlead::agent {
 namespace {
 
 using std::chrono::steady_clock;
-
-constexpr std::string_view kWhole = ".whole";
-constexpr std::string_view kShared = ".shared";
-constexpr std::string_view kIntent = kIntentSuffix;
-
-bool take_suffix(std::string_view& name, std::string_view suffix) {
-  if (!name.ends_with(suffix)) {
-    return false;
-  }
-  name.remove_suffix(suffix.size());
-  return true;
-}
 
 /// Identifies the folder, regardless of the mount through which it is seen; empty: it does not exist.
 std::string number_of(const std::string& folder) {
@@ -60,45 +46,14 @@ Result<bool> is_in_quarantine(const std::string& state_dir, const std::string& u
 
 }  // namespace
 
-// ---- entries ----
-
-/// One file, parsed from its name.
-struct NicHolders::Entry {
-  std::string nic, driver, uid;
-  bool whole = false;
-  bool is_intent = false;
-
-  [[nodiscard]] std::string file() const {
-    return nic + "_" + driver + "_" + uid + std::string(whole ? kWhole : kShared);
-  }
-  [[nodiscard]] std::string intent_file() const { return file() + std::string(kIntent); }
-
-  /// nullopt: the file is not an entry.
-  static std::optional<Entry> parse(std::string_view name) {
-    Entry entry;
-    entry.is_intent = take_suffix(name, kIntent);
-    entry.whole = take_suffix(name, kWhole);
-    const bool is_known = entry.whole || take_suffix(name, kShared);
-    // None of the three parts can have a "_": DNS labels, a DNS subdomain, a uid.
-    const auto first = name.find('_');
-    const auto second = first == std::string_view::npos ? first : name.find('_', first + 1);
-    if (!is_known || name.starts_with(".") || second == std::string_view::npos) {
-      return std::nullopt;
-    }
-    entry.nic = name.substr(0, first);
-    entry.driver = name.substr(first + 1, second - first - 1);
-    entry.uid = name.substr(second + 1);
-    return entry;
-  }
-};
-
 NicHolders::NicHolders(Options options)
     : options_([&] {
         if (!options.boot_id) {
           options.boot_id = dra::current_boot_id().value_or("");
         }
         return std::move(options);
-      }()) {}
+      }()),
+      index_(std::make_unique<HolderIndex>(folder(), options_.driver)) {}
 
 Result<> NicHolders::open() const {
   const auto opened = [&]() -> Result<> {
@@ -118,23 +73,7 @@ Result<> NicHolders::open() const {
   return {};
 }
 
-Result<std::vector<NicHolders::Entry>> NicHolders::entries(Which which, std::string_view claim_uid) const {
-  FL_ASSIGN(const auto names, sys::list_dir(folder()));
-  std::vector<Entry> entries;
-  const std::string part = "_" + options_.driver + "_" + std::string(claim_uid);
-  for (const std::string& name : names) {
-    const bool is_own = name.find(part) != std::string::npos;
-    const bool is_left_out = (which == Which::kOwn && !is_own) ||
-                             (which == Which::kIntentsAndOthers && is_own && !name.ends_with(kIntent));
-    if (is_left_out) {
-      continue;
-    }
-    if (auto entry = Entry::parse(name)) {
-      entries.push_back(*std::move(entry));
-    }
-  }
-  return entries;
-}
+// ---- entries ----
 
 NicHolders::Entry NicHolders::entry_of(const NicClaim& claim, const NicUse& use) const {
   return {.nic = use.nic, .driver = options_.driver, .uid = claim.uid, .whole = use.whole};
@@ -190,10 +129,9 @@ Result<UniqueFd> NicHolders::open_lock() const {
 /// The holder may also be another instance of this driver; only one that is admitting a claim can be
 /// identified.
 Error NicHolders::held_by_another() const {
-  const auto present = entries(Which::kAll).value_or(std::vector<Entry>());
-  const auto intent = std::ranges::find_if(present, &Entry::is_intent);
-  const std::string who = intent == present.end() ? "another fairlead agent of this node"
-                                                  : "the agent of the driver " + intent->driver;
+  const auto intents = index_->intents().value_or(std::vector<Entry>());
+  const std::string who = intents.empty() ? "another fairlead agent of this node"
+                                          : "the agent of the driver " + intents.front().driver;
   return Error(Code::kBusy, "the NIC cannot be given to the claim now: " + who +
                                 " may have stopped while it holds " + lock_file() +
                                 ", which takes it milliseconds; if this stays so, let its process go on or " +
@@ -282,38 +220,39 @@ class NicHolders::Intents final : public dra::Admission {
 
 /// The lock is held.
 Result<> NicHolders::refuse_what_others_have(const NicClaim& claim) const {
-  FL_ASSIGN(const auto present, entries(Which::kIntentsAndOthers));
-  for (const Entry& entry : present) {
-    if (entry.is_intent) {
-      FL_TRY(sys::remove_file(folder() + "/" + entry.intent_file()));
-      continue;
-    }
-    const auto wanted = std::ranges::find(claim.uses, entry.nic, &NicUse::nic);
+  FL_ASSIGN(const auto intents, index_->intents());
+  for (const Entry& intent : intents) {
+    FL_TRY(sys::remove_file(folder() + "/" + intent.intent_file()));
+  }
+  for (const NicUse& wanted : claim.uses) {
     // This driver's own claims are known from its records.
-    if (entry.driver == options_.driver || wanted == claim.uses.end() || (!wanted->whole && !entry.whole)) {
-      continue;
-    }
-    FL_ASSIGN(const bool left_over, is_left_over(entry));
-    if (left_over) {
+    FL_ASSIGN(const auto others, index_->others_against(wanted.nic, wanted.whole));
+    for (const Entry& entry : others) {
+      FL_ASSIGN(const bool left_over, is_left_over(entry));
+      if (!left_over) {
+        return held_by(entry, claim, wanted);
+      }
       log::warn("removing an entry that assigns a NIC to a claim without record",
                 {{"nic", entry.nic}, {"driver", entry.driver}, {"claim", entry.uid}});
       FL_TRY(sys::remove_file(folder() + "/" + entry.file()));
-      continue;
     }
-    log::info("a claim needs a NIC that a claim of another driver has",
-              {{"claim", claim.namespace_ + "/" + claim.name},
-               {"uid", claim.uid},
-               {"nic", entry.nic},
-               {"driver", entry.driver},
-               {"holder_uid", entry.uid}});
-    // The owner of that claim is not disclosed to the author of this one.
-    return Error(Code::kBusy,
-                 "the NIC " + wanted->link + " (" + entry.nic + ") is in use by a claim of the " + "driver " +
-                     entry.driver +
-                     (entry.whole ? ", which has it for itself" : ", which has an interface on it") +
-                     "; it is free when that claim's last pod on this node is gone");
   }
   return {};
+}
+
+/// The owner of the other claim is not disclosed to the author of this one.
+Error NicHolders::held_by(const Entry& entry, const NicClaim& claim, const NicUse& wanted) {
+  log::info("a claim needs a NIC that a claim of another driver has",
+            {{"claim", claim.namespace_ + "/" + claim.name},
+             {"uid", claim.uid},
+             {"nic", entry.nic},
+             {"driver", entry.driver},
+             {"holder_uid", entry.uid}});
+  return Error(Code::kBusy,
+               "the NIC " + wanted.link + " (" + entry.nic + ") is in use by a claim of the driver " +
+                   entry.driver +
+                   (entry.whole ? ", which has it for itself" : ", which has an interface on it") +
+                   "; it is free when that claim's last pod on this node is gone");
 }
 
 Result<std::unique_ptr<dra::Admission>> NicHolders::admit(const NicClaim& claim,
@@ -333,12 +272,9 @@ Result<std::unique_ptr<dra::Admission>> NicHolders::admit(const NicClaim& claim,
 }
 
 /// The lock is held.
-Result<bool> NicHolders::is_taken(const NicUse& use, const std::vector<Entry>& present) const {
-  for (const Entry& entry : present) {
-    if (entry.driver == options_.driver || entry.is_intent || entry.nic != use.nic ||
-        (!use.whole && !entry.whole)) {
-      continue;
-    }
+Result<bool> NicHolders::is_taken(const NicUse& use) const {
+  FL_ASSIGN(const auto others, index_->others_against(use.nic, use.whole));
+  for (const Entry& entry : others) {
     FL_ASSIGN(const bool left_over, is_left_over(entry));
     if (!left_over) {
       return true;
@@ -354,7 +290,7 @@ Result<std::vector<std::string>> NicHolders::lost(const NicClaim& claim,
     return nics;
   }
   FL_TRY(open());
-  FL_ASSIGN(const auto own, entries(Which::kOwn, claim.uid));
+  FL_ASSIGN(const auto own, index_->own_of(claim.uid));
   std::vector<NicUse> missing;
   std::ranges::copy_if(claim.uses, std::back_inserter(missing), [&](const NicUse& use) {
     const std::string file = entry_of(claim, use).file();
@@ -365,9 +301,8 @@ Result<std::vector<std::string>> NicHolders::lost(const NicClaim& claim,
     return nics;
   }
   FL_ASSIGN(const UniqueFd held, lock(context));
-  FL_ASSIGN(const auto present, entries(Which::kIntentsAndOthers));
   for (const NicUse& use : missing) {
-    FL_ASSIGN(const bool taken, is_taken(use, present));
+    FL_ASSIGN(const bool taken, is_taken(use));
     if (taken) {
       log::info("a NIC of a claim that is undone now belongs to another driver; leaving it unchanged",
                 {{"nic", use.nic}, {"claim", claim.uid}});
@@ -381,11 +316,9 @@ Result<std::vector<std::string>> NicHolders::lost(const NicClaim& claim,
 }
 
 Result<> NicHolders::forget(const std::string& claim_uid) const {
-  FL_ASSIGN(const auto present, entries(Which::kOwn, claim_uid));
-  for (const Entry& entry : present) {
-    if (entry.driver == options_.driver && entry.uid == claim_uid) {
-      FL_TRY(sys::remove_file(folder() + "/" + (entry.is_intent ? entry.intent_file() : entry.file())));
-    }
+  FL_ASSIGN(const auto own, index_->own_of(claim_uid));
+  for (const Entry& entry : own) {
+    FL_TRY(sys::remove_file(folder() + "/" + entry.current_file()));
   }
   return {};
 }
@@ -393,10 +326,10 @@ Result<> NicHolders::forget(const std::string& claim_uid) const {
 // ---- repair, and what is offered ----
 
 Result<bool> NicHolders::needs_repair(const std::vector<NicClaim>& claims) const {
-  FL_ASSIGN(const auto present, entries(Which::kOwn));
+  FL_ASSIGN(const auto present, index_->own());
   std::set<std::string> own;
   for (const Entry& entry : present) {
-    if (entry.driver == options_.driver && !entry.is_intent) {
+    if (!entry.is_intent) {
       own.insert(entry.file());
     }
   }
@@ -421,16 +354,13 @@ Result<bool> NicHolders::needs_repair(const std::vector<NicClaim>& claims) const
 Result<> NicHolders::repair(const std::function<Result<std::vector<NicClaim>>()>& claims) const {
   FL_TRY(open());
   FL_ASSIGN(const UniqueFd held, lock({}));
-  FL_ASSIGN(const auto present, entries(Which::kAll));
+  FL_ASSIGN(const auto own, index_->own());
   FL_ASSIGN(const auto recorded, claims());
   std::set<std::string> left_over;
-  for (const Entry& entry : present) {
-    if (entry.driver != options_.driver) {
-      continue;
-    }
+  for (const Entry& entry : own) {
     FL_ASSIGN(const bool is_put_aside, is_in_quarantine(options_.state_dir, entry.uid));
     if (entry.is_intent || !is_put_aside) {
-      left_over.insert(entry.is_intent ? entry.intent_file() : entry.file());
+      left_over.insert(entry.current_file());
     }
   }
   for (const NicClaim& claim : recorded) {
@@ -439,16 +369,13 @@ Result<> NicHolders::repair(const std::function<Result<std::vector<NicClaim>>()>
       if (left_over.erase(wanted.file()) != 0 || !claim.is_prepared) {
         continue;
       }
-      const auto other = std::ranges::find_if(present, [&](const Entry& entry) {
-        return entry.driver != options_.driver && !entry.is_intent && entry.nic == use.nic &&
-               (entry.whole || use.whole);
-      });
-      if (other != present.end()) {
+      FL_ASSIGN(const auto others, index_->others_against(use.nic, use.whole));
+      if (!others.empty()) {
         log::error("a NIC has been given to claims of two drivers; delete the pod of one",
                    {{"nic", use.nic},
                     {"claim", claim.namespace_ + "/" + claim.name},
-                    {"other_driver", other->driver},
-                    {"other_claim", other->uid}});
+                    {"other_driver", others.front().driver},
+                    {"other_claim", others.front().uid}});
       }
       FL_ASSIGN(const std::string text, content(claim, use));
       FL_TRY(sys::replace_file(folder(), wanted.file(), text));
@@ -462,21 +389,14 @@ Result<> NicHolders::repair(const std::function<Result<std::vector<NicClaim>>()>
 }
 
 Result<std::vector<NicHolders::Holder>> NicHolders::of_others() const {
-  FL_ASSIGN(const auto present, entries(Which::kIntentsAndOthers));
-  std::vector<Holder> holders;
-  for (const Entry& entry : present) {
-    const auto same = [&](const Holder& holder) {
-      return std::tie(holder.nic, holder.driver, holder.whole) ==
-             std::tie(entry.nic, entry.driver, entry.whole);
-    };
-    // An intent soon becomes an entry, or is removed. One of many that share a NIC is enough.
-    if (entry.driver == options_.driver || entry.is_intent || std::ranges::any_of(holders, same)) {
-      continue;
-    }
+  // One of many that share a NIC is enough. What is left over is removed when a claim asks for the NIC.
+  FL_ASSIGN(const auto others, index_->others_once([this](const Entry& entry) {
     const auto left_over = is_left_over(entry);
-    if (left_over && *left_over) {
-      continue;  // removed when a claim asks for the NIC
-    }
+    return !left_over || !*left_over;
+  }));
+  std::vector<Holder> holders;
+  holders.reserve(others.size());
+  for (const Entry& entry : others) {
     holders.push_back({.nic = entry.nic, .driver = entry.driver, .whole = entry.whole});
   }
   return holders;

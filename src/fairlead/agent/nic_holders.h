@@ -16,23 +16,19 @@
 #pragma once
 
 #include <chrono>
-#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
+#include "fairlead/agent/holder_index.h"
 #include "fairlead/agent/nic_use.h"
 #include "fairlead/core/fd.h"
 #include "fairlead/core/result.h"
 #include "fairlead/dra/base/driver.h"
 
 namespace fairlead::agent {
-
-/// How the file of an entry ends that has no effect yet.
-inline constexpr std::string_view kIntentSuffix = ".intent";
 
 /// A claim of this driver that has a record.
 struct NicClaim {
@@ -90,23 +86,22 @@ class NicHolders {
   [[nodiscard]] Result<std::vector<Holder>> of_others() const;
 
  private:
-  struct Entry;
+  using Entry = HolderEntry;
   class Intents;
   [[nodiscard]] std::string folder() const { return options_.dir + "/holders"; }
-  enum class Which : std::uint8_t { kAll, kOwn, kIntentsAndOthers };
-  /// Entries other than `which` are skipped by name, without reading them: there may be a thousand.
-  [[nodiscard]] Result<std::vector<Entry>> entries(Which which, std::string_view claim_uid = {}) const;
   [[nodiscard]] std::string lock_file() const { return options_.dir + "/lock"; }
   [[nodiscard]] Result<UniqueFd> open_lock() const;
   [[nodiscard]] Error held_by_another() const;
+  [[nodiscard]] static Error held_by(const Entry& entry, const NicClaim& claim, const NicUse& wanted);
   [[nodiscard]] Result<UniqueFd> lock(const dra::CallContext& context) const;
   [[nodiscard]] Result<bool> is_left_over(const Entry& entry) const;
   [[nodiscard]] Result<> refuse_what_others_have(const NicClaim& claim) const;
-  [[nodiscard]] Result<bool> is_taken(const NicUse& use, const std::vector<Entry>& present) const;
+  [[nodiscard]] Result<bool> is_taken(const NicUse& use) const;
   [[nodiscard]] Entry entry_of(const NicClaim& claim, const NicUse& use) const;
   [[nodiscard]] Result<std::string> content(const NicClaim& claim, const NicUse& use) const;
 
   const Options options_;
+  std::unique_ptr<HolderIndex> index_;
 };
 
 }  // namespace fairlead::agent

@@ -9,7 +9,10 @@
 #include <atomic>
 #include <csignal>
 #include <future>
+#include <map>
+#include <memory>
 #include <thread>
+#include <utility>
 
 #include "fairlead/agent/holders_watch.h"
 #include "fairlead/sys/files.h"
@@ -35,12 +38,20 @@ class Holders : public ::testing::Test {
   [[nodiscard]] std::string state_dir(const std::string& driver) const {
     return folder_.path().string() + "/" + driver;
   }
-  [[nodiscard]] NicHolders of(const std::string& driver, const std::string& boot = "boot-1") const {
+  [[nodiscard]] NicHolders start(const std::string& driver, const std::string& boot = "boot-1") const {
     return NicHolders({.dir = dir_,
                        .driver = driver,
                        .state_dir = state_dir(driver),
                        .boot_id = boot,
                        .patience = std::chrono::milliseconds(50)});
+  }
+  /// The agent of this driver, which keeps running.
+  [[nodiscard]] const NicHolders& of(const std::string& driver, const std::string& boot = "boot-1") const {
+    auto& agent = agents_[{driver, boot}];
+    if (!agent) {
+      agent = std::make_unique<NicHolders>(start(driver, boot));
+    }
+    return *agent;
   }
   static NicClaim claim(const std::string& uid, bool whole, const std::string& nic = "pci-0000-03-00-1") {
     return {.uid = uid,
@@ -68,6 +79,9 @@ class Holders : public ::testing::Test {
 
   const sys::testing_support::TemporaryFolder folder_;
   const std::string dir_ = folder_.path().string() + "/shared";
+
+ private:
+  mutable std::map<std::pair<std::string, std::string>, std::unique_ptr<NicHolders>> agents_;
 };
 
 TEST_F(Holders, WholeNic_GoesToOneDriver_AndTheOtherIsToldOnlyWhich) {
@@ -134,7 +148,7 @@ void killed(F until) {
 }
 
 TEST_F(Holders, AgentKilledBeforeTheRecord_HoldsNothing) {
-  killed([&] { return of("a.example.com").admit(claim("u1", true), {}); });
+  killed([&] { return start("a.example.com").admit(claim("u1", true), {}); });
   EXPECT_THAT(files(), ElementsAre("pci-0000-03-00-1_a.example.com_u1.whole.intent"));
   EXPECT_THAT(of("b.example.com").of_others().value(), IsEmpty());
   EXPECT_EQ(admit("b.example.com", claim("u2", true)), "admitted");
@@ -144,7 +158,7 @@ TEST_F(Holders, AgentKilledBeforeTheRecord_HoldsNothing) {
 /// Its record is undone at the next start: nothing had been done for the claim.
 TEST_F(Holders, AgentKilledBetweenRecordAndEntry_HoldsNothing) {
   killed([&] {
-    auto admission = of("a.example.com").admit(claim("u1", true), {});
+    auto admission = start("a.example.com").admit(claim("u1", true), {});
     write_record("a.example.com", "u1");
     return admission;
   });
@@ -207,7 +221,7 @@ TEST_F(Holders, EntryWhoseRecordIsInQuarantine_Counts_UntilThatIsGone) {
   ASSERT_EQ(::rename(record.c_str(), (aside + "/u1.json.1700000000").c_str()), 0);
   EXPECT_EQ(of("b.example.com").of_others().value().size(), 1);
   EXPECT_THAT(admit("b.example.com", claim("u2", true)), HasSubstr("a.example.com"));
-  const NicHolders a = of("a.example.com");
+  const NicHolders& a = of("a.example.com");
   const auto no_records = []() -> Result<std::vector<NicClaim>> { return std::vector<NicClaim>(); };
   EXPECT_FALSE(a.needs_repair({}).value());
   ASSERT_TRUE(a.repair(no_records));
@@ -308,12 +322,43 @@ TEST_F(Holders, ClaimWithoutEntry_HasTheNicAgainThatNobodyHas) {
   EXPECT_EQ(admit("b.example.com", claim("u3", true)), "admitted");
 }
 
+// ---- two agents that keep running
+
+TEST_F(Holders, WhatOneAgentWrites_TheOtherSeesAtOnce) {
+  const NicHolders& a = of("a.example.com");
+  const NicHolders& b = of("b.example.com");
+  for (int i = 0; i < 100; ++i) {
+    const NicClaim first = claim("a" + std::to_string(i), true);
+    const NicClaim second = claim("b" + std::to_string(i), true);
+    ASSERT_EQ(admit("a.example.com", first), "admitted");
+    ASSERT_EQ(b.of_others().value().size(), 1);
+    ASSERT_THAT(admit("b.example.com", second), HasSubstr("the driver a.example.com"));
+    ASSERT_TRUE(a.forget(first.uid));
+    ASSERT_THAT(b.of_others().value(), IsEmpty());
+    ASSERT_EQ(admit("b.example.com", second), "admitted");
+    ASSERT_THAT(a.lost(first, {}).value(), ElementsAre(second.uses.front().nic));
+    ASSERT_TRUE(b.forget(second.uid));
+  }
+  EXPECT_THAT(files(), IsEmpty());
+}
+
+TEST_F(Holders, FolderThatIsMadeAnew_HasTheEntriesThatAreWrittenThen) {
+  const NicHolders& b = of("b.example.com");
+  ASSERT_EQ(admit("a.example.com", claim("u1", true)), "admitted");
+  ASSERT_EQ(b.of_others().value().size(), 1);
+  ASSERT_TRUE(sys::remove_tree(dir_));
+  EXPECT_THAT(b.of_others().value(), IsEmpty());
+  ASSERT_EQ(admit("b.example.com", claim("u2", true)), "admitted");
+  EXPECT_THAT(admit("a.example.com", claim("u1", true)), HasSubstr("the driver b.example.com"));
+  EXPECT_TRUE(of("a.example.com").needs_repair({claim("u1", true)}).value());
+}
+
 // ---- repair
 
 TEST_F(Holders, Repair_WritesWhatIsMissing_AndRemovesWhatHasNoRecord) {
   ASSERT_EQ(admit("a.example.com", claim("u1", true)), "admitted");
   ASSERT_EQ(admit("b.example.com", claim("u9", true, "pci-0000-03-00-9")), "admitted");
-  const NicHolders a = of("a.example.com");
+  const NicHolders& a = of("a.example.com");
   const std::vector<NicClaim> records = {claim("u2", false, "pci-0000-03-00-2")};
   EXPECT_TRUE(a.needs_repair(records).value());
   ASSERT_TRUE(a.repair([&]() -> Result<std::vector<NicClaim>> { return records; }));
@@ -326,7 +371,7 @@ TEST_F(Holders, Repair_LeavesAClaimThatIsEndingAsItIs) {
   ASSERT_EQ(admit("a.example.com", claim("u1", true)), "admitted");
   std::vector<NicClaim> records = {claim("u1", true), claim("u2", true, "pci-0000-03-00-2")};
   records[0].is_prepared = records[1].is_prepared = false;
-  const NicHolders a = of("a.example.com");
+  const NicHolders& a = of("a.example.com");
   EXPECT_FALSE(a.needs_repair(records).value());
   ASSERT_TRUE(a.repair([&]() -> Result<std::vector<NicClaim>> { return records; }));
   EXPECT_THAT(files(), ElementsAre("pci-0000-03-00-1_a.example.com_u1.whole"));
