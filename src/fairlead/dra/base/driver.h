@@ -45,8 +45,8 @@ class SharedText {
   SharedText(const char* text) : SharedText(std::string(text)) {}
 
   [[nodiscard]] const std::string& str() const {
-    static const std::string kEmpty;
-    return text_ ? *text_ : kEmpty;
+    static const std::string empty;
+    return text_ ? *text_ : empty;
   }
   // NOLINTNEXTLINE(google-explicit-constructor)
   operator const std::string&() const { return str(); }

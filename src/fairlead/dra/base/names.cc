@@ -35,9 +35,10 @@ std::string short_hash(std::string_view text, std::size_t bytes) {
 
 /// The first of `names` that fits.
 Result<std::string> fitting(const std::string& dir, const std::vector<std::string>& names) {
+  const std::string begin = dir + "/";
   for (const std::string& name : names) {
-    if (dir.size() + 1 + name.size() <= sys::kMaxSocketPath) {
-      return dir + "/" + name;
+    if (begin.size() + name.size() <= sys::kMaxSocketPath) {
+      return begin + name;
     }
   }
   return Error(Code::kInvalid, "folder " + dir +
@@ -50,7 +51,7 @@ Result<std::string> fitting(const std::string& dir, const std::vector<std::strin
 
 std::string quote(std::string_view text) {
   std::string out(text.substr(0, 80));
-  std::replace_if(out.begin(), out.end(), [](unsigned char c) { return c < 0x20 || c >= 0x7f; }, '?');
+  std::ranges::replace_if(out, [](unsigned char c) { return c < 0x20 || c >= 0x7f; }, '?');
   return "\"" + out + (text.size() > 80 ? "...\"" : "\"");
 }
 

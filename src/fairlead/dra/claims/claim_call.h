@@ -39,7 +39,7 @@ class Batch {
 
   void answer(const std::string& uid, Answer answer) {
     const Lock lock(mutex_);
-    const auto found = std::find(waiting_.begin(), waiting_.end(), uid);
+    const auto found = std::ranges::find(waiting_, uid);
     if (found == waiting_.end()) {
       return;  // too late: expired
     }

@@ -58,7 +58,7 @@ Result<> lock_byte(int fd, off_t byte, ClaimLocks::Deadline deadline, const std:
 
 Result<> ClaimLocks::Keys::add(std::vector<std::string> keys, Deadline deadline,
                                const std::stop_token& stop) {
-  std::sort(keys.begin(), keys.end());
+  std::ranges::sort(keys);
   for (const std::string& key : keys) {
     FL_TRY(lock_byte(fd_.get(), byte_of(key), deadline, stop));
   }

@@ -114,6 +114,7 @@ Result<> Restore::run() {
   remove_orphan_cdi_files();
   FL_ASSIGN(const auto left, store_.read_all());
   std::vector<ClaimRecord> records;
+  records.reserve(left.records.size());
   for (const RecordPtr& record : left.records) {
     records.push_back(*record);
   }

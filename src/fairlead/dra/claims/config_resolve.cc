@@ -109,13 +109,14 @@ struct OwnConfig {
   std::string origin;
 };
 
-/// Our entries, class before claim whatever order the server had; a stable sort keeps the order of each.
-Result<std::vector<OwnConfig>> own_config(const kube::ResourceClaim& claim, std::string_view driver) {
+/// Our entries of `all`, class before claim whatever order the server had; a stable sort keeps the order of each.
+Result<std::vector<OwnConfig>> own_config(const kube::ResourceClaim& claim,
+                                          const std::vector<kube::AllocationConfig>& all,
+                                          std::string_view driver) {
   std::vector<OwnConfig> own;
   Origins origins(claim);
   std::map<std::string_view, SharedText> texts;
   std::size_t bytes = 0;
-  const auto& all = claim.allocation->config;
   for (std::size_t i = 0; i < all.size(); ++i) {
     std::string origin = origins.next(all[i]);
     if (all[i].driver != driver) {
@@ -168,7 +169,7 @@ Result<Claim> resolve_config(const kube::ResourceClaim& claim, std::string_view 
   if (!claim.allocation) {
     return Error(Code::kInvalid, "status.allocation: the claim is not allocated");
   }
-  FL_ASSIGN(const auto own, own_config(claim, driver_name));
+  FL_ASSIGN(const auto own, own_config(claim, claim.allocation->config, driver_name));
   Claim out{.namespace_ = claim.meta.namespace_,
             .name = claim.meta.name,
             .uid = claim.meta.uid,

@@ -19,6 +19,17 @@ bool is_of_a_pod(std::string_view part) {
   return (part.size() == kUid && is_uid(part)) || part.size() == kHash;
 }
 
+/// The files in `folder` whose names are `ours`, added to `paths`.
+template <class Ours>
+void add_files(const std::string& folder, Ours ours, std::vector<std::string>& paths) {
+  const std::string begin = folder + "/";
+  for (const std::string& name : sys::list_dir(folder).value_or(std::vector<std::string>{})) {
+    if (ours(name)) {
+      paths.push_back(begin + name);
+    }
+  }
+}
+
 }  // namespace
 
 void remove_dead_sockets(const std::string& driver_name, const std::string& registry_dir,
@@ -26,20 +37,16 @@ void remove_dead_sockets(const std::string& driver_name, const std::string& regi
   constexpr std::string_view kEnd = "-reg.sock";
   const std::string begin = driver_name + "-";
   std::vector<std::string> paths;
-  for (const std::string& name : sys::list_dir(registry_dir).value_or(std::vector<std::string>{})) {
-    const bool ours =
-        name.starts_with(begin) && name.ends_with(kEnd) &&
-        (name.size() < begin.size() + kEnd.size() ||  // "<driver>-reg.sock"
-         is_of_a_pod(std::string_view(name).substr(begin.size(), name.size() - begin.size() - kEnd.size())));
-    if (ours) {
-      paths.push_back(registry_dir + "/" + name);
-    }
-  }
-  for (const std::string& name : sys::list_dir(plugin_dir).value_or(std::vector<std::string>{})) {
-    if (name == "dra.sock" || (name.starts_with("dra-") && name.ends_with(".sock"))) {
-      paths.push_back(plugin_dir + "/" + name);
-    }
-  }
+  const auto registers_us = [&](std::string_view name) {
+    return name.starts_with(begin) && name.ends_with(kEnd) &&
+           (name.size() < begin.size() + kEnd.size() ||  // "<driver>-reg.sock"
+            is_of_a_pod(name.substr(begin.size(), name.size() - begin.size() - kEnd.size())));
+  };
+  add_files(registry_dir, registers_us, paths);
+  const auto serves_claims = [](std::string_view name) {
+    return name == "dra.sock" || (name.starts_with("dra-") && name.ends_with(".sock"));
+  };
+  add_files(plugin_dir, serves_claims, paths);
   for (const std::string& path : paths) {
     const auto removed = rpc::remove_dead_socket(path);
     if (!removed) {

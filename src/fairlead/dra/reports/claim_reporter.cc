@@ -36,7 +36,7 @@ bool is_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0 |
 bool is_reason(const std::string& text) {
   return !text.empty() && text.size() <= kMaxReason &&
          std::isalpha(static_cast<unsigned char>(text.front())) != 0 && is_word(text.back()) &&
-         std::all_of(text.begin(), text.end(), [](char c) { return is_word(c) || c == ',' || c == ':'; });
+         std::ranges::all_of(text, [](char c) { return is_word(c) || c == ',' || c == ':'; });
 }
 
 std::string truth(const DeviceReport& report) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // ClaimStatusApi on a real API server.
 #include <set>
+#include <string>
+#include <utility>
 
 #include "fairlead/dra/reports/claim_reporter.h"
 #include "fairlead/kube/resource.h"
@@ -13,8 +15,8 @@ constexpr std::chrono::seconds kTimeout{5};
 
 class KubeClaimStatusApi final : public ClaimStatusApi {
  public:
-  KubeClaimStatusApi(kube::Client& client, const std::string& driver_name)
-      : client_(client), field_manager_(driver_name) {}
+  KubeClaimStatusApi(kube::Client& client, std::string driver_name)
+      : client_(client), field_manager_(std::move(driver_name)) {}
 
   Result<kube::ClaimStatus> read(const Claim& claim, const std::stop_token& stop) override {
     return kube::Resource<kube::ClaimStatus>(client_).get(

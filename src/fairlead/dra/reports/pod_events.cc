@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cinttypes>
 #include <cstdint>
 #include <cstdio>
 #include <utility>
@@ -45,8 +46,7 @@ std::string name_suffix() {
   static std::atomic<std::uint64_t> drawn{0};
   const auto now = static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
   std::array<char, 24> text{};
-  const int size = std::snprintf(text.data(), text.size(), "%llx",
-                                 static_cast<unsigned long long>(now + drawn.fetch_add(1)));
+  const int size = std::snprintf(text.data(), text.size(), "%" PRIx64, now + drawn.fetch_add(1));
   return {text.data(), static_cast<std::size_t>(size)};
 }
 

@@ -101,7 +101,11 @@ Result<std::vector<Address>> parse_listen(const std::string& listen) {
   }
   if (host.empty()) {
     // A node without IPv6 has only the second.
-    return std::vector<Address>{any_v6(port), *numeric("0.0.0.0", port)};
+    std::vector<Address> any{any_v6(port)};
+    if (const auto any_v4 = numeric("0.0.0.0", port)) {
+      any.push_back(*any_v4);
+    }
+    return any;
   }
   if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
     host = host.substr(1, host.size() - 2);

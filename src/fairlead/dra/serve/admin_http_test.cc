@@ -146,6 +146,7 @@ TEST(AdminHttp, ManyClients) {
   const auto server = AdminHttp::start("127.0.0.1:0", own);
   ASSERT_TRUE(server) << server.error().what();
   std::vector<std::jthread> clients;
+  clients.reserve(8);
   for (int i = 0; i < 8; ++i) {
     clients.emplace_back([&] {
       for (int n = 0; n < 20; ++n) {

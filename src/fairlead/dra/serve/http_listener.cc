@@ -164,7 +164,7 @@ void HttpListener::Server::make_room() {
         std::ranges::find(connections_, stage, [](const ConnectionPtr& each) { return each->stage; });
     if (found != connections_.end()) {
       error_code ignored;
-      (*found)->socket.close(ignored);
+      (void)(*found)->socket.close(ignored);
       connections_.erase(found);
       return;
     }
@@ -175,7 +175,7 @@ void HttpListener::Server::limit_time(const ConnectionPtr& connection) {
   connection->until.expires_after(limits_.time);
   connection->until.async_wait([connection](error_code error) {
     if (!error && connection->until.expiry() <= steady_clock::now()) {  // it may have been put off since
-      connection->socket.close(error);
+      (void)connection->socket.close(error);
     }
   });
 }
@@ -196,7 +196,7 @@ asio::awaitable<void> HttpListener::Server::serve(ConnectionPtr connection) {
   limit_time(connection);  // generating the response may have taken long
   co_await http::async_write(connection->socket, response, token);
   if (!error) {
-    connection->socket.shutdown(stream_protocol::socket::shutdown_send, error);
+    (void)connection->socket.shutdown(stream_protocol::socket::shutdown_send, error);
   }
   connection->stage = Stage::kDrain;
   // Closing with unread bytes resets the connection, and the response may be lost.
