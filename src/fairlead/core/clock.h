@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <stop_token>
 
 #include "fairlead/core/mutex.h"
@@ -83,7 +84,7 @@ class VirtualClock final : public Clock {
  private:
   const Mode mode_;
   mutable Mutex mutex_;
-  ConditionVariable wake_;
+  std::condition_variable_any wake_;  // waits with a stop token
   TimePoint now_ FL_GUARDED_BY(mutex_);
   int waiters_ FL_GUARDED_BY(mutex_) = 0;
 };
