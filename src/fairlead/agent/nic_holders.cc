@@ -56,14 +56,18 @@ NicHolders::NicHolders(Options options)
       index_(std::make_unique<HolderIndex>(folder(), options_.driver)) {}
 
 Result<> NicHolders::open() const {
-  const auto opened = [&]() -> Result<> {
-    FL_TRY(sys::make_dirs(folder(), 0700));
+  const auto use = [&]() -> Result<> {
     FL_TRY(open_lock());
     if (::access(folder().c_str(), R_OK | W_OK | X_OK) != 0) {
       return Error::from_errno(errno, "write to " + folder());
     }
     return {};
-  }();
+  };
+  auto opened = use();
+  if (!opened && opened.error().sys_errno() == ENOENT) {
+    opened = sys::make_dirs(folder(), 0700);
+    opened = opened ? use() : std::move(opened);
+  }
   if (!opened) {
     return Error(Code::kUnavailable,
                  "the folder in which the drivers of this node record which NICs they have cannot be used (" +

@@ -148,8 +148,8 @@ TEST_F(MonitorTest, RunEndsWhenToldTo) {
   });
   ASSERT_TRUE(socket_->create_link({.name = "br0", .kind = Bridge{}}));
   {
-    std::unique_lock lock(mutex);
-    EXPECT_TRUE(changed.wait_for(lock, std::chrono::seconds(20),
+    const Lock lock(mutex);
+    EXPECT_TRUE(changed.wait_for(mutex, std::chrono::seconds(20),
                                  [&] { return std::ranges::find(words, "link br0") != words.end(); }));
   }
   ASSERT_EQ(eventfd_write(stop.get(), 1), 0);
