@@ -256,8 +256,10 @@ Result<> run(int claims, int rounds) {
   const devices::Registry registry = devices::all_kinds();
   FL_ASSIGN(const auto empty, Node::start("/run/empty", "empty.example.com", registry));
   FL_ASSIGN(const auto full, Node::start("/run/full", "full.example.com", registry));
+  std::vector<double> in_succession;
   for (int i = 0; i < claims; ++i) {
-    FL_TRY(full->prepare(i), "prepare the claims that are there");
+    FL_ASSIGN(const double time, full->prepare(i), "prepare the claims that are there");
+    in_succession.push_back(time);
   }
   Times none;
   Times many;
@@ -268,6 +270,9 @@ Result<> run(int claims, int rounds) {
       none = {};
       many = {};
     }
+  }
+  if (!in_succession.empty()) {
+    std::printf("Prepare of one after the other %s\n", bench::cells(in_succession, {0.1, 0.5, 0.99}).c_str());
   }
   print("Prepare", none.prepare, many.prepare, claims);
   print("attach", none.attach, many.attach, claims);

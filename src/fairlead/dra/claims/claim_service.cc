@@ -98,6 +98,9 @@ class ClaimService::Impl {
   Result<> read_claim(PrepareJob& job);
   Result<Claim> check_claim(const kube::ResourceClaim& claim, const ClaimRef& ref) const;
   template <class Answer>
+  static void with_devices(Executor::Turn& turn, const std::shared_ptr<Job<Answer>>& job,
+                           Executor::Keys devices, std::move_only_function<void(Result<> locked)> go_on);
+  template <class Answer>
   void finish(Job<Answer>& job, Answer answer);
   void finish_prepare(PrepareJob& job, PrepareAnswer answer);
 
@@ -180,6 +183,20 @@ void ClaimService::Impl::finish(Job<Answer>& job, Answer answer) {
   job.batch->answer(job.ref.uid, std::move(answer));
 }
 
+/// Goes on as soon as no other claim of this process or of another instance is at work on these devices.
+template <class Answer>
+void ClaimService::Impl::with_devices(Executor::Turn& turn, const std::shared_ptr<Job<Answer>>& job,
+                                      Executor::Keys devices,
+                                      std::move_only_function<void(Result<> locked)> go_on) {
+  auto locks = devices;
+  turn.then(
+      std::move(devices),
+      [job, locks = std::move(locks), go_on = std::move(go_on)](Executor::Turn& /*turn*/) mutable {
+        go_on(job->keys->add(std::move(locks), job->context.deadline, job->context.cancelled));
+      },
+      kWorkLane);
+}
+
 // ---- prepare ----
 
 void ClaimService::Impl::finish_prepare(PrepareJob& job, PrepareAnswer answer) {
@@ -201,14 +218,9 @@ void ClaimService::Impl::first_part_of_prepare(Executor::Turn& turn, const std::
   if (job->existing) {
     add_device_keys(job->existing->claim, keys);
   }
-  auto locks = keys;
-  turn.then(
-      std::move(keys),
-      [this, job, locks](Executor::Turn& /*turn*/) mutable {
-        auto locked = job->keys->add(std::move(locks), job->context.deadline, job->context.cancelled);
-        finish_prepare(*job, locked ? prepare_.prepare(*job) : PrepareAnswer(std::move(locked).error()));
-      },
-      kWorkLane);
+  with_devices(turn, job, std::move(keys), [this, job](Result<> locked) {
+    finish_prepare(*job, locked ? prepare_.prepare(*job) : PrepareAnswer(std::move(locked).error()));
+  });
 }
 
 Result<> ClaimService::Impl::read_claim(PrepareJob& job) {
@@ -277,14 +289,9 @@ void ClaimService::Impl::first_part_of_unprepare(Executor::Turn& turn,
   }
   Executor::Keys keys;
   add_device_keys(job->existing->claim, keys);
-  auto locks = keys;
-  turn.then(
-      std::move(keys),
-      [this, job, locks](Executor::Turn& /*turn*/) mutable {
-        auto locked = job->keys->add(std::move(locks), job->context.deadline, job->context.cancelled);
-        finish(*job, locked ? undo_.undo(*job->existing, job->context) : std::move(locked));
-      },
-      kWorkLane);
+  with_devices(turn, job, std::move(keys), [this, job](Result<> locked) {
+    finish(*job, locked ? undo_.undo(*job->existing, job->context) : std::move(locked));
+  });
 }
 
 // ---- start and stop ----
