@@ -116,9 +116,13 @@ Result<std::shared_ptr<const NodeFacts>> FactsWatcher::read_if_needed() {
   const auto done = [&]() -> Result<> {
     if (!functions_ || !uevents_ || have_uevents_failed_) {
       FL_ASSIGN(functions_, read_net_functions(options_.sysfs_root));
+      rdma_devices_.reset();
+    }
+    if (!rdma_devices_) {
+      FL_ASSIGN(rdma_devices_, read_rdma_devices(options_.sysfs_root));
     }
     FL_ASSIGN(Inventory inventory, read_inventory(socket_, options_));
-    facts_ = std::make_shared<const NodeFacts>(std::move(inventory), *functions_);
+    facts_ = std::make_shared<const NodeFacts>(std::move(inventory), *functions_, *rdma_devices_);
     return {};
   }();
   const auto end = steady_clock::now();
@@ -178,8 +182,14 @@ bool FactsWatcher::take_uevents() {
     return false;
   }
   bool is_about_functions = false;
-  const auto taken = uevents_->drain(
-      [&](const Uevent& event) { is_about_functions = is_about_functions || !is_about_virtual_link(event); });
+  bool is_link_renamed = false;
+  const auto taken = uevents_->drain([&](const Uevent& event) {
+    is_about_functions = is_about_functions || !is_about_virtual_link(event);
+    is_link_renamed = is_link_renamed || event.action == "move";
+  });
+  if (is_link_renamed) {
+    rdma_devices_.reset();
+  }
   if (is_about_functions || uevents_->were_lost()) {
     functions_.reset();
   }

@@ -82,6 +82,8 @@ class FactsWatcher : private Pinned {
   std::shared_ptr<const NodeFacts> facts_ FL_GUARDED_BY(mutex_);  // null: to be read
   /// What rtnetlink announces changes none of them, and reading them costs several files for each PCI device.
   std::optional<std::vector<NetFunction>> functions_ FL_GUARDED_BY(mutex_);  // nullopt: to be read
+  /// The same; but one of software is known by the name of its link, which may be no hardware either.
+  std::optional<std::vector<RdmaDevice>> rdma_devices_ FL_GUARDED_BY(mutex_);
   bool is_to_announce_ FL_GUARDED_BY(mutex_) = false;
   std::chrono::steady_clock::time_point read_ahead_at_ FL_GUARDED_BY(mutex_);  // if facts_ is null then
   std::chrono::steady_clock::time_point no_reading_before_ FL_GUARDED_BY(mutex_);

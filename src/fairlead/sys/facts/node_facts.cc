@@ -12,8 +12,12 @@ bool is_network_controller(const PciDevice& device) { return device.class_code >
 
 }  // namespace
 
-NodeFacts::NodeFacts(Inventory inventory, std::vector<NetFunction> functions)
-    : inventory_(std::move(inventory)), functions_(std::move(functions)) {
+NodeFacts::NodeFacts(Inventory inventory, std::vector<NetFunction> functions,
+                     std::vector<RdmaDevice> rdma_devices)
+    : inventory_(std::move(inventory)),
+      functions_(std::move(functions)),
+      rdma_devices_(std::move(rdma_devices)) {
+  std::ranges::sort(rdma_devices_, {}, [](const RdmaDevice& one) { return std::string_view(one.name); });
   std::ranges::sort(functions_, {}, [](const NetFunction& one) { return std::string_view(one.pci.bdf); });
 }
 
@@ -28,6 +32,14 @@ const NetFunction* NodeFacts::function_of_rdma(std::string_view device) const& {
     return std::ranges::find(one.rdma_devices, device) != one.rdma_devices.end();
   });
   return found == functions_.end() ? nullptr : &*found;
+}
+
+std::vector<const InventoryLink*> NodeFacts::links_of(const RdmaDevice& device) const& {
+  if (!device.bdf.empty()) {
+    return inventory_.find_bdf(device.bdf);
+  }
+  const InventoryLink* link = device.link.empty() ? nullptr : inventory_.find(device.link);
+  return link == nullptr ? std::vector<const InventoryLink*>() : std::vector{link};
 }
 
 Result<std::vector<NetFunction>> read_net_functions(const std::string& sysfs_root) {
@@ -48,7 +60,8 @@ Result<std::vector<NetFunction>> read_net_functions(const std::string& sysfs_roo
 Result<NodeFacts> read_node_facts(netlink::Socket& socket, const InventoryOptions& options) {
   FL_ASSIGN(Inventory inventory, read_inventory(socket, options));
   FL_ASSIGN(auto functions, read_net_functions(options.sysfs_root));
-  return NodeFacts(std::move(inventory), std::move(functions));
+  FL_ASSIGN(auto rdma_devices, read_rdma_devices(options.sysfs_root));
+  return NodeFacts(std::move(inventory), std::move(functions), std::move(rdma_devices));
 }
 
 }  // namespace fairlead::sys

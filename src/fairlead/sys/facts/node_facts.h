@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "fairlead/core/result.h"
+#include "fairlead/sys/facts/rdma_devices.h"
 #include "fairlead/sys/inventory.h"
 #include "fairlead/sys/netlink/socket.h"
 #include "fairlead/sys/pci.h"
@@ -27,7 +28,8 @@ struct NetFunction {
 class NodeFacts {
  public:
   NodeFacts() = default;
-  NodeFacts(Inventory inventory, std::vector<NetFunction> functions);
+  NodeFacts(Inventory inventory, std::vector<NetFunction> functions,
+            std::vector<RdmaDevice> rdma_devices = {});
   // What these return points into the facts, so none can be called on some that are about to go.
   [[nodiscard]] const Inventory& inventory() const& { return inventory_; }
   void inventory() const&& = delete;
@@ -41,9 +43,17 @@ class NodeFacts {
   [[nodiscard]] const NetFunction* function_of_rdma(std::string_view device) const&;
   void function_of_rdma(std::string_view device) const&& = delete;
 
+  /// Sorted by name.
+  [[nodiscard]] const std::vector<RdmaDevice>& rdma_devices() const& { return rdma_devices_; }
+  void rdma_devices() const&& = delete;
+  /// The links of the node that are its ports' (of its PCI function), or that it is on (of one of software).
+  [[nodiscard]] std::vector<const InventoryLink*> links_of(const RdmaDevice& device) const&;
+  void links_of(const RdmaDevice& device) const&& = delete;
+
  private:
   Inventory inventory_;
   std::vector<NetFunction> functions_;
+  std::vector<RdmaDevice> rdma_devices_;
 };
 
 /// From sysfs alone, sorted by BDF. A function that vanishes while being read is left out.
