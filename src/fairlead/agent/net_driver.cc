@@ -180,6 +180,16 @@ Result<dra::Prepared> NetDriver::prepare(const dra::Claim& claim, const std::str
   return prepared;
 }
 
+Result<std::optional<std::vector<cdi::ContainerEdits>>> NetDriver::prepare_again(
+    const dra::ClaimRecord& record, const dra::CallContext& /*context*/) {
+  const auto plan = attacher_.plans().read(record.plan);
+  if (!plan) {
+    return std::optional<std::vector<cdi::ContainerEdits>>();  // of another version: it stays as it is
+  }
+  return attacher_.prepare_changed(*plan, record.claim.uid, environment_names(record.claim),
+                                   record.prepared.device_edits);
+}
+
 Result<> NetDriver::unprepare(const dra::ClaimRecord& record, const dra::CallContext& context) {
   const auto plan = attacher_.plans().read(record.plan);
   std::vector<std::string> lost;

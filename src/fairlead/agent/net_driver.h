@@ -59,6 +59,8 @@ class NetDriver final : public dra::Driver {
                                                           const dra::CallContext& context) override;
   Result<dra::Prepared> prepare(const dra::Claim& claim, const std::string& plan,
                                 const dra::CallContext& context) override;
+  Result<std::optional<std::vector<cdi::ContainerEdits>>> prepare_again(
+      const dra::ClaimRecord& record, const dra::CallContext& context) override;
   Result<> unprepare(const dra::ClaimRecord& record, const dra::CallContext& context) override;
   [[nodiscard]] std::vector<dra::DeviceIdentity> identities(const dra::ClaimRecord& record) const override;
   void restored(const std::vector<dra::ClaimRecord>& records) override;

@@ -373,10 +373,16 @@ class Kind : private Pinned {
   virtual Result<> detach(const DetachInput& input) const = 0;
 
   /// The device's entry in the claim's status: ready with its names, or "InterfaceGone" and the like.
+  /// Of a device that needs no pod's network namespace, InspectInput::pod is none (-1), and `plan` and `marker` are
+  /// all that is given.
   virtual Result<dra::DeviceReport> inspect(const InspectInput& input) const {
-    (void)input;
-    return dra::DeviceReport{.ready = true, .reason = "Attached"};
+    const bool in_pod = input.plan == nullptr || input.plan->needs.pod_netns;
+    return dra::DeviceReport{.ready = true, .reason = in_pod ? "Attached" : "Prepared"};
   }
+  /// What prepare() returns may change while a claim is prepared, as the numbers of device nodes do when a driver is
+  /// loaded again: it is called again whenever the kubelet prepares the claim again. Nothing is undone if it fails
+  /// then.
+  [[nodiscard]] virtual bool may_change_when_prepared() const { return false; }
   /// Whether something in the namespace says that it is the claim's (of any device: Marker::index does not
   /// count).
   virtual Result<bool> is_claim_in(const Side& pod, const Marker& claim) const {

@@ -242,6 +242,17 @@ Result<std::string> Attacher::attach(const dra::ClaimRecord& record, const Attac
   return to_json(state);
 }
 
+Result<cdi::ContainerEdits> Attacher::prepare_part(Session& session, const PlanPart& part,
+                                                   const std::vector<std::string>& variables) const {
+  FL_ASSIGN(const Kind* kind, registry_->kind_of(*part.plan));
+  devices::PrepareInput input;
+  static_cast<devices::DeviceInput&>(input) = input_of(session, part);
+  if (part.plan == named_part(session.plan.devices[part.device])) {
+    input.variable = variables[part.device];
+  }
+  return kind->prepare(input);
+}
+
 Result<std::vector<cdi::ContainerEdits>> Attacher::prepare(const PlanPtr& kept_plan,
                                                            const std::string& claim_uid,
                                                            const std::vector<std::string>& variables) {
@@ -253,20 +264,42 @@ Result<std::vector<cdi::ContainerEdits>> Attacher::prepare(const PlanPtr& kept_p
     if (device.admin_access) {
       continue;
     }
-    auto prepared = [&]() -> Result<cdi::ContainerEdits> {
-      FL_ASSIGN(const Kind* kind, registry_->kind_of(device));
-      devices::PrepareInput input;
-      static_cast<devices::DeviceInput&>(input) = input_of(*session, part);
-      if (part.plan == named_part(session->plan.devices[part.device])) {
-        input.variable = variables[part.device];
-      }
-      return kind->prepare(input);
-    }();
+    auto prepared = prepare_part(*session, part, variables);
     if (!prepared) {
       (void)detach_from(*session, std::nullopt, /*was_attached=*/false, steady_clock::now() + kUndoTime);
       return std::move(prepared).error().with(describe(device));
     }
     add(edits[part.device], *std::move(prepared));
+  }
+  return edits;
+}
+
+Result<std::optional<std::vector<cdi::ContainerEdits>>> Attacher::prepare_changed(
+    const PlanPtr& kept_plan, const std::string& claim_uid, const std::vector<std::string>& variables,
+    std::vector<cdi::ContainerEdits> edits) {
+  const auto may_change = [&](const DevicePlan& device) {
+    return !device.admin_access && std::ranges::any_of(device.parts_or_self(), [&](const DevicePlan& part) {
+      const Kind* kind = registry_->find(part.name);
+      return kind != nullptr && kind->may_change_when_prepared();
+    });
+  };
+  const std::vector<DevicePlan>& devices = kept_plan->devices;
+  if (edits.size() != devices.size() || std::ranges::none_of(devices, may_change)) {
+    return std::optional<std::vector<cdi::ContainerEdits>>();
+  }
+  FL_ASSIGN(const auto session, Session::open(claim_uid, kept_plan));
+  std::vector<cdi::ContainerEdits> anew(devices.size());
+  for (const PlanPart& part : session->parts) {
+    if (may_change(devices[part.device])) {
+      FL_ASSIGN(auto prepared, prepare_part(*session, part, variables), describe(*part.plan));
+      add(anew[part.device], std::move(prepared));
+    }
+  }
+  for (std::size_t i = 0; i < devices.size(); ++i) {
+    if (may_change(devices[i])) {
+      anew[i].net_devices = std::move(edits[i].net_devices);  // stage() made them
+      edits[i] = std::move(anew[i]);
+    }
   }
   return edits;
 }

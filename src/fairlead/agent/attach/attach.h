@@ -68,6 +68,11 @@ class Attacher {
   /// All or nothing.
   Result<std::vector<cdi::ContainerEdits>> prepare(const PlanPtr& plan, const std::string& claim_uid,
                                                    const std::vector<std::string>& variables);
+  /// The kubelet prepares again what is prepared: `edits` with those of the devices made anew that may have changed
+  /// (Kind::may_change_when_prepared). nullopt: there is no such device.
+  Result<std::optional<std::vector<cdi::ContainerEdits>>> prepare_changed(
+      const PlanPtr& plan, const std::string& claim_uid, const std::vector<std::string>& variables,
+      std::vector<cdi::ContainerEdits> edits);
 
   /// netdevices mode: puts every device into the node's namespace; returns for each device of the claim what
   /// the runtime moves, with the names there and in the container (none for one that is only monitored). All or
@@ -105,6 +110,8 @@ class Attacher {
   void wait_again(Session& session, const std::optional<devices::Side>& pod) const;
   [[nodiscard]] Result<bool> must_begin(const Attachment& attachment, const AttachTarget& target) const;
   [[nodiscard]] devices::DeviceInput input_of(Session& session, const PlanPart& part) const;
+  Result<cdi::ContainerEdits> prepare_part(Session& session, const PlanPart& part,
+                                           const std::vector<std::string>& variables) const;
   void undo_attached(Session& session, const devices::Side& pod,
                      const std::vector<std::size_t>& changed) const;
   /// The error for the author of a second pod: which pod has the claim's interfaces, and `why` they stay

@@ -28,7 +28,7 @@ std::vector<dra::DeviceReport> AttachReports::all_devices(const dra::ClaimRecord
   std::vector<dra::DeviceReport> reports(record.claim.devices.size(), {.reason = reason, .message = message});
   const auto plan = plans_->read(record.plan);
   for (std::size_t i = 0; plan && i < std::min(reports.size(), (*plan)->devices.size()); ++i) {
-    if (auto report = report_without_pod((*plan)->devices[i])) {
+    if (auto report = report_without_pod((*plan)->devices[i], plans_->kinds())) {
       reports[i] = *std::move(report);
     }
   }

@@ -42,15 +42,32 @@ std::vector<dra::DeviceReport> each_as_one(std::vector<std::vector<dra::DeviceRe
 
 }  // namespace
 
-std::optional<dra::DeviceReport> report_without_pod(const DevicePlan& device) {
+std::optional<dra::DeviceReport> report_without_pod(const DevicePlan& device,
+                                                    const devices::Registry& kinds) {
   if (device.admin_access) {
     return dra::DeviceReport{
         .ready = true, .reason = "Monitoring", .message = "monitoring only (adminAccess)"};
   }
-  if (!device.problem && !device.needs.pod_netns) {
-    return dra::DeviceReport{.ready = true, .reason = "Prepared"};  // prepare() did all the work
+  if (device.problem || device.needs.pod_netns) {
+    return std::nullopt;
   }
-  return std::nullopt;
+  if (!device.parts.empty()) {
+    std::vector<dra::DeviceReport> parts;
+    for (const DevicePlan& part : device.parts) {
+      parts.push_back(report_without_pod(part, kinds).value_or(dra::DeviceReport{.reason = "NotAttached"}));
+    }
+    return as_one(std::move(parts));
+  }
+  // prepare() did all the work.
+  const Kind* kind = kinds.find(device.name);
+  devices::InspectInput input;
+  input.plan = &device;
+  auto report = kind == nullptr
+                    ? Result<dra::DeviceReport>(dra::DeviceReport{.ready = true, .reason = "Prepared"})
+                    : kind->inspect(input);
+  return report ? *std::move(report)
+                : dra::DeviceReport{
+                      .unknown = true, .reason = "DeviceNotUsable", .message = report.error().what()};
 }
 
 Result<std::vector<dra::DeviceReport>> inspect_devices(const Attachment& attachment,
@@ -69,7 +86,7 @@ Result<std::vector<dra::DeviceReport>> inspect_devices(const Attachment& attachm
   std::vector<std::vector<dra::DeviceReport>> found(plan.devices.size());
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const DevicePlan& device = *parts[i].plan;
-    if (auto report = report_without_pod(device)) {
+    if (auto report = report_without_pod(device, kinds)) {
       found[parts[i].device].push_back(*std::move(report));
       continue;
     }
@@ -95,7 +112,7 @@ Result<std::vector<dra::DeviceReport>> inspect_staged_devices(const ClaimPlan& p
   std::vector<std::size_t> next(plan.devices.size());  // of what a device has on the node
   for (const PlanPart& part : parts_of(plan)) {
     const DevicePlan& device = *part.plan;
-    if (auto report = report_without_pod(device)) {
+    if (auto report = report_without_pod(device, kinds)) {
       found[part.device].push_back(*std::move(report));
       continue;
     }

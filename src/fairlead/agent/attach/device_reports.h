@@ -21,9 +21,10 @@ enum class Namespace : std::uint8_t {
   kByNumber,   // it has the same inode number, which the kernel reuses
 };
 
-/// The reason for a device that is not attached: "Monitoring" or "Prepared"; nullopt: it is attached, or
-/// should be.
-std::optional<dra::DeviceReport> report_without_pod(const devices::DevicePlan& device);
+/// Of a device that is not attached: "Monitoring", or what its kind says of it ("Prepared"); nullopt: it is attached,
+/// or should be.
+std::optional<dra::DeviceReport> report_without_pod(const devices::DevicePlan& device,
+                                                    const devices::Registry& kinds);
 
 /// One report per device (of several parts, of all together): "Attached" with the name, MAC and addresses that it was given, or "InterfaceGone";
 /// "Monitoring" for one with adminAccess. In the claim's own namespace a device is found by its index, since

@@ -253,6 +253,16 @@ class Driver : private Pinned {
   virtual Result<Prepared> prepare(const Claim& claim, const std::string& plan,
                                    const CallContext& context) = 0;
 
+  /// The kubelet prepares the claim again, which is prepared: what its containers get may have changed on the node
+  /// meanwhile, as the numbers of device nodes do when a kernel driver is loaded again. Returns
+  /// Prepared::device_edits as they are now; nullopt: as in the record. After an error the claim stays prepared.
+  virtual Result<std::optional<std::vector<cdi::ContainerEdits>>> prepare_again(const ClaimRecord& record,
+                                                                                const CallContext& context) {
+    (void)record;
+    (void)context;
+    return std::optional<std::vector<cdi::ContainerEdits>>();
+  }
+
   /// Undoes everything that prepare() did, completely or partly, without the API server. Work already undone
   /// counts as undone.
   virtual Result<> unprepare(const ClaimRecord& record, const CallContext& context) = 0;

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <memory>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "fairlead/core/fault.h"
@@ -49,6 +51,7 @@ PrepareAnswer ClaimPrepare::prepare(PrepareJob& job) {
   if (job.existing) {
     if (job.existing->state == ClaimState::kPrepared &&
         (!job.claim || same_devices(job.existing->claim, *job.claim))) {
+      FL_TRY(note_changed_edits(job));
       FL_TRY(write_cdi_file(options_.cdi_dir, options_.driver_name, *job.existing));
       FL_TRY(note_pods(job));
       return served(options_.driver_name, *job.existing);
@@ -58,6 +61,22 @@ PrepareAnswer ClaimPrepare::prepare(PrepareJob& job) {
     FL_TRY(undo_.undo(*job.existing, job.context), "undo what was prepared before");
   }
   return prepare_anew(job);
+}
+
+Result<> ClaimPrepare::note_changed_edits(PrepareJob& job) {
+  ClaimRecord record = *job.existing;
+  FL_ASSIGN(auto edits, guarded([&] { return driver_.prepare_again(record, job.context); }));
+  if (!edits || *edits == record.prepared.device_edits) {
+    return {};
+  }
+  if (edits->size() != record.claim.devices.size()) {
+    return Error(Code::kInternal, "the driver gave container edits for " + std::to_string(edits->size()) +
+                                      " devices of " + std::to_string(record.claim.devices.size()));
+  }
+  record.prepared.device_edits = *std::move(edits);
+  FL_TRY(store_.write(record));
+  job.existing = std::make_shared<const ClaimRecord>(std::move(record));
+  return {};
 }
 
 /// A kubelet that lost its state prepares for other pods what was prepared before.

@@ -42,6 +42,8 @@ class ClaimPrepare : private Pinned {
   PrepareAnswer prepare(PrepareJob& job);
 
  private:
+  /// In the record and in `job`.
+  Result<> note_changed_edits(PrepareJob& job);
   Result<> note_pods(const PrepareJob& job);
   PrepareAnswer prepare_anew(const PrepareJob& job);
   Result<> carry_out(ClaimRecord& record, const CallContext& context);
