@@ -63,6 +63,12 @@ void add_agent_flags(CLI::App& app, AgentFlags& flags) {
                  "their own or were the uplink once; never the uplink in use; repeatable")
       ->envname("NOT_UPLINK")
       ->delimiter(',');
+  app.add_option(
+         "--rdma-view", flags.rdma_view,
+         "as what hardware with RDMA is offered: nic (its network interface) or rdma (its RDMA device "
+         "instead, and the RDMA devices of software)")
+      ->envname("RDMA_VIEW")
+      ->check(CLI::IsMember({"nic", "rdma"}));
   app.add_flag("--allow-connected", flags.allow_connected,
                "take a NIC although the node itself has connections over its addresses, which end by that")
       ->envname("ALLOW_CONNECTED");

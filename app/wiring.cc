@@ -65,6 +65,7 @@ Result<agent::NetDriverOptions> driver_options(const AgentFlags& flags, const dr
   options.node.slots = flags.slots;
   options.node.uplinks = flags.uplinks;
   options.node.not_uplinks = flags.not_uplinks;
+  options.node.rdma_view = flags.rdma_view == "rdma" ? devices::RdmaView::kRdma : devices::RdmaView::kNic;
   options.node.allow_connected = flags.allow_connected;
   options.node.memory = std::make_shared<devices::NodeMemory>(plugin.state_dir);
   options.node.host_devices = flags.host_devices;

@@ -24,6 +24,7 @@ struct AgentFlags {
   int slots = 128;
   std::vector<std::string> uplinks;
   std::vector<std::string> not_uplinks;
+  std::string rdma_view = "nic";
   bool allow_connected = false;
   std::vector<std::string> host_devices;
   std::string shared_dir = agent::NicHolders::kDefaultFolder;

@@ -16,7 +16,7 @@ FAIRLEAD = ""  # set by the command line
 SUBCOMMANDS = ("run", "probe", "parameters")
 AGENT_FLAGS = ("--driver-name", "--node-name", "--kubeconfig", "--registry-dir", "--plugin-dir", "--cdi-dir", "--state-dir", "--pod-uid",
                "--http-listen", "--kube-qps", "--log-level", "--attach", "--nri-socket", "--nri-index", "--guard-path", "--install-guard",
-               "--daemonset", "--slots", "--uplink", "--not-uplink", "--allow-connected", "--shared-dir", "--host-devices")
+               "--daemonset", "--slots", "--uplink", "--not-uplink", "--rdma-view", "--allow-connected", "--shared-dir", "--host-devices")
 # An agent with these ends at once: its folder for plugins is no absolute path. Nothing of the machine is touched before.
 ENDS_AT_ONCE = ("--node-name", "node1", "--plugin-dir", "relative")
 

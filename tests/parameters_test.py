@@ -135,7 +135,7 @@ class Document(unittest.TestCase):
                 file.write("# Parameters\n")
             status, output = update("--document", copy)
             self.assertEqual(status, 2)
-            self.assertIn("one block for each type (netdev), and has none", output)
+            self.assertIn("one block for each type (netdev, rdma), and has none", output)
 
     def test_lines_are_at_most_120_wide(self):
         for line in fairlead("--markdown").stdout.splitlines():

@@ -7,6 +7,7 @@
 
 #include "fairlead/core/log.h"
 #include "fairlead/devices/offers.h"
+#include "fairlead/devices/rdma/rdma_offers.h"
 
 namespace fairlead::agent {
 
@@ -60,7 +61,8 @@ Result<std::vector<dra::Pool>> NodeOffers::discover() {
   for (int tries = 1;; ++tries) {
     FL_ASSIGN(const auto facts, read_facts(Look::kAgain), "read this node's links");
     remember_uplinks(*facts);
-    const devices::NodeView links(facts->inventory(), *parts_.node, used.shared, other_drivers());
+    const devices::NodeView links(facts->inventory(), *parts_.node, used.shared, other_drivers(),
+                                  devices::rdma::rdma_links(*facts, parts_.node->rdma_view, used.held));
     FL_ASSIGN(auto after, in_use());
     const bool same =
         std::ranges::equal(used.held, after.held, {}, &devices::HeldDevice::name, &devices::HeldDevice::name);
@@ -99,7 +101,8 @@ Result<std::shared_ptr<const NodeOffers::Node>> NodeOffers::known_node() const {
   // Before the view is made, so that what changes meanwhile is seen the next time.
   const std::uint64_t memory = parts_.node->memory ? parts_.node->memory->version() : 0;
   if (!same_facts || known_.memory != memory || known_.others != others) {
-    devices::NodeView links(facts->inventory(), *parts_.node, {}, others);
+    devices::NodeView links(facts->inventory(), *parts_.node, {}, others,
+                            devices::rdma::rdma_links(*facts, parts_.node->rdma_view, {}));
     known_ = {
         .node = std::make_shared<const Node>(Node{.facts = std::move(facts), .links = std::move(links)}),
         .memory = memory,

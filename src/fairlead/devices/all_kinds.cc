@@ -9,6 +9,7 @@
 #include "fairlead/devices/netdev/macvlan/macvlan.h"
 #include "fairlead/devices/netdev/veth/veth.h"
 #include "fairlead/devices/netdev/vlan/vlan.h"
+#include "fairlead/devices/rdma/uverbs.h"
 
 namespace fairlead::devices {
 
@@ -20,6 +21,7 @@ Registry all_kinds() {
   kinds.add(std::make_unique<netdev::MacvlanKind>());
   kinds.add(std::make_unique<netdev::VethKind>());
   kinds.add(std::make_unique<netdev::VlanKind>());
+  kinds.add(std::make_unique<rdma::UverbsKind>());
   return kinds;
 }
 

@@ -323,6 +323,10 @@ const std::map<std::string, fields::Risk, std::less<>> kRisks = {
     {"netdev.vlan.vlanProto", fields::Risk::kNode},
     {"netdev.vlan.ingressQosMap", fields::Risk::kOwn},
     {"netdev.vlan.egressQosMap", fields::Risk::kShared},
+    {"rdma.uverbs.kind", fields::Risk::kOwn},
+    {"rdma.uverbs.device", fields::Risk::kOwn},
+    {"rdma.uverbs.umad", fields::Risk::kNode},
+    {"rdma.uverbs.issm", fields::Risk::kNode},
 };
 
 /// Compares with kRisks, and notes which of its lines were needed.

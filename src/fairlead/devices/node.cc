@@ -81,16 +81,19 @@ std::string_view to_string(Withheld::Why why) {
       return "other-driver";
     case Why::kVfs:
       return "vfs";
+    case Why::kRdma:
+      return "rdma";
   }
   return "unknown";
 }
 
 NodeView::NodeView(sys::Inventory inventory, const NodeOptions& options,
-                   std::vector<sys::InventoryLink> shared, OtherDrivers other_drivers)
+                   std::vector<sys::InventoryLink> shared, OtherDrivers other_drivers, RdmaLinks rdma_links)
     : inventory_(std::move(inventory)),
       options_(&options),
       shared_(std::move(shared)),
-      other_drivers_(std::move(other_drivers)) {
+      other_drivers_(std::move(other_drivers)),
+      rdma_links_(std::move(rdma_links)) {
   NodeMemory::Known known{.addresses = std::vector<netlink::IpAddress>(), .problem = {}, .uplinks = {}};
   if (options.memory) {
     known = options.memory->known();
@@ -237,6 +240,29 @@ std::optional<Withheld> NodeView::withheld(const sys::InventoryLink& link) const
   return use_of(link);
 }
 
+std::optional<Withheld> NodeView::withheld_for_rdma(const sys::InventoryLink& link) const {
+  const std::string released =
+      " (--not-uplink releases its RDMA device, which leaves the interface on the node)";
+  for (const Reasons* reasons : {&own_, &releasable_}) {
+    if (const auto found = reasons->find(link.link.index); found != reasons->end() && !is_released(link)) {
+      return Withheld{.why = found->second.why,
+                      .text = "of its interface " + link.link.name + ": " + found->second.text + released};
+    }
+  }
+  return problem();
+}
+
+std::optional<std::string> NodeView::other_driver_of(std::string_view bdf) const {
+  sys::InventoryLink function;
+  function.link.parent_bus = "pci";
+  function.link.parent_dev = bdf;
+  const std::string name = permanent_name(function);
+  const auto found = std::ranges::find_if(other_drivers_.nics, [&](const auto& nic) {
+    return nic.first == name || nic.first.starts_with(name + "-");  // one of several ports
+  });
+  return found == other_drivers_.nics.end() ? std::nullopt : std::optional(found->second);
+}
+
 /// Who has it for something else.
 std::optional<Withheld> NodeView::use_of(const sys::InventoryLink& link) const {
   using Why = Withheld::Why;
@@ -252,6 +278,9 @@ std::optional<Withheld> NodeView::use_of(const sys::InventoryLink& link) const {
     return Withheld{.why = Why::kVfs,
                     .text = "it is a physical function with " + std::to_string(link.pci->sriov_num_vfs) +
                             " virtual functions, whose settings and link are in its owner's hand"};
+  }
+  if (const auto rdma = rdma_links_.find(link.link.index); rdma != rdma_links_.end()) {
+    return Withheld{.why = Why::kRdma, .text = rdma->second};
   }
   if (const auto other = other_drivers_.nics.find(node_wide_name(link)); other != other_drivers_.nics.end()) {
     return Withheld{.why = Why::kOtherDriver, .text = other->second};

@@ -30,6 +30,12 @@ enum class AttachMode : std::uint8_t {
   kNetdevices,  // made in the node's namespace, moved by the OCI runtime (CDI 1.1.0 netDevices)
 };
 
+/// As what a function with an RDMA device is offered: never as both.
+enum class RdmaView : std::uint8_t {
+  kNic,   // its network interface
+  kRdma,  // its RDMA device; those of software too
+};
+
 struct NodeOptions {
   std::string driver_name;
   AttachMode mode = AttachMode::kGuard;
@@ -40,6 +46,7 @@ struct NodeOptions {
   std::vector<std::string> uplinks;       // more links that belong to the node itself
   std::vector<std::string> not_uplinks;   // globs of names, PCI addresses: NICs in spite of a default route
   std::vector<std::string> host_devices;  // globs: links that are offered although they look virtual
+  RdmaView rdma_view = RdmaView::kNic;
   bool allow_connected = false;           // NICs over which the node has connections may be taken
   std::set<std::string> kinds_of_kernel;  // "macvlan", "veth", ...: what this kernel can make
   std::string sysfs_root = "/sys";
@@ -71,6 +78,7 @@ struct Withheld {
     kClaims,
     kOtherDriver,
     kVfs,
+    kRdma,
   };
   Why why;
   std::string text;  // "it is a port of br0"
@@ -86,12 +94,15 @@ struct OtherDrivers {
   friend bool operator==(const OtherDrivers&, const OtherDrivers&) = default;
 };
 
+/// Links that cannot be had as a whole since they are, or a claim has, an RDMA device: why, as a sentence.
+using RdmaLinks = std::map<netlink::IfIndex, std::string>;
+
 /// A snapshot; immutable.
 class NodeView {
  public:
   /// `shared`: links that interfaces of claims sit on, wherever those are.
   NodeView(sys::Inventory inventory, const NodeOptions& options, std::vector<sys::InventoryLink> shared = {},
-           OtherDrivers other_drivers = {});
+           OtherDrivers other_drivers = {}, RdmaLinks rdma_links = {});
 
   [[nodiscard]] const NodeOptions& options() const { return *options_; }
   [[nodiscard]] const sys::Inventory& inventory() const { return inventory_; }
@@ -106,6 +117,11 @@ class NodeView {
   [[nodiscard]] bool is_candidate(const sys::InventoryLink& link) const;
   /// Why the link cannot be handed out as a whole now; nullopt if it can.
   [[nodiscard]] std::optional<Withheld> withheld(const sys::InventoryLink& link) const;
+  /// Why the link's RDMA device cannot be given to a claim, which leaves the link on the node: the link is the
+  /// node's own, or that is not known. --not-uplink releases any of them.
+  [[nodiscard]] std::optional<Withheld> withheld_for_rdma(const sys::InventoryLink& link) const;
+  /// What a claim of another driver has of a PCI function, as a sentence; nullopt: nothing.
+  [[nodiscard]] std::optional<std::string> other_driver_of(std::string_view bdf) const;
   /// A NIC that claims may have as a whole: a candidate that is not withheld.
   [[nodiscard]] bool is_offered(const sys::InventoryLink& link) const;
   /// Another link that sits on this one (a VLAN, a macvlan of this namespace, ...); nullptr when there is
@@ -138,6 +154,7 @@ class NodeView {
   std::vector<netlink::IpAddress> addresses_;
   std::vector<sys::InventoryLink> shared_;
   OtherDrivers other_drivers_;
+  RdmaLinks rdma_links_;
   std::map<netlink::IfIndex, std::string> names_;
 };
 

@@ -214,11 +214,13 @@ TEST_F(PlanTest, MissingOrUnknownTypeAndKind) {
   EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{}})"),
             "config[0].opaque.parameters.netdev.kind: this field is required");
   EXPECT_EQ(refusal(R"({"type":"netdev"})"), "config[0].opaque.parameters.netdev: this field is required");
-  EXPECT_THAT(refusal(R"({"type":"rdma","rdma":{"kind":"uverbs"}})"),
+  EXPECT_THAT(refusal(R"({"type":"later","later":{"kind":"one"}})"),
               StartsWith("config[0].opaque.parameters.type: must be"));
   std::string kinds;
   for (const Kind* kind : registry_.kinds()) {
-    kinds += (kinds.empty() ? "\"" : ", \"") + kind->name().kind + "\"";
+    if (kind->name().type == "netdev") {
+      kinds += (kinds.empty() ? "\"" : ", \"") + kind->name().kind + "\"";
+    }
   }
   EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"macvaln"}})"),
             "config[0].opaque.parameters.netdev.kind: must be one of " + kinds + ", not \"macvaln\"");

@@ -4,48 +4,17 @@
 #include <net/if_arp.h>
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
-#include <cstdio>
 #include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "fairlead/devices/attributes.h"
 #include "fairlead/devices/identity.h"
 #include "fairlead/devices/netdev/link_use.h"
 
 namespace fairlead::devices::netdev {
-namespace {
-
-constexpr std::size_t kAttributeStringMax = 64;  // resource/v1 DeviceAttributeMaxValueLength
-
-std::string hex(std::uint32_t value, int digits) {
-  std::array<char, 16> text = {};
-  (void)std::snprintf(text.data(), text.size(), "%0*x", digits, value);
-  return text.data();
-}
-
-void put(dra::Device& device, const std::string& key, std::string_view text) {
-  if (!text.empty() && text.size() <= kAttributeStringMax) {
-    device.attributes[key] = std::string(text);
-  }
-}
-
-void put_pci(dra::Device& device, const sys::PciDevice& pci) {
-  // The standard attributes of KEP-4381 and k8s.io/dynamic-resource-allocation/deviceattribute.
-  put(device, "resource.kubernetes.io/pciBusID", pci.bdf);
-  put(device, "resource.kubernetes.io/pcieRoot", pci.pcie_root);
-  if (pci.numa_node >= 0) {
-    device.attributes["resource.kubernetes.io/numaNode"] = std::int64_t{pci.numa_node};
-  }
-  put(device, "driver", pci.driver);
-  put(device, "pciVendor", "0x" + hex(pci.vendor, 4));
-  put(device, "pciDevice", "0x" + hex(pci.device, 4));
-}
-
-}  // namespace
-
 dra::Device virtual_device(const NodeOptions& options) {
   dra::Device device{.name = std::string(kVirtualDevice), .allow_multiple_allocations = true};
   device.attributes["type"] = std::string("netdev");
@@ -64,12 +33,12 @@ dra::Device nic_device(const sys::InventoryLink& link, const std::string& name) 
   device.attributes["virtual"] = link.link.parent_bus.empty() && !link.pci;
   device.attributes["mtu"] = static_cast<std::int64_t>(link.link.mtu);
   device.attributes["up"] = link.link.is_up();
-  put(device, "ifName", link.link.name);
-  put(device, "mac", link.link.mac.to_string());
-  put(device, "state", netlink::to_string(link.link.operstate));
-  put(device, "encapsulation", link.link.arphrd == ARPHRD_INFINIBAND ? "infiniband" : "ether");
+  put_attribute(device, "ifName", link.link.name);
+  put_attribute(device, "mac", link.link.mac.to_string());
+  put_attribute(device, "state", netlink::to_string(link.link.operstate));
+  put_attribute(device, "encapsulation", link.link.arphrd == ARPHRD_INFINIBAND ? "infiniband" : "ether");
   if (link.pci) {
-    put_pci(device, *link.pci);
+    put_pci_attributes(device, *link.pci);
   }
   return device;
 }
@@ -83,16 +52,8 @@ Offers virtual_offers(const OfferInput& input) {
 
 namespace {
 
-NotOffered not_offered(const Withheld& withheld) {
-  using Why = Withheld::Why;
-  return {.reason = std::string(to_string(withheld.why)),
-          .text = withheld.text,
-          .is_general = withheld.why == Why::kNodeUnknown || withheld.why == Why::kUplinkMissing ||
-                        withheld.why == Why::kDriversUnknown};
-}
-
 std::optional<NotOffered> not_offered(const std::optional<Withheld>& withheld) {
-  return withheld ? std::optional(not_offered(*withheld)) : std::nullopt;
+  return withheld ? std::optional(devices::not_offered(*withheld)) : std::nullopt;
 }
 
 Offers nic_named(const NodeView& node, std::string_view name) {
@@ -163,7 +124,7 @@ Offers nic_offers(const OfferInput& input) {
     if (!offer.withheld &&
         std::ranges::any_of(away, [&](const auto& was) { return sits_on(was.link, link.link); })) {
       offer.withheld =
-          not_offered({.why = Withheld::Why::kClaims, .text = "a claim has a link that sits on it"});
+          devices::not_offered({.why = Withheld::Why::kClaims, .text = "a claim has a link that sits on it"});
     }
     offers.devices.push_back(std::move(offer));
   }
