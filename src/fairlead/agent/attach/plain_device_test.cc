@@ -23,6 +23,7 @@ struct PlainNode {
   std::map<std::string, std::string> paths = {{"plain-broken", "/dev/broken"}, {"plain-null", "/dev/null"}};
   std::map<std::string, std::string> in_use;  // device -> by what
   std::string problem;                        // why none is offered
+  std::map<std::string, std::string> moved;   // path when it was planned -> path now
 };
 
 /// A device node for the container; the test sees which claims have one.
@@ -82,8 +83,11 @@ class PlainKind final : public devices::Kind {
       return Error(Code::kUnavailable, "the device does not answer");
     }
     prepared_->emplace(input.marker.alias(), input.variable);
-    return cdi::ContainerEdits{.device_nodes = {{.path = body.path}}};
+    const auto moved = node_->moved.find(body.path);
+    return cdi::ContainerEdits{
+        .device_nodes = {{.path = moved == node_->moved.end() ? body.path : moved->second}}};
   }
+  [[nodiscard]] bool may_change_when_prepared() const override { return true; }
   Result<> detach(const devices::DetachInput& input) const override {
     prepared_->erase(input.marker.alias());
     return {};
@@ -206,6 +210,30 @@ TEST_F(PlainDevice, IsPrepared_WithoutAHook_AndUndone) {
   EXPECT_FALSE(is_attachable(*record, PlanReader(registry_))) << "NRI and the guard have nothing to do";
   ASSERT_OK(driver_->unprepare(*record, {}));
   EXPECT_THAT(prepared_, IsEmpty());
+}
+
+TEST_F(PlainDevice, PreparedAgain_IsGivenAsItIsNow_AndTheOthersStay) {
+  dra::Claim both = claim("u1", {{R"("veth")"}});
+  both.devices.push_back(plain("plain-null"));
+  const auto record = prepare(both);
+  ASSERT_OK(record);
+  auto again = driver_->prepare_again(*record, {});
+  ASSERT_OK(again);
+  ASSERT_TRUE(*again);
+  EXPECT_EQ(**again, record->prepared.device_edits);
+  plain_node_.moved["/dev/null"] = "/dev/zero";
+  again = driver_->prepare_again(*record, {});
+  ASSERT_OK(again);
+  ASSERT_TRUE(*again);
+  EXPECT_EQ((*again)->at(0), record->prepared.device_edits.at(0));
+  EXPECT_EQ((*again)->at(1).device_nodes.at(0).path, "/dev/zero");
+  const auto only_veth = prepare(claim("u2", {{R"("veth")"}}));
+  ASSERT_OK(only_veth);
+  const auto nothing = driver_->prepare_again(*only_veth, {});
+  ASSERT_OK(nothing);
+  EXPECT_FALSE(*nothing) << "nothing of it may change";
+  ASSERT_OK(driver_->unprepare(*only_veth, {}));
+  ASSERT_OK(driver_->unprepare(*record, {}));
 }
 
 TEST_F(PlainDevice, PodOfTheNodesOwnNetwork_MayHaveIt) {
