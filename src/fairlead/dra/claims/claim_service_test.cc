@@ -270,6 +270,46 @@ TEST(Prepare, AfterRestartWithTheApiServerAway_AnswersFromTheRecord) {
   EXPECT_EQ(node.driver.count("restored 1"), 1);
 }
 
+/// What the CDI file gives a container that uses the claim's first device.
+cdi::ContainerEdits edits_in_file(const Node& node, const std::string& claim) {
+  const auto text = sys::read_file(node.cdi_path(claim));
+  const auto spec = text ? cdi::parse(*text) : text.error();
+  return spec ? spec->devices.at(0).edits : cdi::ContainerEdits();
+}
+
+TEST(Prepare, Again_WritesWhatHasChangedOnTheNode_ToTheRecordAndTheCdiFile) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  const auto service = node.open();
+  ASSERT_EQ(outcome(prepare(*service, {ref_of("a")})), "ok");
+  node.driver.on_prepare_again = [](const ClaimRecord& record) {
+    EXPECT_EQ(record.prepared.device_edits.at(0).env, std::vector<std::string>{"DEVICE=eth1"});
+    return std::vector<cdi::ContainerEdits>{{.env = {"DEVICE=changed"}}};
+  };
+  ASSERT_EQ(outcome(prepare(*service, {ref_of("a")})), "ok");
+  EXPECT_EQ(edits_in_file(node, "a").env, std::vector<std::string>{"DEVICE=changed"});
+  node.driver.on_prepare_again = nullptr;
+  ASSERT_EQ(outcome(prepare(*node.open(), {ref_of("a")})), "ok");
+  EXPECT_EQ(edits_in_file(node, "a").env, std::vector<std::string>{"DEVICE=changed"})
+      << "it is in the record";
+  EXPECT_EQ(node.driver.count("prepare a-uid"), 1);
+}
+
+TEST(Prepare, Again_OfADeviceThatIsGone_FailsAndStaysPrepared) {
+  Node node;
+  node.claims.put(claim_of("a", {result_of("eth1")}));
+  const auto service = node.open();
+  ASSERT_EQ(outcome(prepare(*service, {ref_of("a")})), "ok");
+  node.driver.on_prepare_again =
+      [](const ClaimRecord&) -> Result<std::optional<std::vector<cdi::ContainerEdits>>> {
+    return Error(Code::kNotFound, "the device is not on this node now");
+  };
+  EXPECT_THAT(outcome(prepare(*service, {ref_of("a")})), HasSubstr("the device is not on this node now"));
+  EXPECT_EQ(node.traces("a"), "record cdi effect");
+  node.driver.on_prepare_again = nullptr;
+  EXPECT_EQ(outcome(prepare(*service, {ref_of("a")})), "ok");
+}
+
 TEST(Prepare, NewClaimWithTheApiServerAway_FailsWithItsReason) {
   Node node;
   node.claims.away = true;

@@ -10,6 +10,7 @@
 #include <future>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -79,6 +80,11 @@ class FakeDriver final : public Driver {
     return on_prepared ? on_prepared(std::move(prepared)) : std::move(prepared);
   }
 
+  Result<std::optional<std::vector<cdi::ContainerEdits>>> prepare_again(
+      const ClaimRecord& record, const CallContext& /*context*/) override {
+    return on_prepare_again ? on_prepare_again(record) : std::optional<std::vector<cdi::ContainerEdits>>();
+  }
+
   Result<> unprepare(const ClaimRecord& record, const CallContext& context) override {
     note("unprepare " + record.claim.uid);
     if (on_unprepare) {
@@ -120,6 +126,7 @@ class FakeDriver final : public Driver {
       on_admit;
   std::function<Result<>(const Claim&, const CallContext&)> on_prepare;  // after the effect
   std::function<Result<Prepared>(Prepared)> on_prepared;
+  std::function<Result<std::optional<std::vector<cdi::ContainerEdits>>>(const ClaimRecord&)> on_prepare_again;
   std::function<Result<>(const ClaimRecord&, const CallContext&)> on_unprepare;  // before the effect
   std::function<std::vector<DeviceIdentity>(const ClaimRecord&)> on_identities;
 
