@@ -8,6 +8,7 @@ import pytest
 
 from guest import eventually
 from lab import DRIVER, Drydock, Shared, run, select, template, watching_pod, whole
+from test_kernel_tests import BUILD
 
 UVERBS = {"type": "rdma", "rdma": {"kind": "uverbs"}}
 VIEW = "--rdma-view rdma"
@@ -63,6 +64,11 @@ def numbers_of(shared):
 
 def number_in_guest(guest, file):
     return ":".join(str(int(part, 16)) for part in guest.run("stat", "-c", "%t:%T", f"/dev/infiniband/{file}").strip().split(":"))
+
+
+def test_the_kernel_says_of_its_devices_what_sysfs_and_dev_have(guest, soft_roce):
+    text = guest.run(f"{BUILD}/bin/netlink_rdma_kernel_test")
+    assert "[  PASSED  ] 4 tests." in text, text
 
 
 @pytest.mark.parametrize("network", ["pod", "host"])
