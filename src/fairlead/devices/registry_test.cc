@@ -646,10 +646,25 @@ TEST_F(NodesOwn, LinkLocalAddress_CountsOnItsOwnLinkAndOnTheUplink) {
   EXPECT_THAT(on_nic2("fe80::2/64"), HasSubstr("is the node's own address, on eth0"));
 }
 
-TEST_F(NodesOwn, AddressOfALinkThatLeadsNowhere_IsNobodysBusiness) {
+TEST_F(NodesOwn, AddressOfALinkWithoutParent_IsRefusedToo) {
   for (const char* link : {R"("veth")", R"("dummy")"}) {
-    EXPECT_EQ(on(link, "198.51.100.1/24", "netdev-virtual"), "accepted");
+    const auto refused = [&](const std::string& address) { return on(link, address, "netdev-virtual"); };
+    EXPECT_EQ(refused("198.51.100.1/24"),
+              "config[0].opaque.parameters.netdev.addresses[1]: 198.51.100.1 is the node's own address, on "
+              "eth0, and what is sent to it would go to the pod; choose one that is not in use");
+    // The pod's interface of the cluster network may be on any bridge of the node.
+    EXPECT_THAT(refused("10.200.0.1/24"), HasSubstr("is the node's own address, on br0"));
+    EXPECT_THAT(refused("198.51.100.254/24"), HasSubstr("is a gateway of the node, on eth0"));
+    EXPECT_EQ(refused("198.51.100.2/24"), "accepted");
+    EXPECT_EQ(refused("10.9.8.1/24"), "accepted") << "a gateway on a NIC that is not the uplink";
+    EXPECT_EQ(refused("fe80::5/64"), "accepted") << "valid on br0 only";
   }
+}
+
+TEST_F(PlanTest, AddressOfALinkWithoutParent_MayBeAnotherClaimsToo) {
+  add_other("tenant", "other", R"("dummy","addresses":["192.0.2.10/24"])");
+  EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"dummy","addresses":["192.0.2.10/24"]}})"),
+            "accepted");
 }
 
 TEST_F(NodesOwn, Mac_IsRefused) {

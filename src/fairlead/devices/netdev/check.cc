@@ -167,9 +167,13 @@ OtherClaims::IsLink is_link(const NodeView& node, const sys::InventoryLink& ours
 class NodesOwn {
  public:
   /// `at`: the link of the node that the interface sits on, or the NIC that leaves the node with all it has
-  /// (`leaves`).
-  NodesOwn(const NodeView& node, const sys::InventoryLink& at, bool leaves)
-      : node_(node), at_(at), leaves_(leaves), stack_(node.inventory().stack_of(at.link.index)) {}
+  /// (`leaves`). nullptr: the interface is on no network by itself (a dummy, a veth without bridge).
+  NodesOwn(const NodeView& node, const sys::InventoryLink* at, bool leaves)
+      : node_(node), at_(at), leaves_(leaves) {
+    if (at != nullptr) {
+      stack_ = node.inventory().stack_of(at->link.index);
+    }
+  }
 
   Result<> check_address(const std::string& path, const IpAddress& address) const {
     const auto refused = [&](const std::string& what) {
@@ -199,7 +203,7 @@ class NodesOwn {
     const auto& links = node_.inventory().links();
     const auto owner = std::ranges::find_if(links, [&](const sys::InventoryLink& link) {
       // A link staged here for a container runtime belongs to a claim, whose plan is checked.
-      const bool counts = !Marker::parse(link.link.alias) && !(leaves_ && mac == at_.link.mac);
+      const bool counts = !Marker::parse(link.link.alias) && !(leaves_ && mac == at_->link.mac);
       return counts && link.link.mac == mac;
     });
     if (owner == links.end()) {
@@ -220,7 +224,12 @@ class NodesOwn {
   /// interface sits on it. Link-local addresses are valid in one network only, and many networks have the
   /// same (fe80::1).
   [[nodiscard]] bool counts(const sys::InventoryLink& link, const IpAddress& address) const {
-    if (leaves_ && link.link.index == at_.link.index) {
+    if (at_ == nullptr) {
+      // Linux answers ARP for every address of the pod on all of its interfaces (arp_ignore 0), and it usually has one
+      // on a bridge of the node.
+      return is_close(link) || !is_link_local(address);
+    }
+    if (leaves_ && link.link.index == at_->link.index) {
       return false;
     }
     const bool is_apart =
@@ -229,7 +238,7 @@ class NodesOwn {
   }
 
   const NodeView& node_;
-  const sys::InventoryLink& at_;
+  const sys::InventoryLink* at_;
   bool leaves_;
   std::vector<sys::Inventory::StackEntry> stack_;
 };
@@ -318,11 +327,8 @@ Result<> check_nic_takes(const CommonValues& common, const netlink::Link& nic) {
 Result<> check_not_the_nodes(const PlanInput& input, const CommonValues& common, const NetdevPlan& plan) {
   const bool leaves = plan.original.has_value();
   const auto at = leaves ? std::optional(plan.original->link) : plan.parent;
-  if (!at) {
-    return {};  // only the node is at its other end
-  }
-  const NodesOwn own(*input.node, *at, leaves);
-  if (plan.mac) {
+  const NodesOwn own(*input.node, at ? &*at : nullptr, leaves);
+  if (plan.mac && at) {  // without a parent only the node is at its other end
     FL_TRY(own.check_mac(common.mac->path, *plan.mac));
   }
   for (std::size_t i = 0; i < plan.addresses.size(); ++i) {

@@ -26,9 +26,11 @@ Result<> check_inherited_mtu(const CommonValues& common, std::string_view parent
 /// The MTU and the MAC address that are asked for, against what the NIC can have.
 Result<> check_nic_takes(const CommonValues& common, const netlink::Link& nic);
 /// Neither the MAC address nor one of the addresses is one that the node itself has, or sends through: a pod
-/// that announces it to a network that the node is on, too, cuts the node off. kExists.
+/// that announces it to a network that the node is on, too, cuts the node off. Without a parent that holds for the
+/// addresses only, which the pod answers for on its other interfaces. kExists.
 Result<> check_not_the_nodes(const PlanInput& input, const CommonValues& common, const NetdevPlan& plan);
-/// No other claim has the MAC address or one of the addresses on the same link of the node.
+/// No other claim has the MAC address or one of the addresses on the same link of the node. Without a parent nothing is
+/// compared: two pods may each have a dummy with one address.
 Result<> check_taken(const PlanInput& input, const CommonValues& common, const NetdevPlan& plan);
 
 }  // namespace fairlead::devices::netdev
