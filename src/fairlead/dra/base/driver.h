@@ -68,6 +68,12 @@ struct DeviceConfig {
   /// The origin, for error messages: "config[1] of the claim: opaque.parameters", "config[0] of DeviceClass
   /// net: opaque.parameters". The index is that in the object which the author wrote.
   std::string path;
+  /// Of a class's entry: the classes of all allocated requests that it is for, "" if one is not known. Not in records.
+  std::vector<std::string> classes = {};
+
+  /// Whether it is certain that the class by which the device was allocated has this entry. An allocator without the
+  /// fix of kubernetes#134793 writes entries of several classes without the requests that they are for.
+  [[nodiscard]] bool is_class_certain() const { return classes.size() == 1 && !classes[0].empty(); }
 };
 
 /// One device of one claim that is allocated from our driver.

@@ -46,15 +46,23 @@ Result<> check_requests(const kube::ResourceClaim& claim, const kube::Allocation
   return {};
 }
 
-/// The class that a class's entry is from, by the requests it is for.
-std::string class_of(const kube::ResourceClaim& claim, const kube::AllocationConfig& entry) {
+/// The classes of the allocated requests that the entry is for; "" for a request whose class is not known.
+std::vector<std::string> allocated_classes(const kube::ResourceClaim& claim,
+                                           const kube::AllocationConfig& entry) {
   std::set<std::string> names;
-  for (const auto& [request, device_class] : claim.request_classes) {
-    if (applies(entry, request)) {
-      names.insert(device_class);
+  for (const kube::AllocationResult& result : claim.allocation->results) {
+    if (applies(entry, result.request)) {
+      const auto found = claim.request_classes.find(result.request);
+      names.insert(found == claim.request_classes.end() ? "" : found->second);
     }
   }
-  return names.size() == 1 ? *names.begin() : std::string();
+  return {names.begin(), names.end()};
+}
+
+/// The class that a class's entry is from; empty: it may be one of several.
+std::string class_of(const kube::ResourceClaim& claim, const kube::AllocationConfig& entry) {
+  const auto names = allocated_classes(claim, entry);
+  return names.size() == 1 ? names.front() : std::string();
 }
 
 /// A newer allocator names no requests where the claim's entry names all that the claim has.
@@ -107,6 +115,7 @@ struct OwnConfig {
   const kube::AllocationConfig* entry;
   SharedText parameters;
   std::string origin;
+  std::vector<std::string> classes;
 };
 
 /// Our entries of `all`, class before claim whatever order the server had; a stable sort keeps the order of each.
@@ -125,7 +134,11 @@ Result<std::vector<OwnConfig>> own_config(const kube::ResourceClaim& claim,
     FL_TRY(check_requests(claim, all[i], i));
     const auto [text, is_new] = texts.try_emplace(all[i].parameters, all[i].parameters);
     bytes += is_new ? all[i].parameters.size() : 0;
-    own.push_back({.entry = &all[i], .parameters = text->second, .origin = std::move(origin)});
+    own.push_back(
+        {.entry = &all[i],
+         .parameters = text->second,
+         .origin = std::move(origin),
+         .classes = all[i].from_class ? allocated_classes(claim, all[i]) : std::vector<std::string>()});
   }
   if (bytes > kMaxParameters) {
     return Error(Code::kInvalid, "status.allocation.devices.config: " + std::to_string(bytes) +
@@ -157,7 +170,8 @@ AllocatedDevice allocated_device(const kube::AllocationResult& result, const std
     if (applies(*config.entry, result.request)) {
       device.config.push_back({.from_class = config.entry->from_class,
                                .parameters = config.parameters,
-                               .path = config.origin + ": opaque.parameters"});
+                               .path = config.origin + ": opaque.parameters",
+                               .classes = config.classes});
     }
   }
   return device;

@@ -20,7 +20,8 @@ inline constexpr std::size_t kMaxParameters = std::size_t{1} << 20;
 /// wins; an entry without requests applies to all, "main" to all sub-requests of main, "main/sub" to that one
 /// only (KEP-4381, KEP-4816). Each parameter has its origin in the object that its author wrote: the
 /// allocation has the entries of class and claim in one list, and omits those of sub-requests that were not
-/// chosen. Consumers that are not pods are left out of reserved_for. Devices share the texts of the
+/// chosen. With a class's entry come the classes that it may be of: of the allocated requests, other drivers' too, that
+/// it is for. Consumers that are not pods are left out of reserved_for. Devices share the texts of the
 /// parameters. kInvalid: the claim is not allocated, none of its devices is ours, its parameters are larger
 /// than kMaxParameters, or a config entry names a request that the claim does not have (the error starts with
 /// "status.allocation.devices.config[i].requests[j]"). The caller must check that the claim has the requested

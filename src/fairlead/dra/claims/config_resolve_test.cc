@@ -142,6 +142,60 @@ TEST(ResolveConfig, ClassWithOneEntry_TheClaimsFirstIsStillItsFirst) {
               ElementsAre("config[0] of DeviceClass network-devices", "config[0] of the claim"));
 }
 
+std::vector<std::vector<std::string>> classes_of(const AllocatedDevice& device) {
+  std::vector<std::vector<std::string>> out;
+  for (const DeviceConfig& entry : device.config) {
+    out.push_back(entry.classes);
+  }
+  return out;
+}
+
+TEST(ResolveConfig, ClassEntry_IsOfTheClassOfTheRequestsThatItNames) {
+  auto in = claim({"a", "b"}, {result("a", "d1"), result("b", "d2")},
+                  {config(true, {"a"}, "c1"), config(true, {"b"}, "c2"), config(false, {}, "m0")});
+  in.request_classes = {{"a", "first"}, {"b", "second"}};
+  const auto out = resolve_config(in, kDriver);
+  ASSERT_TRUE(out) << out.error().what();
+  EXPECT_THAT(classes_of(out->devices[0]), ElementsAre(ElementsAre("first"), IsEmpty()));
+  EXPECT_THAT(classes_of(out->devices[1]), ElementsAre(ElementsAre("second"), IsEmpty()));
+  EXPECT_TRUE(out->devices[0].config[0].is_class_certain());
+}
+
+TEST(ResolveConfig, ClassEntryWithoutRequests_IsCertainInAClaimOfOneClassOnly) {
+  // Kubernetes 1.37 clears the list of a class's entry where all requests use that class.
+  auto in = claim({"a", "b", "main", "main/x", "main/y"}, {result("a", "d1"), result("main/y", "d2")},
+                  {config(true, {}, "c1")});
+  in.request_classes = {{"a", "first"}, {"b", "second"}, {"main/x", "second"}, {"main/y", "first"}};
+  auto out = resolve_config(in, kDriver);
+  ASSERT_TRUE(out) << out.error().what();
+  EXPECT_THAT(classes_of(out->devices[0]), ElementsAre(ElementsAre("first")))
+      << "only what was allocated counts";
+  EXPECT_EQ(out->devices[0].config[0].path, "config[0] of DeviceClass first: opaque.parameters");
+
+  // A device of another driver counts, too: its class may have an entry for ours.
+  in.allocation->results.push_back(result("b", "gpu0", "gpu.example.com"));
+  out = resolve_config(in, kDriver);
+  ASSERT_TRUE(out) << out.error().what();
+  EXPECT_THAT(classes_of(out->devices[0]), ElementsAre(ElementsAre("first", "second")));
+  EXPECT_FALSE(out->devices[0].config[0].is_class_certain());
+  EXPECT_EQ(out->devices[0].config[0].path, "config[0] of the DeviceClass: opaque.parameters");
+}
+
+TEST(ResolveConfig, ClassEntryOfARequestWhoseClassIsNotKnown_IsNotCertain) {
+  auto in = claim({"a"}, {result("a", "d1")}, {config(true, {"a"}, "c1")});
+  const auto out = resolve_config(in, kDriver);
+  ASSERT_TRUE(out) << out.error().what();
+  EXPECT_FALSE(out->devices[0].config[0].is_class_certain());
+}
+
+TEST(ResolveConfig, ClassEntryOfMain_IsThatOfTheSubRequestThatWasTaken) {
+  auto in = claim({"main", "main/x", "main/y"}, {result("main/y", "d1")}, {config(true, {"main"}, "c1")});
+  in.request_classes = {{"main/x", "first"}, {"main/y", "second"}};
+  const auto out = resolve_config(in, kDriver);
+  ASSERT_TRUE(out) << out.error().what();
+  EXPECT_THAT(classes_of(out->devices[0]), ElementsAre(ElementsAre("second")));
+}
+
 TEST(ResolveConfig, IndexesCountWhatOthersWrote) {
   // Two classes, one of them asked for twice; entries of another driver in both; one for a sub-request that
   // was not taken, which the allocation does not have; one for two requests, which it has twice.
