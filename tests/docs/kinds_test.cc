@@ -85,7 +85,7 @@ TEST(RdmaExample, ClaimThatWasAllocatedOne_GetsItsDeviceNode) {
   const devices::NodeOptions options;
   const devices::NodeView links(node.inventory(), options);
   dra::AllocatedDevice allocated{.request = "hca", .pool = "node-a", .device = "rdma-0000-03-00-0"};
-  const auto plan = kinds.plan({.device = &allocated, .node = &links, .facts = &node});
+  const auto plan = kinds.plan({.device = &allocated, .node = &links, .facts = &node}, {});
   ASSERT_OK(plan);
   EXPECT_EQ(plan->key, "rdma-0000-03-00-0");
   ClaimPlan claim_plan{.devices = {*plan}};
@@ -98,10 +98,10 @@ TEST(RdmaExample, ClaimThatWasAllocatedOne_GetsItsDeviceNode) {
   EXPECT_EQ(edits->at(0).env, std::vector<std::string>{"FAIRLEAD_FAST_HCA=mlx5_0"});
   EXPECT_EQ(edits->at(0).device_nodes.at(0).path, "/dev/infiniband/rdma_cm");
   allocated.device = "rdma-0000-09-00-0";
-  const auto gone = kinds.plan({.device = &allocated, .node = &links, .facts = &node});
+  const auto gone = kinds.plan({.device = &allocated, .node = &links, .facts = &node}, {});
   EXPECT_FALSE(gone) << "no such function";
   allocated.device = "rdma-0000-03-00-1";
-  const auto denied = kinds.plan({.device = &allocated, .node = &links, .facts = &node});
+  const auto denied = kinds.plan({.device = &allocated, .node = &links, .facts = &node}, {});
   ASSERT_FALSE(denied);
   EXPECT_THAT(denied.error().what(), HasSubstr("it is a physical function"));
 }

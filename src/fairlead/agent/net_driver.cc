@@ -93,13 +93,16 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
       plan.devices.push_back({.admin_access = true, .request = device.request});
       continue;
     }
-    FL_ASSIGN(DevicePlan planned, registry_->plan({.device = &device,
-                                                   .node = &node->links,
-                                                   .facts = node->facts.get(),
-                                                   .claim = &claim,
-                                                   .others = &others,
-                                                   .ask = &ask,
-                                                   .part_planned = add_own}));
+    const devices::PlanInput input{.device = &device,
+                                   .node = &node->links,
+                                   .facts = node->facts.get(),
+                                   .claim = &claim,
+                                   .others = &others,
+                                   .ask = &ask,
+                                   .part_planned = add_own};
+    FL_ASSIGN(const auto allocated, registry_->find(input));
+    FL_ASSIGN(const auto resolved, registry_->resolve(device.config));
+    FL_ASSIGN(DevicePlan planned, devices::Registry::plan(input, allocated, resolved));
     if (planned.parts.empty()) {
       others.add_own(planned);
     }

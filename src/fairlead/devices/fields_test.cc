@@ -368,6 +368,33 @@ TEST_F(FieldsOfAllKinds, Risks_AreThoseOfTheList) {
   EXPECT_EQ(check.used(), kRisks.size()) << "the list has fields that no kind has";
 }
 
+/// The fields whose values the bounds of the policy file are about (docs/adr/0015).
+const std::map<std::string, fields::Bound, std::less<>> kBounds = {
+    {"netdev.master", fields::Bound::kParent},
+    {"netdev.bridge", fields::Bound::kParent},
+    {"netdev.addresses", fields::Bound::kAddress},
+    {"netdev.vlanId", fields::Bound::kVlan},
+};
+
+TEST_F(FieldsOfAllKinds, Bounds_AreThoseOfTheList) {
+  std::set<std::string> bounded;
+  for_each_field([&](const auto& type, const auto& /*kind*/, const Field& field) {
+    const std::string name = std::string(type.type) + "." + std::string(field.name);
+    const auto line = kBounds.find(name);
+    EXPECT_EQ(field.bound, line == kBounds.end() ? fields::Bound::kNone : line->second) << name;
+    if (field.bound != fields::Bound::kNone) {
+      bounded.insert(name);
+      EXPECT_TRUE(field.type == Type::kString || field.type == Type::kStrings || field.type == Type::kWord ||
+                  field.type == Type::kInteger)
+          << "policy/bounds.cc compares strings and numbers";
+    }
+    for (const Field& inner : field.nested()) {
+      EXPECT_EQ(inner.bound, fields::Bound::kNone) << "policy/bounds.cc does not look into nested objects";
+    }
+  });
+  EXPECT_EQ(bounded.size(), kBounds.size());
+}
+
 void expect_schema(const json& schema, const Field& field) {
   switch (field.type) {
     case Type::kString:

@@ -38,6 +38,7 @@
 #include "fairlead/core/pinned.h"
 #include "fairlead/core/result.h"
 #include "fairlead/devices/marker.h"
+#include "fairlead/devices/resolved.h"
 #include "fairlead/dra/base/driver.h"
 #include "fairlead/formats/cdi.h"
 #include "fairlead/formats/fields.h"
@@ -193,9 +194,16 @@ struct PlanInput {
   /// Called with each part of the device as soon as it is planned: `others` has it from then on, as a device of
   /// this claim. May be empty.
   std::function<void(const DevicePlan& part)> part_planned = {};
-  /// For a kind whose plans have parts: plans one from parameters as a claim has them, {"type": ..., ...}, for
-  /// DevicePlan::parts.
-  std::function<Result<DevicePlan>(const dra::DeviceConfig& config)> plan_part = {};
+  /// For a kind whose plans have parts: plans the one of this name (Kind::parts), for DevicePlan::parts.
+  std::function<Result<DevicePlan>(std::string_view part)> plan_part = {};
+  /// Whether a link that is the node's own may be the parent that the values name. Registry::plan() fills it in.
+  OwnParents own_parents = OwnParents::kNone;
+};
+
+/// What one entry of parameters says of a part of the device.
+struct PartConfig {
+  std::string part;          // its name, the same in all entries of the device
+  dra::DeviceConfig config;  // parameters as a claim has them, {"type": ..., ...}, and their path
 };
 
 /// What the devices of one claim share during one call into one network namespace, such as a socket or a list:
@@ -348,6 +356,12 @@ class Kind : private Pinned {
   [[nodiscard]] virtual std::span<const fields::Field> fields() const = 0;
   /// Who is affected when a claim asks for this kind, beside what its fields say of themselves. Always the same.
   [[nodiscard]] virtual fields::Risk risk() const { return fields::Risk::kNode; }
+  /// Of a kind whose plans have parts: what the values of one entry say of each, from the fields with
+  /// fields::Field::is_part. The origin of the parameters is the caller's to fill in. Pure.
+  [[nodiscard]] virtual std::vector<PartConfig> parts(const fields::Values& entry) const {
+    (void)entry;
+    return {};
+  }
   /// Checks the values of fields() against the node, changes nothing. A device of its own may have been withheld
   /// since it was allocated: that is for this to refuse. Everything detach() needs later must be in
   /// the plan. The caller fills in name, request, needs, key and identity. `values` is empty if the claim has no

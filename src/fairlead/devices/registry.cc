@@ -148,11 +148,26 @@ Result<Registry::Choice> Registry::choose(const dra::DeviceConfig& config) const
     return Error(Code::kInvalid, config.path + ": type and kind are missing");
   }
   std::string path = root.path_of(type);
+  std::string type_path = root.path_of("type");
+  std::string kind_path = object.path_of("kind");
   return Choice{.kind = known,
                 .section = {.document = std::move(document),
                             .object = object,
                             .path = std::move(path),
-                            .from_class = config.from_class}};
+                            .from_class = config.from_class},
+                .type_path = std::move(type_path),
+                .kind_path = std::move(kind_path)};
+}
+
+Result<Registry::Entry> Registry::read_entry(const dra::DeviceConfig& config) const {
+  FL_ASSIGN(Choice choice, choose(config));
+  const KindName name = choice.kind->name();
+  FL_ASSIGN(auto values, fields::read({.kind = name.kind, .fields = choice.kind->fields()},
+                                      kind_fields(name.type), choice.section));
+  return Entry{.kind = choice.kind,
+               .values = std::move(values),
+               .type_path = std::move(choice.type_path),
+               .kind_path = std::move(choice.kind_path)};
 }
 
 Result<std::optional<Registry::Decoded>> Registry::decode(
@@ -255,13 +270,20 @@ Result<DevicePlan> Registry::plan_by(const Kind& kind, const PlanInput& input, c
   return plan;
 }
 
-Result<DevicePlan> Registry::plan_part(const PlanInput& device, const dra::DeviceConfig& config) const {
-  FL_ASSIGN(const auto decoded, decode({config}));
-  const Error nested(Code::kInvalid, config.path + ": a device of kind " + to_string(decoded->kind->name()) +
+Result<DevicePlan> Registry::plan_part(const PlanInput& device, const Resolved& whole,
+                                       std::string_view name) {
+  const auto found = std::ranges::find(whole.parts, name, &Resolved::part);
+  if (found == whole.parts.end() || found->kind == nullptr) {
+    return Error(Code::kInternal, "the kind " + to_string(whole.kind->name()) + " plans the part " +
+                                      std::string(name) + ", which its parameters do not have");
+  }
+  const Error nested(Code::kInvalid, found->values.path() + ": a device of kind " +
+                                         to_string(found->kind->name()) +
                                          " has parts, so it cannot be a part itself");
   PlanInput input = device;
-  input.plan_part = [&](const dra::DeviceConfig& /*config*/) -> Result<DevicePlan> { return nested; };
-  FL_ASSIGN(DevicePlan part, plan_by(*decoded->kind, input, decoded->values));
+  input.own_parents = found->own_parents;
+  input.plan_part = [&](std::string_view /*part*/) -> Result<DevicePlan> { return nested; };
+  FL_ASSIGN(DevicePlan part, plan_by(*found->kind, input, found->values));
   if (!part.parts.empty()) {
     return nested;
   }
@@ -271,38 +293,93 @@ Result<DevicePlan> Registry::plan_part(const PlanInput& device, const dra::Devic
   return part;
 }
 
-Result<DevicePlan> Registry::plan(const PlanInput& input) const {
-  const dra::AllocatedDevice& device = *input.device;
-  FL_TRY(check_slots(device));
-  const auto owned = find_owned(input);
-  if (owned) {
-    const std::string& called = owned->offer.called;
-    FL_TRY(owned->owner->check_is_same(device.reported, owned->offer,
-                                       "the device " + device.device + " of the request \"" + device.request +
-                                           "\"" + (called.empty() ? "" : " (" + called + ")")));
+Result<Resolved> Registry::resolve(const std::vector<dra::DeviceConfig>& configs) const {
+  FL_ASSIGN(auto decoded, decode(configs));
+  Resolved resolved{.own_parents = OwnParents::kAny};
+  if (!decoded) {
+    return resolved;
   }
-  FL_ASSIGN(auto decoded, decode(device.config));
-  if (!decoded && device.device != kVirtualDevice) {
-    // Without an owner the device is not here now, which is how a NIC is that was pulled out: its kind says so.
-    const Kind* kind = owned ? owned->owner : find({.type = "netdev", .kind = "host-device"});
-    if (kind != nullptr) {
-      decoded.emplace(Decoded{.kind = kind, .values = fields::Values(kind->fields())});
+  resolved.kind = decoded->kind;
+  resolved.values = std::move(decoded->values);
+  FL_ASSIGN(const auto parts, part_configs(*resolved.kind, resolved.values, configs));
+  for (const PartConfigs& part : parts) {
+    FL_ASSIGN(Resolved one, resolve(part.configs));
+    one.part = part.part;
+    resolved.parts.push_back(std::move(one));
+  }
+  return resolved;
+}
+
+Result<std::vector<Registry::PartConfigs>> Registry::part_configs(
+    const Kind& kind, const fields::Values& merged, const std::vector<dra::DeviceConfig>& configs) const {
+  std::vector<PartConfigs> parts;
+  for (PartConfig& part : kind.parts(merged)) {
+    parts.push_back({.part = std::move(part.part)});
+  }
+  if (parts.empty()) {
+    return parts;
+  }
+  for (const dra::DeviceConfig& config : configs) {
+    FL_ASSIGN(const Entry entry, read_entry(config));
+    if (entry.kind != &kind) {
+      continue;  // dropped
+    }
+    for (PartConfig& part : kind.parts(entry.values)) {
+      const auto to = std::ranges::find(parts, part.part, &PartConfigs::part);
+      if (to != parts.end()) {
+        part.config.from_class = config.from_class;
+        part.config.classes = config.classes;
+        to->configs.push_back(std::move(part.config));
+      }
     }
   }
-  if (!decoded) {
+  return parts;
+}
+
+Result<Registry::Allocated> Registry::find(const PlanInput& input) const {
+  const dra::AllocatedDevice& device = *input.device;
+  FL_TRY(check_slots(device));
+  auto owned = find_owned(input);
+  if (!owned) {
+    // It is not here now, which is how a NIC is that was pulled out: its kind says so.
+    const bool is_virtual = device.device == kVirtualDevice;
+    return Allocated{.kind_without_parameters =
+                         is_virtual ? nullptr : find({.type = "netdev", .kind = "host-device"})};
+  }
+  const std::string& called = owned->offer.called;
+  FL_TRY(owned->owner->check_is_same(device.reported, owned->offer,
+                                     "the device " + device.device + " of the request \"" + device.request +
+                                         "\"" + (called.empty() ? "" : " (" + called + ")")));
+  return Allocated{.owner = owned->owner,
+                   .offer = std::move(owned->offer),
+                   .kind_without_parameters = device.device == kVirtualDevice ? nullptr : owned->owner};
+}
+
+Result<DevicePlan> Registry::plan(const PlanInput& input, const Allocated& allocated,
+                                  const Resolved& resolved) {
+  const dra::AllocatedDevice& device = *input.device;
+  const Kind* kind = resolved.kind != nullptr ? resolved.kind : allocated.kind_without_parameters;
+  if (kind == nullptr) {
     return Error(Code::kInvalid,
                  "request \"" + device.request + "\" got the device " + device.device +
                      ", but nothing says what to make of it: add a config with parameters "
                      "such as {\"type\": \"netdev\", \"netdev\": {\"kind\": \"macvlan\", ...}}");
   }
-  PlanInput with_parts = input;
-  with_parts.plan_part = [&](const dra::DeviceConfig& config) { return plan_part(input, config); };
-  FL_ASSIGN(DevicePlan plan, plan_by(*decoded->kind, with_parts, decoded->values));
-  if (owned) {
-    plan.key = owned->offer.identity.key;
-    plan.identity = owned->offer.identity.data;
+  const fields::Values none(kind->fields());
+  PlanInput full = input;
+  full.own_parents = resolved.own_parents;
+  full.plan_part = [&](std::string_view part) { return plan_part(input, resolved, part); };
+  FL_ASSIGN(DevicePlan plan, plan_by(*kind, full, resolved.kind != nullptr ? resolved.values : none));
+  if (allocated.offer) {
+    plan.key = allocated.offer->identity.key;
+    plan.identity = allocated.offer->identity.data;
   }
   return plan;
+}
+
+Result<DevicePlan> Registry::plan(const PlanInput& input, const Resolved& resolved) const {
+  FL_ASSIGN(const Allocated allocated, find(input));
+  return plan(input, allocated, resolved);
 }
 
 }  // namespace fairlead::devices

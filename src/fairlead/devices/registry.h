@@ -41,14 +41,45 @@ class Registry {
     const Kind* kind = nullptr;
     fields::Values values;
   };
+  /// One entry of a device by itself, with what it alone says.
+  struct Entry {
+    const Kind* kind = nullptr;
+    fields::Values values;
+    std::string type_path, kind_path;  // of the two words that chose the kind
+  };
+  /// Decodes one entry by the table of the kind that it names. Required fields are not asked for.
+  Result<Entry> read_entry(const dra::DeviceConfig& config) const;
   /// Reads `type` and `kind` of every config (weakest first) and the fields of those of the last one's kind.
   /// Configs of another kind before them are dropped: a claim may ask for something else than its class
   /// suggests. nullopt: there is no config.
   Result<std::optional<Decoded>> decode(const std::vector<dra::DeviceConfig>& configs) const;
 
-  /// Lets the kind of the decoded configs plan. Without any config a device that is allocated as a whole is
+  /// The entries of each part of a device, weakest first; the parts in the order in which `merged` has them.
+  struct PartConfigs {
+    std::string part;
+    std::vector<dra::DeviceConfig> configs = {};
+  };
+  Result<std::vector<PartConfigs>> part_configs(const Kind& kind, const fields::Values& merged,
+                                                const std::vector<dra::DeviceConfig>& configs) const;
+  /// All configs of a device, where its claim may write every field (level privileged).
+  Result<devices::Resolved> resolve(const std::vector<dra::DeviceConfig>& configs) const;
+
+  /// What was allocated, whatever its parameters are.
+  struct Allocated {
+    /// An allocated device that one claim has as a whole: what it is offered as, and the kind that does.
+    const Kind* owner = nullptr;
+    std::optional<Offer> offer;
+    /// By which the device is given as it is if it has no parameters; nullptr: it needs some.
+    const Kind* kind_without_parameters = nullptr;
+  };
+  /// Errors: the device is not the one that was reported, or cannot be allocated like that.
+  Result<Allocated> find(const PlanInput& input) const;
+  /// Lets the kind of the resolved configs plan. Without any config a device that is allocated as a whole is
   /// given as it is, by the kind that offers it.
-  Result<DevicePlan> plan(const PlanInput& input) const;
+  static Result<DevicePlan> plan(const PlanInput& input, const Allocated& allocated,
+                                 const Resolved& resolved);
+  /// The same with find().
+  Result<DevicePlan> plan(const PlanInput& input, const Resolved& resolved) const;
   /// A plan from a record: `name` and `request` are given, `body` is PlanBody::to_json(). What this version
   /// cannot work with is in DevicePlan::problem.
   void read(DevicePlan& plan, std::string_view body, std::string_view name_in_pod) const;
@@ -57,6 +88,7 @@ class Registry {
   struct Choice {
     const Kind* kind = nullptr;
     fields::Section section;
+    std::string type_path, kind_path;
   };
   Result<Choice> choose(const dra::DeviceConfig& config) const;
   /// An allocated device that one claim has as a whole, and the kind that offers it.
@@ -66,7 +98,7 @@ class Registry {
   };
   [[nodiscard]] std::optional<Owned> find_owned(const PlanInput& input) const;
   static Result<DevicePlan> plan_by(const Kind& kind, const PlanInput& input, const fields::Values& values);
-  [[nodiscard]] Result<DevicePlan> plan_part(const PlanInput& device, const dra::DeviceConfig& config) const;
+  static Result<DevicePlan> plan_part(const PlanInput& device, const Resolved& whole, std::string_view name);
   [[nodiscard]] std::vector<std::string_view> types() const;
   [[nodiscard]] std::vector<std::string_view> kinds_of(std::string_view type) const;
   [[nodiscard]] std::vector<fields::KindFields> kind_fields(std::string_view type) const;

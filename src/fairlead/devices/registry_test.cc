@@ -661,6 +661,32 @@ TEST_F(NodesOwn, AddressOfALinkWithoutParent_IsRefusedToo) {
   }
 }
 
+TEST_F(PlanTest, ParentOfTheNodesOwn_BelowPrivileged_OnlyAsTheAdminWroteIt) {
+  const std::string macvlan = R"({"type":"netdev","netdev":{"kind":"macvlan","master":"eth0"}})";
+  own_parents_ = OwnParents::kNone;
+  EXPECT_THAT(refusal(macvlan),
+              StartsWith("config[0].opaque.parameters.netdev.master: \"eth0\" is the node's own; below level "
+                         "privileged a claim may have it as parent only if its DeviceClass sets it, or if "));
+  EXPECT_THAT(refusal(R"({"type":"netdev","netdev":{"kind":"macvlan","master":"eth0.7"}})"),
+              HasSubstr("is the node's own"))
+      << "above the uplink";
+  EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"macvlan","master":"nic2"}})"), "accepted");
+  EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"veth","bridge":"br0"}})"), "accepted");
+  change("br0", [](sys::InventoryLink& link) { link.is_uplink = true; });
+  EXPECT_THAT(refusal(R"({"type":"netdev","netdev":{"kind":"veth","bridge":"br0"}})"),
+              HasSubstr("netdev.bridge: \"br0\" is the node's own"));
+  own_parents_ = OwnParents::kAsWritten;
+  EXPECT_EQ(refusal(macvlan), "accepted");
+}
+
+TEST_F(PlanTest, ParentWhileTheNodesOwnIsNotKnown_IsRefusedBelowPrivileged) {
+  options_.uplinks = {"missing0"};
+  const std::string macvlan = R"({"type":"netdev","netdev":{"kind":"macvlan","master":"nic2"}})";
+  EXPECT_EQ(refusal(macvlan), "accepted");
+  own_parents_ = OwnParents::kNone;
+  EXPECT_THAT(refusal(macvlan), HasSubstr("while it is not known which links are the node's own: "));
+}
+
 TEST_F(PlanTest, AddressOfALinkWithoutParent_MayBeAnotherClaimsToo) {
   add_other("tenant", "other", R"("dummy","addresses":["192.0.2.10/24"])");
   EXPECT_EQ(refusal(R"({"type":"netdev","netdev":{"kind":"dummy","addresses":["192.0.2.10/24"]}})"),

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <type_traits>
 
 #include "fairlead/core/text.h"
 
@@ -161,6 +162,44 @@ std::string_view to_string(Risk risk) {
   return "";
 }
 
+Risk risk_of(const Field& field) {
+  Risk risk = field.risk;
+  for (const Field& inner : field.nested()) {
+    risk = std::max(risk, risk_of(inner));
+  }
+  return risk;
+}
+
+namespace {
+
+bool are_equal(const Values& a, const Values& b) {
+  return a.all().size() == b.all().size() && std::ranges::all_of(a.all(), [&](const Value& value) {
+           const auto other = std::ranges::find(b.all(), value.field, &Value::field);
+           return other != b.all().end() && is_equal(value, *other);
+         });
+}
+
+}  // namespace
+
+bool is_equal(const Value& a, const Value& b) {
+  const auto* objects = std::get_if<std::vector<Values>>(&a.data);
+  const auto* others = std::get_if<std::vector<Values>>(&b.data);
+  if (objects != nullptr && others != nullptr) {
+    return std::ranges::equal(*objects, *others, are_equal);
+  }
+  return std::visit(
+      [](const auto& left, const auto& right) {
+        if constexpr (!std::is_same_v<decltype(left), decltype(right)>) {
+          return false;
+        } else if constexpr (std::is_same_v<decltype(left), const std::vector<Values>&>) {
+          return false;  // compared above
+        } else {
+          return left == right;
+        }
+      },
+      a.data, b.data);
+}
+
 const Value* Values::find(std::string_view name) const {
   if (find_field(table_, name) == nullptr) {
     misused(name, "is read, but is not in the table");
@@ -234,20 +273,34 @@ void Values::set(Value value) {
   }
 }
 
-Result<Values> decode(const KindFields& kind, std::span<const KindFields> others,
-                      std::span<const Section> sections) {
-  Values values(kind.fields);
-  for (const Section& section : sections) {
-    refuse_foreign(section.object, kind, others);
-    Reader(section.from_class).read(section.object, kind.fields, values);
-    FL_TRY(section.document.finish());
-    values.set_path(section.path);
-  }
-  for (const Field& field : kind.fields) {
+Result<Values> read(const KindFields& kind, std::span<const KindFields> others, const Section& section) {
+  Values values(kind.fields, section.path);
+  refuse_foreign(section.object, kind, others);
+  Reader(section.from_class).read(section.object, kind.fields, values);
+  FL_TRY(section.document.finish());
+  return values;
+}
+
+Result<> check_required(const Values& values) {
+  for (const Field& field : values.table()) {
     if (field.required && !values.has(field.name)) {
       return Error(Code::kInvalid, values.path_of(field.name) + ": this field is required");
     }
   }
+  return {};
+}
+
+Result<Values> decode(const KindFields& kind, std::span<const KindFields> others,
+                      std::span<const Section> sections) {
+  Values values(kind.fields);
+  for (const Section& section : sections) {
+    FL_ASSIGN(const Values written, read(kind, others, section));
+    for (const Value& value : written.all()) {
+      values.set(value);
+    }
+    values.set_path(section.path);
+  }
+  FL_TRY(check_required(values));
   return values;
 }
 

@@ -47,6 +47,17 @@ enum class Risk : std::uint8_t {
 /// "own", "shared", "node".
 std::string_view to_string(Risk risk);
 
+/// Which list of the policy's bounds a field's values must be in; of a list of values, each.
+enum class Bound : std::uint8_t {
+  kNone,
+  kParent,        // a link of the node by name
+  kAddress,       // an address with or without a prefix length
+  kVlan,          // a VLAN id
+  kDriver,        // a kernel driver
+  kNadNamespace,  // the namespace of a NetworkAttachmentDefinition
+  kCniPlugin,     // the type of a CNI plugin
+};
+
 struct Field;
 class Values;
 struct Value;
@@ -78,6 +89,9 @@ struct Field {
   std::string_view name;  // as in JSON, lowerCamel
   Type type = Type::kString;
   Risk risk = Risk::kNode;
+  Bound bound = Bound::kNone;
+  /// The value describes parts of the device (devices::Kind::parts): risk and bound are those of the parts' fields.
+  bool is_part = false;
   /// In a nested object: of each object. Else: of all sections of a device together.
   bool required = false;
   std::int64_t min = 0;
@@ -94,6 +108,9 @@ struct Field {
 
   [[nodiscard]] std::span<const Field> nested() const;
 };
+
+/// The highest risk of the field and of all that is nested in it.
+Risk risk_of(const Field& field);
 
 inline std::span<const Field> Field::nested() const { return {table.first, table.size}; }
 
@@ -134,6 +151,9 @@ struct Value {
   bool from_class = false;
 };
 
+/// Whether both have the same data, wherever they were read; of objects, the same fields with the same data.
+bool is_equal(const Value& a, const Value& b);
+
 /// The values of an object, each of the type in its field. Asking for a field that is not in the table, or
 /// with a function that does not fit its type, is a programming error: it aborts.
 class Values {
@@ -166,6 +186,7 @@ class Values {
 
   /// Adds a value, or replaces the one of the same field.
   void set(Value value);
+  [[nodiscard]] std::span<const Field> table() const { return table_; }
   void set_path(std::string path) { path_ = std::move(path); }
 
  private:
@@ -193,6 +214,11 @@ struct Section {
   std::string path;  // of the object
   bool from_class = false;
 };
+
+/// What one section says, without a check for required fields. Errors as of decode().
+Result<Values> read(const KindFields& kind, std::span<const KindFields> others, const Section& section);
+/// kInvalid: a required field of the table is missing.
+Result<> check_required(const Values& values);
 
 /// Reads the sections of one device, weakest first; a later one overrides field by field (a list as a whole).
 /// `others` are the other kinds of the same type: their fields are refused with the name of the kind.

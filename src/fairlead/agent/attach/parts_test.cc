@@ -155,17 +155,26 @@ class ComboKind final : public devices::Kind {
  public:
   [[nodiscard]] devices::KindName name() const override { return {.type = "combo", .kind = "list"}; }
   [[nodiscard]] std::span<const fields::Field> fields() const override {
-    static constexpr std::array kFields = {
-        fields::Field{.name = "parts", .type = fields::Type::kStrings, .required = true, .max_items = 8}};
+    static constexpr std::array kFields = {fields::Field{
+        .name = "parts", .type = fields::Type::kStrings, .is_part = true, .required = true, .max_items = 8}};
     return kFields;
+  }
+  [[nodiscard]] std::vector<devices::PartConfig> parts(const fields::Values& entry) const override {
+    std::vector<devices::PartConfig> parts;
+    if (const auto texts = entry.strings("parts")) {
+      for (const std::string& parameters : texts->value) {
+        const std::string name = std::to_string(parts.size());
+        parts.push_back(
+            {.part = name, .config = {.parameters = parameters, .path = texts->path + "[" + name + "]"}});
+      }
+    }
+    return parts;
   }
   Result<devices::DevicePlan> plan(const devices::PlanInput& input,
                                    const fields::Values& values) const override {
     devices::DevicePlan plan;
-    const auto parts = values.strings("parts");
-    for (const std::string& parameters : parts->value) {
-      const std::string path = values.path_of("parts") + "[" + std::to_string(plan.parts.size()) + "]";
-      FL_ASSIGN(auto part, input.plan_part({.parameters = parameters, .path = path}));
+    for (const devices::PartConfig& wanted : parts(values)) {
+      FL_ASSIGN(auto part, input.plan_part(wanted.part));
       plan.parts.push_back(std::move(part));
     }
     return plan;

@@ -119,6 +119,7 @@ inline constexpr std::array kAddressingFields = {
     fields::Field{.name = "addresses",
                   .type = fields::Type::kStrings,
                   .risk = fields::Risk::kShared,
+                  .bound = fields::Bound::kAddress,
                   .max_items = 32,
                   .format = {.check = check_interface_address,
                              .pattern = "^[0-9A-Fa-f:.]+/[0-9]{1,3}$",
@@ -141,6 +142,7 @@ inline constexpr std::array kParentFields = {
     fields::Field{
         .name = "master",
         .risk = fields::Risk::kNode,
+        .bound = fields::Bound::kParent,
         .format = kLinkReference,
         .default_text = "the allocated NIC",
         .meaning = "Link of the node that the interface is on, by name or altname; required with the device "

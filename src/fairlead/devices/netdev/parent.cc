@@ -98,11 +98,36 @@ Result<const sys::InventoryLink*> named_link(const PlanInput& input, const Paren
     return Error(Code::kInvalid, wish.master->path + ": " + quoted(wish.master->value) +
                                      " is not an Ethernet link; " + std::string(wish.kind) + " needs one");
   }
+  FL_TRY(check_own_parent(input, *wish.master, *parent));
   FL_TRY(check_free(input, wish, *parent));
   return parent;
 }
 
 }  // namespace
+
+Result<> check_own_parent(const PlanInput& input, const fields::Sourced<std::string>& field,
+                          const sys::InventoryLink& link) {
+  if (input.own_parents != OwnParents::kNone) {
+    return {};
+  }
+  const std::string begin = field.path + ": " + quoted(field.value);
+  if (link.is_uplink || input.node->is_uplink(link)) {
+    return Error(Code::kDenied,
+                 begin +
+                     " is the node's own; below level privileged a claim may have it as parent only "
+                     "if its DeviceClass sets it, or if a list of parents (bounds of the policy file "
+                     "or of a FieldPolicy) has it by its name, without * and ?; use another link, or "
+                     "ask your admin for one of these");
+  }
+  if (const auto unknown = input.node->problem()) {
+    return Error(Code::kUnavailable,
+                 begin +
+                     " cannot be a parent below level privileged while it is not known which "
+                     "links are the node's own: " +
+                     unknown->text);
+  }
+  return {};
+}
 
 std::string receiver_of(const netlink::Link& link) {
   if (link.kind == "macvlan" || link.kind == "macvtap") {

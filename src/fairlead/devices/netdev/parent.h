@@ -34,6 +34,11 @@ std::string receiver_of(const netlink::Link& link);
 /// who may sit there. Fills in the plan's master, parent and exclusive.
 Result<> plan_parent(const PlanInput& input, const ParentWish& wish, NetdevPlan& plan);
 
+/// kDenied: the link is the node's own, and the claim's namespace may not name it as a parent (PlanInput::own_parents).
+/// kUnavailable: it is not known whether it is.
+Result<> check_own_parent(const PlanInput& input, const fields::Sourced<std::string>& field,
+                          const sys::InventoryLink& link);
+
 /// A MAC address and an MTU that are asked for, against the parent's.
 Result<> check_mac_on_parent(const CommonValues& common, const NetdevPlan& plan);
 Result<> check_mtu_on_parent(const CommonValues& common, const NetdevPlan& plan);

@@ -43,8 +43,13 @@ class PlanTest : public ::testing::Test {
           {.address = {.link = link, .prefix = *netlink::IpPrefix::parse("fe80::1/64"), .scope = 253},
            .told = {2}}};
     }};
+    auto resolved = registry_.resolve(allocated.config);
+    if (!resolved) {
+      return std::move(resolved).error();
+    }
+    resolved->own_parents = own_parents_;
     return registry_.plan(
-        {.device = &allocated, .node = &node, .claim = &claim_, .others = &others_, .ask = &ask});
+        {.device = &allocated, .node = &node, .claim = &claim_, .others = &others_, .ask = &ask}, *resolved);
   }
 
   /// The sentence for parameters that are refused.
@@ -81,6 +86,7 @@ class PlanTest : public ::testing::Test {
     inventory_ = sys::Inventory(std::move(links));
   }
 
+  OwnParents own_parents_ = OwnParents::kAny;
   std::string reported_;  // the data in the claim's status
   NodeOptions options_ = node_options();
   sys::Inventory inventory_ = inventory();

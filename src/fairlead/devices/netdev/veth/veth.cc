@@ -3,6 +3,7 @@
 
 #include "fairlead/core/text.h"
 #include "fairlead/devices/netdev/check.h"
+#include "fairlead/devices/netdev/parent.h"
 #include "fairlead/devices/netdev/sharing.h"
 #include "fairlead/devices/node.h"
 
@@ -13,6 +14,7 @@ constexpr std::array kOwnFields = {
     fields::Field{
         .name = "bridge",
         .risk = fields::Risk::kNode,
+        .bound = fields::Bound::kParent,
         .format = {.check = kLinkReference.check, .pattern = kLinkReference.pattern, .example = "br0"},
         .default_text = "none",
         .meaning = "Bridge of the node, by name or altname, whose port the pair's host end becomes, with "
@@ -45,6 +47,7 @@ Result<> VethKind::resolve(const PlanInput& input, const fields::Values& values,
     return Error(Code::kInvalid, wanted->path + ": " + quoted(wanted->value) + " is not a bridge" +
                                      (bridge->link.kind.empty() ? "" : " but a " + bridge->link.kind));
   }
+  FL_TRY(check_own_parent(input, *wanted, *bridge));
   plan.bridge = bridge->link.name;
   plan.parent = *bridge;
   FL_TRY(check_inherited_mtu(common, "the bridge " + bridge->link.name, bridge->link.mtu));

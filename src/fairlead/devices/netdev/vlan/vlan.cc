@@ -72,6 +72,7 @@ constexpr std::array kOwnFields = {
     fields::Field{.name = "vlanId",
                   .type = fields::Type::kInteger,
                   .risk = fields::Risk::kNode,
+                  .bound = fields::Bound::kVlan,
                   .required = true,
                   .min = 0,
                   .max = Vlan::kMaxId,
