@@ -19,7 +19,8 @@ FLOORS = {
     "rpc": {"core", "sys"},
     "dra": {"core", "sys", "kube", "formats", "rpc"},
     "devices": {"core", "sys", "kube", "formats", "dra"},
-    "agent": {"core", "sys", "kube", "formats", "rpc", "dra", "devices"},
+    "policy": {"core", "sys", "kube", "formats", "dra", "devices"},
+    "agent": {"core", "sys", "kube", "formats", "rpc", "dra", "devices", "policy"},
 }
 # folders of one floor: which others of it each may include
 WINGS = {

@@ -22,6 +22,7 @@
 // device, which each of their kinds offers in the same way; Registry::offers() returns it once.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <compare>
 #include <cstdint>
@@ -362,6 +363,8 @@ class Kind : private Pinned {
     (void)entry;
     return {};
   }
+  /// Whether a field describes parts.
+  [[nodiscard]] bool has_parts() const { return std::ranges::any_of(fields(), &fields::Field::is_part); }
   /// Checks the values of fields() against the node, changes nothing. A device of its own may have been withheld
   /// since it was allocated: that is for this to refuse. Everything detach() needs later must be in
   /// the plan. The caller fills in name, request, needs, key and identity. `values` is empty if the claim has no

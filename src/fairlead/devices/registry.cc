@@ -301,7 +301,10 @@ Result<Resolved> Registry::resolve(const std::vector<dra::DeviceConfig>& configs
   }
   resolved.kind = decoded->kind;
   resolved.values = std::move(decoded->values);
-  FL_ASSIGN(const auto parts, part_configs(*resolved.kind, resolved.values, configs));
+  if (!resolved.kind->has_parts()) {
+    return resolved;
+  }
+  FL_ASSIGN(const auto parts, part_configs(*resolved.kind, configs));
   for (const PartConfigs& part : parts) {
     FL_ASSIGN(Resolved one, resolve(part.configs));
     one.part = part.part;
@@ -311,26 +314,21 @@ Result<Resolved> Registry::resolve(const std::vector<dra::DeviceConfig>& configs
 }
 
 Result<std::vector<Registry::PartConfigs>> Registry::part_configs(
-    const Kind& kind, const fields::Values& merged, const std::vector<dra::DeviceConfig>& configs) const {
+    const Kind& kind, const std::vector<dra::DeviceConfig>& configs) const {
   std::vector<PartConfigs> parts;
-  for (PartConfig& part : kind.parts(merged)) {
-    parts.push_back({.part = std::move(part.part)});
-  }
-  if (parts.empty()) {
-    return parts;
-  }
   for (const dra::DeviceConfig& config : configs) {
     FL_ASSIGN(const Entry entry, read_entry(config));
     if (entry.kind != &kind) {
       continue;  // dropped
     }
     for (PartConfig& part : kind.parts(entry.values)) {
-      const auto to = std::ranges::find(parts, part.part, &PartConfigs::part);
-      if (to != parts.end()) {
-        part.config.from_class = config.from_class;
-        part.config.classes = config.classes;
-        to->configs.push_back(std::move(part.config));
+      auto to = std::ranges::find(parts, part.part, &PartConfigs::part);
+      if (to == parts.end()) {
+        to = parts.insert(to, PartConfigs{.part = std::move(part.part)});
       }
+      part.config.from_class = config.from_class;
+      part.config.classes = config.classes;
+      to->configs.push_back(std::move(part.config));
     }
   }
   return parts;

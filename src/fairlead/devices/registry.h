@@ -54,12 +54,12 @@ class Registry {
   /// suggests. nullopt: there is no config.
   Result<std::optional<Decoded>> decode(const std::vector<dra::DeviceConfig>& configs) const;
 
-  /// The entries of each part of a device, weakest first; the parts in the order in which `merged` has them.
+  /// The entries of each part of a device of this kind, weakest first; entries of other kinds are left out.
   struct PartConfigs {
     std::string part;
     std::vector<dra::DeviceConfig> configs = {};
   };
-  Result<std::vector<PartConfigs>> part_configs(const Kind& kind, const fields::Values& merged,
+  Result<std::vector<PartConfigs>> part_configs(const Kind& kind,
                                                 const std::vector<dra::DeviceConfig>& configs) const;
   /// All configs of a device, where its claim may write every field (level privileged).
   Result<devices::Resolved> resolve(const std::vector<dra::DeviceConfig>& configs) const;
