@@ -76,6 +76,18 @@ void add_agent_flags(CLI::App& app, AgentFlags& flags) {
                  "the folder, one for all fairlead drivers of this node, in which they record which driver "
                  "has a NIC")
       ->envname("SHARED_DIR");
+  app.add_option(
+         "--policy", flags.policy,
+         "what claims of namespaces may write that the policy file does not list: privileged (every "
+         "field; the default), baseline (fields that concern the pod's own interface only), restricted "
+         "(interfaceName); DeviceClasses can set and open more")
+      ->envname("POLICY")
+      ->check(CLI::IsMember({"privileged", "baseline", "restricted"}));
+  app.add_option(
+         "--policy-file", flags.policy_file,
+         "levels of namespaces, and bounds of parents, addresses and VLANs (YAML); read again when it "
+         "changes")
+      ->envname("POLICY_FILE");
   app.add_option("--host-devices", flags.host_devices,
                  "glob of links to offer as NICs although they look virtual "
                  "(nested nodes); repeatable")

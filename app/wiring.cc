@@ -87,6 +87,19 @@ Result<agent::NetDriverOptions> driver_options(const AgentFlags& flags, const dr
   }
   options.holders = agent::NicHolders::Options{
       .dir = flags.shared_dir, .driver = plugin.driver_name, .state_dir = plugin.state_dir};
+  options.policy.level = policy::parse_level(flags.policy).value_or(policy::Level::kPrivileged);
+  options.policy.file = flags.policy_file;
+  options.policy.copy_dir = plugin.state_dir;
+  if (!flags.policy_file.empty() && !flags.policy_file.starts_with('/')) {
+    return Error(Code::kInvalid, "--policy-file must be an absolute path, not \"" + flags.policy_file + "\"");
+  }
+  if (flags.policy.empty()) {
+    log::warn(
+        "claims may write every field where no policy file gives another level, parents and VLANs of the "
+        "node "
+        "included; --policy baseline restricts that",
+        {{"policy", std::string(to_string(options.policy.level))}});
+  }
   if (flags.attach == "auto") {
     options.ways->nri = rpc::NriPluginOptions{
         .name = plugin.driver_name, .index = flags.nri_index, .socket = flags.nri_socket, .events = {}};

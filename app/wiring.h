@@ -28,6 +28,8 @@ struct AgentFlags {
   bool allow_connected = false;
   std::vector<std::string> host_devices;
   std::string shared_dir = agent::NicHolders::kDefaultFolder;
+  std::string policy;  // a level; empty: not said
+  std::string policy_file;
 };
 
 /// The installed guard, held from now on; empty if --install-guard is not set.

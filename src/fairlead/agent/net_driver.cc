@@ -12,6 +12,7 @@
 #include "fairlead/devices/netdev/link_use.h"
 #include "fairlead/devices/node_questions.h"
 #include "fairlead/devices/other_claims.h"
+#include "fairlead/policy/policy.h"
 
 namespace fairlead::agent {
 
@@ -66,6 +67,9 @@ std::string name_for(const dra::Claim& reader, const devices::PlannedClaim& othe
 Result<std::unique_ptr<NetDriver>> NetDriver::create(dra::Host& host, NetDriverOptions options,
                                                      const devices::Registry& registry) {
   auto driver = std::unique_ptr<NetDriver>(new NetDriver(host, std::move(options), registry));
+  PolicyWatch::Options policy = driver->options_.policy;
+  policy.driver = driver->driver_name();
+  FL_ASSIGN(driver->policy_, PolicyWatch::start(std::move(policy), registry));
   if (auto ways = driver->options_.ways) {
     ways->guard_socket = driver->options_.guard_socket;
     FL_ASSIGN(driver->ways_, AttachWays::create(*std::move(ways), driver->service_));
@@ -73,7 +77,26 @@ Result<std::unique_ptr<NetDriver>> NetDriver::create(dra::Host& host, NetDriverO
   return driver;
 }
 
+Result<> NetDriver::ready() const {
+  FL_TRY(offers_.ready());
+  return policy_->ready();
+}
+
+std::string NetDriver::metrics_text() const { return offers_.metrics_text() + policy_->metrics_text(); }
+
+Result<devices::Resolved> NetDriver::resolve(const policy::Policy& policy, const dra::Claim& claim,
+                                             const dra::AllocatedDevice& device,
+                                             const devices::Kind* kind_without_parameters) const {
+  FL_ASSIGN(auto decision, policy::decide({.kinds = registry_,
+                                           .policy = &policy,
+                                           .claim_namespace = claim.namespace_,
+                                           .device = &device,
+                                           .kind_without_parameters = kind_without_parameters}));
+  return std::move(decision).take();
+}
+
 Result<std::string> NetDriver::plan(const dra::Claim& claim) {
+  FL_ASSIGN(const auto policy, policy_->policy());
   FL_ASSIGN(const auto node, offers_.known_node());
   FL_TRY(book_.refresh(*host_));
   const PlannedClaims in_its_pods = book_.in_pods(claim.reserved_for, claim.uid);
@@ -85,9 +108,12 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
   ClaimPlan plan{.mode = options_.node.mode};
   for (const dra::AllocatedDevice& device : claim.devices) {
     if (device.admin_access) {
-      if (!device.config.empty()) {
+      const auto parameters = std::ranges::find_if(device.config, [](const dra::DeviceConfig& config) {
+        return !config.from_class || !policy::is_field_policy(config.parameters);
+      });
+      if (parameters != device.config.end()) {
         return Error(Code::kInvalid,
-                     device.config.front().path + ": the request \"" + device.request +
+                     parameters->path + ": the request \"" + device.request +
                          "\" has adminAccess, which only watches a device; it takes no parameters");
       }
       plan.devices.push_back({.admin_access = true, .request = device.request});
@@ -101,7 +127,7 @@ Result<std::string> NetDriver::plan(const dra::Claim& claim) {
                                    .ask = &ask,
                                    .part_planned = add_own};
     FL_ASSIGN(const auto allocated, registry_->find(input));
-    FL_ASSIGN(const auto resolved, registry_->resolve(device.config));
+    FL_ASSIGN(const auto resolved, resolve(*policy, claim, device, allocated.kind_without_parameters));
     FL_ASSIGN(DevicePlan planned, devices::Registry::plan(input, allocated, resolved));
     if (planned.parts.empty()) {
       others.add_own(planned);

@@ -14,6 +14,7 @@
 #include "fairlead/agent/claim_names.h"
 #include "fairlead/agent/nic_holders.h"
 #include "fairlead/agent/node_offers.h"
+#include "fairlead/agent/policy_watch.h"
 #include "fairlead/agent/ways/attach_ways.h"
 #include "fairlead/core/result.h"
 #include "fairlead/devices/node.h"
@@ -36,6 +37,8 @@ struct NetDriverOptions {
   /// only the caller attaches claims (tests).
   std::optional<AttachWaysOptions> ways = std::nullopt;
   AttachReportsOptions reports = {};
+  /// Who may write which field of a claim.
+  PolicyWatch::Options policy = {};
   /// Where the drivers of this node record which driver has a NIC, and where this one's records are. nullopt:
   /// there is no other driver.
   std::optional<NicHolders::Options> holders = std::nullopt;
@@ -65,10 +68,10 @@ class NetDriver final : public dra::Driver {
   [[nodiscard]] std::vector<dra::DeviceIdentity> identities(const dra::ClaimRecord& record) const override;
   void restored(const std::vector<dra::ClaimRecord>& records) override;
   void stopping() override;
-  /// An error: the node's own links cannot be determined, so no NIC is offered.
-  [[nodiscard]] Result<> ready() const override { return offers_.ready(); }
-  /// How many NICs are withheld, by reason.
-  [[nodiscard]] std::string metrics_text() const override { return offers_.metrics_text(); }
+  /// An error: the node's own links cannot be determined, so no NIC is offered; or the policy file is bad.
+  [[nodiscard]] Result<> ready() const override;
+  /// How many NICs are withheld, by reason, and what became of the policy file's contents.
+  [[nodiscard]] std::string metrics_text() const override;
   dra::ClaimUse use_of(const dra::ClaimRecord& record) override { return attacher_.use_of(record); }
 
   [[nodiscard]] Attacher& attacher() { return attacher_; }
@@ -90,6 +93,10 @@ class NetDriver final : public dra::Driver {
                  .book = &book_,
                  .holders = holders_ ? &*holders_ : nullptr,
                  .watch_node = options_.watch_node}) {}
+  /// What the device's parameters amount to, if the claim may have that.
+  [[nodiscard]] Result<devices::Resolved> resolve(const policy::Policy& policy, const dra::Claim& claim,
+                                                  const dra::AllocatedDevice& device,
+                                                  const devices::Kind* kind_without_parameters) const;
   [[nodiscard]] static bool shares_any(const ClaimPlan& plan);
   [[nodiscard]] static NicClaim nic_claim(const dra::ClaimRecord& record, const ClaimPlan& plan);
   [[nodiscard]] cdi::Hook guard_hook(const std::string& claim_uid) const;
@@ -102,6 +109,7 @@ class NetDriver final : public dra::Driver {
   AttachService service_;
   std::unique_ptr<AttachWays> ways_;
   std::optional<NicHolders> holders_;
+  std::unique_ptr<PolicyWatch> policy_;
   NodeOffers offers_;  // last: its threads use the host
 };
 
