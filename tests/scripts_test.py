@@ -15,6 +15,22 @@ import check_layers  # noqa: E402
 NOBODY = 65534
 
 
+class Levels(unittest.TestCase):
+    """At which level claims are: the demo runs manifests of other systems, the manifest is for clusters."""
+
+    @staticmethod
+    def read(name):
+        with open(os.path.join(ROOT, name), encoding="utf-8") as file:
+            return file.read()
+
+    def test_demo_is_privileged(self):
+        self.assertIn("/fairlead --policy privileged ", self.read("demo"))
+
+    def test_manifest_is_baseline(self):
+        self.assertIn("\n        - name: POLICY\n          value: baseline\n", self.read("deploy/kubernetes/fairlead.yaml"))
+        self.assertNotIn("\n        - name: POLICY_FILE", self.read("deploy/kubernetes/fairlead.yaml"))
+
+
 class Scripts(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()

@@ -28,7 +28,8 @@ class Fairlead:
     def __init__(self, cluster, driver="dra.example.com", slots=None, host_devices="nic*"):
         self.cluster, self.driver = cluster, driver
         self._probes = True
-        self._environment = {"HOST_DEVICES": host_devices}
+        # Most claims of these tests name a master, a bridge or an address themselves; test_policy.py runs the shipped level.
+        self._environment = {"HOST_DEVICES": host_devices, "POLICY": "privileged"}
         self._image, self._pod = IMAGE, {}  # what with_faults() changes
         self._manifest = MANIFEST  # what use_previous() changes
         if slots:
@@ -46,7 +47,8 @@ class Fairlead:
             daemonset["spec"]["template"]["spec"].update(self._pod)
             if not self._probes:
                 del daemonset["spec"]["template"]["spec"]["containers"][0]["livenessProbe"]
-            container_env(daemonset).extend({"name": k, "value": v} for k, v in self._environment.items())
+            kept = [entry for entry in container_env(daemonset) if entry["name"] not in self._environment]
+            container_env(daemonset)[:] = kept + [{"name": k, "value": v} for k, v in self._environment.items()]
         return objects
 
     def make_image(self):

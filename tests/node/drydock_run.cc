@@ -69,7 +69,7 @@ std::string fairlead_command(const std::string& flags) {
          " --registry-dir {registry} --plugin-dir {plugins}/dra.example.com --cdi-dir {cdi} --nri-socket "
          "{nri}"
          " --state-dir {state} " +
-         flags;
+         (flags.find("--policy") == std::string::npos ? "--policy privileged " : "") + flags;
 }
 
 std::string killed_once(const std::string& point, const std::string& command) {

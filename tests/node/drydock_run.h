@@ -18,7 +18,7 @@ std::string why_no_drydock();
 /// A manifest file below the test's temporary folder; its path.
 std::string write_manifest(const std::string& yaml);
 
-/// The driver command with fairlead as "dra.example.com" and more flags.
+/// The driver command with fairlead as "dra.example.com" and more flags; --policy privileged unless they say else.
 std::string fairlead_command(const std::string& flags = "");
 
 /// A driver command whose first life ends at a fault point (core/fault.h), for --restart-driver.

@@ -114,7 +114,7 @@ class Drydock:
                 file.write(text)
             install = "--install-guard"
         words = "".join(f"{name}={value} " for name, value in environment.items())
-        return (f"{words}exec {BIN}/fairlead --driver-name {DRIVER} --kubeconfig {{kubeconfig}} --node-name {{node}} --registry-dir {{registry}} "
+        return (f"{words}exec {BIN}/fairlead --policy privileged --driver-name {DRIVER} --kubeconfig {{kubeconfig}} --node-name {{node}} --registry-dir {{registry}} "
                 f"--plugin-dir {{plugins}}/{DRIVER} --cdi-dir {{cdi}} --nri-socket {{nri}} --state-dir {{state}} {install} {flags}")
 
     def end(self, timeout=180):
