@@ -119,8 +119,9 @@ class Uverbs : public ::testing::Test {
         .config = {{.parameters = R"({"type":"rdma","rdma":{"kind":"uverbs")" + fields + "}}",
                     .path = "config[0]"}},
         .reported = reported};
+    FL_ASSIGN(const auto resolved, registry_.resolve(allocated.config));
     return registry_.plan(
-        {.device = &allocated, .node = &node, .facts = &facts, .claim = &claim_, .others = &book_});
+        {.device = &allocated, .node = &node, .facts = &facts, .claim = &claim_, .others = &book_}, resolved);
   }
   Result<cdi::ContainerEdits> prepare(const DevicePlan& plan) {
     PrepareInput input;
@@ -293,7 +294,7 @@ TEST_F(Uverbs, NeedsNoParameters) {
   const NodeView node = view(facts);
   const dra::AllocatedDevice allocated{.request = "hca", .pool = "node-a", .device = kHca};
   const auto planned =
-      registry_.plan({.device = &allocated, .node = &node, .facts = &facts, .claim = &claim_});
+      registry_.plan({.device = &allocated, .node = &node, .facts = &facts, .claim = &claim_}, {});
   ASSERT_TRUE(planned) << planned.error().what();
   EXPECT_EQ(planned->key, kHca);
   EXPECT_FALSE(planned->needs.pod_netns);
@@ -468,7 +469,8 @@ TEST_F(Uverbs, InterfaceThatAClaimHas_WithholdsIt) {
   const sys::NodeFacts facts = this->facts();
   const NodeView node = view(facts);
   const dra::AllocatedDevice allocated{.request = "nic", .pool = "node-a", .device = "pci-0000-03-00-1"};
-  const auto nic = registry_.plan({.device = &allocated, .node = &node, .facts = &facts, .claim = &claim_});
+  const auto nic =
+      registry_.plan({.device = &allocated, .node = &node, .facts = &facts, .claim = &claim_}, {});
   ASSERT_TRUE(nic) << nic.error().what();
   options_.rdma_view = RdmaView::kRdma;
   book_.add(std::make_shared<const PlannedClaim>(
