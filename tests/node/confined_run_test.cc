@@ -45,14 +45,16 @@ class ConfinedRun : public ::testing::Test {
       GTEST_SKIP() << kSeccompProfile << " is not there (package golang-github-containers-common)";
     }
   }
-  /// What the DaemonSet's variables do not say is how to reach drydock's API server.
+  /// What the DaemonSet's variables do not say is how to reach drydock's API server. The level of fields is not what
+  /// these tests are about (policy_run_test.cc).
   static std::vector<std::string> arguments(const std::string& yaml, const std::vector<std::string>& more,
                                             const std::string& flags = "") {
     std::vector<std::string> out = {
         "--confine",
         source_file("deploy/kubernetes/fairlead.yaml"),
         "--driver",
-        fairlead_program() + " --kubeconfig {kubeconfig} --state-dir /run/net.fairlead.dev " + flags,
+        fairlead_program() +
+            " --kubeconfig {kubeconfig} --state-dir /run/net.fairlead.dev --policy privileged " + flags,
         "-f",
         write_manifest(yaml),
         "--show-log",

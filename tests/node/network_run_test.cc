@@ -168,7 +168,8 @@ TEST_P(Ipv6Run, IsSwitchedOnForTheInterface_WhereThePodHasItOff) {
   RunOutcome run;
   if (confined) {
     run = run_drydock({"--confine", source_file("deploy/kubernetes/fairlead.yaml"), "--driver",
-                       fairlead_program() + " --kubeconfig {kubeconfig} --state-dir /run/net.fairlead.dev",
+                       fairlead_program() +
+                           " --kubeconfig {kubeconfig} --state-dir /run/net.fairlead.dev --policy privileged",
                        "-f", write_manifest(replaced(yaml, "dra.example.com", "net.fairlead.dev")),
                        "--no-nri"});
   } else {

@@ -95,7 +95,6 @@ TEST_P(RdmaRun, ContainerHasItsDeviceNodes_AndTheyWork) {
   EXPECT_THAT(run.output, HasSubstr("/dev/infiniband/rdma_cm character special file 1:5 666"));
   EXPECT_THAT(run.output, HasSubstr("read 5"));
   EXPECT_THAT(run.output, HasSubstr("device soft0"));
-  EXPECT_THAT(run.output, HasSubstr("rdma-guid-0002c90300a1b2c3"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Pods, RdmaRun, ::testing::Values("", "  hostNetwork: true\n"), [](const auto& test) {

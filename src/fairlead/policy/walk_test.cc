@@ -54,6 +54,7 @@ const std::map<std::string, std::pair<json, json>, std::less<>> kValues = {
     {"netdev.master", {"eth0", "eth1"}},
     {"netdev.bridge", {"br0", "br1"}},
     {"netdev.device", {"eth0", "eth1"}},
+    {"rdma.device", {"mlx5_0", "mlx5_1"}},
     {"netdev.pciBusID", {"0000:03:00.1", "0000:03:00.2"}},
     {"netdev.ingressQosMap", {json::array({"5:1"}), json::array({"5:2"})}},
     {"netdev.egressQosMap", {json::array({"1:5"}), json::array()}},
