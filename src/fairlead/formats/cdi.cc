@@ -229,37 +229,16 @@ void put(JsonWriter& out, const char* key, const T& value) {
     out.member(key, value);
   }
 }
-template <class T>
-void put(JsonWriter& out, const char* key, const std::optional<T>& value) {
-  if (value) {
-    out.member(key, *value);
-  }
-}
-template <class T>
-void put_each(JsonWriter& out, const char* key, const std::vector<T>& items,
-              void (*write)(JsonWriter&, const T&)) {
-  if (items.empty()) {
-    return;
-  }
-  out.key(key).begin_array();
-  for (const T& item : items) {
-    out.begin_object();
-    write(out, item);
-    out.end_object();
-  }
-  out.end_array();
-}
-
 void write_node(JsonWriter& out, const DeviceNode& node) {
   out.member("path", node.path);
   put(out, "hostPath", node.host_path);
   put(out, "type", node.type);
-  put(out, "major", node.major);
-  put(out, "minor", node.minor);
-  put(out, "fileMode", node.file_mode);
+  out.member("major", node.major);
+  out.member("minor", node.minor);
+  out.member("fileMode", node.file_mode);
   put(out, "permissions", node.permissions);
-  put(out, "uid", node.uid);
-  put(out, "gid", node.gid);
+  out.member("uid", node.uid);
+  out.member("gid", node.gid);
 }
 
 void write_net_device(JsonWriter& out, const NetDevice& device) {
@@ -270,7 +249,7 @@ void write_hook(JsonWriter& out, const Hook& hook) {
   out.member("hookName", hook.hook_name).member("path", hook.path);
   put(out, "args", hook.args);
   put(out, "env", hook.env);
-  put(out, "timeout", hook.timeout_seconds);
+  out.member("timeout", hook.timeout_seconds);
 }
 
 void write_mount(JsonWriter& out, const Mount& mount) {
@@ -282,10 +261,10 @@ void write_mount(JsonWriter& out, const Mount& mount) {
 void write_edits(JsonWriter& out, const ContainerEdits& edits) {
   out.begin_object();
   put(out, "env", edits.env);
-  put_each(out, "deviceNodes", edits.device_nodes, write_node);
-  put_each(out, "netDevices", edits.net_devices, write_net_device);
-  put_each(out, "hooks", edits.hooks, write_hook);
-  put_each(out, "mounts", edits.mounts, write_mount);
+  out.objects("deviceNodes", edits.device_nodes, write_node);
+  out.objects("netDevices", edits.net_devices, write_net_device);
+  out.objects("hooks", edits.hooks, write_hook);
+  out.objects("mounts", edits.mounts, write_mount);
   put(out, "additionalGids", edits.additional_gids);
   out.end_object();
 }
@@ -427,7 +406,7 @@ Result<std::string> to_json(const Spec& spec) {
   out.begin_object();
   out.member("cdiVersion", minimum_version(spec)).member("kind", spec.kind);
   put(out, "annotations", spec.annotations);
-  put_each(out, "devices", spec.devices, write_device);
+  out.objects("devices", spec.devices, write_device);
   if (!spec.edits.empty()) {
     write_edits(out.key("containerEdits"), spec.edits);
   }

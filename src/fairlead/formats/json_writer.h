@@ -17,6 +17,7 @@
 #include <concepts>
 #include <cstddef>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -77,6 +78,26 @@ class JsonWriter {
   template <class T>
   JsonWriter& member(std::string_view name, const T& of) {
     return key(name).value(of);
+  }
+  /// A member, if there is a value.
+  template <class T>
+  JsonWriter& member(std::string_view name, const std::optional<T>& of) {
+    return of ? member(name, *of) : *this;
+  }
+  /// A member that is a list of objects, if there are any; `write` gives the members of one.
+  template <class T>
+  JsonWriter& objects(std::string_view name, const std::vector<T>& items,
+                      void (*write)(JsonWriter&, const T&)) {
+    if (items.empty()) {
+      return *this;
+    }
+    key(name).begin_array();
+    for (const T& item : items) {
+      begin_object();
+      write(*this, item);
+      end_object();
+    }
+    return end_array();
   }
 
   [[nodiscard]] bool is_utf8() const { return is_utf8_; }

@@ -23,42 +23,20 @@ constexpr int kVersion = 1;
 
 // Every writer gives the keys of an object in order: the checksum is of the text that dump() makes of it.
 
-template <class T>
-void put_known(JsonWriter& out, const char* key, const std::optional<T>& value) {
-  if (value) {
-    out.member(key, *value);
-  }
-}
-
-template <class T>
-void put_each(JsonWriter& out, const char* key, const std::vector<T>& items,
-              void (*write)(JsonWriter&, const T&)) {
-  if (items.empty()) {
-    return;
-  }
-  out.key(key).begin_array();
-  for (const T& item : items) {
-    out.begin_object();
-    write(out, item);
-    out.end_object();
-  }
-  out.end_array();
-}
-
 void write_node(JsonWriter& out, const cdi::DeviceNode& node) {
-  put_known(out, "fileMode", node.file_mode);
-  put_known(out, "gid", node.gid);
+  out.member("fileMode", node.file_mode);
+  out.member("gid", node.gid);
   out.member("hostPath", node.host_path);
-  put_known(out, "major", node.major);
-  put_known(out, "minor", node.minor);
+  out.member("major", node.major);
+  out.member("minor", node.minor);
   out.member("path", node.path).member("permissions", node.permissions).member("type", node.type);
-  put_known(out, "uid", node.uid);
+  out.member("uid", node.uid);
 }
 
 void write_hook(JsonWriter& out, const cdi::Hook& hook) {
   out.member("args", hook.args).member("env", hook.env).member("hookName", hook.hook_name);
   out.member("path", hook.path);
-  put_known(out, "timeout", hook.timeout_seconds);
+  out.member("timeout", hook.timeout_seconds);
 }
 
 void write_mount(JsonWriter& out, const cdi::Mount& mount) {
@@ -73,11 +51,11 @@ void write_net_device(JsonWriter& out, const cdi::NetDevice& device) {
 void write_edits(JsonWriter& out, const cdi::ContainerEdits& edits) {
   out.begin_object();
   out.member("additionalGids", edits.additional_gids);
-  put_each(out, "deviceNodes", edits.device_nodes, write_node);
+  out.objects("deviceNodes", edits.device_nodes, write_node);
   out.member("env", edits.env);
-  put_each(out, "hooks", edits.hooks, write_hook);
-  put_each(out, "mounts", edits.mounts, write_mount);
-  put_each(out, "netDevices", edits.net_devices, write_net_device);
+  out.objects("hooks", edits.hooks, write_hook);
+  out.objects("mounts", edits.mounts, write_mount);
+  out.objects("netDevices", edits.net_devices, write_net_device);
   out.end_object();
 }
 
