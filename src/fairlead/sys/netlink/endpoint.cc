@@ -2,6 +2,7 @@
 #include "fairlead/sys/netlink/endpoint.h"
 
 #include <linux/netlink.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -114,6 +115,26 @@ Result<std::optional<std::span<const std::uint8_t>>> receive_datagram(int fd,
     }
     if (sender.nl_pid == 0) {
       return Datagram(std::span<const std::uint8_t>(buffer).first(static_cast<std::size_t>(got)));
+    }
+  }
+}
+
+Result<std::span<const std::uint8_t>> receive_datagram_by(int fd, std::vector<std::uint8_t>& buffer,
+                                                          std::chrono::steady_clock::time_point deadline,
+                                                          const WaitWords& words) {
+  for (;;) {
+    FL_ASSIGN(const auto datagram, receive_datagram(fd, buffer));
+    if (datagram) {
+      return *datagram;
+    }
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    if (left.count() <= 0) {
+      return Error(Code::kTimeout, words.late, ETIMEDOUT);
+    }
+    pollfd ready = {.fd = fd, .events = POLLIN, .revents = 0};
+    if (::poll(&ready, 1, static_cast<int>(left.count())) < 0 && errno != EINTR) {
+      return Error::from_errno(errno, words.wait);
     }
   }
 }

@@ -4,6 +4,7 @@
 
 #include <linux/netlink.h>
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -27,5 +28,15 @@ Result<Endpoint> open_endpoint(std::optional<int> netns, int receive_buffer, int
 /// none. Datagrams from other processes are dropped. kOverflow (ENOBUFS): the kernel had to drop some.
 Result<std::optional<std::span<const std::uint8_t>>> receive_datagram(int fd,
                                                                       std::vector<std::uint8_t>& buffer);
+
+/// The messages of the errors of receive_datagram_by().
+struct WaitWords {
+  const char* late = "no answer from netlink in time";  // kTimeout (ETIMEDOUT)
+  const char* wait = "wait for netlink";                // poll(2) failed
+};
+/// As receive_datagram(), but waits for one until `deadline`.
+Result<std::span<const std::uint8_t>> receive_datagram_by(int fd, std::vector<std::uint8_t>& buffer,
+                                                          std::chrono::steady_clock::time_point deadline,
+                                                          const WaitWords& words = {});
 
 }  // namespace fairlead::netlink

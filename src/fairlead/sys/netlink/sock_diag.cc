@@ -7,7 +7,6 @@
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -24,6 +23,8 @@ namespace {
 
 using Bytes = std::vector<std::uint8_t>;
 using Clock = std::chrono::steady_clock;
+
+constexpr WaitWords kWords = {.late = "no answer from sock_diag in time", .wait = "wait for sock_diag"};
 
 constexpr int kReceiveBuffer = 1 << 20;
 constexpr std::chrono::seconds kTimeout{10};
@@ -150,23 +151,6 @@ Result<> send(int fd, const Bytes& message) {
   return {};
 }
 
-Result<std::span<const std::uint8_t>> receive(int fd, Bytes& buffer, Clock::time_point deadline) {
-  for (;;) {
-    FL_ASSIGN(const auto datagram, receive_datagram(fd, buffer));
-    if (datagram) {
-      return *datagram;
-    }
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
-    if (left.count() <= 0) {
-      return Error(Code::kTimeout, "no answer from sock_diag in time", ETIMEDOUT);
-    }
-    pollfd ready = {.fd = fd, .events = POLLIN, .revents = 0};
-    if (::poll(&ready, 1, static_cast<int>(left.count())) < 0 && errno != EINTR) {
-      return Error::from_errno(errno, "wait for sock_diag");
-    }
-  }
-}
-
 /// A socket that connects while this runs may be missed, like one that connects just after.
 Result<> dump(const Endpoint& endpoint, std::uint8_t family, ConnectedSocket::Protocol protocol,
               const Bytes& program, std::uint32_t sequence, ConnectedSockets& found) {
@@ -175,7 +159,7 @@ Result<> dump(const Endpoint& endpoint, std::uint8_t family, ConnectedSocket::Pr
   const auto deadline = Clock::now() + kTimeout;
   Bytes buffer;
   for (;;) {
-    FL_ASSIGN(auto rest, receive(endpoint.fd.get(), buffer, deadline));
+    FL_ASSIGN(auto rest, receive_datagram_by(endpoint.fd.get(), buffer, deadline, kWords));
     while (const auto message = codec::next_message(rest)) {
       if (message->sequence != sequence || message->port != endpoint.port) {
         continue;

@@ -3,7 +3,6 @@
 
 #include <linux/netlink.h>
 #include <linux/sockios.h>
-#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -71,20 +70,7 @@ Result<> Socket::send(std::span<Batch::Request> requests) const {
 }
 
 Result<Socket::View> Socket::receive(Clock::time_point deadline) {
-  for (;;) {
-    FL_ASSIGN(const auto datagram, receive_datagram(fd_.get(), buffer_));
-    if (datagram) {
-      return *datagram;
-    }
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
-    if (left.count() <= 0) {
-      return Error(Code::kTimeout, "no answer from netlink in time", ETIMEDOUT);
-    }
-    pollfd ready = {.fd = fd_.get(), .events = POLLIN, .revents = 0};
-    if (::poll(&ready, 1, static_cast<int>(left.count())) < 0 && errno != EINTR) {
-      return Error::from_errno(errno, "wait for netlink");
-    }
-  }
+  return receive_datagram_by(fd_.get(), buffer_, deadline);
 }
 
 Result<> Socket::receive_until(const std::function<bool(const codec::Message&)>& visit) {

@@ -2,7 +2,6 @@
 #include "fairlead/sys/netlink/rdma.h"
 
 #include <linux/netlink.h>
-#include <poll.h>
 #include <sys/socket.h>
 
 #include <array>
@@ -21,23 +20,8 @@ using Clock = std::chrono::steady_clock;
 constexpr int kReceiveBuffer = 1 << 18;
 constexpr std::chrono::seconds kTimeout{10};
 
-Result<std::span<const std::uint8_t>> receive(int fd, std::vector<std::uint8_t>& buffer,
-                                              Clock::time_point deadline) {
-  for (;;) {
-    FL_ASSIGN(const auto datagram, receive_datagram(fd, buffer));
-    if (datagram) {
-      return *datagram;
-    }
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
-    if (left.count() <= 0) {
-      return Error(Code::kTimeout, "the kernel did not respond about RDMA devices in time", ETIMEDOUT);
-    }
-    pollfd ready = {.fd = fd, .events = POLLIN, .revents = 0};
-    if (::poll(&ready, 1, static_cast<int>(left.count())) < 0 && errno != EINTR) {
-      return Error::from_errno(errno, "wait for the kernel's response about RDMA devices");
-    }
-  }
-}
+constexpr WaitWords kWords = {.late = "the kernel did not respond about RDMA devices in time",
+                              .wait = "wait for the kernel's response about RDMA devices"};
 
 }  // namespace
 
@@ -71,7 +55,7 @@ Result<int> RdmaSocket::ask(codec::Bytes request, const std::function<void(const
   }
   const auto deadline = Clock::now() + kTimeout;
   for (;;) {
-    FL_ASSIGN(auto rest, receive(fd_.get(), buffer_, deadline));
+    FL_ASSIGN(auto rest, receive_datagram_by(fd_.get(), buffer_, deadline, kWords));
     while (const auto message = codec::next_message(rest)) {
       if (message->sequence != sequence_ || message->port != port_) {
         continue;
